@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* journal.h: the pool of segments on the journal device, and one shard's write-ahead log in it.
+ *
+ * A host's write is acknowledged once its record is durable here. The same record is then the cached copy that serves
+ * reads: journal_append tells where each block went. Layer ids and LBAs are opaque numbers; the log never interprets them.
+ *
+ * Model: records are gathered into commit groups without a timer (while some groups are in flight, the next one fills);
+ * a group is one durable write: {header of records and block checksums}{blocks}. Two streams, HOST and MOVES, each
+ * with its own open segment and group numbers. Completion is in order within the stream.
+ * Space comes back by whole segments: the owner says when nothing in one is needed (journal_segment_free).
+ *
+ * Threads: a struct journal belongs to one env (its shard's reactor). A struct segpool is shared by the shards of a
+ * process; taking and giving back a segment is under a mutex and never on the data path.
+ * Memory: no allocation after journal_open().
+ */
+#ifndef FIRN_JOURNAL_H
+#define FIRN_JOURNAL_H
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/types.h"
+#include "rt/dev.h"
+
+struct journal;
+struct segpool;
+
+/* ---- where things lie ------------------------------------------------------------------------------------------ */
+
+/* A place on the journal device: `unit` counts 512-byte units from the segment's start. Blocks of one record lie
+ * together: block i of a record at unit + 8*i. */
+struct journal_loc { uint32_t segment; uint32_t unit; };
+#define JOURNAL_UNIT_BYTES 512u
+#define JOURNAL_UNITS_PER_BLOCK (BLOCK_BYTES / JOURNAL_UNIT_BYTES)
+
+enum journal_stream { JOURNAL_HOST, JOURNAL_MOVES, JOURNAL_STREAM_NR };
+
+enum journal_rec_type {
+    JOURNAL_WRITE   = 1, /* payload of nblocks blocks */
+    JOURNAL_ZERO    = 2, /* the range reads as zeros from here on; no payload; nblocks up to 2^36 */
+    JOURNAL_DAMAGED = 3, /* the newest bytes of the range are lost; reads fail; no payload; MOVES stream only */
+};
+
+/* ---- the pool of segments -------------------------------------------------------------------------------------- */
+
+/* Geometry of the segment area of the journal device; kept in its label by the caller. */
+struct segpool_geometry {
+    uint64_t base_bytes;     /* where segment 0 begins; multiple of 4096 */
+    uint32_t segment_bytes;  /* SEGMENT_BYTES_MIN..MAX, a multiple of 4096 */
+    uint32_t nr_segments;
+    uint32_t align_bytes;    /* 512 or 4096: where headers and groups may begin; >= the device's logical block */
+    uint32_t nr_shards;      /* fixed when the pool is formatted */
+    struct uuid pool;        /* seeds every header's checksum: another pool's bytes never verify */
+};
+
+enum segment_use { SEGMENT_FREE, SEGMENT_LOG_OPEN, SEGMENT_LOG_SEALED, SEGMENT_SLOTS, SEGMENT_FREEING };
+
+struct segment_info {
+    enum segment_use use;
+    uint32_t shard;
+    enum journal_stream stream;
+    uint64_t epoch;            /* unique in the pool, rising; 0: never used */
+    uint64_t seq_min, seq_max; /* of the records inside; 0 when there are none */
+    uint32_t used_units;       /* units taken so far, headers included */
+};
+
+/* Reads every segment header (straight-line, before the reactors run). freed_epoch(ctx, seg): the epoch up to which
+ * the caller's metadata calls this segment free; a header with a higher one is live. 0, device errors,
+ * -FIRN_E_FORMAT_VERSION. A damaged header of a segment is not an error here: recovery judges it. */
+int  segpool_open(struct dev *d, const struct segpool_geometry *geo,
+                  uint64_t (*freed_epoch)(void *ctx, uint32_t segment), void *ctx, struct segpool **out);
+void segpool_close(struct segpool *p);
+const struct segpool_geometry *segpool_geometry(const struct segpool *p);
+uint32_t segpool_free_nr(const struct segpool *p);  /* any thread */
+void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out);
+/* Cuts geometry for a device or file: label areas of 1 MiB at both ends are left out. segment_bytes 0: 1/1024 of the
+ * device, rounded to 1 MiB, between 16 and 256 MiB. -FIRN_E_INVALID if fewer than 8 segments a shard fit. */
+int  segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_bytes, uint32_t nr_shards,
+                  struct segpool_geometry *out);
+
+/* ---- appending -------------------------------------------------------------------------------------------------- */
+
+struct journal_append;
+typedef void journal_append_cb(struct journal_append *req);
+
+struct journal_append {
+    enum journal_rec_type type;
+    enum journal_stream   stream;
+    uint64_t              layer;    /* opaque, non-zero */
+    uint64_t              lba;      /* first block; counts 4 KiB blocks */
+    uint64_t              nblocks;  /* WRITE: 1..GROUP_BYTES_MAX/4096 */
+    uint64_t              seq;      /* MOVES: in, kept. HOST: out, set before cb */
+    const struct iovec   *iov;      /* WRITE: borrowed until cb; bases 4096-aligned, lengths multiples of 4096 */
+    int                   iovcnt;
+    const uint32_t       *csum;     /* WRITE: nblocks address-bound checksums (block_csum); borrowed until cb */
+    journal_append_cb    *cb;       /* once; never from inside journal_append(); in order within the stream */
+    void                 *ctx;
+    int                   err;      /* out: 0: durable. Else nothing of it will ever be replayed as durable */
+    struct journal_loc    loc;      /* out: WRITE: first block; others: the group header that holds the record */
+    struct {
+        struct list node;
+        uint32_t    unit;
+        uint64_t    start_ns;
+    } priv;
+};
+
+/* Queues the record for the next group. Appends wait, in order, while no segment is free: back-pressure, never an error. */
+void journal_append(struct journal *j, struct journal_append *req);
+
+/* All HOST records with seq <= this are durable and their callbacks have run: everything up to it is in the index.
+ * Read it in the same pass in which the index is read. */
+uint64_t journal_durable_seq(const struct journal *j);
+
+struct journal_load {          /* what policy needs; valid for this pass */
+    uint32_t free_segments;    /* of the whole pool */
+    uint32_t queued;           /* appends waiting for a group, both streams */
+    bool     starved;          /* HOST appends wait for a free segment */
+    bool     failed;           /* the device failed: every append is answered with an error */
+};
+void journal_load(const struct journal *j, struct journal_load *out);
+
+/* Nothing in the segment is needed any more, and the metadata says so durably (design.md, "must always hold" 4).
+ * Asserts that it is sealed and belongs to this shard. Its blocks may be overwritten from now on. */
+void journal_segment_free(struct journal *j, uint32_t segment);
+
+/* Pin: while a read of it is in flight a segment that was freed is not handed out again. Cheap counters. */
+void journal_segment_pin(struct journal *j, uint32_t segment);
+void journal_segment_unpin(struct journal *j, uint32_t segment);
+
+/* Reads nblocks of payload at loc into iov (checked against the segment's bounds); the dev's request is the caller's.
+ * Verification is the caller's: the checksum lives in the index. */
+void journal_read(struct journal *j, struct journal_loc loc, struct dev_io *io);
+
+/* ---- opening and recovery --------------------------------------------------------------------------------------- */
+
+struct journal_events {        /* all on the journal's env */
+    void *ctx;
+    /* A segment was opened for a stream; before any append completes in it. max_blocks: payload it can hold at most. */
+    void (*segment_opened)(void *ctx, uint32_t segment, enum journal_stream stream, uint64_t epoch);
+    void (*segment_sealed)(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max);
+    void (*space_wanted)(void *ctx); /* free segments are at or below the reserve: reclaim now */
+    void (*failed)(void *ctx, int err);
+    /* The number of the last metadata batch known committed: goes into headers (a rolled-back LMDB is then seen). */
+    uint64_t (*meta_commit_no)(void *ctx);
+};
+
+struct journal_opts {
+    uint32_t shard;
+    uint32_t group_bytes_max;   /* payload of a group; 0: 256 KiB; at least MDTS_BYTES is always allowed for one record */
+    uint32_t groups_in_flight;  /* a stream; 0: 2 */
+    uint32_t reserve_segments;  /* kept for MOVES; HOST appends wait rather than take them; 0: 2 */
+    bool     accept_loss;       /* go on although acknowledged data is known to be missing */
+};
+
+struct journal_record {         /* one replayed record */
+    enum journal_rec_type type;
+    enum journal_stream   stream;
+    uint64_t layer, lba, nblocks, seq;
+    struct journal_loc loc;
+    const uint32_t *csum;       /* WRITE: nblocks; valid during the call */
+};
+
+struct journal_damage {         /* acknowledged records that cannot be read back; also a log line each */
+    uint32_t segment, unit;
+    bool     range_known;       /* from the summary or the echo in the next header; else only the segment is known */
+    uint64_t layer, lba, nblocks, seq;
+};
+
+struct journal_replay_ops {
+    void *ctx;
+    /* Every kept record of this shard, once, segments in epoch order, groups in order; seqs are NOT sorted across
+     * streams: of two records for one block the higher seq wins, equal seqs carry equal bytes. */
+    int (*record)(void *ctx, const struct journal_record *rec);
+    int (*damage)(void *ctx, const struct journal_damage *dmg);
+    void (*segment)(void *ctx, uint32_t segment, const struct segment_info *info); /* before its records */
+};
+
+struct journal_replay_report {
+    uint32_t segments, segments_scanned;  /* all; those without a valid summary */
+    uint64_t groups, records, blocks;
+    uint64_t groups_torn, groups_stale, groups_cut, groups_corrupt;
+    uint64_t seq_max, meta_commit_no_max; /* seen in any header */
+};
+
+/* Opens shard's log: replays what is there (straight-line, over dev_*_sync), seals what a crash left open, opens fresh
+ * segments. Idempotent: a crash at any write of it, any number of times, leaves the same records. In this order the
+ * caller may judge before anything is written: journal_replay() only reads; journal_open() continues after it.
+ * -FIRN_E_CORRUPT when acknowledged records are lost beyond naming and accept_loss is not set. */
+int  journal_new(struct env *env, struct dev *d, struct segpool *p, const struct journal_opts *opts,
+                 const struct journal_events *events, struct journal **out);
+int  journal_replay(struct journal *j, const struct journal_replay_ops *ops, struct journal_replay_report *report);
+int  journal_open(struct journal *j);
+/* Requires: nothing queued or in flight. With seal set, writes the summaries of the open segments first. */
+int  journal_close(struct journal *j, bool seal);
+
+/* Counters: one list for struct, metrics and README. */
+#define JOURNAL_COUNTERS(x)                                                        \
+    x(groups_host,        "commit groups of host writes made durable")            \
+    x(groups_moves,       "commit groups of moved blocks made durable")           \
+    x(records,            "records made durable")                                 \
+    x(host_bytes,         "payload bytes of host writes")                         \
+    x(moved_bytes,        "payload bytes of moved blocks")                        \
+    x(header_bytes,       "group headers, segment headers and summaries written") \
+    x(segments_opened,    "segments opened")                                      \
+    x(segments_freed,     "segments given back")                                  \
+    x(waits_for_space,    "times host appends had to wait for a free segment")    \
+    x(append_errors,      "appends answered with an error")
+
+struct journal_stats {
+#define X(name, help) uint64_t name;
+    JOURNAL_COUNTERS(X)
+#undef X
+};
+const struct journal_stats *journal_stats(const struct journal *j);
+struct metric_hist;
+void journal_set_commit_hist(struct journal *j, struct metric_hist *h); /* group submit to durable; optional */
+
+/* Switches for planted bugs: only tests set them; production leaves it NULL. Each breaks one rule on purpose. */
+struct journal_bugs {
+    bool ack_before_durable;      /* completes a group when it is submitted */
+    bool skip_epoch_check;        /* replays groups of an older epoch */
+    bool skip_fence;              /* the write of a group loses its DSYNC */
+    bool moved_gets_new_seq;      /* a MOVES record takes a fresh seq */
+    bool ack_out_of_order;        /* completes a group when it is durable although an earlier one is not */
+};
+void journal_set_bugs(struct journal *j, const struct journal_bugs *bugs);
+
+#endif

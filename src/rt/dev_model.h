@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dev_model.h: a dev that wraps another and takes the time that a given SSD or HDD would take.
+ *
+ * HDD: one head, one request at a time in the order given; position = end of the last transfer; costs as tiering.md 4a.
+ * SSD: a fixed latency for each request plus the stream rate; requests overlap up to `ways`.
+ * In virtual time on a simulator's env, in real time on a reactor (timers). Same thread and ownership rules as dev.h.
+ */
+#ifndef FIRN_RT_DEV_MODEL_H
+#define FIRN_RT_DEV_MODEL_H
+
+#include "rt/dev.h"
+
+struct dev_model_params {
+    bool     hdd;
+    uint64_t span_bytes;      /* HDD: addressed span D, rounded up to 1 GiB by the model */
+    double   scale;           /* 1.0 = real; 0.1 = ten times faster; for tests that have no hour */
+    uint32_t ways;            /* SSD: requests served at once; 0: 16 */
+};
+
+/* Cost in ns of one HDD request, pure: *head_bytes moves to its end; *seeks rises when a seek was charged. */
+uint64_t dev_model_hdd_cost_ns(uint64_t span_bytes, uint64_t *head_bytes, bool write, uint64_t off_bytes,
+                               uint64_t len_bytes, uint64_t *seeks);
+uint64_t dev_model_ssd_cost_ns(bool write, uint64_t len_bytes);
+
+/* Takes ownership of `below` on success; dev_close() of the wrapper closes it. */
+int dev_model_new(struct dev *below, const struct dev_model_params *params, struct dev **out);
+uint64_t dev_model_busy_ns(const struct dev *d);
+uint64_t dev_model_seeks(const struct dev *d);
+
+#endif

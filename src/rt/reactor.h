@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reactor.h: a thread with one io_uring: the env of the daemon, firn-bench and most tests.
+ *
+ * One pass: run deferred tasks, fire due timers, submit, reap completions, run their callbacks from a detached list.
+ * After work it spins for poll_us (adaptive: stops when spinning does not pay) and then sleeps in the kernel; an idle
+ * reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN where the kernel has it.
+ */
+#ifndef FIRN_RT_REACTOR_H
+#define FIRN_RT_REACTOR_H
+
+#include "rt/env.h"
+
+struct io_uring;
+struct io_uring_sqe;
+struct reactor;
+
+struct reactor_opts {
+    uint32_t entries;   /* submission queue; 0: 1024 */
+    uint32_t poll_us;   /* longest spin after work; 0: sleep at once */
+    int      cpu;       /* pin to this CPU; -1: do not */
+    uint32_t index;     /* for names and logs */
+};
+
+/* Needs io_uring: a kernel or container that refuses it gives a clear sentence in `why`. */
+int  reactor_new(const struct reactor_opts *opts, struct reactor **out, char why[static 256]);
+struct env *reactor_env(struct reactor *r);
+struct reactor *reactor_of_env(struct env *e); /* asserts that e is a reactor's */
+uint32_t reactor_index(const struct reactor *r);
+/* The ring belongs to the thread that first runs the reactor (run, or env_run_once). */
+void reactor_run(struct reactor *r);           /* until reactor_stop() */
+int  reactor_start_thread(struct reactor *r);  /* runs it on a new thread */
+void reactor_stop(struct reactor *r);          /* any thread */
+void reactor_join(struct reactor *r);          /* after start_thread and stop */
+void reactor_free(struct reactor *r);
+
+/* For dev and net implementations: an operation on the ring. done() runs from the loop with the CQE's result;
+ * with IORING_CQE_F_MORE in flags, it will run again (multishot). */
+struct reactor_op { void (*done)(struct reactor_op *op, int res, uint32_t cqe_flags); };
+/* Never NULL: a full submission queue is submitted first. */
+struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
+struct io_uring *reactor_ring(struct reactor *r);
+
+struct reactor_stats { uint64_t passes, sleeps, wakeups, spin_ns, busy_ns, sqes, cqes; };
+void reactor_stats_get(const struct reactor *r, struct reactor_stats *out); /* any thread; racy reads of counters */
+
+#endif

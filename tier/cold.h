@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cold.h: space on the capacity devices, in extents of 1 MiB. Shared by all shards: calls below are under a mutex and made
+ * once an extent, never once a block. What is used is told by the map alone: at start every mapped extent is marked.
+ *
+ * Promise of thin pools: an extent is reserved before the first write to it is acknowledged, so what was acknowledged can
+ * always settle. cold_reserve fails with -FIRN_E_NO_SPACE when free - reserved is exhausted.
+ */
+#ifndef FIRN_TIER_COLD_H
+#define FIRN_TIER_COLD_H
+
+#include "rt/dev.h"
+#include "tier/format.h"
+
+struct cold;
+
+struct cold_dev_desc { uint64_t ext_base_bytes; uint32_t ext_nr; struct uuid uuid; };
+
+int  cold_new(const struct cold_dev_desc *devs, uint32_t nr_devs, struct cold **out);
+void cold_free(struct cold *c);
+int  cold_mark(struct cold *c, struct extent_place p);     /* at start; -FIRN_E_CORRUPT: out of range or marked twice */
+int  cold_reserve(struct cold *c, uint32_t nr);
+void cold_unreserve(struct cold *c, uint32_t nr);
+/* Turns one reservation into a place, as near as can be to `near` (an extent's neighbour; dev EXTENT_NO_DEV: none):
+ * the slot behind it if that is free, else the start of the longest free run on the emptiest healthy device.
+ * avoid_dev: a device that failed (EXTENT_NO_DEV: none). -FIRN_E_NO_SPACE only when every other device is full. */
+int  cold_take(struct cold *c, struct extent_place near, uint16_t avoid_dev, struct extent_place *out);
+/* Only after the batch that unmaps it committed. Never while a read of it is in flight (the caller counts). */
+void cold_give(struct cold *c, struct extent_place p);
+uint64_t cold_offset(const struct cold *c, struct extent_place p); /* bytes on its device */
+void cold_usage(const struct cold *c, uint16_t dev, uint64_t *total, uint64_t *used); /* extents; dev EXTENT_NO_DEV: all */
+uint64_t cold_reserved(const struct cold *c);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* shard.h: one thread's share of a pool: its log, its index, the map of its volumes' extents, their reads and writes,
+ * its mover and reclaim. Everything in here runs on shard->env and shares nothing with other shards but what cold.h,
+ * meta.h and the segment pool guard themselves.
+ *
+ * pool.c (control, start, stop) makes shards and attaches volumes; read.c, write.c, zero.c, rmw.c, mover.c, reclaim.c,
+ * recover.c are the flows.
+ */
+#ifndef FIRN_TIER_SHARD_H
+#define FIRN_TIER_SHARD_H
+
+#include "journal/journal.h"
+#include "tier/cold.h"
+#include "tier/format.h"
+#include "tier/tier.h"
+
+struct shard;
+
+struct shard_opts {
+    const struct tier_opts *tier;
+    uint32_t        no;
+    struct env     *env;
+    struct segpool *segpool;
+    struct dev     *journal_dev;                     /* this env's handles; the shard does not close them */
+    struct dev     *capacity[CAPACITY_DEVS_MAX];     /* NULL: missing (the volume's reads there fail) */
+    uint32_t        nr_capacity;
+    struct cold    *cold;
+    struct meta    *meta;
+};
+
+int  shard_new(const struct shard_opts *opts, struct shard **out);
+/* Straight-line, before the threads run: loads the map of its layers, replays the log, rebuilds the index, opens the log.
+ * Volumes must have been attached before. Writes nothing if it fails. */
+int  shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256]);
+
+/* A layer's bottom of the stack is attached with the volume; runs on the shard's env (or before the threads run). */
+struct volume;  /* defined in volume.h: blk, layers, policy, counters */
+int  shard_attach(struct shard *s, struct volume *v);
+/* After the volume's records are gone from the metadata and no I/O is in flight: forgets index and map of its layer;
+ * space goes back when the batches that unmap the extents have committed. cb on the shard's env. */
+void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int err), void *ctx);
+
+/* blk_ops.submit of volumes ends here, range already checked by blk_submit(). */
+void shard_submit(struct shard *s, struct volume *v, struct blk_io *io);
+
+/* Finish what was accepted, then cb. destage_all: also destage everything dirty first. */
+void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void *ctx);
+/* After a drain: stops mover and reclaim, seals the log. */
+int  shard_stop(struct shard *s);
+void shard_free(struct shard *s);
+
+void shard_info(const struct shard *s, struct tier_info *add);   /* adds this shard's figures; any thread, racy */
+const struct tier_stats *shard_stats(const struct shard *s);
+void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out); /* shard's thread or racy */
+void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal);
+void shard_verify(struct shard *s);
+
+#endif

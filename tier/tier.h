@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tier.h: a pool and its volumes, as the daemon, the simulator and the offline tools see them.
+ *
+ * A pool is one metadata environment, one journal device cut into segments, and one or more capacity devices, cut into
+ * extents. It has a fixed number of shards; shard i lives on envs[i % nr_envs]. A volume belongs to one shard for ever.
+ *
+ * Threads: control calls are made on envs[0]'s thread and answer there, once, never from inside the call. tier_open()
+ * and tier_format() are straight-line and run before the reactors' threads (all envs are then driven by the caller).
+ */
+#ifndef FIRN_TIER_H
+#define FIRN_TIER_H
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/sizefmt.h"
+#include "base/strbuf.h"
+#include "base/types.h"
+#include "rt/blk.h"
+#include "rt/dev.h"
+#include "rt/env.h"
+#include "tier/meta.h"
+
+struct tier;
+
+enum tier_role { TIER_JOURNAL, TIER_CACHE, TIER_CAPACITY };
+
+struct tier_dev_opts {
+    enum tier_role role;
+    char     path[256];
+    uint64_t size_bytes;      /* files: made or grown to this at format; devices: 0 = whole, else at most this much */
+};
+
+/* What opens devices and metadata: the real thing or the simulator's. NULL members: dev_open(), meta_lmdb_open(). */
+struct tier_seams {
+    int (*dev_open)(void *ctx, struct env *env, const struct tier_dev_opts *dev, const struct dev_open_opts *opts,
+                    struct dev **out, char why[static 256]);
+    int (*meta_open)(void *ctx, const char *path, bool create, bool read_only, struct meta **out, char why[static 256]);
+    void *ctx;
+};
+
+struct tier_opts {
+    char     pool_name[NAME_MAX_CHARS + 1];
+    char     meta_path[256];
+    uint64_t meta_map_bytes;         /* LMDB map size; 0: 1 GiB + 2 GiB a TiB of capacity */
+    struct tier_dev_opts devs[1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX]; /* [0] is the journal */
+    uint32_t nr_devs;
+    bool     journal_pmem;
+    bool     buffered;               /* files on a file system without O_DIRECT */
+    uint32_t nr_shards;              /* format only; 0: one an env */
+    uint32_t segment_bytes;          /* format only; 0: by size */
+    uint32_t journal_align;          /* format only; 512 or 4096; 0: 4096 */
+    bool     force;                  /* format: overwrite whatever the devices hold */
+    bool     accept_loss;
+    uint32_t group_bytes_max, groups_in_flight;
+    uint32_t dirty_start_pct;        /* 0: 60: idle destage begins */
+    uint32_t dirty_max_pct;          /* 0: 80 */
+    uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
+    uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
+    uint64_t mover_bandwidth;        /* bytes per second a capacity device; 0: no cap */
+    struct tier_seams seams;
+    struct env **envs;
+    uint32_t nr_envs;
+};
+
+/* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
+ * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */
+int  tier_format(const struct tier_opts *opts, char why[static 256]);
+/* Looks without changing anything: can this pool be opened? */
+int  tier_probe(const struct tier_opts *opts, char why[static 256]);
+/* Locks, checks labels, recovers every shard, seals what a crash left open. */
+int  tier_open(const struct tier_opts *opts, struct tier **out, char why[static 256]);
+/* No new I/O; what was accepted finishes; metadata is committed; cb on envs[0]. */
+void tier_stop(struct tier *t, void (*cb)(void *ctx), void *ctx);
+void tier_close(struct tier *t); /* after tier_stop's cb (or, in the simulator, after a crash) */
+
+/* ---- volumes ---- */
+
+enum volume_tier { VOLUME_AUTO, VOLUME_SSD, VOLUME_HDD };
+
+struct volume_params {             /* what a user gives */
+    char     name[NAME_MAX_CHARS + 1];
+    uint64_t size_bytes;           /* multiple of 1 MiB after rounding up; 1 MiB..VOLUME_BYTES_MAX */
+    uint32_t lba_bytes;            /* 512 or 4096 */
+    enum volume_tier tier;
+    uint64_t iops, bandwidth;      /* caps; 0: none */
+};
+
+struct volume_info {               /* what it is */
+    struct volume_params p;
+    uint64_t    id;
+    struct uuid uuid;
+    uint32_t    shard;
+    uint64_t    used_bytes_ssd, used_bytes_hdd, dirty_bytes; /* approximate while running */
+    uint32_t    nr_hosts;
+    char        hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
+    bool        read_only;         /* its metadata failed a check */
+};
+
+typedef void tier_volume_cb(void *ctx, int err, struct blk *blk, const struct volume_info *info);
+
+/* Same name and same parameters: the existing one, err 0. Other parameters: -FIRN_E_EXISTS. */
+void tier_volume_create(struct tier *t, const struct volume_params *params, tier_volume_cb *cb, void *ctx);
+/* Grows online; shrinking is -FIRN_E_INVALID. Watchers of the blk get BLK_EVENT_RESIZED. */
+void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx);
+/* iops, bandwidth, tier: the given fields of params replace the volume's (mask: enum volume_field). */
+enum volume_field { VOLUME_F_TIER = 1, VOLUME_F_IOPS = 2, VOLUME_F_BANDWIDTH = 4 };
+void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
+                     tier_volume_cb *cb, void *ctx);
+/* The caller has taken the blk from the target first (no I/O in flight). Gives all its space back. */
+void tier_volume_delete(struct tier *t, const char *name, tier_volume_cb *cb, void *ctx);
+/* Replaces the allow-list. */
+void tier_volume_set_hosts(struct tier *t, const char *name, const char *const *nqns, uint32_t nr, tier_volume_cb *cb, void *ctx);
+/* On envs[0]'s thread: names in order after `after` ("" for the first); returns how many were filled. */
+uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info *out, uint32_t nr);
+int      tier_volume_get(struct tier *t, const char *name, struct volume_info *out, struct blk **blk);
+
+/* ---- what operations see ---- */
+
+struct tier_dev_info {
+    char path[256]; enum tier_role role; struct uuid uuid;
+    uint64_t size_bytes, used_bytes; bool failed, degraded;
+    struct dev_stats io;
+};
+struct tier_info {
+    char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
+    uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
+    uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
+    uint64_t index_blocks, index_bytes;      /* entries, memory */
+    uint64_t damaged_blocks; uint64_t commit_no;
+    bool read_only; char alert[256];
+};
+void     tier_info_get(struct tier *t, struct tier_info *out);                  /* any thread; racy reads of counters */
+uint32_t tier_dev_info_get(struct tier *t, struct tier_dev_info *out, uint32_t nr); /* any thread */
+
+/* One list for struct, metrics, README; kept by each shard, summed for readers. */
+#define TIER_COUNTERS(x)                                                                       \
+    x(read_ops,            "reads served")                                                    \
+    x(read_hit_blocks,     "blocks read from the log on the SSD")                             \
+    x(read_miss_blocks,    "blocks read from a capacity device")                              \
+    x(read_zero_blocks,    "blocks read that were never written")                             \
+    x(read_retried,        "reads repeated after a checksum or device error")                 \
+    x(csum_errors_ssd,     "blocks from the SSD that failed their checksum")                  \
+    x(csum_errors_hdd,     "blocks from a capacity device that failed their checksum")        \
+    x(read_errors,         "reads answered with an error")                                    \
+    x(write_ops,           "writes made durable")                                             \
+    x(write_waits,         "writes that waited for space in the journal")                     \
+    x(write_no_space,      "writes refused because the pool is full")                         \
+    x(write_errors,        "writes answered with an error")                                   \
+    x(rmw_ops,             "writes that were smaller than a block: read, merged, written")    \
+    x(zero_ops,            "write zeroes and discards made durable")                          \
+    x(destage_extents,     "extents destaged")                                                \
+    x(destage_blocks,      "blocks written to capacity devices by destage")                   \
+    x(destage_bridged,     "clean blocks written to bridge holes between dirty ones")         \
+    x(destage_requeued,    "extents written again during their destage")                      \
+    x(destage_errors,      "destages given up after a device error")                          \
+    x(reclaim_segments,    "log segments emptied")                                            \
+    x(reclaim_moved_blocks,"dirty blocks moved within the log")                               \
+    x(reclaim_dropped_blocks,"clean blocks dropped from the log")                             \
+    x(meta_batches,        "metadata batches committed")                                      \
+    x(extents_freed,       "extents given back by discard or delete")                         \
+    x(tombstones_dropped,  "tombstones no log segment needed any more")
+struct tier_stats {
+#define X(name, help) uint64_t name;
+    TIER_COUNTERS(X)
+#undef X
+};
+void tier_stats_get(struct tier *t, struct tier_stats *out); /* any thread */
+
+/* ---- offline, for firnctl: straight-line, read-only ---- */
+
+enum tier_check_depth { TIER_CHECK_QUICK, TIER_CHECK_META, TIER_CHECK_DATA };
+struct tier_check_report { uint64_t findings, losses, blocks_read, records; };
+/* One line a finding into out, each naming the invariant. 0 even with findings; negative: cannot be read at all. */
+int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct strbuf *out,
+               struct tier_check_report *report, char why[static 256]);
+enum tier_dump { TIER_DUMP_LABELS, TIER_DUMP_JOURNAL, TIER_DUMP_EXTENTS, TIER_DUMP_VOLUMES };
+int tier_dump(const struct tier_opts *opts, enum tier_dump what, struct strbuf *out, char why[static 256]);
+
+/* ---- for tests ---- */
+
+struct tier_bugs {                 /* planted bugs: each breaks one rule of design.md section 3 */
+    bool s_from_blocks;            /* destaged_seq = highest seq among the captured blocks */
+    bool free_before_commit;       /* a segment is given back before the meta batch that emptied it committed */
+    bool drop_tombstone;           /* a discarded extent's record is deleted at once */
+    bool skip_capacity_flush;      /* the meta batch does not wait for the capacity device's flush */
+    bool damaged_falls_through;    /* a damaged block is read from the older bytes beneath */
+    bool skip_csum;                /* reads are not verified */
+    bool index_before_durable;     /* a block enters the index when its write is submitted */
+    bool move_drops_dirty;         /* reclaim forgets one dirty block of a victim */
+    bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
+    bool destage_ignores_rewrite;  /* clears dirty although the block was written again meanwhile */
+};
+struct journal_bugs;
+void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct journal_bugs *journal);
+/* Everything idle: no I/O, no destage, no reclaim in flight. drain: also everything dirty is destaged (liveness phase). */
+void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
+/* Asserts the runtime invariants by a full walk; in tests and the simulator. */
+void tier_verify(struct tier *t);
+
+#endif
