@@ -16,6 +16,7 @@ int  log_level_parse(const char *name, enum log_level *out); /* debug|info|warn|
 uint64_t log_dropped(void);                                  /* lines that could not be written */
 
 /* kv_fmt gives " key=value" pairs without the leading blank, or "" for none. msg is quoted if it has blanks. */
+#pragma GCC diagnostic ignored "-Wformat-zero-length" /* an event without values is not a mistake */
 void log_line(enum log_level level, const char *msg, const char *kv_fmt, ...) PRINTF_LIKE(3, 4);
 
 #define log_debug(msg, ...) log_line(LOG_LEVEL_DEBUG, msg, __VA_ARGS__)
