@@ -13,7 +13,7 @@
 
 struct cold;
 
-struct cold_dev_desc { uint64_t ext_base_bytes; uint32_t ext_nr; struct uuid uuid; };
+struct cold_dev_desc { uint64_t ext_base_bytes; uint32_t ext_nr; struct uuid uuid, pool; };
 
 int  cold_new(const struct cold_dev_desc *devs, uint32_t nr_devs, struct cold **out);
 void cold_free(struct cold *c);
@@ -29,5 +29,11 @@ void cold_give(struct cold *c, struct extent_place p);
 uint64_t cold_offset(const struct cold *c, struct extent_place p); /* bytes on its device */
 void cold_usage(const struct cold *c, uint16_t dev, uint64_t *total, uint64_t *used); /* extents; dev EXTENT_NO_DEV: all */
 uint64_t cold_reserved(const struct cold *c);
+
+/* The extent's own description (format.h), DESC_BYTES at cold_desc_offset() on its device. The mover writes it after the
+ * batch that maps the extent committed, without a flush and without waiting: it serves rebuilding only, the map wins. */
+uint64_t cold_desc_offset(const struct cold *c, struct extent_place p);
+void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
+                      uint64_t destaged_seq, const struct extent_sums *sums, void *buf);
 
 #endif

@@ -31,19 +31,26 @@ struct label {                      /* host order */
     uint32_t ext_nr;                /* data extents */
 };
 #define LABEL_BYTES 4096u
+#define LABEL_INCOMPAT_KNOWN  0u
+#define LABEL_RO_COMPAT_KNOWN 0u
 void label_encode(const struct label *l, void *buf /* LABEL_BYTES */);
 /* 0, -FIRN_E_NOT_FIRN (no magic), -FIRN_E_CORRUPT, -FIRN_E_FORMAT_VERSION (unknown incompat bit or version). */
 int  label_decode(const void *buf, struct label *out);
 
 /* ---- metadata records: key -> value. Key = one tag byte and big-endian numbers. ----
  *  'P'                    pool: uuid, name, next ids, shards, feature bits
- *  'V' volume_id          volume: name, uuid, size, lba, shard, policy, hosts, top layer
+ *  'V' volume_id          volume: name, uuid, size, lba, shard, policy, top layer; may be marked as being deleted
+ *  'H' volume_id n        one host of its allow-list
  *  'L' layer_id           layer: volume id, parent layer (0: none)
  *  'E' layer_id extent_no extent: place, destaged_seq (tombstone: no place)
  *  'C' layer_id extent_no its checksums and bitmaps
  *  'G' segment            epoch up to which the segment is free
  *  'S' shard              durable_seq named by the last batch (finds a journal that lost acknowledged records)
  */
+/* meta.h's implementations keep this behind every value (little-endian, 4 bytes), and check it: LMDB has no checksums. */
+#define META_CRC_BYTES 4u
+uint32_t meta_value_crc(const struct meta_key *k, const void *value, uint32_t len);
+
 struct extent_place { uint16_t dev; uint32_t slot; }; /* capacity device index; extent slot on it */
 #define EXTENT_NO_DEV 0xffffu
 
@@ -55,13 +62,43 @@ struct extent_sums {
     uint32_t csum[EXTENT_BLOCKS];         /* block_csum() of valid blocks; 0 elsewhere */
 };
 
+struct pool_rec {
+    struct uuid uuid;
+    char     name[NAME_MAX_CHARS + 1];
+    uint64_t next_volume_id, next_layer_id; /* rise for ever: ids are never used again */
+    uint16_t nr_shards, nr_capacity;
+    uint64_t created_wall_ns;
+};
+
+#define VOLUME_DELETING 1u     /* flag: its deletion was decided; what is left of it is finished at the next open */
+struct volume_rec {
+    uint64_t    id, layer;     /* layer: top of the stack */
+    struct uuid uuid;
+    char        name[NAME_MAX_CHARS + 1];
+    uint64_t    size_bytes, iops, bandwidth;
+    uint32_t    lba_bytes;
+    uint16_t    shard, tier;   /* tier: enum volume_tier */
+    uint32_t    flags;
+    uint32_t    nr_hosts;
+};
+
+struct layer_rec { uint64_t volume, parent; }; /* parent 0: the bottom */
+
+struct meta_key meta_key_tag(char tag);    /* a prefix for scans; meta_key_tag('P') is meta_key_pool() */
 struct meta_key meta_key_pool(void);
 struct meta_key meta_key_volume(uint64_t id);
+struct meta_key meta_key_hosts(uint64_t volume);              /* a prefix */
+struct meta_key meta_key_host(uint64_t volume, uint32_t n);
+struct meta_key meta_key_layer_extents(uint64_t layer);       /* prefixes: all of one layer */
+struct meta_key meta_key_layer_sums(uint64_t layer);
 struct meta_key meta_key_layer(uint64_t id);
 struct meta_key meta_key_extent(uint64_t layer, uint64_t extent);
 struct meta_key meta_key_sums(uint64_t layer, uint64_t extent);
 struct meta_key meta_key_segment(uint32_t segment);
 struct meta_key meta_key_shard(uint32_t shard);
+/* Keys of one number ('V' and 'L': 8 bytes, 'G' and 'S': 4). -FIRN_E_CORRUPT: another tag or length. */
+int meta_key_parse_id(const struct meta_key *k, char tag, uint64_t *id);
+int meta_key_parse_host(const struct meta_key *k, uint64_t *volume, uint32_t *n);
 int meta_key_parse_extent(const struct meta_key *k, char tag, uint64_t *layer, uint64_t *extent); /* -FIRN_E_CORRUPT */
 
 #define EXTENT_REC_BYTES  32u
@@ -74,5 +111,48 @@ uint32_t segment_rec_encode(uint64_t free_epoch, void *buf);
 int      segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch);
 uint32_t shard_rec_encode(uint64_t durable_seq, void *buf);
 int      shard_rec_decode(const void *buf, uint32_t len, uint64_t *durable_seq);
+
+#define POOL_REC_BYTES   128u
+#define VOLUME_REC_BYTES 160u
+#define LAYER_REC_BYTES  32u
+uint32_t pool_rec_encode(const struct pool_rec *r, void *buf);
+int      pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out);
+uint32_t volume_rec_encode(const struct volume_rec *r, void *buf);
+int      volume_rec_decode(const void *buf, uint32_t len, struct volume_rec *out);
+uint32_t layer_rec_encode(const struct layer_rec *r, void *buf);
+int      layer_rec_decode(const void *buf, uint32_t len, struct layer_rec *out);
+/* An NQN: printable ASCII, at most NQN_MAX_BYTES, no NUL on media. out: NQN_MAX_BYTES + 1 bytes. */
+bool     host_nqn_valid(const char *nqn);
+uint32_t host_rec_encode(const char *nqn, void *buf /* NQN_MAX_BYTES + 8 */);
+int      host_rec_decode(const void *buf, uint32_t len, char *out);
+
+/* ---- capacity devices: regions of REGION_EXTENTS extents, each region behind a table of one descriptor an extent.
+ * A descriptor tells whose bytes lie there, so that the map can be rebuilt; it is written lazily, and the map wins. ---- */
+#define REGION_EXTENTS   64u
+#define DESC_BYTES       4096u
+#define DESC_TABLE_BYTES (REGION_EXTENTS * DESC_BYTES)
+#define REGION_BYTES     (DESC_TABLE_BYTES + (uint64_t)REGION_EXTENTS * EXTENT_BYTES)
+
+static inline uint64_t region_extent_offset(uint64_t ext_base_bytes, uint32_t slot)
+{
+    return ext_base_bytes + slot / REGION_EXTENTS * REGION_BYTES + DESC_TABLE_BYTES +
+           (uint64_t)(slot % REGION_EXTENTS) * EXTENT_BYTES;
+}
+static inline uint64_t region_desc_offset(uint64_t ext_base_bytes, uint32_t slot)
+{
+    return ext_base_bytes + slot / REGION_EXTENTS * REGION_BYTES + (uint64_t)(slot % REGION_EXTENTS) * DESC_BYTES;
+}
+/* Extents that fit a device of that size behind the label areas; 0: too small. */
+uint32_t region_plan(uint64_t device_bytes);
+
+struct extent_desc {
+    struct uuid pool, device;
+    uint32_t    slot;
+    uint64_t    layer, extent, destaged_seq;
+    struct extent_sums sums;
+};
+void extent_desc_encode(const struct extent_desc *d, void *buf /* DESC_BYTES */);
+/* 0, -FIRN_E_NOT_FOUND (never written), -FIRN_E_CORRUPT, -FIRN_E_FORMAT_VERSION. */
+int  extent_desc_decode(const void *buf, struct extent_desc *out);
 
 #endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* format_media.c: the two structures that tier/ puts on devices themselves: the label and the extent's description.
+ * Both are 4 KiB, begin with a CRC32C of all that follows, then magic and version; reserved bytes are zero and checked.
+ */
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "tier/format.h"
+#include "tier/tier.h"
+
+#define LABEL_MAGIC   "FIRNLABL"
+#define DESC_MAGIC    "FIRNEXTD"
+#define MEDIA_VERSION 1u
+
+struct label_media {
+    le32    crc;             /*   0 of bytes 4..4095 */
+    le32    version;         /*   4 */
+    char    magic[8];        /*   8 */
+    uint8_t pool[16];        /*  16 */
+    uint8_t device[16];      /*  32 */
+    char    pool_name[64];   /*  48 zero-padded */
+    le16    role;            /* 112 enum tier_role */
+    le16    index;           /* 114 */
+    le16    nr_capacity;     /* 116 */
+    le16    nr_shards;       /* 118 */
+    le64    generation;      /* 120 */
+    le64    device_bytes;    /* 128 */
+    le64    created;         /* 136 wall clock, ns */
+    le32    compat;          /* 144 */
+    le32    ro_compat;       /* 148 */
+    le32    incompat;        /* 152 */
+    le32    seg_align;       /* 156 */
+    le64    seg_base;        /* 160 */
+    le32    seg_bytes;       /* 168 */
+    le32    seg_nr;          /* 172 */
+    le64    ext_base;        /* 176 */
+    le32    ext_nr;          /* 184 */
+    uint8_t reserved[3908];  /* 188 zero */
+};
+static_assert(sizeof(struct label_media) == LABEL_BYTES, "on-disk size is frozen");
+static_assert(offsetof(struct label_media, ext_nr) == 184, "on-disk offset is frozen");
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != 0)
+            return false;
+    return true;
+}
+
+static uint32_t media_crc(const void *buf) { return crc32c(0, (const uint8_t *)buf + 4, 4096 - 4); }
+
+void label_encode(const struct label *l, void *buf)
+{
+    struct label_media m = {.version = to_le32(MEDIA_VERSION)};
+
+    memcpy(m.magic, LABEL_MAGIC, 8);
+    memcpy(m.pool, l->pool.b, 16);
+    memcpy(m.device, l->device.b, 16);
+    memcpy(m.pool_name, l->pool_name, strnlen(l->pool_name, NAME_MAX_CHARS));
+    m.role = to_le16(l->role);
+    m.index = to_le16(l->index);
+    m.nr_capacity = to_le16(l->nr_capacity);
+    m.nr_shards = to_le16(l->nr_shards);
+    m.generation = to_le64(l->generation);
+    m.device_bytes = to_le64(l->device_bytes);
+    m.created = to_le64(l->created_wall_ns);
+    m.compat = to_le32(l->compat);
+    m.ro_compat = to_le32(l->ro_compat);
+    m.incompat = to_le32(l->incompat);
+    m.seg_align = to_le32(l->seg_align);
+    m.seg_base = to_le64(l->seg_base_bytes);
+    m.seg_bytes = to_le32(l->seg_bytes);
+    m.seg_nr = to_le32(l->seg_nr);
+    m.ext_base = to_le64(l->ext_base_bytes);
+    m.ext_nr = to_le32(l->ext_nr);
+    m.crc = to_le32(media_crc(&m));
+    memcpy(buf, &m, sizeof(m));
+}
+
+static void label_get(const struct label_media *m, struct label *out)
+{
+    memcpy(out->pool.b, m->pool, 16);
+    memcpy(out->device.b, m->device, 16);
+    memcpy(out->pool_name, m->pool_name, sizeof(m->pool_name));
+    out->role = from_le16(m->role);
+    out->index = from_le16(m->index);
+    out->nr_capacity = from_le16(m->nr_capacity);
+    out->nr_shards = from_le16(m->nr_shards);
+    out->generation = from_le64(m->generation);
+    out->device_bytes = from_le64(m->device_bytes);
+    out->created_wall_ns = from_le64(m->created);
+    out->compat = from_le32(m->compat);
+    out->ro_compat = from_le32(m->ro_compat);
+    out->incompat = from_le32(m->incompat);
+    out->seg_align = from_le32(m->seg_align);
+    out->seg_base_bytes = from_le64(m->seg_base);
+    out->seg_bytes = from_le32(m->seg_bytes);
+    out->seg_nr = from_le32(m->seg_nr);
+    out->ext_base_bytes = from_le64(m->ext_base);
+    out->ext_nr = from_le32(m->ext_nr);
+}
+
+/* Segments lie between the label areas, aligned; their number and size are within the limits. */
+static bool label_segments_ok(const struct label *l)
+{
+    if (l->role != TIER_JOURNAL)
+        return l->seg_base_bytes == 0 && l->seg_bytes == 0 && l->seg_nr == 0 && l->seg_align == 0;
+    return (l->seg_align == 512 || l->seg_align == 4096) && l->seg_bytes >= SEGMENT_BYTES_MIN &&
+           l->seg_bytes <= SEGMENT_BYTES_MAX && l->seg_bytes % 4096 == 0 && l->seg_nr >= 1 && l->seg_nr <= SEGMENTS_MAX &&
+           l->seg_base_bytes >= LABEL_AREA_BYTES && l->seg_base_bytes % 4096 == 0 &&
+           l->seg_base_bytes <= l->device_bytes &&
+           (uint64_t)l->seg_nr * l->seg_bytes + LABEL_AREA_BYTES <= l->device_bytes - l->seg_base_bytes;
+}
+
+static bool label_extents_ok(const struct label *l)
+{
+    if (l->role != TIER_CAPACITY)
+        return l->ext_base_bytes == 0 && l->ext_nr == 0;
+    return l->ext_nr >= 1 && l->ext_base_bytes >= LABEL_AREA_BYTES && l->ext_base_bytes % 4096 == 0 &&
+           l->ext_base_bytes <= l->device_bytes &&
+           region_extent_offset(0, l->ext_nr - 1) + EXTENT_BYTES + LABEL_AREA_BYTES <= l->device_bytes - l->ext_base_bytes;
+}
+
+static bool label_ok(const struct label *l)
+{
+    size_t n = strnlen(l->pool_name, sizeof(l->pool_name));
+
+    if (n >= sizeof(l->pool_name) || !all_zero((const uint8_t *)l->pool_name + n, sizeof(l->pool_name) - n))
+        return false;
+    return name_valid(l->pool_name) && l->role <= TIER_CAPACITY && l->index < CAPACITY_DEVS_MAX && l->nr_capacity >= 1 &&
+           l->nr_capacity <= CAPACITY_DEVS_MAX && l->nr_shards >= 1 && l->nr_shards <= REACTORS_MAX &&
+           l->generation != 0 && (l->role != TIER_CAPACITY || l->index < l->nr_capacity) &&
+           label_segments_ok(l) && label_extents_ok(l);
+}
+
+int label_decode(const void *buf, struct label *out)
+{
+    struct label_media m;
+
+    memcpy(&m, buf, sizeof(m));
+    if (memcmp(m.magic, LABEL_MAGIC, 8) != 0)
+        return -FIRN_E_NOT_FIRN;
+    if (from_le32(m.crc) != media_crc(&m))
+        return -FIRN_E_CORRUPT;
+    if (from_le32(m.version) > MEDIA_VERSION || from_le32(m.incompat) & ~LABEL_INCOMPAT_KNOWN)
+        return -FIRN_E_FORMAT_VERSION;
+    label_get(&m, out);
+    if (from_le32(m.version) != MEDIA_VERSION || !all_zero(m.reserved, sizeof(m.reserved)) || !label_ok(out))
+        return -FIRN_E_CORRUPT;
+    return 0;
+}
+
+uint32_t region_plan(uint64_t device_bytes)
+{
+    uint64_t usable, rest, nr;
+
+    if (device_bytes < 2 * LABEL_AREA_BYTES)
+        return 0;
+    usable = ROUND_DOWN(device_bytes, 4096) - 2 * LABEL_AREA_BYTES;
+    rest = usable % REGION_BYTES;
+    nr = usable / REGION_BYTES * REGION_EXTENTS;
+    if (rest > DESC_TABLE_BYTES)
+        nr += (rest - DESC_TABLE_BYTES) / EXTENT_BYTES;
+    return (uint32_t)MIN(nr, UINT32_MAX - REGION_EXTENTS);
+}
+
+struct desc_media {
+    le32    crc;                         /*    0 of bytes 4..4095 */
+    le32    version;                     /*    4 */
+    char    magic[8];                    /*    8 */
+    uint8_t pool[16];                    /*   16 */
+    uint8_t device[16];                  /*   32 */
+    le32    slot;                        /*   48 */
+    uint8_t pad[4];                      /*   52 zero */
+    le64    layer;                       /*   56 */
+    le64    extent;                      /*   64 */
+    le64    destaged_seq;                /*   72 */
+    uint8_t sums[EXTENT_SUMS_BYTES];     /*   80 as in the 'C' record */
+    uint8_t reserved[4096 - 80 - EXTENT_SUMS_BYTES]; /* zero */
+};
+static_assert(sizeof(struct desc_media) == DESC_BYTES, "on-disk size is frozen");
+
+void extent_desc_encode(const struct extent_desc *d, void *buf)
+{
+    struct desc_media m = {.version = to_le32(MEDIA_VERSION)};
+
+    memcpy(m.magic, DESC_MAGIC, 8);
+    memcpy(m.pool, d->pool.b, 16);
+    memcpy(m.device, d->device.b, 16);
+    m.slot = to_le32(d->slot);
+    m.layer = to_le64(d->layer);
+    m.extent = to_le64(d->extent);
+    m.destaged_seq = to_le64(d->destaged_seq);
+    extent_sums_encode(&d->sums, m.sums);
+    m.crc = to_le32(media_crc(&m));
+    memcpy(buf, &m, sizeof(m));
+}
+
+int extent_desc_decode(const void *buf, struct extent_desc *out)
+{
+    struct desc_media m;
+
+    memcpy(&m, buf, sizeof(m));
+    if (memcmp(m.magic, DESC_MAGIC, 8) != 0)
+        return -FIRN_E_NOT_FOUND;
+    if (from_le32(m.crc) != media_crc(&m))
+        return -FIRN_E_CORRUPT;
+    if (from_le32(m.version) > MEDIA_VERSION)
+        return -FIRN_E_FORMAT_VERSION;
+    memcpy(out->pool.b, m.pool, 16);
+    memcpy(out->device.b, m.device, 16);
+    out->slot = from_le32(m.slot);
+    out->layer = from_le64(m.layer);
+    out->extent = from_le64(m.extent);
+    out->destaged_seq = from_le64(m.destaged_seq);
+    if (from_le32(m.version) != MEDIA_VERSION || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
+        !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.reserved, sizeof(m.reserved)))
+        return -FIRN_E_CORRUPT;
+    return extent_sums_decode(m.sums, EXTENT_SUMS_BYTES, &out->sums);
+}
