@@ -58,6 +58,7 @@ struct blk {
     uint64_t              size_lba;    /* changes only on the home thread; BLK_EVENT_RESIZED follows */
     uint32_t              max_io_bytes;
     struct list           watchers;    /* of blk_watch.node */
+    struct list           untold;      /* those that blk_notify() has still to call */
     uint64_t              in_flight;
 };
 

@@ -17,9 +17,11 @@
 #include "base/list.h"
 #include "base/types.h"
 #include "rt/env.h"
+#include "rt/ring_op.h"
 
 struct dev;
 struct dev_io;
+struct metric_hist;
 typedef void dev_io_cb(struct dev_io *io);
 
 enum dev_op { DEV_READ, DEV_WRITE, DEV_FLUSH, DEV_DISCARD, DEV_OP_NR };
@@ -40,6 +42,9 @@ struct dev_io {
         uint64_t        done_bytes;
         struct list     node;
         struct env_task task;
+        struct reactor_op ring;    /* dev_uring */
+        struct iovec    rest;      /* dev_uring: what is left of an element after a short transfer */
+        struct dev     *dev;
         void           *p[4];
         uint64_t        u[4];
     } priv;

@@ -9,6 +9,7 @@
 #define FIRN_RT_REACTOR_H
 
 #include "rt/env.h"
+#include "rt/ring_op.h"
 
 struct io_uring;
 struct io_uring_sqe;
@@ -33,9 +34,7 @@ void reactor_stop(struct reactor *r);          /* any thread */
 void reactor_join(struct reactor *r);          /* after start_thread and stop */
 void reactor_free(struct reactor *r);
 
-/* For dev and net implementations: an operation on the ring. done() runs from the loop with the CQE's result;
- * with IORING_CQE_F_MORE in flags, it will run again (multishot). */
-struct reactor_op { void (*done)(struct reactor_op *op, int res, uint32_t cqe_flags); };
+/* For dev and net implementations: an operation on the ring; op->done() runs once (multishot: until MORE is absent). */
 /* Never NULL: a full submission queue is submitted first. */
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
 struct io_uring *reactor_ring(struct reactor *r);

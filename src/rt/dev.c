@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dev.c: the checked wrapper around every device, and the straight-line forms.
+ *
+ * A request's way: checked, stamped, put on the in-flight list; the implementation works; dev_io_done() takes it off the
+ * list, counts, shows it to the observer, and calls back.
+ * Failures: once a flush or a DSYNC write has failed, nobody knows what the device kept, so nothing that promises
+ * durability succeeds on this dev again, not even what was in flight then.
+ */
+#include "rt/dev.h"
+
+#include "rt/metrics.h"
+#include "rt/priv.h"
+
+#include <stdio.h>
+
+void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const char *path)
+{
+    memset(d, 0, sizeof(*d));
+    d->ops = ops;
+    d->env = env;
+    snprintf(d->path, sizeof(d->path), "%s", path);
+    list_init(&d->inflight);
+}
+
+static void check_iov(const struct dev *d, const struct dev_io *io)
+{
+    uint64_t sum = 0;
+
+    assert(io->iovcnt > 0 && (uint32_t)io->iovcnt <= d->caps.iov_max);
+    for (int i = 0; i < io->iovcnt; i++) {
+        assert((uintptr_t)io->iov[i].iov_base % d->caps.align_bytes == 0);
+        assert(io->iov[i].iov_len % d->caps.block_bytes == 0);
+        sum += io->iov[i].iov_len;
+    }
+    assert(sum == io->len_bytes);
+}
+
+static void check_range(const struct dev *d, const struct dev_io *io)
+{
+    assert(io->len_bytes > 0);
+    assert(io->off_bytes % d->caps.block_bytes == 0);
+    assert(io->len_bytes % d->caps.block_bytes == 0);
+    assert(io->off_bytes < d->caps.size_bytes && io->len_bytes <= d->caps.size_bytes - io->off_bytes);
+}
+
+static void done_task(struct env_task *task)
+{
+    struct dev_io *io = container_of(task, struct dev_io, priv.task);
+
+    dev_io_done(io->priv.dev, io, io->err);
+}
+
+void dev_io_done_later(struct dev *d, struct dev_io *io, int err)
+{
+    io->err = err;
+    io->priv.task.fn = done_task;
+    env_defer(d->env, &io->priv.task);
+}
+
+static void dev_submit(struct dev *d, struct dev_io *io, enum dev_op op)
+{
+    assert(io->cb != NULL);
+    io->err = 0;
+    io->priv.op = op;
+    io->priv.dev = d;
+    io->priv.done_bytes = 0;
+    io->priv.task.queued = false;
+    io->priv.start_ns = env_now_ns(d->env);
+    list_push_back(&d->inflight, &io->priv.node);
+    d->stats.in_flight++;
+    if (d->failed && (op == DEV_WRITE || op == DEV_FLUSH))
+        dev_io_done_later(d, io, -FIRN_E_DEVICE_FAILED);
+    else
+        d->ops->submit(d, io);
+}
+
+void dev_read(struct dev *d, struct dev_io *io)
+{
+    check_range(d, io);
+    check_iov(d, io);
+    assert(io->flags == 0);
+    dev_submit(d, io, DEV_READ);
+}
+
+void dev_write(struct dev *d, struct dev_io *io)
+{
+    check_range(d, io);
+    check_iov(d, io);
+    assert((io->flags & ~(unsigned)DEV_DSYNC) == 0);
+    dev_submit(d, io, DEV_WRITE);
+}
+
+void dev_flush(struct dev *d, struct dev_io *io)
+{
+    io->len_bytes = 0;
+    io->flags = 0;
+    dev_submit(d, io, DEV_FLUSH);
+}
+
+void dev_discard(struct dev *d, struct dev_io *io)
+{
+    check_range(d, io);
+    io->flags = 0;
+    dev_submit(d, io, DEV_DISCARD);
+}
+
+void dev_close(struct dev *d)
+{
+    assert(list_empty(&d->inflight) && d->stats.in_flight == 0);
+    d->ops->close(d);
+}
+
+static bool promises_durability(const struct dev_io *io)
+{
+    return io->priv.op == DEV_FLUSH || (io->priv.op == DEV_WRITE && (io->flags & DEV_DSYNC) != 0);
+}
+
+void dev_io_done(struct dev *d, struct dev_io *io, int err)
+{
+    enum dev_op op = io->priv.op;
+
+    assert(err <= 0 && op < DEV_OP_NR && io->priv.dev == d && d->stats.in_flight > 0);
+    if (promises_durability(io)) {
+        if (err == 0 && d->failed)
+            err = -FIRN_E_DEVICE_FAILED;
+        d->failed |= err != 0;
+    }
+    io->err = err;
+    list_remove(&io->priv.node);
+    d->stats.in_flight--;
+    d->stats.ops[op]++;
+    if (err)
+        d->stats.errors[op]++;
+    else
+        d->stats.bytes[op] += io->len_bytes;
+    if (d->latency[op] != NULL)
+        metric_observe_ns(d->latency[op], env_now_ns(d->env) - io->priv.start_ns);
+    if (d->observer != NULL)
+        d->observer(d, io);
+    io->cb(io);
+}
+
+uint64_t dev_oldest_ns(const struct dev *d)
+{
+    const struct dev_io *io = list_first(&d->inflight, struct dev_io, priv.node);
+
+    return io == NULL ? 0 : env_now_ns(d->env) - io->priv.start_ns;
+}
+
+/* ---- straight-line forms ---------------------------------------------------------------------------------------- */
+
+struct sync_io {
+    struct dev_io io;
+    struct iovec  iov;
+    bool          done;
+};
+
+static void sync_cb(struct dev_io *io)
+{
+    container_of(io, struct sync_io, io)->done = true;
+}
+
+static int sync_wait(struct dev *d, struct sync_io *s)
+{
+    while (!s->done) {
+        int err = env_run_once(d->env);
+
+        if (err && !s->done)
+            return -FIRN_E_STOPPED; /* the env promises that the request never completes: its memory may go */
+    }
+    return s->io.err;
+}
+
+int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+{
+    struct sync_io s = {.iov = {buf, len_bytes},
+                        .io = {.off_bytes = off_bytes, .len_bytes = len_bytes, .iovcnt = 1, .cb = sync_cb}};
+
+    s.io.iov = &s.iov;
+    dev_read(d, &s.io);
+    return sync_wait(d, &s);
+}
+
+int dev_write_sync(struct dev *d, uint64_t off_bytes, const void *buf, size_t len_bytes, unsigned flags)
+{
+    struct sync_io s = {.iov = {(void *)(uintptr_t)buf, len_bytes},
+                        .io = {.off_bytes = off_bytes, .len_bytes = len_bytes, .iovcnt = 1, .flags = flags, .cb = sync_cb}};
+
+    s.io.iov = &s.iov;
+    dev_write(d, &s.io);
+    return sync_wait(d, &s);
+}
+
+int dev_flush_sync(struct dev *d)
+{
+    struct sync_io s = {.io = {.cb = sync_cb}};
+
+    dev_flush(d, &s.io);
+    return sync_wait(d, &s);
+}
