@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tier/index.h"
+
+static struct index_entry entry(uint32_t layer, uint64_t block, uint32_t segment, uint32_t unit, uint64_t seq, unsigned flags)
+{
+    return (struct index_entry){.layer = layer, .block = block, .segment = segment, .unit = unit, .seq = seq,
+                                .csum = (uint32_t)(block * 31 + seq), .flags = flags};
+}
+
+Test(index, gives_back_what_was_put)
+{
+    struct index ix;
+    struct index_entry e = entry(7, (UINT64_C(1) << 36) - 1, 3, 8 * 5 + 3, INDEX_SEQ_MAX, INDEX_DIRTY), got;
+    uint32_t id;
+
+    cr_assert_eq(index_init(&ix, 8, 1024, 16, 1), 0);
+    cr_assert_eq(index_find(&ix, e.layer, e.block), INDEX_NONE);
+    id = index_put(&ix, INDEX_NONE, &e);
+    cr_assert_eq(index_find(&ix, e.layer, e.block), id);
+    index_get(&ix, id, &got);
+    cr_assert(got.layer == e.layer && got.block == e.block && got.seq == e.seq && got.csum == e.csum);
+    cr_assert(got.segment == e.segment && got.unit == e.unit && got.flags == e.flags);
+    cr_assert_eq(ix.seg_live[3], 1);
+    cr_assert_eq(ix.seg_dirty[3], 1);
+    index_set_clean(&ix, id);
+    cr_assert_eq(ix.seg_dirty[3], 0);
+    index_remove(&ix, id);
+    cr_assert_eq(index_find(&ix, e.layer, e.block), INDEX_NONE);
+    cr_assert_eq(ix.nr_entries, 0);
+    index_fini(&ix);
+}
+
+Test(index, a_newer_place_replaces_the_older_one)
+{
+    struct index ix;
+    struct index_entry a = entry(1, 9, 0, 8, 1, INDEX_DIRTY), b = entry(1, 9, 1, 16, 2, INDEX_DIRTY);
+    uint32_t id;
+
+    cr_assert_eq(index_init(&ix, 2, 1024, 16, 1), 0);
+    id = index_put(&ix, INDEX_NONE, &a);
+    id = index_put(&ix, id, &b);
+    cr_assert_eq(index_find(&ix, 1, 9), id);
+    cr_assert(ix.seg_live[0] == 0 && ix.seg_live[1] == 1 && ix.nr_entries == 1);
+    index_verify(&ix);
+    index_fini(&ix);
+}
+
+Test(index, virtual_slots_are_counted_and_come_back)
+{
+    struct index ix;
+    struct index_entry z = entry(1, 0, 1, 0, 5, INDEX_ZERO | INDEX_DIRTY), got;
+
+    cr_assert_eq(index_init(&ix, 2, 1024, 4, 1), 0);
+    for (uint64_t i = 0; i < 4; i++) {
+        z.block = i;
+        index_put(&ix, INDEX_NONE, &z);
+    }
+    cr_assert_eq(index_virtual_free(&ix), 0);
+    index_get(&ix, index_find(&ix, 1, 2), &got);
+    cr_assert(got.segment == 1 && (got.flags & INDEX_ZERO));
+    z.block = 2;
+    z.seq = 6;
+    index_put(&ix, index_find(&ix, 1, 2), &z); /* full, but replacing reuses */
+    index_verify(&ix);
+    index_remove(&ix, index_find(&ix, 1, 1));
+    cr_assert_eq(index_virtual_free(&ix), 1);
+    index_verify(&ix);
+    index_fini(&ix);
+}
+
+Test(index, holds_every_slot_within_24_bytes_a_block)
+{
+    struct index ix;
+    uint32_t segs = 64, per = 4096;
+    double bytes;
+
+    cr_assert_eq(index_init(&ix, segs, per * 8, per, 0x1234567), 0);
+    for (uint32_t i = 0; i < segs * per; i++) {
+        struct index_entry e = entry(1 + i % 5, (uint64_t)i * 2654435761u % (UINT64_C(1) << 30), i / per, i % per * 8, i, 0);
+
+        if (index_find(&ix, e.layer, e.block) == INDEX_NONE)
+            index_put(&ix, INDEX_NONE, &e);
+    }
+    cr_assert_gt(ix.nr_entries, (uint64_t)segs * per * 99 / 100);
+    bytes = (double)index_bytes_at(&ix, (uint64_t)segs * per) / (double)((uint64_t)segs * per);
+    cr_log_info("index: %.2f bytes a block, %u stashed", bytes, ix.stash_nr);
+    fprintf(stderr, "index at full load: %.2f bytes a block, %u in the stash\n", bytes, ix.stash_nr);
+    cr_assert_leq(bytes, 24.0);
+    cr_assert_eq(ix.stash_nr, 0);
+    index_verify(&ix);
+    index_fini(&ix);
+}
+
+Test(index, agrees_with_an_array_under_random_changes)
+{
+    enum { SEGS = 16, PER = 64, BLOCKS = 400 };
+    static uint64_t seq_of[BLOCKS];
+    static uint32_t id_of[BLOCKS];
+    struct index ix;
+    uint64_t seq = 0;
+
+    cr_assert_eq(index_init(&ix, SEGS, PER * 8, 64, 99), 0);
+    srand(1);
+    for (int i = 0; i < BLOCKS; i++)
+        id_of[i] = INDEX_NONE;
+    for (int step = 0; step < 200000; step++) {
+        uint64_t b = (uint64_t)rand() % BLOCKS;
+        uint32_t slot = (uint32_t)rand() % (SEGS * PER);
+
+        cr_assert_eq(index_find(&ix, 1, b), id_of[b]);
+        if (rand() % 4 == 0 && id_of[b] != INDEX_NONE) {
+            index_remove(&ix, id_of[b]);
+            id_of[b] = INDEX_NONE;
+        } else if (!index_slot_used(&ix, slot)) {
+            struct index_entry e = entry(1, b, slot / PER, slot % PER * 8, ++seq, rand() % 2 ? INDEX_DIRTY : 0);
+
+            id_of[b] = index_put(&ix, id_of[b], &e);
+            seq_of[b] = seq;
+        }
+        if (id_of[b] != INDEX_NONE)
+            cr_assert_eq(index_seq(&ix, id_of[b]), seq_of[b]);
+    }
+    index_verify(&ix);
+    index_fini(&ix);
+}

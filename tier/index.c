@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* index.c: the slot arrays and the cuckoo hash over them.
+ *
+ * Find: hash the key, look at two buckets of one cache line each, compare 12 one-byte tags, and only where a tag agrees
+ *   look at the slot's key.
+ * Insert: the emptier of the two buckets; if both are full, a victim of the first moves to its other bucket, and so on.
+ * The hash is sized for every slot at 93 % load, where kicks are few; an entry that still finds no place after
+ * KICKS_MAX goes to a short stash that is searched when it is not empty.
+ */
+#include "tier/index.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/err.h"
+
+#define BUCKET_SLOTS 12u
+#define LOAD_PCT     93u
+#define KICKS_MAX    1000
+
+struct index_bucket {            /* one cache line */
+    uint32_t id[BUCKET_SLOTS];   /* slot id + 1; 0: empty */
+    uint8_t  tag[BUCKET_SLOTS];
+    uint32_t unused;
+};
+static_assert(sizeof(struct index_bucket) == 64, "a bucket is one cache line");
+
+struct place { uint32_t b[2]; uint8_t tag; };
+
+static uint64_t mix64(uint64_t x)
+{
+    x ^= x >> 33;
+    x *= UINT64_C(0xff51afd7ed558ccd);
+    x ^= x >> 33;
+    x *= UINT64_C(0xc4ceb9fe1a85ec53);
+    x ^= x >> 33;
+    return x;
+}
+
+static struct place place_of(const struct index *ix, uint64_t key)
+{
+    uint64_t h = mix64(key ^ ix->seed);
+    uint32_t lo = (uint32_t)h, hi = (uint32_t)(h >> 32);
+    struct place p;
+
+    p.b[0] = (uint32_t)(((uint64_t)lo * ix->nr_buckets) >> 32);
+    p.b[1] = (uint32_t)(((uint64_t)hi * ix->nr_buckets) >> 32);
+    if (p.b[1] == p.b[0])
+        p.b[1] = p.b[0] + 1 == ix->nr_buckets ? 0 : p.b[0] + 1;
+    p.tag = (uint8_t)(mix64(h) >> 56);
+    return p;
+}
+
+static uint64_t key_of(uint32_t layer, uint64_t block)
+{
+    assert(layer != 0 && layer < 1u << INDEX_LAYER_BITS);
+    assert(block < UINT64_C(1) << INDEX_BLOCK_BITS);
+    return (uint64_t)layer << INDEX_BLOCK_BITS | block;
+}
+
+static uint64_t slot_key(const struct index *ix, uint32_t id) { return ix->key_flags[id] >> 8; }
+
+/* ---- memory ---- */
+
+static void *reserve(struct index *ix, size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    ix->mem_bytes += bytes;
+    return p;
+}
+
+static void release(void *p, size_t bytes)
+{
+    if (p != NULL)
+        munmap(p, bytes);
+}
+
+int index_init(struct index *ix, uint32_t nr_segments, uint32_t segment_units, uint32_t nr_virtual, uint64_t seed)
+{
+    uint32_t per = (segment_units + 7) / 8;
+    uint64_t slots = (uint64_t)nr_segments * per + nr_virtual;
+    uint64_t buckets = slots * 100 / (LOAD_PCT * BUCKET_SLOTS) + 2;
+
+    *ix = (struct index){.nr_segments = nr_segments, .slots_per_segment = per, .nr_virtual = nr_virtual,
+                         .virtual_free = INDEX_NONE, .seed = seed, .walk = seed | 1};
+    if (slots >= UINT32_MAX - 1)
+        return -FIRN_E_INVALID;
+    ix->nr_phys = (uint32_t)(slots - nr_virtual);
+    ix->nr_buckets = (uint32_t)buckets;
+    ix->key_flags = reserve(ix, slots * sizeof(*ix->key_flags));
+    ix->csum = reserve(ix, slots * sizeof(*ix->csum));
+    ix->seq_lo = reserve(ix, slots * sizeof(*ix->seq_lo));
+    ix->seq_hi = reserve(ix, slots * sizeof(*ix->seq_hi));
+    ix->buckets = reserve(ix, buckets * sizeof(*ix->buckets));
+    ix->seg_live = reserve(ix, nr_segments * sizeof(uint32_t));
+    ix->seg_dirty = reserve(ix, nr_segments * sizeof(uint32_t));
+    if (!ix->key_flags || !ix->csum || !ix->seq_lo || !ix->seq_hi || !ix->buckets || !ix->seg_live || !ix->seg_dirty) {
+        index_fini(ix);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void index_fini(struct index *ix)
+{
+    uint64_t slots = (uint64_t)ix->nr_phys + ix->nr_virtual;
+
+    release(ix->key_flags, slots * sizeof(*ix->key_flags));
+    release(ix->csum, slots * sizeof(*ix->csum));
+    release(ix->seq_lo, slots * sizeof(*ix->seq_lo));
+    release(ix->seq_hi, slots * sizeof(*ix->seq_hi));
+    release(ix->buckets, (uint64_t)ix->nr_buckets * sizeof(*ix->buckets));
+    release(ix->seg_live, ix->nr_segments * sizeof(uint32_t));
+    release(ix->seg_dirty, ix->nr_segments * sizeof(uint32_t));
+    *ix = (struct index){0};
+}
+
+/* ---- the hash ---- */
+
+static int bucket_slot_of_key(const struct index *ix, const struct index_bucket *b, uint8_t tag, uint64_t key)
+{
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+        if (b->tag[i] == tag && b->id[i] != 0 && slot_key(ix, b->id[i] - 1) == key)
+            return (int)i;
+    return -1;
+}
+
+/* The cell that holds the key's id + 1, or NULL. */
+static uint32_t *cell_of(const struct index *ix, uint64_t key)
+{
+    struct place p = place_of(ix, key);
+
+    for (int c = 0; c < 2; c++) {
+        struct index_bucket *b = &ix->buckets[p.b[c]];
+        int i = bucket_slot_of_key(ix, b, p.tag, key);
+
+        if (i >= 0)
+            return &b->id[i];
+    }
+    for (uint32_t i = 0; i < ix->stash_nr; i++)
+        if (slot_key(ix, ix->stash[i] - 1) == key)
+            return (uint32_t *)&ix->stash[i];
+    return NULL;
+}
+
+static unsigned bucket_load(const struct index_bucket *b)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+        n += b->id[i] != 0;
+    return n;
+}
+
+static bool bucket_add(struct index_bucket *b, uint32_t id1, uint8_t tag)
+{
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        if (b->id[i] == 0) {
+            b->id[i] = id1;
+            b->tag[i] = tag;
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned next_victim(struct index *ix)
+{
+    ix->walk ^= ix->walk << 13;
+    ix->walk ^= ix->walk >> 7;
+    ix->walk ^= ix->walk << 17;
+    return (unsigned)(ix->walk % BUCKET_SLOTS);
+}
+
+static void hash_add(struct index *ix, uint32_t id, uint64_t key)
+{
+    struct place p = place_of(ix, key);
+    int emptier = bucket_load(&ix->buckets[p.b[1]]) < bucket_load(&ix->buckets[p.b[0]]);
+    uint32_t at = p.b[emptier], id1 = id + 1;
+    uint8_t tag = p.tag;
+
+    for (int kick = 0; kick < KICKS_MAX; kick++) {
+        struct index_bucket *b = &ix->buckets[at];
+        unsigned v;
+        uint32_t out;
+
+        if (bucket_add(b, id1, tag))
+            return;
+        v = next_victim(ix);
+        out = b->id[v];
+        b->id[v] = id1;
+        b->tag[v] = tag;
+        p = place_of(ix, slot_key(ix, out - 1));
+        at = p.b[p.b[0] == at];
+        tag = p.tag;
+        id1 = out;
+    }
+    assert(ix->stash_nr < ARRAY_LEN(ix->stash));
+    ix->stash[ix->stash_nr++] = id1;
+}
+
+static void hash_remove(struct index *ix, uint64_t key)
+{
+    uint32_t *cell = cell_of(ix, key);
+
+    assert(cell != NULL);
+    if (cell >= ix->stash && cell < ix->stash + ix->stash_nr)
+        *cell = ix->stash[--ix->stash_nr];
+    else
+        *cell = 0;
+}
+
+/* ---- slots ---- */
+
+static uint32_t virtual_get(struct index *ix)
+{
+    uint32_t id = ix->virtual_free;
+
+    assert(ix->virtual_used < ix->nr_virtual);
+    ix->virtual_used++;
+    if (id != INDEX_NONE)
+        ix->virtual_free = ix->seq_lo[id];
+    else
+        id = ix->nr_phys + ix->virtual_touched++;
+    return id;
+}
+
+static void slot_fill(struct index *ix, uint32_t id, const struct index_entry *e)
+{
+    uint64_t key = key_of(e->layer, e->block);
+    bool virt = index_is_virtual(ix, id);
+
+    assert(ix->key_flags[id] == 0 && e->seq <= INDEX_SEQ_MAX);
+    ix->key_flags[id] = key << 8 | (e->flags & 0xf8u) | (virt ? 0 : e->unit & 7u);
+    ix->csum[id] = virt ? e->segment : e->csum;
+    ix->seq_lo[id] = (uint32_t)e->seq;
+    ix->seq_hi[id] = (uint16_t)(e->seq >> 32);
+    ix->seg_live[e->segment]++;
+    ix->nr_entries++;
+    if (e->flags & INDEX_DIRTY) {
+        ix->seg_dirty[e->segment]++;
+        ix->nr_dirty++;
+    }
+}
+
+static uint32_t slot_segment(const struct index *ix, uint32_t id)
+{
+    return index_is_virtual(ix, id) ? ix->csum[id] : id / ix->slots_per_segment;
+}
+
+static void slot_clear(struct index *ix, uint32_t id)
+{
+    uint32_t segment = slot_segment(ix, id);
+
+    assert(ix->key_flags[id] != 0 && ix->seg_live[segment] > 0);
+    ix->seg_live[segment]--;
+    ix->nr_entries--;
+    if (index_flags_of(ix, id) & INDEX_DIRTY) {
+        assert(ix->seg_dirty[segment] > 0);
+        ix->seg_dirty[segment]--;
+        ix->nr_dirty--;
+    }
+    ix->key_flags[id] = 0;
+    if (index_is_virtual(ix, id)) {
+        ix->seq_lo[id] = ix->virtual_free;
+        ix->virtual_free = id;
+        ix->virtual_used--;
+    }
+}
+
+uint32_t index_find(const struct index *ix, uint32_t layer, uint64_t block)
+{
+    const uint32_t *cell = cell_of(ix, key_of(layer, block));
+
+    return cell == NULL ? INDEX_NONE : *cell - 1;
+}
+
+void index_get(const struct index *ix, uint32_t id, struct index_entry *out)
+{
+    uint64_t kf = ix->key_flags[id];
+    bool virt = index_is_virtual(ix, id);
+
+    assert(kf != 0);
+    out->layer = (uint32_t)(kf >> (8 + INDEX_BLOCK_BITS));
+    out->block = (kf >> 8) & ((UINT64_C(1) << INDEX_BLOCK_BITS) - 1);
+    out->seq = index_seq(ix, id);
+    out->csum = virt ? 0 : ix->csum[id];
+    out->segment = slot_segment(ix, id);
+    out->unit = virt ? 0 : id % ix->slots_per_segment * 8 + (uint32_t)(kf & 7);
+    out->flags = (unsigned)(kf & 0xf8);
+}
+
+bool index_slot_used(const struct index *ix, uint32_t id) { return ix->key_flags[id] != 0; }
+
+uint32_t index_slot_id(const struct index *ix, uint32_t segment, uint32_t unit)
+{
+    assert(segment < ix->nr_segments && unit / 8 < ix->slots_per_segment);
+    return segment * ix->slots_per_segment + unit / 8;
+}
+
+uint64_t index_seq(const struct index *ix, uint32_t id) { return (uint64_t)ix->seq_hi[id] << 32 | ix->seq_lo[id]; }
+
+unsigned index_flags_of(const struct index *ix, uint32_t id) { return (unsigned)(ix->key_flags[id] & 0xf8); }
+
+uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e)
+{
+    bool virt = (e->flags & (INDEX_ZERO | INDEX_DAMAGED)) != 0;
+    uint64_t key = key_of(e->layer, e->block);
+    uint32_t *cell = NULL;
+    uint32_t id;
+
+    if (old != INDEX_NONE) {
+        assert(slot_key(ix, old) == key);
+        cell = cell_of(ix, key);
+        assert(cell != NULL && *cell == old + 1);
+        slot_clear(ix, old);
+    }
+    id = virt ? virtual_get(ix) : index_slot_id(ix, e->segment, e->unit);
+    slot_fill(ix, id, e);
+    if (cell != NULL)
+        *cell = id + 1;
+    else
+        hash_add(ix, id, key);
+    return id;
+}
+
+void index_remove(struct index *ix, uint32_t id)
+{
+    hash_remove(ix, slot_key(ix, id));
+    slot_clear(ix, id);
+}
+
+void index_set_clean(struct index *ix, uint32_t id)
+{
+    uint32_t segment = slot_segment(ix, id);
+
+    assert(index_flags_of(ix, id) & INDEX_DIRTY);
+    assert(!index_is_virtual(ix, id)); /* without payload there is nothing to keep once it is clean */
+    ix->key_flags[id] &= ~(uint64_t)INDEX_DIRTY;
+    assert(ix->seg_dirty[segment] > 0);
+    ix->seg_dirty[segment]--;
+    ix->nr_dirty--;
+}
+
+uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched)
+{
+    return slots_touched * (sizeof(*ix->key_flags) + sizeof(*ix->csum) + sizeof(*ix->seq_lo) + sizeof(*ix->seq_hi)) +
+           (uint64_t)ix->nr_buckets * sizeof(*ix->buckets);
+}
+
+static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to, uint32_t *live, uint32_t *dirty)
+{
+    uint64_t nr = 0;
+
+    for (uint32_t id = from; id < to; id++) {
+        const uint32_t *cell;
+
+        if (ix->key_flags[id] == 0)
+            continue;
+        cell = cell_of(ix, slot_key(ix, id));
+        assert(cell != NULL && *cell == id + 1);
+        nr++;
+        (*live)++;
+        *dirty += (index_flags_of(ix, id) & INDEX_DIRTY) != 0;
+    }
+    return nr;
+}
+
+void index_verify(const struct index *ix)
+{
+    uint64_t nr = 0, all_live = 0, all_dirty = 0;
+    uint32_t vlive = 0, vdirty = 0;
+
+    for (uint32_t s = 0; s < ix->nr_segments; s++) {
+        uint32_t live = 0, dirty = 0, first = s * ix->slots_per_segment;
+
+        all_live += ix->seg_live[s];
+        all_dirty += ix->seg_dirty[s];
+        if (ix->seg_live[s] == 0)
+            continue;
+        nr += verify_slots(ix, first, first + ix->slots_per_segment, &live, &dirty);
+        assert(live <= ix->seg_live[s] && dirty <= ix->seg_dirty[s]); /* the rest are virtual */
+    }
+    nr += verify_slots(ix, ix->nr_phys, ix->nr_phys + ix->virtual_touched, &vlive, &vdirty);
+    assert(vlive == ix->virtual_used && vdirty == vlive);
+    assert(nr == ix->nr_entries && all_live == nr && all_dirty == ix->nr_dirty);
+}
