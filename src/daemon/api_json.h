@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api_json.h: bodies of the API: checked JSON in, objects out. Pure; api.c holds the verbs. */
+#ifndef FIRN_DAEMON_API_JSON_H
+#define FIRN_DAEMON_API_JSON_H
+
+#include <jansson.h>
+
+#include "tier/tier.h"
+
+#define API_JSON_DEPTH_MAX 16
+
+/* An object, or NULL and a sentence: not JSON, no object, deeper than API_JSON_DEPTH_MAX, a key twice. */
+json_t *api_json_parse(const char *body, size_t len, char why[static 256]);
+
+enum api_field { API_NAME = 1, API_SIZE = 2, API_LBA = 4, API_TIER = 8, API_IOPS = 16, API_BANDWIDTH = 32 };
+/* Fills *out from the object; fields outside `allowed` are an error. Returns the fields that were there (enum api_field
+ * bits), or -FIRN_E_INVALID and words in why. Sizes: bytes as a number, or text such as "10GiB". */
+int api_volume_params(json_t *obj, unsigned allowed, struct volume_params *out, char why[static 256]);
+
+const char *volume_tier_name(enum volume_tier t);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.c: the configuration as a whole: its defaults, how keys relate, the example file, and what the tier gets. */
+#include "daemon/config.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/sizefmt.h"
+#include "tier/tier.h"
+
+void config_defaults(struct config *c)
+{
+    char why[256];
+
+    memset(c, 0, sizeof(*c));
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        const struct config_key_info *k = config_key_info((enum config_key)i);
+
+        if (!(k->flags & KEY_REQUIRED) && config_set_text(c, (enum config_key)i, k->shown, why) != 0)
+            assert(!"a default must be allowed by its own key");
+    }
+    config_num(c, journal_size) = 0; /* the example names a size; a device is used whole unless told otherwise */
+}
+
+bool config_addr_is_loopback(const char *addr)
+{
+    struct in_addr a4;
+    struct in6_addr a6;
+
+    if (inet_pton(AF_INET, addr, &a4) == 1)
+        return (ntohl(a4.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET6, addr, &a6) == 1 && IN6_IS_ADDR_LOOPBACK(&a6);
+}
+
+struct checker {
+    const struct config *c;
+    struct strbuf       *problems;
+    unsigned             nr;
+};
+
+static void wrong(struct checker *k, unsigned line, const char *key, const char *what)
+{
+    strbuf_add(k->problems, "%s:%u: %s: %s\n", k->c->file[0] ? k->c->file : "(command line)", line ? line : 1, key, what);
+    k->nr++;
+}
+
+static void check_pool(struct checker *k)
+{
+    const struct config *c = k->c;
+    const char *journal = config_text(c, journal_path);
+
+    if (journal[0] == '\0')
+        wrong(k, c->line[CONFIG_KEY_journal_path], "pool.journal.path",
+              "missing; allowed: an SSD, a partition of one, or a file");
+    if (c->nr_capacity == 0)
+        wrong(k, 0, "pool.capacity", "missing; at least one device, such as ( { path = \"/dev/sdb\"; } )");
+    for (unsigned i = 0; i < c->nr_capacity; i++) {
+        if (c->capacity[i].path[0] && strcmp(c->capacity[i].path, journal) == 0)
+            wrong(k, c->capacity[i].line, "pool.capacity", "is also the journal; a device has one role");
+        for (unsigned j = 0; j < i; j++)
+            if (c->capacity[i].path[0] && strcmp(c->capacity[i].path, c->capacity[j].path) == 0)
+                wrong(k, c->capacity[i].line, "pool.capacity", "names one device twice");
+        for (unsigned j = 0; j < c->nr_cache; j++)
+            if (c->capacity[i].path[0] && strcmp(c->capacity[i].path, c->cache[j].path) == 0)
+                wrong(k, c->capacity[i].line, "pool.capacity", "is also a cache; a device has one role");
+    }
+}
+
+static void check_api(struct checker *k)
+{
+    const struct config *c = k->c;
+    const char *listen = config_text(c, api_listen);
+
+    if (listen[0] && !config_addr_is_loopback(listen) && config_text(c, api_token_file)[0] == '\0')
+        wrong(k, c->line[CONFIG_KEY_api_listen], "api.listen",
+              "is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1");
+    if (listen[0] == '\0' && config_text(c, api_unix)[0] == '\0')
+        wrong(k, c->line[CONFIG_KEY_api_unix], "api.unix", "empty, and so is api.listen; the API needs one of them");
+}
+
+int config_validate(const struct config *c, struct strbuf *problems)
+{
+    struct checker k = {.c = c, .problems = problems};
+
+    check_pool(&k);
+    check_api(&k);
+    if (config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max))
+        wrong(&k, c->line[CONFIG_KEY_tier_dirty_start], "tier.dirty_start", "not below tier.dirty_max");
+    if (config_num(c, journal_align) != 512 && config_num(c, journal_align) != 4096)
+        wrong(&k, c->line[CONFIG_KEY_journal_align], "journal.align", "neither 512 nor 4096");
+    if (config_num(c, journal_segment_size) % MIB != 0)
+        wrong(&k, c->line[CONFIG_KEY_journal_segment_size], "journal.segment_size", "not a whole number of MiB");
+    if (config_num(c, journal_group_max) % BLOCK_BYTES != 0)
+        wrong(&k, c->line[CONFIG_KEY_journal_group_max], "journal.group_max", "not a multiple of 4KiB");
+    if (config_num(c, export_port) != 0 && config_num(c, export_port) == config_num(c, export_discovery_port))
+        wrong(&k, c->line[CONFIG_KEY_export_discovery_port], "export.discovery_port",
+              "the same as export.port, which serves discovery too; choose another");
+    return k.nr ? -FIRN_E_INVALID : 0;
+}
+
+void config_node_name(const struct config *c, char out[static 64])
+{
+    if (config_text(c, node)[0]) {
+        snprintf(out, 64, "%.63s", config_text(c, node));
+        return;
+    }
+    if (gethostname(out, 63) != 0)
+        out[0] = '\0';
+    out[63] = '\0';
+    for (char *p = out; *p; p++) {
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+        else if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '.' || *p == '-'))
+            *p = '-';
+    }
+    if (!name_valid(out))
+        snprintf(out, 64, "node");
+}
+
+static void add_dev(struct tier_opts *o, enum tier_role role, const char *path, uint64_t size_bytes)
+{
+    struct tier_dev_opts *d = &o->devs[o->nr_devs++];
+
+    d->role = role;
+    d->size_bytes = size_bytes;
+    snprintf(d->path, sizeof(d->path), "%s", path);
+}
+
+void config_tier_opts(const struct config *c, struct tier_opts *out)
+{
+    memset(out, 0, sizeof(*out));
+    snprintf(out->pool_name, sizeof(out->pool_name), "%.63s", config_text(c, pool_name));
+    snprintf(out->meta_path, sizeof(out->meta_path), "%s", config_text(c, pool_metadata));
+    out->meta_map_bytes = config_num(c, pool_metadata_size);
+    out->buffered = config_num(c, pool_buffered);
+    out->journal_pmem = config_num(c, journal_pmem);
+    out->segment_bytes = (uint32_t)config_num(c, journal_segment_size);
+    out->journal_align = (uint32_t)config_num(c, journal_align);
+    out->group_bytes_max = (uint32_t)config_num(c, journal_group_max);
+    out->groups_in_flight = (uint32_t)config_num(c, journal_groups);
+    out->ios_per_shard = (uint32_t)config_num(c, journal_queue_depth);
+    out->dirty_start_pct = (uint32_t)config_num(c, tier_dirty_start);
+    out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
+    out->io_deadline_ns = config_num(c, tier_io_deadline_ns);
+    out->mover_bandwidth = config_num(c, mover_bandwidth);
+    add_dev(out, TIER_JOURNAL, config_text(c, journal_path), config_num(c, journal_size));
+    for (unsigned i = 0; i < c->nr_cache; i++)
+        add_dev(out, TIER_CACHE, c->cache[i].path, c->cache[i].size_bytes);
+    for (unsigned i = 0; i < c->nr_capacity; i++)
+        add_dev(out, TIER_CAPACITY, c->capacity[i].path, c->capacity[i].size_bytes);
+}
+
+/* ---- the example file ------------------------------------------------------------------------------------------- */
+
+static void print_range(struct strbuf *b, const struct config_key_info *k)
+{
+    struct config c;
+    enum config_key key = config_key_by_path(k->path);
+
+    if (config_kind_is_text(k->kind) || k->kind == CONFIG_BOOL)
+        return;
+    strbuf_add(b, " [%s", k->flags & KEY_ZERO ? "0, or " : "");
+    c.v[key].num = k->min;
+    config_value_print(b, &c, key);
+    strbuf_add(b, " to ");
+    c.v[key].num = k->max;
+    config_value_print(b, &c, key);
+    strbuf_add(b, "]");
+}
+
+static void print_key(struct strbuf *b, const struct config_key_info *k, const char *indent)
+{
+    const char *name = strrchr(k->path, '.') ? strrchr(k->path, '.') + 1 : k->path;
+    bool quoted = config_kind_is_text(k->kind) || k->kind == CONFIG_DURATION ||
+                  (k->kind == CONFIG_SIZE && strspn(k->shown, "0123456789") != strlen(k->shown));
+
+    strbuf_add(b, "%s# %s", indent, k->help);
+    print_range(b, k);
+    strbuf_add(b, "%s\n", k->flags & KEY_RELOAD ? " (SIGHUP applies it)" : "");
+    strbuf_add(b, "%s%s = %s%s%s;\n", indent, name, quoted ? "\"" : "", k->shown, quoted ? "\"" : "");
+}
+
+static void print_group(struct strbuf *b, const char *group, const char *indent)
+{
+    size_t len = strlen(group);
+
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        const struct config_key_info *k = config_key_info((enum config_key)i);
+
+        if (len == 0 ? strchr(k->path, '.') == NULL
+                     : strncmp(k->path, group, len) == 0 && k->path[len] == '.' && !strchr(k->path + len + 1, '.'))
+            print_key(b, k, indent);
+    }
+}
+
+void config_print_default(struct strbuf *b)
+{
+    static const char *const groups[] = {"export", "api", "tier", "mover", "journal", "limits", "log"};
+
+    strbuf_add(b, "# firn.conf: every key of firnd with its default, its range and what it trades.\n"
+                  "# Sizes take KiB MiB GiB TiB (or Ki Mi Gi Ti) or bytes; durations us ms s m h; rates are per second.\n"
+                  "# `firnd --check --config FILE` tells what is wrong with a file and changes nothing.\n\n");
+    print_group(b, "", "");
+    strbuf_add(b, "\npool: {\n");
+    print_group(b, "pool", "  ");
+    strbuf_add(b, "  journal: {\n");
+    print_group(b, "pool.journal", "    ");
+    strbuf_add(b, "  };\n"
+                  "  # SSDs for copies of hot blocks; may be the journal's SSD. Reserved: labelled now, used by tiering.\n"
+                  "  cache: ( );\n"
+                  "  # HDDs (or SSDs) where data rests; a file may stand for one. size: bytes to use; 0: all of it.\n"
+                  "  capacity: ( { path = \"/dev/disk/by-id/ata-B\"; size = 0; }, { path = \"/dev/disk/by-id/ata-C\"; } );\n"
+                  "};\n");
+    for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {
+        strbuf_add(b, "\n%s: {\n", groups[i]);
+        print_group(b, groups[i], "  ");
+        strbuf_add(b, "};\n");
+    }
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_keys.h: every key of firn.conf, once. The parser, the defaults, etc/firn.conf (firnd --print-config), SIGHUP,
+ * GET /v1/config and the tests are all fed from this list.
+ *
+ * path: where the key stands. kind: how its value is written. member: field of struct config. min, max: range of the
+ * value, or of the length of a text. shown: the default as it is written in the file; for a key that has none
+ * (KEY_REQUIRED), an example. flags: enum config_flags. help: what it is and what it trades.
+ */
+#ifndef FIRN_DAEMON_CONFIG_KEYS_H
+#define FIRN_DAEMON_CONFIG_KEYS_H
+
+/*    path                     kind      member                min          max               shown  flags  help */
+#define CONFIG_KEYS(x)                                                                                                  \
+    x("node",                  NAME,     node,                 0,           63,               "", 0,                    \
+      "name of this node, part of every volume's NQN; empty: the host name. Changing it renames every subsystem")       \
+    x("reactors",              UINT,     reactors,             0,           REACTORS_MAX,     "0", 0,                   \
+      "threads that do I/O; 0: one for each core the process may use. More carry more volumes at once")                 \
+    x("pool.name",             NAME,     pool_name,            1,           63,               "default", 0,             \
+      "name of the pool, in labels and metrics")                                                                        \
+    x("pool.metadata",         PATH,     pool_metadata,        1,           200,              "/var/lib/firn/meta", 0,  \
+      "directory of the metadata (LMDB); belongs on the SSD")                                                           \
+    x("pool.metadata_size",    SIZE,     pool_metadata_size,   64 * MIB,    16 * TIB,         "0", KEY_ZERO,            \
+      "most the metadata may grow to; 0: 1 GiB and 2 GiB a TiB of capacity. Costs address space, not memory")           \
+    x("pool.buffered",         BOOL,     pool_buffered,        0,           1,                "false", 0,               \
+      "go through the page cache, for file systems without O_DIRECT; slower, as durable")                               \
+    x("pool.journal.path",     PATH,     journal_path,         1,           200,              "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED, \
+      "SSD, partition or file that holds the log: every write lands here first")                                        \
+    x("pool.journal.size",     SIZE,     journal_size,         64 * MIB,    256 * TIB,        "16GiB", KEY_ZERO,        \
+      "bytes of it to use; 0: the whole device. A file is made this long. More absorbs longer bursts")                  \
+    x("pool.journal.pmem",     BOOL,     journal_pmem,         0,           1,                "false", 0,               \
+      "the journal is persistent memory (DAX file or /dev/dax), written through libpmem")                               \
+    x("export.listen",         ADDR,     export_listen,        1,           45,               "0.0.0.0", 0,             \
+      "address that NVMe/TCP hosts connect to")                                                                         \
+    x("export.port",           UINT,     export_port,          0,           65535,            "4420", 0,                \
+      "port for I/O and discovery; 0: the kernel chooses")                                                              \
+    x("export.discovery_port", UINT,     export_discovery_port, 0,          65535,            "8009", 0,                \
+      "second port for discovery; 0: the kernel chooses")                                                               \
+    x("export.announce",       ADDR,     export_announce,      0,           45,               "", 0,                    \
+      "address told to hosts in discovery; empty: export.listen. Set it where hosts see another address")               \
+    x("export.poll",           DURATION, export_poll_ns,       0,           10 * NS_PER_MS,   "50us", 0,                \
+      "longest spin after work before a reactor sleeps; more cuts latency and burns CPU. Adaptive")                     \
+    x("export.queues",         UINT,     export_queues,        1,           QUEUES_PER_CTRL_MAX, "16", 0,               \
+      "I/O queues a host may open to a volume; more spreads over cores, each costs memory")                             \
+    x("export.connect_timeout", DURATION, export_connect_ns,   100 * NS_PER_MS, 60 * NS_PER_S, "5s", 0,                 \
+      "a connection that has not finished Connect by then is cut")                                                      \
+    x("export.send_timeout",   DURATION, export_send_ns,       NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
+      "a host that does not read its answers for so long is cut")                                                       \
+    x("api.unix",              PATH,     api_unix,             0,           107,              "/run/firn/firnd.sock", 0, \
+      "unix socket of the HTTP API, mode 0600; empty: none")                                                            \
+    x("api.listen",            ADDR,     api_listen,           0,           45,               "127.0.0.1", 0,           \
+      "TCP address of the HTTP API; empty: none. Other than loopback needs api.token_file")                             \
+    x("api.port",              UINT,     api_port,             0,           65535,            "9920", 0,                \
+      "TCP port of the HTTP API; 0: the kernel chooses")                                                                \
+    x("api.token_file",        PATH,     api_token_file,       0,           200,              "", KEY_RELOAD,           \
+      "file with the token that TCP clients send; empty: TCP answers /healthz, /readyz and /metrics only")              \
+    x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", 0,                  \
+      "part of the log that may be dirty before destage starts while the HDD is busy; lower keeps more room for bursts") \
+    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", 0,                  \
+      "part of the log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
+    x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
+      "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
+    x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO,            \
+      "bytes per second that background work may take from a capacity device; 0: no cap")                               \
+    x("journal.segment_size",  SIZE,     journal_segment_size, 16 * MIB,    SEGMENT_BYTES_MAX, "0", KEY_ZERO,           \
+      "unit of the log, chosen when the pool is formatted; 0: 1/1024 of it. Smaller is reclaimed sooner, with more moves") \
+    x("journal.group_max",     SIZE,     journal_group_max,    16 * KIB,    GROUP_BYTES_MAX,  "256KiB", 0,              \
+      "most payload of one commit group; larger costs latency under load and gains throughput")                         \
+    x("journal.groups_in_flight", UINT,  journal_groups,       1,           16,               "2", 0,                   \
+      "commit groups written at once; more suits SSDs that gain from depth")                                            \
+    x("journal.queue_depth",   UINT,     journal_queue_depth,  64,          65536,            "1024", 0,                \
+      "requests a reactor carries at once; more wait in their NVMe queues. Costs memory")                               \
+    x("journal.align",         SIZE,     journal_align,        512,         4096,             "4096", 0,                \
+      "where groups may begin, chosen when the pool is formatted: 512 or 4096, not below the device's block")           \
+    x("limits.volumes",        UINT,     limits_volumes,       1,           VOLUMES_MAX,      "16384", KEY_RELOAD,      \
+      "volumes that may be made")                                                                                       \
+    x("limits.connections",    UINT,     limits_connections,   2,           CONNECTIONS_MAX,  "10000", 0,               \
+      "NVMe/TCP connections at once; a host takes one for itself and one for each queue")                               \
+    x("limits.queue_depth",    UINT,     limits_queue_depth,   2,           QUEUE_DEPTH_MAX,  "128", 0,                 \
+      "commands outstanding on one I/O queue")                                                                          \
+    x("log.level",             LEVEL,    log_level,            1,           5,                "info", KEY_RELOAD,       \
+      "debug, info, warn or error")
+
+#endif
