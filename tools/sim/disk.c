@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk.c: the bytes of a simulated device: two images a page, writes that are not yet safe, overlays for bad sectors.
+ *
+ * 1. A write that finishes goes into `cur`, and into `dur` when it is durable, else it waits in `unsafe`.
+ * 2. A flush moves what had finished before it was asked for into `dur`, in order of finishing.
+ * 3. A read takes `cur` and lays the overlays over it.
+ * 4. crash.c decides what of `unsafe` reaches `dur`; then `cur` is `dur`.
+ */
+#include "tools/sim/disk.h"
+
+#include <stdlib.h>
+
+/* ---- pages ---- */
+
+static void page_fresh(const struct sim_disk *d, uint64_t no, uint8_t *buf)
+{
+    uint64_t z = no * UINT64_C(0x9e3779b97f4a7c15) + 1;
+
+    if (!d->opts.garbage) {
+        memset(buf, 0, BLOCK_BYTES);
+        return;
+    }
+    for (size_t i = 0; i < BLOCK_BYTES; i += 8) {
+        z ^= z << 13;
+        z ^= z >> 7;
+        z ^= z << 17;
+        memcpy(buf + i, &z, 8);
+    }
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static struct disk_page *page_get(struct sim_disk *d, uint64_t off)
+{
+    struct disk_page **slot = &d->pages[off / BLOCK_BYTES];
+
+    assert(off / BLOCK_BYTES < d->nr_pages);
+    if (*slot == NULL) {
+        *slot = malloc(sizeof(**slot));
+        assert(*slot != NULL);
+        page_fresh(d, off / BLOCK_BYTES, (*slot)->cur);
+        memcpy((*slot)->dur, (*slot)->cur, BLOCK_BYTES);
+        (*slot)->differs = false;
+    }
+    return *slot;
+}
+
+static bool page_can_stay_absent(const struct sim_disk *d, uint64_t off, const uint8_t *data, size_t len)
+{
+    return d->pages[off / BLOCK_BYTES] == NULL && !d->opts.garbage && all_zero(data, len);
+}
+
+static void put_cur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
+{
+    for (uint64_t n; len != 0; off += n, data += n, len -= n) {
+        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
+        if (page_can_stay_absent(d, off, data, n))
+            continue;
+        memcpy(page_get(d, off)->cur + off % BLOCK_BYTES, data, n);
+        page_get(d, off)->differs = true;
+    }
+}
+
+void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
+{
+    for (uint64_t n; len != 0; off += n, data += n, len -= n) {
+        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
+        if (page_can_stay_absent(d, off, data, n))
+            continue;
+        memcpy(page_get(d, off)->dur + off % BLOCK_BYTES, data, n);
+        page_get(d, off)->differs = true;
+    }
+}
+
+static void get_cur(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len)
+{
+    for (uint64_t n; len != 0; off += n, buf += n, len -= n) {
+        struct disk_page *p = d->pages[off / BLOCK_BYTES];
+
+        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
+        if (p == NULL && d->opts.garbage)
+            p = page_get(d, off);
+        if (p == NULL)
+            memset(buf, 0, n);
+        else
+            memcpy(buf, p->cur + off % BLOCK_BYTES, n);
+    }
+}
+
+/* ---- overlays ---- */
+
+static struct disk_overlay **overlay_find(struct sim_disk *d, uint64_t sector)
+{
+    struct disk_overlay **o = &d->overlay[sector % OVERLAY_BUCKETS];
+
+    while (*o != NULL && (*o)->sector != sector)
+        o = &(*o)->next;
+    return o;
+}
+
+static struct disk_overlay *overlay_get(struct sim_disk *d, uint64_t sector, enum overlay_kind kind, enum sim_fault why)
+{
+    struct disk_overlay **o = overlay_find(d, sector);
+
+    if (*o == NULL) {
+        *o = calloc(1, sizeof(**o));
+        assert(*o != NULL);
+        (*o)->sector = sector;
+    }
+    (*o)->kind = kind;
+    (*o)->fault = why;
+    (*o)->seen = false;
+    return *o;
+}
+
+static void overlay_lift(struct sim_disk *d, uint64_t off, uint64_t len)
+{
+    for (uint64_t s = off / SECTOR_BYTES; s < (off + len) / SECTOR_BYTES; s++) {
+        struct disk_overlay **o = overlay_find(d, s), *gone = *o;
+
+        if (gone != NULL) {
+            *o = gone->next;
+            free(gone);
+        }
+    }
+}
+
+static void overlay_lift_all(struct sim_disk *d)
+{
+    for (uint32_t i = 0; i < OVERLAY_BUCKETS; i++) {
+        while (d->overlay[i] != NULL) {
+            struct disk_overlay *o = d->overlay[i];
+
+            d->overlay[i] = o->next;
+            free(o);
+        }
+    }
+}
+
+/* The sector keeps reading as it does now, whatever is written beneath. */
+static void overlay_freeze(struct sim_disk *d, uint64_t off, uint64_t len, enum sim_fault why)
+{
+    for (uint64_t at = off; at < off + len; at += SECTOR_BYTES) {
+        uint8_t old[SECTOR_BYTES];
+        struct disk_overlay *o;
+
+        if (*overlay_find(d, at / SECTOR_BYTES) != NULL)
+            continue; /* already bad: stays bad in its way */
+        get_cur(d, at, old, SECTOR_BYTES);
+        o = overlay_get(d, at / SECTOR_BYTES, OVERLAY_BYTES, why);
+        memcpy(o->b, old, SECTOR_BYTES);
+    }
+}
+
+static int overlay_apply(struct sim_disk *d, struct disk_overlay *o, uint8_t *sector)
+{
+    bool differs = true;
+
+    switch (o->kind) {
+    case OVERLAY_ROT:
+        for (size_t i = 0; i < SECTOR_BYTES; i++)
+            sector[i] ^= o->b[i];
+        break;
+    case OVERLAY_BYTES:
+        differs = memcmp(sector, o->b, SECTOR_BYTES) != 0;
+        memcpy(sector, o->b, SECTOR_BYTES);
+        break;
+    case OVERLAY_LATENT:
+    case OVERLAY_NONE:
+        break;
+    }
+    if (differs && !o->seen) {
+        o->seen = true;
+        sim_fault_mattered(d->sim, o->fault);
+    }
+    return o->kind == OVERLAY_LATENT ? -EIO : 0;
+}
+
+/* ---- what requests do ---- */
+
+int disk_read(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len)
+{
+    int err = 0;
+
+    get_cur(d, off, buf, len);
+    for (uint64_t at = 0; at < len; at += SECTOR_BYTES) {
+        struct disk_overlay *o = *overlay_find(d, (off + at) / SECTOR_BYTES);
+
+        if (o != NULL && overlay_apply(d, o, buf + at) != 0)
+            err = -EIO;
+    }
+    return err;
+}
+
+void disk_unsafe_free(struct disk_unsafe *u)
+{
+    list_remove(&u->node);
+    free(u->data);
+    free(u->dead);
+    free(u);
+}
+
+/* A durable write of a range: what waited for it can no longer come back over it. */
+static void unsafe_kill(struct sim_disk *d, uint64_t off, uint64_t len)
+{
+    list_for_each(n, &d->unsafe) {
+        struct disk_unsafe *u = list_entry(n, struct disk_unsafe, node);
+        uint64_t from = MAX(off, u->off), to = MIN(off + len, u->off + u->len);
+
+        for (uint64_t at = from; at < to; at += SECTOR_BYTES)
+            u->dead[(at - u->off) / SECTOR_BYTES] = 1;
+    }
+}
+
+static void unsafe_add(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool lied)
+{
+    struct disk_unsafe *u = calloc(1, sizeof(*u));
+
+    assert(u != NULL);
+    u->off = off;
+    u->len = len;
+    u->seq = ++d->write_seq;
+    u->data = malloc(len);
+    u->dead = calloc(len / SECTOR_BYTES, 1);
+    assert(u->data != NULL && u->dead != NULL);
+    memcpy(u->data, data, len);
+    u->lied = lied;
+    list_push_back(&d->unsafe, &u->node);
+}
+
+static void write_beneath(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable)
+{
+    bool lie = durable && d->faults.lying_flush;
+
+    put_cur(d, off, data, len);
+    if (durable && !lie) {
+        unsafe_kill(d, off, len);
+        disk_page_dur(d, off, data, len);
+    } else {
+        unsafe_add(d, off, data, len, lie);
+    }
+    if (lie)
+        sim_fault_fired(d->sim, SIM_LYING_FLUSH);
+}
+
+void disk_write(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable)
+{
+    overlay_lift(d, off, len);
+    write_beneath(d, off, data, len, durable);
+}
+
+void disk_write_lost(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable, enum sim_fault why)
+{
+    overlay_freeze(d, off, len, why);
+    write_beneath(d, off, data, len, durable); /* beneath the overlay: healing brings it back */
+}
+
+void disk_write_foreign(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
+{
+    for (uint64_t at = 0; at < len; at += SECTOR_BYTES) {
+        struct disk_overlay *o = overlay_get(d, (off + at) / SECTOR_BYTES, OVERLAY_BYTES, SIM_MISDIRECTED_WRITE);
+
+        memcpy(o->b, data + at, SECTOR_BYTES);
+    }
+}
+
+void disk_flush(struct sim_disk *d, uint64_t up_to_seq)
+{
+    if (d->faults.lying_flush) {
+        sim_fault_fired(d->sim, SIM_LYING_FLUSH);
+        list_for_each(n, &d->unsafe) list_entry(n, struct disk_unsafe, node)->lied = true;
+        return;
+    }
+    list_for_each_safe(n, tmp, &d->unsafe) {
+        struct disk_unsafe *u = list_entry(n, struct disk_unsafe, node);
+
+        if (u->seq > up_to_seq)
+            break;
+        for (uint64_t at = 0; at < u->len && !u->doomed; at += SECTOR_BYTES)
+            if (!u->dead[at / SECTOR_BYTES])
+                disk_page_dur(d, u->off + at, u->data + at, SECTOR_BYTES);
+        disk_unsafe_free(u);
+    }
+}
+
+/* The kernel calls pages clean after a failed flush: half of them are not there and no later flush brings them. */
+void disk_flush_failed(struct sim_disk *d, uint64_t up_to_seq)
+{
+    list_for_each(n, &d->unsafe) {
+        struct disk_unsafe *u = list_entry(n, struct disk_unsafe, node);
+
+        if (u->seq <= up_to_seq && sim_chance(d->sim, 500000))
+            u->doomed = true;
+    }
+}
+
+/* ---- life, faults, looking in ---- */
+
+static void disk_crashed(struct sim_crash_hook *h)
+{
+    disk_crash(container_of(h, struct sim_disk, hook));
+}
+
+struct sim_disk *sim_disk_new(struct sim *s, const char *name, const struct sim_disk_opts *opts)
+{
+    struct sim_disk *d = calloc(1, sizeof(*d));
+
+    assert(d != NULL);
+    assert(opts->block_bytes == 512 || opts->block_bytes == 4096);
+    assert(opts->torn_bytes == 512 || opts->torn_bytes == 4096);
+    assert(opts->size_bytes % opts->block_bytes == 0);
+    d->sim = s;
+    d->opts = *opts;
+    if (d->opts.latency_max_ns == 0) {
+        d->opts.latency_min_ns = 10 * NS_PER_US;
+        d->opts.latency_max_ns = 80 * NS_PER_US;
+    }
+    memcpy(d->name, name, MIN(strlen(name), sizeof(d->name) - 1));
+    list_init(&d->unsafe);
+    list_init(&d->devs);
+    list_init(&d->inflight);
+    d->hook.fn = disk_crashed;
+    sim_crash_hook_add(s, &d->hook);
+    d->opts.size_bytes = 0;
+    sim_disk_grow(d, opts->size_bytes);
+    return d;
+}
+
+void sim_disk_grow(struct sim_disk *d, uint64_t size_bytes)
+{
+    uint64_t nr = ROUND_UP(size_bytes, BLOCK_BYTES) / BLOCK_BYTES;
+
+    assert(list_empty(&d->devs));
+    assert(size_bytes >= d->opts.size_bytes);
+    d->pages = realloc(d->pages, MAX(nr, 1u) * sizeof(struct disk_page *));
+    assert(d->pages != NULL);
+    for (uint64_t i = d->nr_pages; i < nr; i++)
+        d->pages[i] = NULL;
+    d->nr_pages = nr;
+    d->opts.size_bytes = size_bytes;
+}
+
+void sim_disk_free(struct sim_disk *d)
+{
+    assert(list_empty(&d->devs));
+    sim_crash_hook_remove(&d->hook);
+    while (!list_empty(&d->unsafe))
+        disk_unsafe_free(list_first(&d->unsafe, struct disk_unsafe, node));
+    overlay_lift_all(d);
+    for (uint64_t i = 0; i < d->nr_pages; i++)
+        free(d->pages[i]);
+    free(d->pages);
+    free(d);
+}
+
+uint64_t sim_disk_size(const struct sim_disk *d) { return d->opts.size_bytes; }
+struct sim_disk_faults *sim_disk_faults(struct sim_disk *d) { return &d->faults; }
+
+void sim_disk_fail_nth(struct sim_disk *d, enum dev_op op, uint32_t n, uint32_t count)
+{
+    d->fail[op].in = n;
+    d->fail[op].count = count;
+}
+
+void sim_disk_rot(struct sim_disk *d, uint64_t off_bytes)
+{
+    enum sim_fault why = d->opts.capacity ? SIM_ROT_CAPACITY : SIM_ROT_JOURNAL;
+    struct disk_overlay *o;
+
+    if (off_bytes < MIB || off_bytes >= d->opts.size_bytes - MIB)
+        why = SIM_ROT_LABEL; /* a mebibyte at both ends is the labels' */
+    o = overlay_get(d, off_bytes / SECTOR_BYTES, OVERLAY_ROT, why);
+    memset(o->b, 0, SECTOR_BYTES);
+    for (uint64_t bits = sim_between(d->sim, 1, 8); bits != 0; bits--) {
+        uint64_t bit = sim_below(d->sim, SECTOR_BYTES * 8);
+
+        o->b[bit / 8] = (uint8_t)(o->b[bit / 8] | 1u << bit % 8);
+    }
+    sim_fault_fired(d->sim, why);
+}
+
+void sim_disk_latent(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes)
+{
+    enum sim_fault why = d->opts.capacity ? SIM_LATENT_CAPACITY : SIM_LATENT_JOURNAL;
+
+    for (uint64_t s = off_bytes / SECTOR_BYTES; s < ROUND_UP(off_bytes + len_bytes, SECTOR_BYTES) / SECTOR_BYTES; s++)
+        overlay_get(d, s, OVERLAY_LATENT, why);
+    sim_fault_fired(d->sim, why);
+}
+
+void sim_disk_heal(struct sim_disk *d)
+{
+    overlay_lift_all(d);
+    memset(&d->faults, 0, sizeof(d->faults));
+    memset(d->fail, 0, sizeof(d->fail));
+    list_for_each(n, &d->inflight) {
+        struct sim_req *r = list_entry(n, struct sim_req, node);
+
+        if (r->hung) {
+            r->hung = false;
+            sim_at(d->sim, &r->ev, d->sim->now_ns + sim_below(d->sim, NS_PER_MS));
+        }
+    }
+}
+
+bool sim_disk_pick_written(struct sim_disk *d, uint64_t from_bytes, uint64_t to_bytes, uint64_t *off_bytes)
+{
+    uint64_t first = from_bytes / BLOCK_BYTES, nr = MIN(to_bytes / BLOCK_BYTES, d->nr_pages) - first;
+    uint64_t start = nr == 0 ? 0 : sim_below(d->sim, nr);
+
+    for (uint64_t i = 0; i < nr; i++) {
+        uint64_t page = first + (start + i) % nr;
+
+        if (d->pages[page] == NULL)
+            continue;
+        *off_bytes = page * BLOCK_BYTES + sim_below(d->sim, BLOCK_BYTES / SECTOR_BYTES) * SECTOR_BYTES;
+        return *off_bytes < d->opts.size_bytes;
+    }
+    return false;
+}
+
+void sim_disk_peek(struct sim_disk *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+{
+    uint8_t *out = buf;
+
+    for (size_t i = 0; i < len_bytes; i++)
+        out[i] = page_get(d, off_bytes + i)->dur[(off_bytes + i) % BLOCK_BYTES];
+}
+
+void sim_disk_poke(struct sim_disk *d, uint64_t off_bytes, const void *buf, size_t len_bytes)
+{
+    overlay_lift(d, ROUND_DOWN(off_bytes, SECTOR_BYTES), ROUND_UP(off_bytes % SECTOR_BYTES + len_bytes, SECTOR_BYTES));
+    put_cur(d, off_bytes, buf, len_bytes);
+    disk_page_dur(d, off_bytes, buf, len_bytes);
+}

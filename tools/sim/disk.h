@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk.h: the medium behind a simulated device, shared by disk.c (bytes, faults, crash) and dev_sim.c (requests).
+ *
+ * Every page has two images: `cur`, what a read sees while the machine runs, and `dur`, what is safe. A finished write that
+ * nothing has made safe yet waits in `unsafe`. Faults of single sectors are overlays over the bytes, so that they can be
+ * lifted; a proper write of the sector lifts them too.
+ */
+#ifndef FIRN_SIM_DISK_H
+#define FIRN_SIM_DISK_H
+
+#include "tools/sim/priv.h"
+
+#define SECTOR_BYTES 512u
+
+struct disk_page { uint8_t cur[BLOCK_BYTES], dur[BLOCK_BYTES]; bool differs; };
+
+/* A write that has finished and that no flush covers. */
+struct disk_unsafe {
+    struct list node;      /* oldest first */
+    uint64_t    off, len;
+    uint64_t    seq;       /* order of finishing */
+    uint8_t    *data;
+    uint8_t    *dead;      /* a byte a sector: a later durable write replaced it */
+    bool        doomed;    /* a failed flush dropped it: it will never be safe */
+    bool        lied;      /* it was reported as durable */
+};
+
+enum overlay_kind { OVERLAY_NONE, OVERLAY_ROT, OVERLAY_LATENT, OVERLAY_BYTES };
+
+struct disk_overlay {
+    uint64_t          sector; /* key */
+    enum overlay_kind kind;
+    enum sim_fault    fault;  /* whom a read of it is counted for */
+    bool              seen;
+    uint8_t           b[SECTOR_BYTES]; /* ROT: to be XORed; BYTES: instead */
+    struct disk_overlay *next;
+};
+#define OVERLAY_BUCKETS 256u
+
+struct sim_req;
+
+struct sim_disk {
+    struct sim            *sim;
+    char                   name[32];
+    struct sim_disk_opts   opts;
+    struct sim_disk_faults faults;
+    struct disk_page     **pages;
+    uint64_t               nr_pages;
+    uint64_t               write_seq;
+    struct list            unsafe;     /* of disk_unsafe.node */
+    struct disk_overlay   *overlay[OVERLAY_BUCKETS];
+    struct list            devs;       /* handles */
+    struct list            inflight;   /* of sim_req.node, oldest first */
+    struct { uint32_t in, count; } fail[DEV_OP_NR];
+    struct sim_crash_hook  hook;
+};
+
+struct sim_req {
+    struct sim_event ev;
+    struct list      node;
+    struct sim_dev  *sd;
+    struct dev_io   *io;
+    uint64_t         seq;       /* flush: what had finished when it was submitted */
+    uint32_t         crc;       /* write: of the buffers when submitted */
+    int              err;       /* decided at submission */
+    bool             lost, hung;
+    bool             misdirected;
+    uint64_t         elsewhere; /* where a misdirected request goes */
+};
+
+/* disk.c */
+int  disk_read(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len);
+void disk_write(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable);
+void disk_write_lost(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable, enum sim_fault why);
+void disk_write_foreign(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len);
+void disk_flush(struct sim_disk *d, uint64_t up_to_seq);
+void disk_flush_failed(struct sim_disk *d, uint64_t up_to_seq);
+/* crash.c */
+void disk_crash(struct sim_disk *d);
+/* disk.c, for crash.c: puts the bytes of one write that survive into the durable image. keep(ctx, byte offset) says which. */
+void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len);
+void disk_unsafe_free(struct disk_unsafe *u);
+
+#endif
