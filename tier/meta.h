@@ -73,8 +73,20 @@ static inline void meta_commit(struct meta *m, struct meta_batch *b) { m->ops->c
 static inline void meta_get(struct meta *m, struct meta_get_req *r) { m->ops->get(m, r); }
 static inline uint64_t meta_commit_no(const struct meta *m) { return m->ops->commit_no(m); }
 
+/* map_bytes: address space to begin with (0: 1 GiB); it grows when it is full. create: a new environment is made; one
+ * that holds records already is -FIRN_E_EXISTS. */
 struct meta_lmdb_opts { uint64_t map_bytes; bool read_only; bool create; };
 /* The directory at path holds one environment. `why` says what is wrong in words. Starts the meta thread. */
 int meta_lmdb_open(const char *path, const struct meta_lmdb_opts *opts, struct meta **out, char why[static 256]);
+
+/* Walks an environment's file page by page with its own bounds, without LMDB, which trusts its pages and may crash on
+ * rotten ones. Done before every open. 0: LMDB can open it; records that fail their checksum are counted and shown to
+ * `bad`. -ENOENT: no environment there; -FIRN_E_CORRUPT: the tree is damaged, `why` says where. Reads only. */
+struct meta_walk {
+    uint64_t pages, records, bad_records; /* out */
+    void   (*bad)(void *ctx, const struct meta_key *key);
+    void    *ctx;
+};
+int meta_lmdb_walk(const char *path, struct meta_walk *w, char why[static 256]);
 
 #endif
