@@ -20,6 +20,7 @@ struct reactor_opts {
     uint32_t poll_us;   /* longest spin after work; 0: sleep at once */
     int      cpu;       /* pin to this CPU; -1: do not */
     uint32_t index;     /* for names and logs */
+    bool     plain_ring; /* tests: a ring as an old kernel gives it, without SINGLE_ISSUER and DEFER_TASKRUN */
 };
 
 /* Needs io_uring: a kernel or container that refuses it gives a clear sentence in `why`. */
@@ -36,6 +37,7 @@ void reactor_free(struct reactor *r);
 
 /* For dev and net implementations: an operation on the ring; op->done() runs once (multishot: until MORE is absent). */
 /* Never NULL: a full submission queue is submitted first. */
+/* op NULL: nobody wants to know the result. */
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
 struct io_uring *reactor_ring(struct reactor *r);
 
