@@ -92,7 +92,7 @@ static struct net_conn *conn_over(struct env *env, int fd)
     return c;
 }
 
-/* Names are looked up here and now: only at start, and in firn-bench. */
+/* Names are looked up here and now: only net_connect() takes them, for firn-bench. */
 static int resolve(const char *host, uint16_t port, int flags, struct addrinfo **out, char why[static 256])
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
@@ -210,7 +210,7 @@ int net_listen(struct env *env, const char *host, uint16_t port, net_accept_cb *
 {
     struct net_listener *l;
     struct addrinfo *ai;
-    int fd, err = resolve(host, port, AI_PASSIVE, &ai, why);
+    int fd, err = resolve(host, port, AI_PASSIVE | AI_NUMERICHOST, &ai, why);
 
     if (err)
         return err;
