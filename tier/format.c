@@ -53,6 +53,14 @@ struct meta_key meta_key_layer_sums(uint64_t layer) { return key_of('C', layer, 
 struct meta_key meta_key_segment(uint32_t segment) { return key_of('G', segment, 4); }
 struct meta_key meta_key_shard(uint32_t shard) { return key_of('S', shard, 4); }
 
+struct meta_key meta_key_device(uint16_t role, uint16_t index)
+{
+    struct meta_key k = key_of('D', role, 2);
+
+    key_put(&k, index, 2);
+    return k;
+}
+
 struct meta_key meta_key_host(uint64_t volume, uint32_t n)
 {
     struct meta_key k = meta_key_hosts(volume);
@@ -331,6 +339,36 @@ int pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out)
         !all_zero(m.reserved, sizeof(m.reserved)))
         return -FIRN_E_CORRUPT;
     return name_get(m.name, sizeof(m.name), out->name);
+}
+
+struct device_rec_media {
+    struct rec_head head;         /*  0 */
+    uint8_t         reserved[4];  /*  4 zero */
+    uint8_t         uuid[16];     /*  8 */
+    le64            device_bytes; /* 24 */
+};
+static_assert(sizeof(struct device_rec_media) == DEVICE_REC_BYTES, "on-disk size is frozen");
+
+uint32_t device_rec_encode(const struct device_rec *r, void *buf)
+{
+    struct device_rec_media m = {.head.version = to_le16(REC_VERSION), .device_bytes = to_le64(r->device_bytes)};
+
+    memcpy(m.uuid, r->uuid.b, 16);
+    memcpy(buf, &m, sizeof(m));
+    return sizeof(m);
+}
+
+int device_rec_decode(const void *buf, uint32_t len, struct device_rec *out)
+{
+    struct device_rec_media m;
+    int err = rec_check(buf, len, sizeof(m));
+
+    if (err)
+        return err;
+    memcpy(&m, buf, sizeof(m));
+    memcpy(out->uuid.b, m.uuid, 16);
+    out->device_bytes = from_le64(m.device_bytes);
+    return all_zero(m.reserved, sizeof(m.reserved)) ? 0 : -FIRN_E_CORRUPT;
 }
 
 struct volume_rec_media {

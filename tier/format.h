@@ -39,6 +39,7 @@ int  label_decode(const void *buf, struct label *out);
 
 /* ---- metadata records: key -> value. Key = one tag byte and big-endian numbers. ----
  *  'P'                    pool: uuid, name, next ids, shards, feature bits
+ *  'D' role index         device: uuid, size (which devices the pool is made of)
  *  'V' volume_id          volume: name, uuid, size, lba, shard, policy, top layer; may be marked as being deleted
  *  'H' volume_id n        one host of its allow-list
  *  'L' layer_id           layer: volume id, parent layer (0: none)
@@ -70,6 +71,8 @@ struct pool_rec {
     uint64_t created_wall_ns;
 };
 
+struct device_rec { struct uuid uuid; uint64_t device_bytes; };
+
 #define VOLUME_DELETING 1u     /* flag: its deletion was decided; what is left of it is finished at the next open */
 struct volume_rec {
     uint64_t    id, layer;     /* layer: top of the stack */
@@ -86,6 +89,7 @@ struct layer_rec { uint64_t volume, parent; }; /* parent 0: the bottom */
 
 struct meta_key meta_key_tag(char tag);    /* a prefix for scans; meta_key_tag('P') is meta_key_pool() */
 struct meta_key meta_key_pool(void);
+struct meta_key meta_key_device(uint16_t role, uint16_t index);
 struct meta_key meta_key_volume(uint64_t id);
 struct meta_key meta_key_hosts(uint64_t volume);              /* a prefix */
 struct meta_key meta_key_host(uint64_t volume, uint32_t n);
@@ -113,10 +117,13 @@ uint32_t shard_rec_encode(uint64_t durable_seq, void *buf);
 int      shard_rec_decode(const void *buf, uint32_t len, uint64_t *durable_seq);
 
 #define POOL_REC_BYTES   128u
+#define DEVICE_REC_BYTES 32u
 #define VOLUME_REC_BYTES 160u
 #define LAYER_REC_BYTES  32u
 uint32_t pool_rec_encode(const struct pool_rec *r, void *buf);
 int      pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out);
+uint32_t device_rec_encode(const struct device_rec *r, void *buf);
+int      device_rec_decode(const void *buf, uint32_t len, struct device_rec *out);
 uint32_t volume_rec_encode(const struct volume_rec *r, void *buf);
 int      volume_rec_decode(const void *buf, uint32_t len, struct volume_rec *out);
 uint32_t layer_rec_encode(const struct layer_rec *r, void *buf);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* volume.h: a volume in memory: a blk over a stack of layers. Owned by pool.c; its data path is the shard's. */
+/* volume.h: a volume in memory: a blk over a stack of layers. Owned by pool.c; its data path is the shard's.
+ *
+ * Threads: what stands under "shard" is touched on the shard's env alone once the volume is attached; what stands under
+ * "pool" on envs[0] alone. 10,000 idle volumes must stay small: hosts are kept apart, and only where there are any.
+ */
 #ifndef FIRN_TIER_VOLUME_H
 #define FIRN_TIER_VOLUME_H
 
@@ -9,20 +13,26 @@
 struct shard;
 
 struct volume {
-    struct blk    blk;         /* ops: submit -> shard_submit */
+    /* never change */
     struct shard *shard;
+    uint32_t      shard_no;
     uint64_t      id;
+    struct uuid   uuid;
+    /* shard */
+    struct blk    blk;         /* ops: submit -> shard_submit */
     uint64_t      layer;       /* top of the stack: where writes go; ids are never used again */
     uint64_t      size_blocks; /* 4 KiB blocks */
-    struct uuid   uuid;
-    struct volume_params p;
     bool          read_only;
-    uint64_t      in_flight;   /* shard's */
-    void         *priv;        /* shard's */
+    uint64_t      in_flight;   /* requests */
+    void         *priv;
     struct list   node;        /* shard's list */
-    struct list   by_name;     /* pool's, on envs[0] */
+    /* pool */
+    struct volume_params p;
+    bool          busy;        /* a control request is under way: another is -FIRN_E_IN_USE */
+    bool          creating;    /* its first batch has not committed: nobody sees it yet */
+    bool          deleting;    /* its record says so: nobody sees it any more */
     uint32_t      nr_hosts;
-    char        **hosts;       /* pool's: nr_hosts strings; NULL when none (10,000 idle volumes must stay small) */
+    char        **hosts;       /* nr_hosts strings; NULL when none */
 };
 
 #endif

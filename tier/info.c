@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* info.c: what operations see of a pool, summed over shards and devices; and the switches that tests set. Counters are
+ * read without locks: a figure may be a moment old.
+ */
+#include <stdio.h>
+
+#include "tier/pool.h"
+
+void tier_info_get(struct tier *t, struct tier_info *out)
+{
+    const struct segpool_geometry *geo = segpool_geometry(t->segpool);
+    uint64_t total, used;
+
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_info(t->shards[i], out);
+    memcpy(out->name, t->pool.name, sizeof(out->name));
+    out->uuid = t->pool.uuid;
+    out->nr_shards = t->nr_shards;
+    out->nr_volumes = __atomic_load_n(&t->nr_vols, __ATOMIC_RELAXED);
+    out->journal_segments = geo->nr_segments;
+    out->segment_bytes = geo->segment_bytes;
+    out->journal_bytes = (uint64_t)geo->nr_segments * geo->segment_bytes;
+    out->journal_free_segments = segpool_free_nr(t->segpool);
+    cold_usage(t->cold, EXTENT_NO_DEV, &total, &used);
+    out->capacity_bytes = total * EXTENT_BYTES;
+    out->capacity_used_bytes = used * EXTENT_BYTES;
+    out->capacity_reserved_bytes = cold_reserved(t->cold) * EXTENT_BYTES;
+    out->commit_no = meta_commit_no(t->meta);
+    if (t->alert[0] != '\0')
+        memcpy(out->alert, t->alert, sizeof(out->alert));
+}
+
+static void io_add(struct dev_stats *sum, const struct dev *d)
+{
+    for (unsigned op = 0; op < DEV_OP_NR; op++) {
+        sum->ops[op] += __atomic_load_n(&d->stats.ops[op], __ATOMIC_RELAXED);
+        sum->bytes[op] += __atomic_load_n(&d->stats.bytes[op], __ATOMIC_RELAXED);
+        sum->errors[op] += __atomic_load_n(&d->stats.errors[op], __ATOMIC_RELAXED);
+    }
+    sum->in_flight += __atomic_load_n(&d->stats.in_flight, __ATOMIC_RELAXED);
+}
+
+static void dev_info(struct tier *t, const struct pool_dev *d, struct tier_dev_info *out)
+{
+    const struct segpool_geometry *geo = segpool_geometry(t->segpool);
+    uint64_t total, used;
+
+    memset(out, 0, sizeof(*out));
+    memcpy(out->path, d->opts.path, sizeof(out->path));
+    out->role = d->opts.role;
+    out->uuid = d->label.device;
+    out->size_bytes = d->bytes;
+    for (uint32_t e = 0; e < REACTORS_MAX; e++) {
+        if (d->on[e] == NULL)
+            continue;
+        io_add(&out->io, d->on[e]);
+        out->failed |= __atomic_load_n(&d->on[e]->failed, __ATOMIC_RELAXED);
+    }
+    if (d->opts.role == TIER_CAPACITY) {
+        cold_usage(t->cold, d->index, &total, &used);
+        out->used_bytes = used * EXTENT_BYTES;
+    } else if (d->opts.role == TIER_JOURNAL) {
+        out->used_bytes = (uint64_t)(geo->nr_segments - segpool_free_nr(t->segpool)) * geo->segment_bytes;
+    }
+}
+
+uint32_t tier_dev_info_get(struct tier *t, struct tier_dev_info *out, uint32_t nr)
+{
+    uint32_t n = MIN(nr, t->devs.nr);
+
+    for (uint32_t i = 0; i < n; i++)
+        dev_info(t, &t->devs.dev[i], &out[i]);
+    return n;
+}
+
+void tier_stats_get(struct tier *t, struct tier_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < t->nr_shards; i++) {
+        const struct tier_stats *s = shard_stats(t->shards[i]);
+
+#define X(name, help) out->name += __atomic_load_n(&s->name, __ATOMIC_RELAXED);
+        TIER_COUNTERS(X)
+#undef X
+    }
+}
+
+void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct journal_bugs *journal)
+{
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_set_bugs(t->shards[i], bugs, journal);
+}
+
+void tier_verify(struct tier *t)
+{
+    uint64_t total, used;
+
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_verify(t->shards[i]);
+    cold_usage(t->cold, EXTENT_NO_DEV, &total, &used);
+    assert(used <= total);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool.h: struct tier and what pool.c, pool_devs.c, pool_format.c, volume.c, volume_ctl.c, info.c, check.c and dump.c share. */
+#ifndef FIRN_TIER_POOL_H
+#define FIRN_TIER_POOL_H
+
+#include "journal/journal.h"
+#include "tier/label.h"
+#include "tier/shard.h"
+#include "tier/volume.h"
+
+#define POOL_DEVS_MAX (1u + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX)
+
+struct pool_dev {
+    struct tier_dev_opts opts;
+    uint16_t     index;          /* among the devices of its role */
+    int          lock_fd;        /* real devices: flock, and O_EXCL on block devices; -1: none */
+    uint64_t     bytes;          /* the part that Firn uses */
+    struct dev  *on[REACTORS_MAX]; /* one handle an env; [0] is always there, the others for envs with shards */
+    struct label label;
+    struct label_copies copies;
+};
+
+/* The devices of one pool, opened; [0] is the journal. */
+struct pool_devs {
+    const struct tier_opts *opts;
+    uint32_t        nr, nr_capacity;
+    struct pool_dev dev[POOL_DEVS_MAX];
+};
+
+enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT };
+/* Locks and opens every device on envs[0]; POOL_FORMAT also makes files. Labels are not looked at. */
+int  pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_access access, char why[static 256]);
+void pool_devs_close(struct pool_devs *p);
+/* Handles on envs[1..nr_envs-1]. */
+int  pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]);
+/* Reads all labels and proves that these devices are this pool, whole. Writes nothing. */
+int  pool_labels_read(struct pool_devs *p, char why[static 256]);
+/* Brings all labels to the next generation, three good copies each; a crash in between leaves them within 1. */
+int  pool_labels_renew(struct pool_devs *p, char why[static 256]);
+struct segpool_geometry pool_geometry(const struct label *journal);
+const char *pool_role_name(enum tier_role role);
+uint64_t pool_meta_map_bytes(const struct tier_opts *opts);
+int  pool_meta_open(const struct tier_opts *opts, bool create, bool read_only, struct meta **out, char why[static 256]);
+/* Pool record and device records agree with the labels. */
+int  pool_meta_match(const struct pool_devs *p, struct meta *m, struct pool_rec *rec, char why[static 256]);
+/* 'G' records: nr epochs. */
+int  pool_freed_epochs(struct meta *m, uint32_t nr, uint64_t **out, char why[static 256]);
+uint64_t pool_freed_epoch(void *epochs, uint32_t segment); /* for segpool_open() */
+int  pool_cold_new(const struct pool_devs *p, struct cold **out);
+
+struct shard_step {              /* one shard's part of a drain or stop */
+    struct env_task task;
+    struct tier    *t;
+    uint32_t        no;
+    bool            destage_all, seal;
+};
+
+#define REFUSALS_MAX 64u         /* answers under way to requests there was no memory for */
+struct refusal { struct env_task task; struct tier *t; tier_volume_cb *cb; void *ctx; };
+
+struct tier {
+    struct tier_opts opts;
+    struct env      *envs[REACTORS_MAX];
+    struct pool_devs devs;
+    struct meta     *meta;
+    struct segpool  *segpool;
+    uint64_t        *freed_epochs;
+    struct cold     *cold;
+    struct pool_rec  pool;        /* envs[0] */
+    uint32_t         nr_shards;
+    struct shard    *shards[REACTORS_MAX];
+    struct journal_replay_report reports[REACTORS_MAX];
+    char             alert[256];  /* said at open; "" */
+
+    struct volume  **vols;        /* envs[0]: sorted by name */
+    uint32_t         nr_vols, cap_vols;
+    uint32_t         nr_on_shard[REACTORS_MAX];
+    uint32_t         ctl_in_flight; /* envs[0]: volume requests */
+    struct list      requests;      /* envs[0] */
+    struct refusal   refusals[REFUSALS_MAX];
+
+    bool             stopping, stop_begun; /* envs[0] */
+    void           (*stop_cb)(void *ctx);
+    void            *stop_ctx;
+    struct shard_step steps[REACTORS_MAX];
+    uint32_t         steps_left;  /* envs[0]; 0: no drain or stop under way */
+    void           (*steps_cb)(void *ctx);
+    void            *steps_ctx;
+    void           (*drain_cb)(void *ctx); /* envs[0]; NULL: no drain */
+    void            *drain_ctx;
+};
+
+static inline struct env *tier_shard_env(const struct tier *t, uint32_t no) { return t->envs[no % t->opts.nr_envs]; }
+
+/* volume.c */
+struct volume *tier_find(const struct tier *t, const char *name);
+int  tier_insert(struct tier *t, struct volume *v); /* -ENOMEM */
+void tier_remove(struct tier *t, struct volume *v);
+struct volume *volume_new(struct tier *t, const struct volume_rec *rec);
+void volume_free(struct volume *v);
+void volume_rec_of(const struct volume *v, struct volume_rec *out);
+void volume_info_get(const struct volume *v, struct volume_info *out);
+int  volume_hosts_replace(struct volume *v, const char *const *nqns, uint32_t nr); /* -ENOMEM: nothing changed */
+int  tier_volumes_load(struct tier *t, char why[static 256]);
+/* volume_ctl.c */
+int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */
+void tier_requests_drop(struct tier *t);                          /* after a crash */
+/* pool.c */
+void tier_stop_go_on(struct tier *t); /* a request or drain ended: a stop that waits for it begins */
+
+#endif

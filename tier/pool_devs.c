@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool_devs.c: the devices of a pool: locking and opening them, and proving by their labels that they are the right ones.
+ *
+ * 1. Real devices are locked (flock; block devices also O_EXCL, which a mounted file system refuses).
+ * 2. One handle on envs[0]; later one on every env that has shards.
+ * 3. Labels: every device carries one, of this pool, in this role, at this place, of this size and generation.
+ * Failures: each says which device, and what it is instead. Nothing is written until all devices have passed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tier/pool.h"
+
+const char *pool_role_name(enum tier_role role)
+{
+    switch (role) {
+    case TIER_JOURNAL: return "journal";
+    case TIER_CACHE: return "cache";
+    case TIER_CAPACITY: return "capacity";
+    }
+    return "unknown";
+}
+
+/* ---- files and locks ---- */
+
+static int file_make(const struct tier_dev_opts *o, char why[static 256])
+{
+    struct stat st;
+    int fd, err = 0;
+
+    if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return 0;
+    fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(fd, &st) != 0)
+        err = -errno;
+    if (!err && (uint64_t)st.st_size < o->size_bytes && ftruncate(fd, (off_t)o->size_bytes) != 0)
+        err = -errno;
+    if (!err && fsync(fd) != 0)
+        err = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (err)
+        snprintf(why, 256, "file \"%.150s\" cannot be made: %s", o->path, err_text(err));
+    return err;
+}
+
+static int dev_lock(struct pool_dev *d, char why[static 256])
+{
+    struct stat st;
+    int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+
+    if (stat(d->opts.path, &st) == 0 && S_ISBLK(st.st_mode))
+        flags |= O_EXCL;
+    d->lock_fd = open(d->opts.path, flags);
+    if (d->lock_fd < 0) {
+        int err = -errno;
+
+        snprintf(why, 256, "%s device \"%.150s\" %s: %s", pool_role_name(d->opts.role), d->opts.path,
+                 err == -EBUSY ? "is in use" : err == -ENOENT ? "is missing" : "cannot be opened", err_text(err));
+        return err == -EBUSY ? -FIRN_E_BUSY : err == -ENOENT ? -FIRN_E_MISSING : err;
+    }
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        snprintf(why, 256, "%s device \"%.150s\" is in use by another process", pool_role_name(d->opts.role), d->opts.path);
+        return -FIRN_E_BUSY;
+    }
+    return 0;
+}
+
+static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t env, bool read_only, char why[static 256])
+{
+    const struct tier_opts *o = p->opts;
+    struct dev_open_opts open_opts = {.read_only = read_only, .buffered = o->buffered,
+                                      .pmem = d->opts.role == TIER_JOURNAL && o->journal_pmem};
+
+    if (o->seams.dev_open != NULL)
+        return o->seams.dev_open(o->seams.ctx, o->envs[env], &d->opts, &open_opts, &d->on[env], why);
+    return dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
+}
+
+static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
+{
+    bool real = p->opts->seams.dev_open == NULL;
+    int err = real && access == POOL_FORMAT ? file_make(&d->opts, why) : 0;
+
+    if (!err && real)
+        err = dev_lock(d, why);
+    if (!err)
+        err = handle_open(p, d, 0, access == POOL_READ, why);
+    if (err)
+        return err;
+    d->bytes = d->on[0]->caps.size_bytes;
+    if (d->opts.size_bytes != 0)
+        d->bytes = MIN(d->bytes, d->opts.size_bytes);
+    d->bytes = ROUND_DOWN(d->bytes, LABEL_BYTES);
+    if (access == POOL_FORMAT && d->bytes < 2 * LABEL_AREA_BYTES) {
+        snprintf(why, 256, "%s device \"%.150s\" is too small", pool_role_name(d->opts.role), d->opts.path);
+        return -FIRN_E_INVALID;
+    }
+    return 0;
+}
+
+/* A cache that names the journal's device is the journal's device: one log serves both. */
+static bool is_journal_again(const struct tier_opts *o, uint32_t i)
+{
+    return o->devs[i].role == TIER_CACHE && strcmp(o->devs[i].path, o->devs[0].path) == 0;
+}
+
+static int options_check(const struct tier_opts *o, char why[static 256])
+{
+    const char *wrong = NULL;
+    uint32_t nr_capacity = 0;
+
+    if (o->nr_envs < 1 || o->nr_envs > REACTORS_MAX)
+        wrong = "there must be between 1 and 64 reactors";
+    else if (o->nr_devs < 2 || o->nr_devs > ARRAY_LEN(o->devs) || o->devs[0].role != TIER_JOURNAL)
+        wrong = "a pool needs one journal and at least one capacity device";
+    for (uint32_t i = 1; wrong == NULL && i < o->nr_devs; i++) {
+        nr_capacity += o->devs[i].role == TIER_CAPACITY;
+        if (o->devs[i].role == TIER_JOURNAL)
+            wrong = "a pool has one journal";
+        for (uint32_t k = 0; k < i && !is_journal_again(o, i); k++)
+            if (strcmp(o->devs[k].path, o->devs[i].path) == 0)
+                wrong = "a device is named twice";
+    }
+    if (wrong == NULL && (nr_capacity < 1 || nr_capacity > CAPACITY_DEVS_MAX))
+        wrong = "a pool needs between 1 and 64 capacity devices";
+    if (wrong != NULL)
+        snprintf(why, 256, "%s", wrong);
+    return wrong != NULL ? -FIRN_E_INVALID : 0;
+}
+
+int pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_access access, char why[static 256])
+{
+    uint16_t index[3] = {0};
+    int err;
+
+    memset(p, 0, sizeof(*p));
+    p->opts = opts;
+    why[0] = '\0';
+    err = options_check(opts, why);
+    for (uint32_t i = 0; i < opts->nr_devs && !err; i++) {
+        struct pool_dev *d = &p->dev[p->nr];
+
+        if (is_journal_again(opts, i))
+            continue;
+        d->lock_fd = -1;
+        d->opts = opts->devs[i];
+        d->index = index[d->opts.role]++;
+        p->nr++;
+        p->nr_capacity += d->opts.role == TIER_CAPACITY;
+        err = one_open(p, d, access, why);
+    }
+    if (err)
+        pool_devs_close(p);
+    return err;
+}
+
+void pool_devs_close(struct pool_devs *p)
+{
+    for (uint32_t i = 0; i < p->nr; i++) {
+        for (uint32_t e = 0; e < REACTORS_MAX; e++)
+            if (p->dev[i].on[e] != NULL)
+                dev_close(p->dev[i].on[e]);
+        if (p->dev[i].lock_fd >= 0)
+            close(p->dev[i].lock_fd);
+    }
+    p->nr = 0;
+}
+
+int pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256])
+{
+    int err = 0;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        for (uint32_t e = 1; e < nr_envs && !err; e++)
+            if (p->dev[i].opts.role != TIER_CACHE)
+                err = handle_open(p, &p->dev[i], e, false, why);
+    return err;
+}
+
+/* ---- labels ---- */
+
+static int label_error(const struct pool_dev *d, int err, char why[static 256])
+{
+    const char *role = pool_role_name(d->opts.role);
+
+    if (err == -FIRN_E_NOT_FIRN)
+        snprintf(why, 256, "%s device \"%.150s\" carries no Firn label; was the pool formatted?", role, d->opts.path);
+    else if (err == -FIRN_E_CORRUPT)
+        snprintf(why, 256, "%s device \"%.150s\": all copies of its label are damaged", role, d->opts.path);
+    else if (err == -FIRN_E_FORMAT_VERSION)
+        snprintf(why, 256, "%s device \"%.150s\" was written by a newer Firn; nothing was changed", role, d->opts.path);
+    else
+        snprintf(why, 256, "%s device \"%.120s\": its label cannot be read: %.80s", role, d->opts.path, err_text(err));
+    return err;
+}
+
+static PRINTF_LIKE(4, 5) int foreign(const struct pool_dev *d, int err, char why[static 256], const char *fmt, ...)
+{
+    char uuid[UUID_TEXT_CHARS + 1];
+    va_list ap;
+    int n = snprintf(why, 256, "%s device \"%.90s\" (%s) ", pool_role_name(d->opts.role), d->opts.path,
+                     uuid_format(&d->label.device, uuid));
+
+    va_start(ap, fmt);
+    vsnprintf(why + n, 256 - (size_t)n, fmt, ap);
+    va_end(ap);
+    return err;
+}
+
+static int label_match(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
+{
+    const struct label *j = &p->dev[0].label, *l = &d->label;
+    char uuid[UUID_TEXT_CHARS + 1];
+
+    if (memcmp(&l->pool, &j->pool, sizeof(l->pool)) != 0)
+        return foreign(d, -FIRN_E_FOREIGN, why, "belongs to pool %s (\"%.20s\"), not to the journal's", uuid_format(&l->pool, uuid),
+                       l->pool_name);
+    if (l->role != d->opts.role || l->index != d->index)
+        return foreign(d, -FIRN_E_FOREIGN, why, "is %s device %u of the pool, not %s device %u", pool_role_name(l->role),
+                       l->index, pool_role_name(d->opts.role), d->index);
+    if (l->device_bytes > d->bytes)
+        return foreign(d, -FIRN_E_FOREIGN, why, "has %llu bytes of the %llu it was formatted with", (unsigned long long)d->bytes,
+                       (unsigned long long)l->device_bytes);
+    if (l->nr_capacity > p->nr_capacity)
+        return foreign(d, -FIRN_E_MISSING, why, "names %u capacity devices; %u are configured", l->nr_capacity, p->nr_capacity);
+    if (l->nr_capacity < p->nr_capacity || l->nr_shards != j->nr_shards)
+        return foreign(d, -FIRN_E_FOREIGN, why, "names %u capacity devices and %u shards; %u are configured, the journal says %u",
+                       l->nr_capacity, l->nr_shards, p->nr_capacity, j->nr_shards);
+    if (p->opts->pool_name[0] != '\0' && strcmp(p->opts->pool_name, l->pool_name) != 0)
+        return foreign(d, -FIRN_E_FOREIGN, why, "belongs to pool \"%.63s\"", l->pool_name);
+    return 0;
+}
+
+static int generations_match(const struct pool_devs *p, char why[static 256])
+{
+    uint64_t newest = 0;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        newest = MAX(newest, p->dev[i].label.generation);
+    for (uint32_t i = 0; i < p->nr; i++)
+        if (newest - p->dev[i].label.generation > 1 && !p->opts->accept_loss)
+            return foreign(&p->dev[i], -FIRN_E_FOREIGN, why, "is an old copy: generation %llu, the pool is at %llu",
+                           (unsigned long long)p->dev[i].label.generation, (unsigned long long)newest);
+    return 0;
+}
+
+int pool_labels_read(struct pool_devs *p, char why[static 256])
+{
+    for (uint32_t i = 0; i < p->nr; i++) {
+        struct pool_dev *d = &p->dev[i];
+        int err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+
+        /* The last copy lies at the end of what was formatted; the device may have grown since. */
+        if (!err && d->label.device_bytes < d->bytes) {
+            d->bytes = d->label.device_bytes;
+            err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+        }
+        if (err)
+            return label_error(d, err, why);
+    }
+    for (uint32_t i = 0; i < p->nr; i++) {
+        int err = label_match(p, &p->dev[i], why);
+
+        if (err)
+            return err;
+    }
+    return generations_match(p, why);
+}
+
+int pool_labels_renew(struct pool_devs *p, char why[static 256])
+{
+    uint64_t low = UINT64_MAX, high = 0;
+
+    for (uint32_t i = 0; i < p->nr; i++) {
+        low = MIN(low, p->dev[i].label.generation);
+        high = MAX(high, p->dev[i].label.generation);
+    }
+    /* Stragglers of a crash first catch up; only an even field moves on. */
+    for (uint32_t i = 0; i < p->nr; i++) {
+        struct pool_dev *d = &p->dev[i];
+        int err;
+
+        if (d->copies.stale != 0)
+            log_warn("label repaired", "path=\"%s\" copies=%u", d->opts.path, (unsigned)__builtin_popcount(d->copies.stale));
+        d->label.generation = low == high ? high + 1 : high;
+        err = label_write(d->on[0], d->bytes, &d->label);
+        if (err) {
+            snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s", pool_role_name(d->opts.role),
+                     d->opts.path, err_text(err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+struct segpool_geometry pool_geometry(const struct label *journal)
+{
+    return (struct segpool_geometry){
+        .base_bytes = journal->seg_base_bytes,
+        .segment_bytes = journal->seg_bytes,
+        .nr_segments = journal->seg_nr,
+        .align_bytes = journal->seg_align,
+        .nr_shards = journal->nr_shards,
+        .pool = journal->pool,
+    };
+}
+
+int pool_cold_new(const struct pool_devs *p, struct cold **out)
+{
+    struct cold_dev_desc desc[CAPACITY_DEVS_MAX];
+    uint32_t nr = 0;
+
+    memset(desc, 0, sizeof(desc));
+    for (uint32_t i = 0; i < p->nr; i++) {
+        const struct label *l = &p->dev[i].label;
+
+        if (l->role == TIER_CAPACITY)
+            desc[nr++] = (struct cold_dev_desc){.ext_base_bytes = l->ext_base_bytes, .ext_nr = l->ext_nr,
+                                                .uuid = l->device, .pool = l->pool};
+    }
+    return cold_new(desc, nr, out);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool_format.c: making a pool, and looking whether there is one.
+ *
+ * 1. Files are made, devices locked and opened, geometry planned: everything that can be wrong is found before a write.
+ * 2. Every device is empty, or `force` says that what it holds may go.
+ * 3. Metadata: pool and device records in one batch.
+ * 4. Label areas are zeroed; a journal that is a file is written whole, so that no later append allocates.
+ * 5. Labels, journal last: a device is the pool's from then on.
+ * Failures: a crash before 5 leaves no pool; formatting again needs `force` where something was already written.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tier/pool.h"
+
+#define ZERO_STEP (1u << 20)
+
+static void uuid_make(struct env *e, struct uuid *out)
+{
+    env_random(e, out->b, sizeof(out->b));
+    out->b[6] = (uint8_t)((out->b[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
+    out->b[8] = (uint8_t)((out->b[8] & 0x3f) | 0x80);
+}
+
+static int plan(struct pool_devs *p, char why[static 256])
+{
+    const struct tier_opts *o = p->opts;
+    struct label common = {.generation = 1, .nr_capacity = (uint16_t)p->nr_capacity};
+    struct segpool_geometry geo;
+    int err;
+
+    common.nr_shards = (uint16_t)(o->nr_shards ? o->nr_shards : o->nr_envs);
+    common.created_wall_ns = env_wall_ns(o->envs[0]);
+    snprintf(common.pool_name, sizeof(common.pool_name), "%s", o->pool_name);
+    uuid_make(o->envs[0], &common.pool);
+    if (!name_valid(o->pool_name) || o->nr_shards > REACTORS_MAX) {
+        snprintf(why, 256, "the pool's name or its number of shards is invalid");
+        return -FIRN_E_INVALID;
+    }
+    for (uint32_t i = 0; i < p->nr; i++) {
+        struct pool_dev *d = &p->dev[i];
+
+        d->label = common;
+        d->label.role = (uint16_t)d->opts.role;
+        d->label.index = d->index;
+        d->label.device_bytes = d->bytes;
+        uuid_make(o->envs[0], &d->label.device);
+        if (d->opts.role == TIER_JOURNAL) {
+            err = segpool_plan(d->bytes, o->segment_bytes, o->journal_align ? o->journal_align : 4096, common.nr_shards, &geo);
+            if (err || geo.align_bytes < d->on[0]->caps.block_bytes) {
+                snprintf(why, 256, "journal device \"%.150s\" is too small, or its segments do not fit", d->opts.path);
+                return err ? err : -FIRN_E_INVALID;
+            }
+            d->label.seg_base_bytes = geo.base_bytes;
+            d->label.seg_bytes = geo.segment_bytes;
+            d->label.seg_nr = geo.nr_segments;
+            d->label.seg_align = geo.align_bytes;
+        } else if (d->opts.role == TIER_CAPACITY) {
+            d->label.ext_base_bytes = LABEL_AREA_BYTES;
+            d->label.ext_nr = region_plan(d->bytes);
+            if (d->label.ext_nr == 0) {
+                snprintf(why, 256, "capacity device \"%.150s\" is too small", d->opts.path);
+                return -FIRN_E_INVALID;
+            }
+        }
+    }
+    return 0;
+}
+
+static int all_empty(const struct pool_devs *p, char why[static 256])
+{
+    for (uint32_t i = 0; i < p->nr; i++) {
+        const struct pool_dev *d = &p->dev[i];
+        int err;
+        const char *found = label_foreign(d->on[0], d->bytes, &err);
+
+        if (err) {
+            snprintf(why, 256, "%s device \"%.120s\" cannot be read: %.80s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
+            return err;
+        }
+        if (found != NULL) {
+            snprintf(why, 256, "%s device \"%.120s\" is not empty: it carries %s; --force overwrites it",
+                     pool_role_name(d->opts.role), d->opts.path, found);
+            return -FIRN_E_FOREIGN;
+        }
+    }
+    return 0;
+}
+
+/* Blocks that were never written make a file system allocate on the first append: several times the latency. */
+static int journal_zero(const struct pool_devs *p)
+{
+    const struct pool_dev *d = &p->dev[0];
+    struct stat st;
+    void *buf;
+    int err = 0;
+
+    if (p->opts->seams.dev_open != NULL || stat(d->opts.path, &st) != 0 || !S_ISREG(st.st_mode))
+        return 0;
+    buf = aligned_alloc(4096, ZERO_STEP);
+    if (buf == NULL)
+        return -ENOMEM;
+    memset(buf, 0, ZERO_STEP);
+    for (uint64_t off = 0; off < d->bytes && !err; off += ZERO_STEP)
+        err = dev_write_sync(d->on[0], off, buf, MIN(ZERO_STEP, d->bytes - off), 0);
+    free(buf);
+    return err ? err : dev_flush_sync(d->on[0]);
+}
+
+static int devices_prepare(const struct pool_devs *p, char why[static 256])
+{
+    int err = 0;
+
+    for (uint32_t i = 0; i < p->nr && !err; i++) {
+        err = label_wipe(p->dev[i].on[0], p->dev[i].bytes);
+        if (!err && i == 0)
+            err = journal_zero(p);
+        if (err)
+            snprintf(why, 256, "%s device \"%.120s\" cannot be written: %.80s", pool_role_name(p->dev[i].opts.role),
+                     p->dev[i].opts.path, err_text(err));
+    }
+    return err;
+}
+
+static int meta_write(const struct pool_devs *p, struct meta *m)
+{
+    const struct label *j = &p->dev[0].label;
+    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = 1, .next_layer_id = 1, .nr_shards = j->nr_shards,
+                            .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
+    uint8_t values[POOL_DEVS_MAX + 1][POOL_REC_BYTES];
+    struct meta_op ops[POOL_DEVS_MAX + 1];
+
+    memcpy(pool.name, j->pool_name, sizeof(pool.name));
+    ops[0] = (struct meta_op){.key = meta_key_pool(), .value = values[0], .value_len = pool_rec_encode(&pool, values[0])};
+    for (uint32_t i = 0; i < p->nr; i++) {
+        struct device_rec r = {.uuid = p->dev[i].label.device, .device_bytes = p->dev[i].bytes};
+
+        ops[i + 1] = (struct meta_op){.key = meta_key_device(p->dev[i].label.role, p->dev[i].label.index), .value = values[i + 1]};
+        ops[i + 1].value_len = device_rec_encode(&r, values[i + 1]);
+    }
+    return m->ops->commit_sync(m, ops, p->nr + 1);
+}
+
+/* With force, what an older pool kept in that directory goes first; its directory lock is not held then, but all its
+ * devices are locked here, so no daemon runs on them. */
+static int meta_create(const struct pool_devs *p, char why[static 256])
+{
+    const struct tier_opts *o = p->opts;
+    struct meta *m;
+    char path[512];
+    int err;
+
+    if (o->force && o->seams.meta_open == NULL) {
+        err = pool_meta_open(o, false, true, &m, why);
+        if (err == -FIRN_E_BUSY)
+            return err;
+        if (!err)
+            m->ops->close(m);
+        snprintf(path, sizeof(path), "%s/data.mdb", o->meta_path);
+        unlink(path);
+    }
+    err = pool_meta_open(o, true, false, &m, why);
+    if (err)
+        return err;
+    err = meta_write(p, m);
+    if (err)
+        snprintf(why, 256, "metadata \"%.120s\" cannot be written: %.80s", o->meta_path, err_text(err));
+    m->ops->close(m);
+    return err;
+}
+
+static int labels_write(const struct pool_devs *p, char why[static 256])
+{
+    for (uint32_t i = p->nr; i-- > 0;) {
+        int err = label_write(p->dev[i].on[0], p->dev[i].bytes, &p->dev[i].label);
+
+        if (err) {
+            snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s",
+                     pool_role_name(p->dev[i].opts.role), p->dev[i].opts.path, err_text(err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+int tier_format(const struct tier_opts *opts, char why[static 256])
+{
+    struct pool_devs *p = calloc(1, sizeof(*p));
+    char uuid[UUID_TEXT_CHARS + 1];
+    int err;
+
+    why[0] = '\0';
+    if (p == NULL)
+        return -ENOMEM;
+    err = pool_devs_open(p, opts, POOL_FORMAT, why);
+    if (err)
+        goto free_devs;
+    err = plan(p, why);
+    if (!err && !opts->force)
+        err = all_empty(p, why);
+    if (!err)
+        err = meta_create(p, why);
+    if (!err)
+        err = devices_prepare(p, why);
+    if (!err)
+        err = labels_write(p, why);
+    if (!err)
+        log_info("pool formatted", "pool=%s uuid=%s shards=%u segments=%u segment_bytes=%u", opts->pool_name,
+                 uuid_format(&p->dev[0].label.pool, uuid), p->dev[0].label.nr_shards, p->dev[0].label.seg_nr,
+                 p->dev[0].label.seg_bytes);
+    pool_devs_close(p);
+free_devs:
+    free(p);
+    return err;
+}
+
+int tier_probe(const struct tier_opts *opts, char why[static 256])
+{
+    struct pool_devs *p = calloc(1, sizeof(*p));
+    struct pool_rec rec;
+    struct meta *m;
+    int err;
+
+    why[0] = '\0';
+    if (p == NULL)
+        return -ENOMEM;
+    err = pool_devs_open(p, opts, POOL_READ, why);
+    if (err)
+        goto free_devs;
+    err = pool_labels_read(p, why);
+    if (err)
+        goto close_devs;
+    err = pool_meta_open(opts, false, true, &m, why);
+    if (err)
+        goto close_devs;
+    err = pool_meta_match(p, m, &rec, why);
+    m->ops->close(m);
+close_devs:
+    pool_devs_close(p);
+free_devs:
+    free(p);
+    return err;
+}

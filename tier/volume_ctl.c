@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volume_ctl.c: control of volumes: create, resize, set, delete, hosts. All on envs[0]; each is one request that goes
+ *
+ *     check ─▶ metadata batch ─▶ the shard's env (attach, resize, detach) ─▶ back to envs[0] ─▶ memory, answer
+ *
+ * and answers once, never from inside the call. A volume carries one request at a time; another is -FIRN_E_IN_USE.
+ * Create: {pool, volume, layer} in one batch, so a crash leaves the volume whole or not at all.
+ * Delete: the record is marked first; then its extents go, in batches of the shard's; then the records. A crash in
+ * between is finished by the next open. Ids of volumes and layers are never used again.
+ * Failures: a failed batch is final for the metadata; the request says so, and nothing in memory has changed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "tier/pool.h"
+
+#define OPS_MAX (HOSTS_PER_VOLUME_MAX + 4u)
+
+struct request;
+typedef void step_fn(struct request *r);
+
+struct request {
+    struct tier     *t;
+    struct volume   *v;          /* NULL: the answer is an error without a volume */
+    tier_volume_cb  *cb;
+    void            *ctx;
+    int              err;
+    step_fn         *next;       /* runs on the env that the task or batch was sent to */
+    struct env_task  task;
+    struct list      node;       /* t->requests */
+    uint64_t         size_bytes; /* resize */
+    struct volume_params p;      /* set */
+    uint32_t         nr_hosts;   /* set_hosts */
+    char             hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
+    struct meta_batch batch;
+    uint32_t         nr_ops;
+    struct meta_op   ops[OPS_MAX];
+    uint8_t          values[OPS_MAX][NQN_MAX_BYTES + 33];
+};
+static_assert(VOLUME_REC_BYTES <= NQN_MAX_BYTES + 33 && POOL_REC_BYTES <= NQN_MAX_BYTES + 33, "values hold any record");
+
+/* ---- the way of a request ---- */
+
+static void run_next(struct env_task *task)
+{
+    struct request *r = container_of(task, struct request, task);
+
+    r->next(r);
+}
+
+static void go(struct request *r, struct env *env, step_fn *next)
+{
+    r->next = next;
+    r->task = (struct env_task){.fn = run_next};
+    env_post(env, &r->task);
+}
+
+static void go_home(struct request *r, step_fn *next) { go(r, r->t->envs[0], next); }
+static void go_to_shard(struct request *r, step_fn *next) { go(r, tier_shard_env(r->t, r->v->shard_no), next); }
+
+static void batch_done(struct meta_batch *b)
+{
+    struct request *r = b->ctx;
+
+    r->err = b->err;
+    r->next(r);
+}
+
+static void commit(struct request *r, step_fn *next)
+{
+    r->next = next;
+    r->batch = (struct meta_batch){.ops = r->ops, .nr = r->nr_ops, .env = r->t->envs[0], .cb = batch_done, .ctx = r};
+    meta_commit(r->t->meta, &r->batch);
+}
+
+static void *add_op(struct request *r, struct meta_key key)
+{
+    assert(r->nr_ops < OPS_MAX);
+    r->ops[r->nr_ops] = (struct meta_op){.key = key};
+    return r->values[r->nr_ops++];
+}
+
+static void add_put(struct request *r, uint32_t len)
+{
+    struct meta_op *op = &r->ops[r->nr_ops - 1];
+
+    op->value = r->values[r->nr_ops - 1];
+    op->value_len = len;
+}
+
+static void add_volume(struct request *r, const struct volume_rec *rec)
+{
+    void *buf = add_op(r, meta_key_volume(rec->id));
+
+    add_put(r, volume_rec_encode(rec, buf));
+}
+
+/* The answer; frees the request. */
+static void finish(struct request *r)
+{
+    struct tier *t = r->t;
+    struct volume_info *info = NULL;
+
+    if (r->v != NULL)
+        r->v->busy = false;
+    if (r->err == 0 && r->v != NULL) {
+        info = calloc(1, sizeof(*info));
+        if (info != NULL)
+            volume_info_get(r->v, info);
+    }
+    r->cb(r->ctx, r->err, r->err == 0 && r->v != NULL ? &r->v->blk : NULL, info);
+    free(info);
+    list_remove(&r->node);
+    free(r);
+    t->ctl_in_flight--;
+    tier_stop_go_on(t);
+}
+
+static void refuse(struct env_task *task)
+{
+    struct refusal *f = container_of(task, struct refusal, task);
+    tier_volume_cb *cb = f->cb;
+
+    f->cb = NULL;
+    f->t->ctl_in_flight--;
+    cb(f->ctx, -ENOMEM, NULL, NULL);
+    tier_stop_go_on(f->t);
+}
+
+/* NULL: no memory; the answer, which may not come from inside the call, then needs none. */
+static struct request *request_new(struct tier *t, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = calloc(1, sizeof(*r));
+    uint32_t i = 0;
+
+    t->ctl_in_flight++;
+    if (r != NULL) {
+        r->t = t;
+        r->cb = cb;
+        r->ctx = ctx;
+        list_push_back(&t->requests, &r->node);
+        return r;
+    }
+    while (i < REFUSALS_MAX && t->refusals[i].cb != NULL)
+        i++;
+    assert(i < REFUSALS_MAX);
+    t->refusals[i] = (struct refusal){.task.fn = refuse, .t = t, .cb = cb, .ctx = ctx};
+    env_post(t->envs[0], &t->refusals[i].task);
+    return NULL;
+}
+
+void tier_requests_drop(struct tier *t)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&t->requests)) != NULL)
+        free(list_entry(n, struct request, node));
+}
+
+static void answer(struct request *r, int err)
+{
+    r->err = err;
+    r->v = err ? NULL : r->v;
+    go_home(r, finish);
+}
+
+/* Takes the volume for this request: 0, NOT_FOUND, IN_USE, STOPPED. */
+static int take(struct request *r, const char *name)
+{
+    struct volume *v = tier_find(r->t, name);
+
+    if (r->t->stopping)
+        return -FIRN_E_STOPPED;
+    if (v == NULL)
+        return -FIRN_E_NOT_FOUND;
+    if (v->busy || v->creating)
+        return -FIRN_E_IN_USE;
+    if (v->deleting)
+        return -FIRN_E_NOT_FOUND;
+    v->busy = true;
+    r->v = v;
+    return 0;
+}
+
+/* ---- create ---- */
+
+static bool same_params(const struct volume_params *a, const struct volume_params *b)
+{
+    return a->size_bytes == b->size_bytes && a->lba_bytes == b->lba_bytes && a->tier == b->tier && a->iops == b->iops &&
+           a->bandwidth == b->bandwidth;
+}
+
+static int params_check(struct volume_params *p)
+{
+    if (p->lba_bytes == 0)
+        p->lba_bytes = BLOCK_BYTES;
+    if (memchr(p->name, 0, sizeof(p->name)) == NULL || !name_valid(p->name) || (p->lba_bytes != 512 && p->lba_bytes != 4096) ||
+        p->tier > VOLUME_HDD || p->size_bytes == 0 || p->size_bytes > VOLUME_BYTES_MAX)
+        return -FIRN_E_INVALID;
+    p->size_bytes = ROUND_UP(p->size_bytes, (uint64_t)EXTENT_BYTES);
+    return 0;
+}
+
+static void create_home(struct request *r)
+{
+    struct volume *v = r->v;
+
+    v->creating = false;
+    if (r->err) {
+        tier_remove(r->t, v);
+        volume_free(v);
+        r->v = NULL;
+    }
+    finish(r);
+}
+
+static void create_on_shard(struct request *r)
+{
+    r->err = shard_attach(r->v->shard, r->v);
+    go_home(r, create_home);
+}
+
+static void create_committed(struct request *r)
+{
+    if (r->err)
+        create_home(r);
+    else
+        go_to_shard(r, create_on_shard);
+}
+
+static uint16_t emptiest_shard(const struct tier *t)
+{
+    uint16_t best = 0;
+
+    for (uint16_t i = 1; i < t->nr_shards; i++)
+        if (t->nr_on_shard[i] < t->nr_on_shard[best])
+            best = i;
+    return best;
+}
+
+static int create_volume(struct request *r, const struct volume_params *p)
+{
+    struct tier *t = r->t;
+    struct volume_rec rec = {.id = t->pool.next_volume_id, .layer = t->pool.next_layer_id, .size_bytes = p->size_bytes,
+                             .iops = p->iops, .bandwidth = p->bandwidth, .lba_bytes = p->lba_bytes,
+                             .shard = emptiest_shard(t), .tier = (uint16_t)p->tier};
+    struct layer_rec layer = {.volume = rec.id};
+    int err;
+
+    env_random(t->envs[0], rec.uuid.b, sizeof(rec.uuid.b));
+    rec.uuid.b[6] = (uint8_t)((rec.uuid.b[6] & 0x0f) | 0x40);
+    rec.uuid.b[8] = (uint8_t)((rec.uuid.b[8] & 0x3f) | 0x80);
+    memcpy(rec.name, p->name, strlen(p->name));
+    r->v = volume_new(t, &rec);
+    if (r->v == NULL)
+        return -ENOMEM;
+    r->v->busy = r->v->creating = true;
+    err = tier_insert(t, r->v);
+    if (err) {
+        volume_free(r->v);
+        return err;
+    }
+    t->pool.next_volume_id++;
+    t->pool.next_layer_id++;
+    add_op(r, meta_key_pool());
+    add_put(r, pool_rec_encode(&t->pool, r->values[r->nr_ops - 1]));
+    add_volume(r, &rec);
+    add_op(r, meta_key_layer(rec.layer));
+    add_put(r, layer_rec_encode(&layer, r->values[r->nr_ops - 1]));
+    commit(r, create_committed);
+    return 0;
+}
+
+void tier_volume_create(struct tier *t, const struct volume_params *params, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+    struct volume_params p = *params;
+    struct volume *v;
+    int err = params_check(&p);
+
+    if (r == NULL)
+        return;
+    if (!err && t->stopping)
+        err = -FIRN_E_STOPPED;
+    if (err) {
+        answer(r, err);
+        return;
+    }
+    v = tier_find(t, p.name);
+    if (v != NULL && (v->creating || v->deleting || v->busy))
+        err = -FIRN_E_IN_USE;
+    else if (v != NULL && !same_params(&v->p, &p))
+        err = -FIRN_E_EXISTS;
+    else if (v == NULL && t->nr_vols >= VOLUMES_MAX)
+        err = -FIRN_E_NO_RESOURCES;
+    if (!err && v == NULL) {
+        err = create_volume(r, &p);
+        if (!err)
+            return;
+    }
+    if (!err) {
+        v->busy = true;
+        r->v = v;
+    }
+    answer(r, err);
+}
+
+/* ---- resize ---- */
+
+static void resize_home(struct request *r)
+{
+    r->v->p.size_bytes = r->size_bytes;
+    finish(r);
+}
+
+static void resize_on_shard(struct request *r)
+{
+    r->v->size_blocks = r->size_bytes / BLOCK_BYTES;
+    r->v->blk.size_lba = r->size_bytes / r->v->blk.lba_bytes;
+    blk_notify(&r->v->blk, BLK_EVENT_RESIZED);
+    go_home(r, resize_home);
+}
+
+static void resize_committed(struct request *r)
+{
+    if (r->err)
+        finish(r);
+    else
+        go_to_shard(r, resize_on_shard);
+}
+
+void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+    struct volume_rec rec;
+    int err = r != NULL ? take(r, name) : -ENOMEM;
+
+    if (r == NULL)
+        return;
+    if (err) {
+        answer(r, err);
+        return;
+    }
+    r->size_bytes = size_bytes <= VOLUME_BYTES_MAX ? ROUND_UP(size_bytes, (uint64_t)EXTENT_BYTES) : size_bytes;
+    if (r->size_bytes == r->v->p.size_bytes) {
+        answer(r, 0);
+        return;
+    }
+    if (r->size_bytes < r->v->p.size_bytes || r->size_bytes > VOLUME_BYTES_MAX) {
+        r->v->busy = false;
+        answer(r, -FIRN_E_INVALID);
+        return;
+    }
+    volume_rec_of(r->v, &rec);
+    rec.size_bytes = r->size_bytes;
+    add_volume(r, &rec);
+    commit(r, resize_committed);
+}
+
+/* ---- set ---- */
+
+static void set_committed(struct request *r)
+{
+    if (!r->err)
+        r->v->p = r->p;
+    finish(r);
+}
+
+void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
+                     tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+    struct volume_rec rec;
+    int err = params->tier > VOLUME_HDD && mask & VOLUME_F_TIER ? -FIRN_E_INVALID : 0;
+
+    if (r == NULL)
+        return;
+    if (!err)
+        err = take(r, name);
+    if (err) {
+        answer(r, err);
+        return;
+    }
+    r->p = r->v->p;
+    if (mask & VOLUME_F_TIER)
+        r->p.tier = params->tier;
+    if (mask & VOLUME_F_IOPS)
+        r->p.iops = params->iops;
+    if (mask & VOLUME_F_BANDWIDTH)
+        r->p.bandwidth = params->bandwidth;
+    volume_rec_of(r->v, &rec);
+    rec.tier = (uint16_t)r->p.tier;
+    rec.iops = r->p.iops;
+    rec.bandwidth = r->p.bandwidth;
+    add_volume(r, &rec);
+    commit(r, set_committed);
+}
+
+/* ---- hosts ---- */
+
+static void hosts_committed(struct request *r)
+{
+    const char *nqns[HOSTS_PER_VOLUME_MAX];
+
+    for (uint32_t i = 0; i < r->nr_hosts; i++)
+        nqns[i] = r->hosts[i];
+    if (!r->err)
+        r->err = volume_hosts_replace(r->v, nqns, r->nr_hosts);
+    finish(r);
+}
+
+static int hosts_check(const char *const *nqns, uint32_t nr)
+{
+    if (nr > HOSTS_PER_VOLUME_MAX)
+        return -FIRN_E_NO_RESOURCES;
+    for (uint32_t i = 0; i < nr; i++)
+        if (!host_nqn_valid(nqns[i]))
+            return -FIRN_E_INVALID;
+    return 0;
+}
+
+void tier_volume_set_hosts(struct tier *t, const char *name, const char *const *nqns, uint32_t nr, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+    struct volume_rec rec;
+    int err = hosts_check(nqns, nr);
+
+    if (r == NULL)
+        return;
+    if (!err)
+        err = take(r, name);
+    if (err) {
+        answer(r, err);
+        return;
+    }
+    r->nr_hosts = nr;
+    for (uint32_t i = 0; i < nr; i++) {
+        snprintf(r->hosts[i], sizeof(r->hosts[i]), "%s", nqns[i]);
+        add_op(r, meta_key_host(r->v->id, i));
+        add_put(r, host_rec_encode(nqns[i], r->values[r->nr_ops - 1]));
+    }
+    for (uint32_t i = nr; i < r->v->nr_hosts; i++)
+        add_op(r, meta_key_host(r->v->id, i));
+    volume_rec_of(r->v, &rec);
+    rec.nr_hosts = nr;
+    add_volume(r, &rec);
+    commit(r, hosts_committed);
+}
+
+/* ---- delete ---- */
+
+static void delete_committed(struct request *r)
+{
+    if (!r->err) {
+        tier_remove(r->t, r->v);
+        volume_free(r->v);
+    }
+    r->v = NULL;
+    finish(r);
+}
+
+static void delete_home(struct request *r)
+{
+    if (r->err) {
+        r->v = NULL; /* stays marked; the next open tries again */
+        finish(r);
+        return;
+    }
+    r->nr_ops = 0;
+    add_op(r, meta_key_volume(r->v->id));
+    add_op(r, meta_key_layer(r->v->layer));
+    for (uint32_t i = 0; i < r->v->nr_hosts; i++)
+        add_op(r, meta_key_host(r->v->id, i));
+    commit(r, delete_committed);
+}
+
+static void delete_detached(void *ctx, int err)
+{
+    struct request *r = ctx;
+
+    r->err = err;
+    go_home(r, delete_home);
+}
+
+static void delete_on_shard(struct request *r) { shard_detach(r->v->shard, r->v, delete_detached, r); }
+
+static void delete_marked(struct request *r)
+{
+    if (r->err) {
+        r->v->deleting = false;
+        finish(r);
+        return;
+    }
+    go_to_shard(r, delete_on_shard);
+}
+
+void tier_volume_delete(struct tier *t, const char *name, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+    struct volume_rec rec;
+    int err = r != NULL ? take(r, name) : -ENOMEM;
+
+    if (r == NULL)
+        return;
+    if (err) {
+        answer(r, err);
+        return;
+    }
+    r->v->deleting = true;
+    volume_rec_of(r->v, &rec);
+    add_volume(r, &rec);
+    commit(r, delete_marked);
+}
+
+/* ---- what an open finishes ---- */
+
+static void finished_at_open(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    (void)blk;
+    (void)info;
+    *(int *)ctx = err;
+}
+
+/* Straight-line: first the shard's env runs, until it has let go of the volume; then envs[0], until the records are gone. */
+static int finish_one(struct tier *t, struct volume *v, char why[static 256])
+{
+    int result = 1, err = 0;
+    struct request *r = request_new(t, finished_at_open, &result);
+
+    if (r == NULL)
+        return -ENOMEM;
+    v->busy = true;
+    r->v = v;
+    go_to_shard(r, delete_on_shard);
+    while (result == 1 && !err)
+        err = env_run_once(r->next == delete_on_shard ? tier_shard_env(t, v->shard_no) : t->envs[0]);
+    if (!err)
+        err = result;
+    if (err)
+        snprintf(why, 256, "the deletion of a volume could not be finished: %s", err_text(err));
+    return err;
+}
+
+int tier_deletions_finish(struct tier *t, char why[static 256])
+{
+    for (uint32_t i = 0; i < t->nr_vols;) {
+        struct volume *v = t->vols[i];
+        int err;
+
+        if (!v->deleting) {
+            i++;
+            continue;
+        }
+        log_info("deletion resumed", "volume=%s", v->p.name);
+        err = finish_one(t, v, why);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+/* ---- looking ---- */
+
+static bool visible(const struct volume *v) { return !v->creating && !v->deleting; }
+
+uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info *out, uint32_t nr)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < t->nr_vols && n < nr; i++)
+        if (visible(t->vols[i]) && strcmp(t->vols[i]->p.name, after) > 0)
+            volume_info_get(t->vols[i], &out[n++]);
+    return n;
+}
+
+int tier_volume_get(struct tier *t, const char *name, struct volume_info *out, struct blk **blk)
+{
+    struct volume *v = tier_find(t, name);
+
+    if (v == NULL || !visible(v))
+        return -FIRN_E_NOT_FOUND;
+    if (out != NULL)
+        volume_info_get(v, out);
+    if (blk != NULL)
+        *blk = &v->blk;
+    return 0;
+}
