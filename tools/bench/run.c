@@ -201,6 +201,10 @@ static void add_up(struct bench *b, struct totals *t)
     }
     for (uint64_t u = 0; b->workers[0].oracle_used && u < b->workers[0].oracle.nr_units; u++)
         t->touched += b->workers[0].oracle.units[u].touched;
+    if (b->verify_only && !t->err && t->st.io_errors == 0 && t->st.units_judged < t->touched) {
+        t->err = -ECANCELED;
+        t->why = "interrupted before every block was read";
+    }
     t->ns = &b->workers[0].ns;
     t->workers = b->workers;
     t->nr_workers = b->o->threads;

@@ -226,7 +226,7 @@ static void begin_measuring(struct worker *w)
 
 static bool ended(const struct worker *w, uint64_t begin_ns)
 {
-    if (w->stop || w->err || worker_interrupted || gen_swept(&w->gen))
+    if (w->stop || w->err || worker_interrupted || (gen_swept(&w->gen) && w->inflight == 0))
         return true;
     if (!w->sweep && w->o->time_ns && w->loop.now_ns >= begin_ns + w->o->warmup_ns + w->o->time_ns)
         return true;

@@ -101,6 +101,8 @@ static void on_done(struct ini_cmd *c)
         judge_read(w, s);
     else if (w->oracle_used && is_write(s->req.op))
         settle_write(w, s);
+    if (w->sweep && s->cmd.status == INI_STATUS_LOST) /* read again; what was judged already is judged twice */
+        w->gen.cursor_bytes = MIN(w->gen.cursor_bytes, s->req.off_bytes);
     count_end(w, s);
 }
 
