@@ -191,7 +191,7 @@ static int carry_out(struct sim_disk *d, struct sim_req *r)
     case DEV_OP_NR:
         break;
     }
-    assert(!"no such operation");
+    assert(false); /* no such operation */
     return -EINVAL;
 }
 

@@ -6,6 +6,18 @@
 
 #include <stdio.h>
 
+struct sim_disk *sim_machine_add(struct sim_machine *m, const char *path, const struct sim_disk_opts *opts)
+{
+    for (unsigned i = 0; i < SIM_MACHINE_DISKS; i++) {
+        if (m->disk[i] != NULL)
+            continue;
+        snprintf(m->path[i], sizeof(m->path[i]), "%s", path);
+        return m->disk[i] = sim_disk_new(m->sim, path, opts);
+    }
+    assert(false); /* more disks than a machine has places */
+    return NULL;
+}
+
 static int machine_dev_open(void *ctx, struct env *env, const struct tier_dev_opts *dev, const struct dev_open_opts *opts,
                             struct dev **out, char why[static 256])
 {
@@ -19,15 +31,11 @@ static int machine_dev_open(void *ctx, struct env *env, const struct tier_dev_op
         snprintf(why, 256, "%.200s: no such device", dev->path);
         return -ENOENT;
     }
-    for (unsigned i = 0; i < SIM_MACHINE_DISKS && d == NULL; i++) {
-        if (m->disk[i] != NULL)
-            continue;
+    if (d == NULL) {
         o.size_bytes = dev->size_bytes;
         o.capacity = o.rotational = dev->role == TIER_CAPACITY;
-        snprintf(m->path[i], sizeof(m->path[i]), "%s", dev->path);
-        d = m->disk[i] = sim_disk_new(m->sim, dev->path, &o);
+        d = sim_machine_add(m, dev->path, &o);
     }
-    assert(d != NULL);
     err = sim_dev_open(d, env, out);
     if (err != 0)
         snprintf(why, 256, "%.200s: %s", dev->path, err_text(err));

@@ -193,6 +193,8 @@ struct sim_machine {
 
 void sim_machine_init(struct sim_machine *m, struct sim *s);
 void sim_machine_fini(struct sim_machine *m);
+/* Makes a disk of that name now. */
+struct sim_disk *sim_machine_add(struct sim_machine *m, const char *path, const struct sim_disk_opts *opts);
 /* Fills seams: a path names a disk, made (zeros) when it is first opened with a size. */
 void sim_machine_seams(struct sim_machine *m, struct tier_seams *out);
 struct sim_disk *sim_machine_disk(struct sim_machine *m, const char *path); /* NULL: none */

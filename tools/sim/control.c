@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control.c: volumes come, grow and go while hosts use them. One call is under way at a time.
+ *
+ * What a start must find: a volume whose creation was answered and whose deletion was not asked for. What it may find:
+ * one whose creation or deletion a crash cut off; then it is whole, or gone.
+ */
+#include "tools/sim/world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void control_tick(struct sim_event *ev);
+
+static void control_soon(struct world *w)
+{
+    w->control_tick.fn = control_tick;
+    sim_at(w->sim, &w->control_tick, sim_now_ns(w->sim) + sim_between(w->sim, 0, 400 * w->plan.think_max_ns / w->plan.slots));
+}
+
+bool control_idle(void *ctx) { return ((struct world *)ctx)->control == NULL; }
+
+static void vol_forget(struct vol *v)
+{
+    if (v->oracle != NULL)
+        oracle_free(v->oracle);
+    *v = (struct vol){.state = VOL_NONE};
+}
+
+static uint64_t units_of(const struct vol *v) { return v->params.size_bytes / v->params.lba_bytes; }
+
+static void vol_lives(struct world *w, struct vol *v, struct blk *blk)
+{
+    v->state = VOL_LIVE;
+    v->blk = blk;
+    if (blk->lba_bytes != v->params.lba_bytes || blk->size_lba < units_of(v))
+        world_fail(w, "%s: has the wrong geometry", v->params.name);
+    if (w->plan.profile == PROFILE_NETWORK)
+        v->host = net_host_new(w, v);
+}
+
+static bool control_error_allowed(const struct world *w, int err)
+{
+    return w->plan.profile == PROFILE_FULL ? err == -FIRN_E_NO_SPACE || err == -FIRN_E_NO_RESOURCES
+                                           : w->meta_failed || w->device_failed || w->damaged;
+}
+
+/* ---- create ---- */
+
+static void created(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct world *w = ctx;
+    struct vol *v = w->control;
+
+    (void)info;
+    w->control = NULL;
+    control_soon(w);
+    if (err == 0) {
+        vol_lives(w, v, blk);
+        return;
+    }
+    if (!control_error_allowed(w, err))
+        world_fail(w, "creating %s: %s", v->params.name, err_text(err));
+    /* it may be there after the next start all the same: stays CREATING until then */
+}
+
+static void create(struct world *w, struct vol *v)
+{
+    uint64_t mib = sim_between(w->sim, 1, w->plan.volume_bytes_max / MIB);
+
+    vol_forget(v);
+    v->state = VOL_CREATING;
+    v->params.size_bytes = mib * MIB;
+    v->params.lba_bytes = sim_chance(w->sim, 500000) ? 4096 : 512;
+    snprintf(v->params.name, sizeof(v->params.name), "v%u-%" PRIu64, (unsigned)(v - w->vol), ++w->tags);
+    v->oracle = oracle_new(w->tags, v->params.lba_bytes, units_of(v));
+    w->control = v;
+    world_say(w, "create %s %" PRIu64 " MiB lba %u", v->params.name, mib, v->params.lba_bytes);
+    tier_volume_create(w->tier, &v->params, created, w);
+}
+
+/* ---- grow ---- */
+
+static void vol_grew(struct vol *v, uint64_t size_bytes)
+{
+    v->params.size_bytes = size_bytes;
+    v->size_new = 0;
+    oracle_grow(v->oracle, units_of(v));
+}
+
+static void resized(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct world *w = ctx;
+    struct vol *v = w->control;
+
+    (void)blk;
+    (void)info;
+    w->control = NULL;
+    control_soon(w);
+    if (err == 0) {
+        if (v->blk->size_lba * v->params.lba_bytes != v->size_new)
+            world_fail(w, "%s: was resized and is %" PRIu64 " blocks", v->params.name, v->blk->size_lba);
+        vol_grew(v, v->size_new);
+    } else if (!control_error_allowed(w, err)) {
+        world_fail(w, "resizing %s: %s", v->params.name, err_text(err));
+    }
+}
+
+static void grow(struct world *w, struct vol *v)
+{
+    if (v->params.size_bytes >= 2 * w->plan.volume_bytes_max || v->size_new != 0)
+        return;
+    v->size_new = v->params.size_bytes + sim_between(w->sim, 1, 2) * MIB;
+    w->control = v;
+    world_say(w, "resize %s to %" PRIu64, v->params.name, v->size_new);
+    tier_volume_resize(w->tier, v->params.name, v->size_new, resized, w);
+}
+
+/* ---- delete ---- */
+
+static void deleted(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct world *w = ctx;
+    struct vol *v = w->control;
+
+    (void)blk;
+    (void)info;
+    w->control = NULL;
+    control_soon(w);
+    if (err == 0)
+        vol_forget(v);
+    else if (!control_error_allowed(w, err))
+        world_fail(w, "deleting %s: %s", v->params.name, err_text(err));
+}
+
+static void delete_when_quiet(struct world *w, struct vol *v)
+{
+    v->quiet = true;
+    w->control = v;
+    if (v->in_flight != 0 || v->host != NULL) {
+        w->control = NULL; /* looked at again with the next tick; NETWORK volumes stay */
+        v->quiet = v->host == NULL;
+        return;
+    }
+    v->state = VOL_DELETING;
+    world_say(w, "delete %s", v->params.name);
+    tier_volume_delete(w->tier, v->params.name, deleted, w);
+}
+
+/* ---- when ---- */
+
+static uint32_t count_live(const struct world *w)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        nr += w->vol[i].state == VOL_LIVE;
+    return nr;
+}
+
+static void control_act(struct world *w)
+{
+    struct vol *v = &w->vol[sim_below(w->sim, WORLD_VOLUMES)];
+    uint64_t dice = sim_below(w->sim, 100);
+
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        if (w->vol[i].quiet && w->vol[i].state == VOL_LIVE) {
+            delete_when_quiet(w, &w->vol[i]);
+            return;
+        }
+    if (v->state == VOL_NONE && count_live(w) < w->plan.volumes)
+        create(w, v);
+    else if (v->state == VOL_LIVE && dice < 10 && count_live(w) > 1)
+        delete_when_quiet(w, v);
+    else if (v->state == VOL_LIVE && dice < 30)
+        grow(w, v);
+}
+
+static void control_tick(struct sim_event *ev)
+{
+    struct world *w = container_of(ev, struct world, control_tick);
+
+    if (!w->traffic || w->tier == NULL || world_dead(w))
+        return;
+    if (w->control == NULL)
+        control_act(w);
+    if (w->control == NULL)
+        control_soon(w);
+}
+
+void control_start(struct world *w)
+{
+    control_soon(w);
+}
+
+void control_crashed(struct world *w)
+{
+    w->control = NULL;
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        w->vol[i].blk = NULL;
+}
+
+/* ---- after a start ---- */
+
+static void check_one(struct world *w, struct vol *v)
+{
+    struct volume_info info;
+    struct blk *blk = NULL;
+    int err = tier_volume_get(w->tier, v->params.name, &info, &blk);
+    bool there = err == 0;
+
+    if (!there && v->state == VOL_LIVE) {
+        if (!w->damaged)
+            world_fail(w, "%s is gone: %s", v->params.name, err_text(err));
+        v->state = VOL_NONE;
+        return;
+    }
+    if (!there) {
+        vol_forget(v);
+        return;
+    }
+    if (v->size_new != 0 && info.p.size_bytes == v->size_new)
+        vol_grew(v, v->size_new);
+    v->size_new = 0;
+    if (info.p.size_bytes != v->params.size_bytes || info.p.lba_bytes != v->params.lba_bytes)
+        world_fail(w, "%s came back as %" PRIu64 " bytes, not %" PRIu64, v->params.name, info.p.size_bytes,
+                   v->params.size_bytes);
+    else
+        vol_lives(w, v, blk);
+}
+
+void control_check(struct world *w)
+{
+    static struct volume_info list[WORLD_VOLUMES * 2];
+    uint32_t known = 0, found;
+
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        if (w->vol[i].state != VOL_NONE)
+            check_one(w, &w->vol[i]);
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        known += w->vol[i].state != VOL_NONE;
+    found = tier_volume_list(w->tier, "", list, ARRAY_LEN(list));
+    if (found != known && !w->damaged)
+        world_fail(w, "%u volumes exist, %u should", found, known);
+}

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* world.c: one seed from beginning to end.
+ *
+ * 1. A machine is made, a pool formatted on it (now and then a crash interrupts that, and it is formatted again).
+ * 2. Several times: the pool is opened (now and then a crash interrupts that, up to five times in a row), what exists is
+ *    compared with what must exist, hosts work on it, and it ends in a crash or an orderly stop.
+ * 3. Liveness: every fault is lifted; what is under way must end, everything dirty must settle, every unit must read
+ *    back, the engine's own walk and the offline check must find nothing, and all of it once more after a last start.
+ * Failures: the first thing that is wrong is kept as the reason, and the seed ends there.
+ */
+#include "tools/sim/world.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Virtual time that anything which must end may take. */
+#define PATIENCE_NS (3600 * NS_PER_S)
+
+void world_say(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!w->opts->verbose)
+        return;
+    fprintf(stderr, "%12.6f #%-8" PRIu64 " ", (double)sim_now_ns(w->sim) / (double)NS_PER_S, sim_events_run(w->sim));
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
+void world_fail(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (w->res->failed)
+        return;
+    w->res->failed = true;
+    va_start(ap, fmt);
+    vsnprintf(w->res->reason, sizeof(w->res->reason), fmt, ap);
+    va_end(ap);
+    world_say(w, "FAILED: %s", w->res->reason);
+}
+
+bool world_dead(void *ctx)
+{
+    struct world *w = ctx;
+
+    if (sim_violation_text(w->sim) != NULL)
+        world_fail(w, "%s", sim_violation_text(w->sim));
+    return w->res->failed;
+}
+
+/* ---- making it ---- */
+
+static void make_disks(struct world *w)
+{
+    const struct plan *p = &w->plan;
+    struct sim_disk_opts o = {.block_bytes = p->device_block, .torn_bytes = p->torn};
+
+    o.size_bytes = 2 * MIB + (uint64_t)p->segments * p->segment_bytes;
+    sim_machine_add(&w->machine, "journal", &o);
+    o.size_bytes = p->capacity_bytes;
+    o.capacity = o.rotational = true;
+    o.latency_min_ns = 50 * NS_PER_US;
+    o.latency_max_ns = sim_between(w->sim, 100, 8000) * NS_PER_US;
+    for (uint32_t i = 0; i < p->capacity_devs; i++) {
+        char name[24];
+
+        snprintf(name, sizeof(name), "capacity%u", i);
+        sim_machine_add(&w->machine, name, &o);
+    }
+}
+
+static void fill_tier_opts(struct world *w)
+{
+    const struct plan *p = &w->plan;
+    struct tier_opts *t = &w->topts;
+
+    memset(t, 0, sizeof(*t));
+    snprintf(t->pool_name, sizeof(t->pool_name), "sim");
+    snprintf(t->meta_path, sizeof(t->meta_path), "meta");
+    t->nr_devs = 1 + p->capacity_devs;
+    for (uint32_t i = 0; i < t->nr_devs; i++) {
+        t->devs[i].role = i == 0 ? TIER_JOURNAL : TIER_CAPACITY;
+        snprintf(t->devs[i].path, sizeof(t->devs[i].path), "%s", w->machine.path[i]);
+        t->devs[i].size_bytes = sim_disk_size(w->machine.disk[i]);
+    }
+    t->nr_shards = p->shards;
+    t->segment_bytes = p->segment_bytes;
+    t->journal_align = p->align;
+    t->group_bytes_max = p->group_bytes_max;
+    t->groups_in_flight = p->groups_in_flight;
+    t->dirty_start_pct = p->dirty_start_pct;
+    t->dirty_max_pct = p->dirty_max_pct;
+    t->ios_per_shard = p->ios_per_shard;
+    sim_machine_seams(&w->machine, &t->seams);
+    t->envs = w->envs;
+    t->nr_envs = p->envs;
+}
+
+static void envs_new(struct world *w)
+{
+    for (uint32_t i = 0; i < w->plan.envs; i++)
+        w->envs[i] = sim_env_new(w->sim);
+}
+
+static void envs_free(struct world *w)
+{
+    for (uint32_t i = 0; i < w->plan.envs; i++)
+        sim_env_free(w->envs[i]);
+}
+
+static void reboot(struct world *w)
+{
+    envs_free(w);
+    sim_reboot(w->sim);
+    envs_new(w);
+}
+
+static void format(struct world *w)
+{
+    int err;
+
+    w->topts.force = false;
+    if (sim_chance(w->sim, 50000))
+        sim_crash_in_events(w->sim, sim_between(w->sim, 1, 60));
+    err = tier_format(&w->topts, w->why);
+    if (sim_crashed(w->sim)) {
+        sim_fault_fired(w->sim, SIM_CRASH_IN_FORMAT);
+        sim_fault_mattered(w->sim, SIM_CRASH_IN_FORMAT);
+        world_say(w, "crashed in format");
+        reboot(w);
+        w->topts.force = true;
+        err = tier_format(&w->topts, w->why);
+    }
+    sim_crash_in_events(w->sim, 0);
+    if (err != 0)
+        world_fail(w, "format: %s (%s)", err_text(err), w->why);
+}
+
+/* ---- planted bugs ---- */
+
+static void plant(struct world *w)
+{
+    struct tier_bugs tier = {0};
+    struct journal_bugs journal = {0};
+    struct export_bugs export = {0};
+
+    if (w->opts->bug < 0)
+        return;
+    switch ((enum sim_bug)w->opts->bug) {
+#define X(room, field, prof)  \
+    case BUG_##field:         \
+        room.field = true;    \
+        break;
+        SIM_BUGS(X)
+#undef X
+    case BUG_NR:
+        break;
+    }
+    tier_set_bugs(w->tier, &tier, &journal);
+    if (w->target != NULL)
+        target_set_bugs(w->target, &export);
+}
+
+/* ---- starting ---- */
+
+/* A start said no. That is right if there is damage; with the damage lifted it must go. */
+static bool refusal_is_right(struct world *w, int err)
+{
+    world_say(w, "start refused: %s (%s)", err_text(err), w->why);
+    if (!w->damaged && !w->device_failed && !w->meta_failed && w->plan.profile != PROFILE_TRANSIENT &&
+        w->plan.profile != PROFILE_SLOW) {
+        world_fail(w, "start refused without a cause: %s (%s)", err_text(err), w->why);
+        return false;
+    }
+    w->res->refused = true;
+    if (w->plan.profile == PROFILE_LYING) {
+        w->res->lie_noticed = true;
+        return false;
+    }
+    w->faults_on = false;
+    mischief_heal(w);
+    return true;
+}
+
+static void open_pool(struct world *w)
+{
+    uint32_t refusals = 0;
+
+    w->topts.force = false;
+    for (uint32_t depth = 0; w->tier == NULL && !world_dead(w); depth++) {
+        int err;
+
+        mischief_boot(w, depth);
+        err = tier_open(&w->topts, &w->tier, w->why);
+        if (sim_crashed(w->sim)) {
+            if (sim_stuck(w->sim) && w->plan.profile != PROFILE_SLOW)
+                world_fail(w, "recovery waits for something that never comes");
+            world_say(w, "crashed in recovery, depth %u", depth);
+            if (err == 0)
+                tier_close(w->tier);
+            w->tier = NULL;
+            w->res->crashes++;
+            sim_fault_fired(w->sim, SIM_CRASH_IN_RECOVERY);
+            sim_fault_mattered(w->sim, SIM_CRASH_IN_RECOVERY);
+            reboot(w);
+            if (w->plan.profile == PROFILE_SLOW)
+                mischief_heal(w);
+        } else if (err != 0) {
+            w->tier = NULL;
+            if (!refusal_is_right(w, err))
+                return;
+            if (++refusals > 1)
+                world_fail(w, "start refused with every fault lifted: %s (%s)", err_text(err), w->why);
+        }
+    }
+    sim_crash_in_events(w->sim, 0);
+    sim_crash_in_writes(w->sim, 0);
+    if (w->tier != NULL)
+        plant(w);
+}
+
+/* ---- working and ending ---- */
+
+static bool boot_done(void *ctx)
+{
+    struct world *w = ctx;
+
+    return world_dead(w) || w->ops_done >= w->ops_goal;
+}
+
+static bool idle(void *ctx)
+{
+    struct world *w = ctx;
+
+    return world_dead(w) || (traffic_idle(w) && control_idle(w));
+}
+
+static void flag_set(void *ctx) { *(bool *)ctx = true; }
+static bool flag_is_set(void *ctx) { return *(bool *)ctx; }
+
+/* Hung and failing devices may hold everything up until the machine is started again; nothing else may. */
+static bool may_stand_still(const struct world *w)
+{
+    return w->plan.profile == PROFILE_SLOW || w->device_failed || w->meta_failed || w->damaged || w->was_full;
+}
+
+static void count_stats(struct world *w)
+{
+    struct tier_stats st;
+
+    tier_stats_get(w->tier, &st);
+    for (uint64_t i = 0; i < st.write_waits; i++) {
+        sim_fault_fired(w->sim, SIM_JOURNAL_FULL);
+        sim_fault_mattered(w->sim, SIM_JOURNAL_FULL);
+    }
+    world_say(w, "stats: %" PRIu64 " reads %" PRIu64 " writes, %" PRIu64 " extents destaged, %" PRIu64 " segments reclaimed, %"
+              PRIu64 " blocks moved, %" PRIu64 " waits", st.read_ops, st.write_ops, st.destage_extents, st.reclaim_segments,
+              st.reclaim_moved_blocks, st.write_waits);
+}
+
+static void after_crash(struct world *w)
+{
+    traffic_crashed(w);
+    control_crashed(w);
+    if (w->tier != NULL) {
+        count_stats(w);
+        tier_close(w->tier);
+    }
+    w->tier = NULL;
+    w->res->crashes++;
+    if (w->plan.profile == PROFILE_FAILING || w->plan.profile == PROFILE_SLOW)
+        mischief_heal(w);
+    reboot(w);
+}
+
+static void crash_now(struct world *w)
+{
+    if (!sim_crashed(w->sim))
+        sim_crash(w->sim);
+    world_say(w, "crash");
+    after_crash(w);
+}
+
+/* Waits for done(); false: the machine crashed meanwhile (and has been cleaned up), or it never came. */
+static bool wait_for(struct world *w, bool (*done)(void *ctx), void *ctx, const char *what)
+{
+    int err = sim_run_until(w->sim, done, ctx, PATIENCE_NS);
+
+    if (err == 0)
+        return true;
+    if (err != -FIRN_E_STOPPED && !may_stand_still(w))
+        world_fail(w, "%s never ended%s", what, err == -EAGAIN ? " (nothing is left that could happen)" : "");
+    crash_now(w);
+    return false;
+}
+
+static void stop_orderly(struct world *w)
+{
+    bool stopped = false, busy = sim_chance(w->sim, 500000);
+
+    w->traffic = false;
+    if (!busy && !wait_for(w, idle, w, "what was under way"))
+        return;
+    if (!control_idle(w) && !wait_for(w, control_idle, w, "a control call"))
+        return;
+    world_say(w, "stop%s", busy ? " with requests under way" : "");
+    tier_stop(w->tier, flag_set, &stopped);
+    if (!wait_for(w, flag_is_set, &stopped, "the stop"))
+        return;
+    if (!traffic_idle(w) && !w->damaged)
+        world_fail(w, "stopped, but requests were not answered");
+    count_stats(w);
+    tier_close(w->tier);
+    w->tier = NULL;
+    sim_fault_fired(w->sim, SIM_GRACEFUL_STOP);
+    sim_fault_mattered(w->sim, SIM_GRACEFUL_STOP);
+    traffic_crashed(w);
+    control_crashed(w);
+    if (sim_chance(w->sim, 500000)) /* and then the power goes: nothing may depend on it */
+        sim_crash(w->sim);
+    reboot(w);
+}
+
+static void run_boot(struct world *w, uint32_t no)
+{
+    int err;
+
+    open_pool(w);
+    if (w->tier == NULL)
+        return;
+    control_check(w);
+    world_say(w, "boot %u of %u: open", no, w->plan.boots);
+    mischief_run(w, false);
+    w->ops_goal = w->ops_done + (w->opts->ops == 0 ? 2000 : w->opts->ops) / w->plan.boots;
+    traffic_start(w);
+    control_start(w);
+    err = sim_run_until(w->sim, boot_done, w, PATIENCE_NS);
+    if (world_dead(w))
+        return;
+    if (err != 0 && err != -FIRN_E_STOPPED && !may_stand_still(w))
+        world_fail(w, "%" PRIu64 " requests answered and then no more", w->ops_done);
+    else if (err != 0 || sim_chance(w->sim, 600000))
+        crash_now(w);
+    else
+        stop_orderly(w);
+}
+
+/* ---- the end ---- */
+
+static void check_offline(struct world *w)
+{
+    struct tier_check_report report;
+    struct strbuf out;
+    int err;
+
+    strbuf_init(&out);
+    err = tier_check(&w->topts, TIER_CHECK_DATA, &out, &report, w->why);
+    if (err != 0 && !w->damaged)
+        world_fail(w, "check: %s (%s)", err_text(err), w->why);
+    else if (err == 0 && report.findings != 0 && !w->damaged)
+        world_fail(w, "check: %" PRIu64 " findings: %.300s", report.findings, strbuf_str(&out));
+    strbuf_fini(&out);
+}
+
+static void settle(struct world *w, bool destage_all)
+{
+    bool drained = false;
+
+    tier_drain(w->tier, destage_all, flag_set, &drained);
+    if (!wait_for(w, flag_is_set, &drained, destage_all ? "destaging everything" : "the drain"))
+        return;
+    tier_verify(w->tier);
+}
+
+static bool finish_pass(struct world *w)
+{
+    open_pool(w);
+    if (w->tier == NULL || world_dead(w))
+        return false;
+    control_check(w);
+    traffic_read_all(w);
+    return !world_dead(w);
+}
+
+static void stop_at_end(struct world *w)
+{
+    bool stopped = false;
+
+    tier_stop(w->tier, flag_set, &stopped);
+    if (!wait_for(w, flag_is_set, &stopped, "the last stop"))
+        return;
+    count_stats(w);
+    tier_close(w->tier);
+    w->tier = NULL;
+    traffic_crashed(w);
+    control_crashed(w);
+}
+
+static void count_refused_blocks(struct world *w)
+{
+    uint64_t limit = 8 + w->faults_planted * 512;
+
+    if (!w->damaged && w->blocks_refused != 0)
+        world_fail(w, "%" PRIu64 " blocks cannot be read and nothing broke", w->blocks_refused);
+    if (w->plan.profile == PROFILE_ROT && !(w->kinds & 7) && w->blocks_refused > limit)
+        world_fail(w, "%" PRIu64 " blocks cannot be read after %" PRIu64 " faults", w->blocks_refused, w->faults_planted);
+}
+
+static void finish(struct world *w)
+{
+    w->faults_on = false;
+    mischief_heal(w);
+    if (!finish_pass(w))
+        return;
+    settle(w, true);
+    if (world_dead(w) || w->tier == NULL)
+        return;
+    w->blocks_refused = 0;
+    traffic_read_all(w);
+    count_refused_blocks(w);
+    if (world_dead(w))
+        return;
+    stop_at_end(w);
+    if (world_dead(w))
+        return;
+    check_offline(w);
+    if (!world_dead(w) && finish_pass(w))
+        stop_at_end(w);
+}
+
+/* What a lying flush lost and the start did not notice is counted, not failed: faults.md A6 asks for a rate. */
+static void judge_lie(struct world *w)
+{
+    if (w->plan.profile != PROFILE_LYING || !w->res->failed)
+        return;
+    w->res->lie_missed = true;
+    w->res->failed = false;
+}
+
+static void world_end(struct world *w)
+{
+    if (w->tier != NULL) { /* failed in the middle: the machine goes down so that everything may be given back */
+        if (!sim_crashed(w->sim))
+            sim_crash(w->sim);
+        tier_close(w->tier);
+    }
+    if (!sim_crashed(w->sim))
+        sim_crash(w->sim);
+    envs_free(w);
+    for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
+        if (w->vol[i].oracle != NULL)
+            oracle_free(w->vol[i].oracle);
+    traffic_fini(w);
+    w->res->trace_hash = sim_trace_hash(w->sim);
+    w->res->events = sim_events_run(w->sim);
+    w->res->profile = w->plan.profile;
+    w->res->faults = *sim_fault_counts(w->sim);
+    sim_machine_fini(&w->machine);
+    sim_free(w->sim);
+    free(w);
+}
+
+void world_run(const struct world_opts *opts, struct world_result *out)
+{
+    struct world *w = calloc(1, sizeof(*w));
+
+    assert(w != NULL);
+    memset(out, 0, sizeof(*out));
+    w->opts = opts;
+    w->res = out;
+    w->sim = sim_new(opts->seed);
+    w->faults_on = true;
+    plan_draw(&w->plan, w->sim, opts);
+    world_say(w, "seed %" PRIu64 " profile %s shards %u envs %u segments %u x %u align %u device %u torn %u capacity %u x %"
+              PRIu64 " slots %u", opts->seed, sim_profile_name(w->plan.profile), w->plan.shards, w->plan.envs,
+              w->plan.segments, w->plan.segment_bytes, w->plan.align, w->plan.device_block, w->plan.torn,
+              w->plan.capacity_devs, w->plan.capacity_bytes, w->plan.slots);
+    sim_machine_init(&w->machine, w->sim);
+    make_disks(w);
+    fill_tier_opts(w);
+    traffic_init(w);
+    envs_new(w);
+    format(w);
+    for (uint32_t i = 0; i < w->plan.boots && !world_dead(w) && !w->res->lie_noticed; i++)
+        run_boot(w, i + 1);
+    if (!world_dead(w) && !w->res->lie_noticed)
+        finish(w);
+    judge_lie(w);
+    world_end(w);
+}
