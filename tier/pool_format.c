@@ -111,6 +111,14 @@ static int journal_zero(const struct pool_devs *p)
     return err ? err : dev_flush_sync(d->on[0]);
 }
 
+static int journal_prepare(const struct pool_devs *p)
+{
+    struct segpool_geometry geo = pool_geometry(&p->dev[0].label);
+    int err = journal_zero(p);
+
+    return err ? err : segpool_format(p->dev[0].on[0], &geo);
+}
+
 static int devices_prepare(const struct pool_devs *p, char why[static 256])
 {
     int err = 0;
@@ -118,7 +126,7 @@ static int devices_prepare(const struct pool_devs *p, char why[static 256])
     for (uint32_t i = 0; i < p->nr && !err; i++) {
         err = label_wipe(p->dev[i].on[0], p->dev[i].bytes);
         if (!err && i == 0)
-            err = journal_zero(p);
+            err = journal_prepare(p);
         if (err)
             snprintf(why, 256, "%s device \"%.120s\" cannot be written: %.80s", pool_role_name(p->dev[i].opts.role),
                      p->dev[i].opts.path, err_text(err));

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.h: what the offline tools share: a pool opened for reading, its log replayed into memory. Nothing is written;
+ * memory grows with the pool's log and map: these are tools, not the data path.
+ */
+#ifndef FIRN_TIER_CHECK_H
+#define FIRN_TIER_CHECK_H
+
+#include "tier/pool.h"
+
+struct log_rec {                 /* a record that replay kept */
+    enum journal_rec_type type;
+    enum journal_stream   stream;
+    uint32_t shard;
+    uint64_t layer, lba, nblocks, seq;
+    struct journal_loc loc;
+    size_t   csum;               /* WRITE: first of nblocks in offline.csums */
+};
+
+struct offline {
+    const struct tier_opts *opts;
+    struct pool_devs devs;
+    struct meta     *meta;       /* NULL: its tree is damaged */
+    struct pool_rec  pool;
+    uint64_t        *epochs;
+    struct segpool  *segpool;
+    struct journal_replay_report reports[REACTORS_MAX];
+    struct log_rec  *recs;       /* after offline_replay(); sorted by layer, lba, seq once offline_sort() ran */
+    size_t           nr_recs, cap_recs;
+    uint32_t        *csums;
+    size_t           nr_csums, cap_csums;
+};
+
+/* Devices, read-only and locked. Labels are left to the caller. */
+int  offline_open(struct offline *o, const struct tier_opts *opts, char why[static 256]);
+void offline_close(struct offline *o);
+int  offline_segments(struct offline *o, char why[static 256]); /* needs labels and metadata */
+typedef void offline_damage_fn(void *ctx, uint32_t shard, const struct journal_damage *d);
+int  offline_replay(struct offline *o, offline_damage_fn *damage, void *ctx, char why[static 256]);
+void offline_sort(struct offline *o);
+/* After offline_sort(): does the log hold something newer than seq for that block, of any kind? */
+bool offline_newer(const struct offline *o, uint64_t layer, uint64_t block, uint64_t seq);
+/* ... or a copy of that very content? */
+bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint32_t csum);
+
+enum check_loss { CHECK_HARMLESS, CHECK_LOSS };
+
+struct check_volume { struct volume_rec rec; uint32_t hosts; bool layer_ok; };
+struct check_extent { uint64_t layer, extent; struct extent_rec rec; bool has_sums; };
+struct check_sums   { uint64_t layer, extent; bool any_valid; };
+
+struct check {
+    struct offline off;
+    enum tier_check_depth depth;
+    struct strbuf *out;
+    struct tier_check_report *report;
+    struct check_volume *vols;    /* by id */
+    size_t nr_vols, cap_vols;
+    struct check_extent *exts;    /* by layer, extent */
+    size_t nr_exts, cap_exts;
+    struct check_sums *sums;      /* by layer, extent */
+    size_t nr_sums, cap_sums;
+    uint64_t shard_seq[REACTORS_MAX]; /* 'S' records */
+};
+
+/* One line: "I14 error: ..." or "I14 note: ..."; counted. */
+void check_say(struct check *c, const char *invariant, enum check_loss loss, const char *fmt, ...) PRINTF_LIKE(4, 5);
+const struct check_volume *check_volume_of_layer(const struct check *c, uint64_t layer);
+const struct check_extent *check_extent_find(const struct check *c, uint64_t layer, uint64_t extent);
+/* Room for one more; returns the new element, zeroed, or NULL. */
+void *check_grow(void **v, size_t *nr, size_t *cap, size_t bytes);
+
+int  check_records(struct check *c); /* check_meta.c: the metadata */
+int  check_data(struct check *c);    /* check_data.c: every block */
+
+#endif
