@@ -3,8 +3,7 @@
  *
  * One pass: 1. take what other threads posted; 2. fire due timers; 3. reap completions and run their callbacks;
  * 4. run deferred tasks, a few rounds, so that what they submit still joins; 5. one system call submits everything and
- * lets the kernel run its completion work. A pass that found nothing to do is followed by a wait: first a spin that only
- * looks at shared memory, then a sleep in the kernel until a completion, the next timer, or a byte on the eventfd.
+ * lets the kernel run its completion work. When a pass leaves nothing to do a wait follows: first a spin that only looks at shared memory, then a sleep in the kernel until a completion, the next timer, or a byte on the eventfd.
  *
  * Nothing is walked from a private list: each task, timer and completion is taken off its queue before it runs. So a
  * callback may submit again, and may run passes itself (env_run_once() during start and stop).
@@ -39,13 +38,14 @@
 /* TASKRUN: the kernel says in shared memory that completions wait for us to enter; OVERFLOW: that it keeps some. */
 #define NEEDS_ENTER (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)
 
+struct task_queue { struct env_task *first, **end; uint32_t nr; }; /* first in, first out */
+
 struct reactor {
     struct env          env;
     struct io_uring     ring;
     struct reactor_opts opts;
     struct timer_heap   timers;
-    struct env_task    *deferred, **deferred_end; /* first in, first out */
-    uint32_t            deferred_nr;
+    struct task_queue   deferred, late; /* late: right before the pass submits */
     uint64_t            now_ns;         /* of this pass */
     uint64_t            spin_max_ns;    /* opts.poll_us */
     uint64_t            spin_ns;        /* what the next spin may take: halves when spinning does not pay */
@@ -121,16 +121,47 @@ static void reactor_random(struct env *e, void *buf, size_t len)
     }
 }
 
-static void reactor_defer(struct env *e, struct env_task *task)
+static void queue_init(struct task_queue *q)
 {
-    struct reactor *r = of_env(e);
+    *q = (struct task_queue){.end = &q->first};
+}
 
+static void queue_put(struct task_queue *q, struct env_task *task)
+{
     assert(!task->queued && task->fn != NULL);
     task->queued = true;
     task->next = NULL;
-    *r->deferred_end = task;
-    r->deferred_end = &task->next;
-    r->deferred_nr++;
+    *q->end = task;
+    q->end = &task->next;
+    q->nr++;
+}
+
+/* Runs what is queued now, not what that queues; returns how many. */
+static uint32_t queue_run(struct task_queue *q)
+{
+    uint32_t max = q->nr, nr = 0;
+
+    for (; nr < max && q->nr > 0; nr++) {
+        struct env_task *task = q->first;
+
+        q->first = task->next;
+        if (q->first == NULL)
+            q->end = &q->first;
+        q->nr--;
+        task->queued = false;
+        task->fn(task);
+    }
+    return nr;
+}
+
+static void reactor_defer(struct env *e, struct env_task *task)
+{
+    queue_put(&of_env(e)->deferred, task);
+}
+
+void reactor_before_submit(struct reactor *r, struct env_task *task)
+{
+    queue_put(&r->late, task);
 }
 
 static void wake(struct reactor *r)
@@ -293,18 +324,8 @@ static uint32_t run_deferred(struct reactor *r)
 {
     uint32_t nr = 0;
 
-    for (int round = 0; round < DEFER_ROUNDS && r->deferred_nr > 0; round++)
-        for (uint32_t left = r->deferred_nr; left > 0 && r->deferred_nr > 0; left--) {
-            struct env_task *task = r->deferred;
-
-            r->deferred = task->next;
-            if (r->deferred == NULL)
-                r->deferred_end = &r->deferred;
-            r->deferred_nr--;
-            task->queued = false;
-            task->fn(task);
-            nr++;
-        }
+    for (int round = 0; round < DEFER_ROUNDS && r->deferred.nr > 0; round++)
+        nr += queue_run(&r->deferred);
     return nr;
 }
 
@@ -319,6 +340,7 @@ static uint32_t pass(struct reactor *r)
     did += fire_timers(r);
     did += reap(r);
     did += run_deferred(r);
+    queue_run(&r->late);
     if (io_uring_sq_ready(&r->ring) > 0 || ring_needs_enter(r))
         ring_submit(r);
     stat_add(&r->stats.passes, 1);
@@ -329,7 +351,7 @@ static uint32_t pass(struct reactor *r)
 
 static bool work_waits(struct reactor *r)
 {
-    return io_uring_cq_ready(&r->ring) > 0 || ring_needs_enter(r) || r->deferred_nr > 0 ||
+    return io_uring_cq_ready(&r->ring) > 0 || ring_needs_enter(r) || r->deferred.nr > 0 || r->late.nr > 0 ||
            atomic_load_explicit(&r->posted, memory_order_relaxed) != NULL ||
            atomic_load_explicit(&r->stop, memory_order_relaxed);
 }
@@ -407,7 +429,7 @@ static void spin_adapt(struct reactor *r, uint64_t slept_ns)
         r->spin_ns = r->spin_ns > r->spin_max_ns / 8 ? r->spin_ns / 2 : 0;
 }
 
-/* After a pass that did nothing: returns when the next one will find something. */
+/* Returns when the next pass will find something: at once, after a spin, or after a sleep. */
 static void wait_for_work(struct reactor *r)
 {
     uint64_t from_ns;
@@ -508,7 +530,8 @@ int reactor_new(const struct reactor_opts *opts, struct reactor **out, char why[
     }
     r->opts = *opts;
     r->env.ops = &reactor_env_ops;
-    r->deferred_end = &r->deferred;
+    queue_init(&r->deferred);
+    queue_init(&r->late);
     r->spin_max_ns = r->spin_ns = opts->poll_us * NS_PER_US;
     r->wake_op.done = wake_done;
     refresh_now(r);
@@ -567,11 +590,39 @@ void reactor_run(struct reactor *r)
     ring_enable(r);
     pin(r);
     io_uring_register_ring_fd(&r->ring); /* saves a lookup in each enter; refused by old kernels, which is fine */
-    while (!atomic_load_explicit(&r->stop, memory_order_acquire))
-        if (pass(r) == 0)
-            wait_for_work(r);
+    while (!atomic_load_explicit(&r->stop, memory_order_acquire)) {
+        pass(r);
+        wait_for_work(r);
+    }
     io_uring_unregister_ring_fd(&r->ring); /* belongs to this thread; another one may free the reactor */
     atomic_store(&r->stop, false);
+}
+
+/* A ring cannot change its submitter, so the next owner gets a new one; and a new eventfd, since the old ring's read of
+ * it is cancelled behind our back and could swallow a wake-up. */
+int reactor_disown(struct reactor *r)
+{
+    struct io_uring old = r->ring;
+    int fd, err;
+
+    if (!r->enabled)
+        return 0;
+    assert(!r->thread_started && pthread_equal(r->owner, pthread_self()));
+    fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    err = ring_open(r);
+    if (err) {
+        r->ring = old;
+        close(fd);
+        return err;
+    }
+    io_uring_queue_exit(&old);
+    close(r->wake_fd);
+    r->wake_fd = fd;
+    r->wake_armed = false;
+    r->enabled = false;
+    return 0;
 }
 
 static void *thread_main(void *arg)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reactor.h: a thread with one io_uring: the env of the daemon, firn-bench and most tests.
  *
- * One pass: run deferred tasks, fire due timers, submit, reap completions, run their callbacks from a detached list.
+ * One pass: posted tasks, due timers, completions, deferred tasks, then one system call that submits all of it.
  * After work it spins for poll_us (adaptive: stops when spinning does not pay) and then sleeps in the kernel; an idle
  * reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN where the kernel has it.
  */
@@ -30,6 +30,8 @@ struct reactor *reactor_of_env(struct env *e); /* asserts that e is a reactor's 
 uint32_t reactor_index(const struct reactor *r);
 /* The ring belongs to the thread that first runs the reactor (run, or env_run_once). */
 void reactor_run(struct reactor *r);           /* until reactor_stop() */
+/* Lets another thread be the next to run it; nothing may be in flight. For straight-line work before the threads. */
+int  reactor_disown(struct reactor *r);
 int  reactor_start_thread(struct reactor *r);  /* runs it on a new thread */
 void reactor_stop(struct reactor *r);          /* any thread */
 void reactor_join(struct reactor *r);          /* after start_thread and stop */
@@ -39,6 +41,9 @@ void reactor_free(struct reactor *r);
 /* Never NULL: a full submission queue is submitted first. */
 /* op NULL: nobody wants to know the result. */
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
+/* Runs task once, after this pass's other work and right before it submits. Net asks for receives there, so that the
+ * answers of a pass leave first. */
+void reactor_before_submit(struct reactor *r, struct env_task *task);
 struct io_uring *reactor_ring(struct reactor *r);
 
 struct reactor_stats { uint64_t passes, sleeps, wakeups, spin_ns, busy_ns, sqes, cqes; };
