@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api.c: one function a resource and method. The route is checked already; here bodies are read, node.h is asked, and its
+ * answers become JSON. Errors of ours become HTTP statuses in api_http_status() and nowhere else.
+ */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "daemon/api_json.h"
+#include "daemon/metrics_page.h"
+#include "daemon/settings.h"
+#include "daemon/status_page.h"
+
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
+
+static void reply_json(struct reply *out, unsigned status, json_t *doc)
+{
+    out->status = status;
+    out->type = "application/json";
+    out->body = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+    out->len = out->body ? strlen(out->body) : 0;
+    if (!out->body)
+        out->status = 503; /* no memory even for an error's words */
+    json_decref(doc);
+}
+
+void reply_error(struct reply *out, unsigned status, const char *code, const char *message)
+{
+    reply_json(out, status, json_pack("{s:{s:s,s:s}}", "error", "code", code, "message", message));
+}
+
+static void reply_text(struct reply *out, unsigned status, const char *type, const char *text)
+{
+    out->status = status;
+    out->type = type;
+    out->body = strdup(text);
+    out->len = out->body ? strlen(text) : 0;
+}
+
+static unsigned status_of_own(enum firn_err e)
+{
+    switch (e) {
+    case FIRN_E_NOT_FOUND:
+        return 404;
+    case FIRN_E_EXISTS:
+    case FIRN_E_IN_USE:
+    case FIRN_E_READ_ONLY:
+        return 409;
+    case FIRN_E_INVALID:
+    case FIRN_E_RANGE:
+        return 400;
+    case FIRN_E_NOT_ALLOWED:
+        return 403;
+    case FIRN_E_NO_SPACE:
+        return 507;
+    case FIRN_E_NO_RESOURCES:
+    case FIRN_E_STOPPED:
+    case FIRN_E_BUSY:
+    case FIRN_E_CANCELED:
+        return 503;
+    case FIRN_E_DAMAGED:
+    case FIRN_E_DEVICE_FAILED:
+    case FIRN_E_NOT_FIRN:
+    case FIRN_E_FOREIGN:
+    case FIRN_E_MISSING:
+    case FIRN_E_FORMAT_VERSION:
+    case FIRN_E_CORRUPT:
+    case FIRN_E_ROLLED_BACK:
+    case FIRN_E_META:
+        return 500;
+    case FIRN_E_BASE:
+    case FIRN_E_END:
+        break;
+    }
+    return 500;
+}
+
+unsigned api_http_status(int err)
+{
+    unsigned e = (unsigned)(err < 0 ? -err : err);
+
+    if (e > FIRN_E_BASE && e < FIRN_E_END)
+        return status_of_own((enum firn_err)e);
+    return e == ETIMEDOUT ? 504 : 500;
+}
+
+static void reply_err(struct reply *out, int err, const char *what)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "%s: %s", what,
+             err == -ETIMEDOUT ? "the server did not answer in time; it may still do it" : err_text(err));
+    reply_error(out, api_http_status(err), err == -ETIMEDOUT ? "timeout" : err_code(err), text);
+}
+
+/* ---- objects ----------------------------------------------------------------------------------------------------- */
+
+static json_t *io_json(const struct volume_io *io)
+{
+    return json_pack("{s:I,s:I,s:I,s:I,s:I}", "ops", (json_int_t)io->ops, "bytes", (json_int_t)io->bytes, "latency_count",
+                     (json_int_t)io->latency_count, "latency_sum_ns", (json_int_t)io->latency_sum_ns, "latency_p99_ns",
+                     (json_int_t)io->latency_p99_ns);
+}
+
+static json_t *hosts_json(const struct volume_info *info)
+{
+    json_t *a = json_array();
+
+    for (uint32_t i = 0; i < info->nr_hosts; i++)
+        json_array_append_new(a, json_string(info->hosts[i]));
+    return a;
+}
+
+static json_t *volume_json(const struct volume_view *v)
+{
+    const struct volume_info *i = &v->info;
+    char uuid[UUID_TEXT_CHARS + 1];
+
+    return json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
+                     "name", i->p.name, "size", (json_int_t)i->p.size_bytes, "lba", (int)i->p.lba_bytes,
+                     "tier", volume_tier_name(i->p.tier), "iops", (json_int_t)i->p.iops, "bandwidth", (json_int_t)i->p.bandwidth,
+                     "uuid", uuid_format(&i->uuid, uuid), "nqn", v->nqn, "serial", v->serial,
+                     "used", "ssd", (json_int_t)i->used_bytes_ssd, "hdd", (json_int_t)i->used_bytes_hdd,
+                     "dirty", (json_int_t)i->dirty_bytes,
+                     "hosts", hosts_json(i), "controllers", (int)v->controllers, "read_only", (int)i->read_only,
+                     "io", "read", io_json(&v->io[SUBSYS_READ]), "write", io_json(&v->io[SUBSYS_WRITE]),
+                     "flush", io_json(&v->io[SUBSYS_FLUSH]), "discard", io_json(&v->io[SUBSYS_DISCARD]),
+                     "write_zeroes", io_json(&v->io[SUBSYS_WRITE_ZEROES]));
+}
+
+static json_t *pool_json(const struct tier_info *i)
+{
+    char uuid[UUID_TEXT_CHARS + 1];
+
+    return json_pack("{s:s,s:s,s:i,s:i, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:I,s:I}, s:I,s:I,s:b,s:s}",
+                     "name", i->name, "uuid", uuid_format(&i->uuid, uuid), "shards", (int)i->nr_shards, "volumes", (int)i->nr_volumes,
+                     "journal", "size", (json_int_t)i->journal_bytes, "dirty", (json_int_t)i->journal_dirty_bytes,
+                     "segments", (json_int_t)i->journal_segments, "free_segments", (json_int_t)i->journal_free_segments,
+                     "segment_size", (json_int_t)i->segment_bytes,
+                     "capacity", "size", (json_int_t)i->capacity_bytes, "used", (json_int_t)i->capacity_used_bytes,
+                     "reserved", (json_int_t)i->capacity_reserved_bytes,
+                     "index", "blocks", (json_int_t)i->index_blocks, "bytes", (json_int_t)i->index_bytes,
+                     "damaged_blocks", (json_int_t)i->damaged_blocks, "commit_no", (json_int_t)i->commit_no,
+                     "read_only", (int)i->read_only, "alert", i->alert);
+}
+
+static const char *role_name(enum tier_role r)
+{
+    switch (r) {
+    case TIER_JOURNAL:
+        return "journal";
+    case TIER_CACHE:
+        return "cache";
+    case TIER_CAPACITY:
+        return "capacity";
+    }
+    return "?";
+}
+
+static json_t *device_json(const struct tier_dev_info *d)
+{
+    char uuid[UUID_TEXT_CHARS + 1];
+
+    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:s, s:{s:I,s:I,s:I,s:I,s:I}}",
+                     "path", d->path, "role", role_name(d->role), "uuid", uuid_format(&d->uuid, uuid),
+                     "size", (json_int_t)d->size_bytes, "used", (json_int_t)d->used_bytes,
+                     "state", d->failed ? "failed" : d->degraded ? "degraded" : "ok",
+                     "io", "read_ops", (json_int_t)d->io.ops[DEV_READ], "write_ops", (json_int_t)d->io.ops[DEV_WRITE],
+                     "read_bytes", (json_int_t)d->io.bytes[DEV_READ], "write_bytes", (json_int_t)d->io.bytes[DEV_WRITE],
+                     "errors", (json_int_t)(d->io.errors[DEV_READ] + d->io.errors[DEV_WRITE] + d->io.errors[DEV_FLUSH]));
+}
+
+static json_t *devices_json(struct node *n)
+{
+    const uint32_t max = 1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX;
+    struct tier_dev_info *d = calloc(max, sizeof(*d));
+    uint32_t nr = d ? node_dev_info(n, d, max) : 0;
+    json_t *a = json_array();
+
+    for (uint32_t i = 0; i < nr; i++)
+        json_array_append_new(a, device_json(&d[i]));
+    free(d);
+    return a;
+}
+
+/* ---- volumes ----------------------------------------------------------------------------------------------------- */
+
+static void reply_view(struct reply *out, int err, unsigned status, const char *name, const struct volume_view *v)
+{
+    if (err)
+        reply_err(out, err, name);
+    else
+        reply_json(out, status, volume_json(v));
+}
+
+static void volumes_list(struct api *a, const struct route *r, struct reply *out)
+{
+    struct volume_view *v = calloc(NODE_LIST_MAX, sizeof(*v));
+    json_t *list = json_array();
+    char after[NAME_MAX_CHARS + 1];
+    unsigned left = r->limit;
+    int nr = v ? 1 : -FIRN_E_NO_RESOURCES;
+
+    snprintf(after, sizeof(after), "%s", r->after);
+    while (nr > 0 && left > 0) {
+        nr = node_volume_list(a->node, after, v, MIN(left, NODE_LIST_MAX));
+        for (int i = 0; i < nr; i++) {
+            json_array_append_new(list, volume_json(&v[i]));
+            snprintf(after, sizeof(after), "%s", v[i].info.p.name);
+            left--;
+        }
+    }
+    free(v);
+    if (nr < 0) {
+        json_decref(list);
+        reply_err(out, nr, "volumes");
+    } else { /* a full page: the name to go on after; else there is no more */
+        reply_json(out, 200, json_pack("{s:o,s:s?}", "volumes", list, "next", left == 0 && r->limit > 0 ? after : NULL));
+    }
+}
+
+static json_t *body_object(const char *body, size_t len, struct reply *out)
+{
+    char why[256];
+    json_t *o = api_json_parse(body, len, why);
+
+    if (!o)
+        reply_error(out, 400, "invalid", why);
+    return o;
+}
+
+static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
+{
+    struct volume_params p = {.lba_bytes = BLOCK_BYTES};
+    struct volume_view *v = calloc(1, sizeof(*v));
+    json_t *o = body_object(body, len, out);
+    bool created = false;
+    char why[256] = "";
+    int seen;
+
+    if (o && v) {
+        seen = api_volume_params(o, API_NAME | API_SIZE | API_LBA | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
+        if (seen < 0)
+            reply_error(out, 400, "invalid", why);
+        else if (!(seen & API_NAME) || !(seen & API_SIZE))
+            reply_error(out, 400, "invalid", "name and size are needed");
+        else {
+            int err = node_volume_create(a->node, &p, &created, v);
+
+            reply_view(out, err, created ? 201 : 200, p.name, v);
+        }
+    } else if (o) {
+        reply_error(out, 503, "no_resources", "out of memory");
+    }
+    json_decref(o);
+    free(v);
+}
+
+static int change_volume(struct api *a, const char *name, int seen, const struct volume_params *p, struct volume_view *v)
+{
+    unsigned mask = (seen & API_TIER ? VOLUME_F_TIER : 0u) | (seen & API_IOPS ? VOLUME_F_IOPS : 0u) |
+                    (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u);
+    int err = 0;
+
+    if (seen & API_SIZE)
+        err = node_volume_resize(a->node, name, p->size_bytes, v);
+    if (!err && (mask || !(seen & API_SIZE)))
+        err = mask ? node_volume_set(a->node, name, mask, p, v) : node_volume_get(a->node, name, v);
+    return err;
+}
+
+static void volume_patch(struct api *a, const char *name, const char *body, size_t len, struct reply *out)
+{
+    struct volume_params p = {0};
+    struct volume_view *v = calloc(1, sizeof(*v));
+    json_t *o = body_object(body, len, out);
+    char why[256] = "";
+    int seen;
+
+    if (o && v) {
+        seen = api_volume_params(o, API_SIZE | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
+        if (seen < 0)
+            reply_error(out, 400, "invalid", why);
+        else
+            reply_view(out, change_volume(a, name, seen, &p, v), 200, name, v);
+    } else if (o) {
+        reply_error(out, 503, "no_resources", "out of memory");
+    }
+    json_decref(o);
+    free(v);
+}
+
+static void volume(struct api *a, const struct route *r, const char *body, size_t len, struct reply *out)
+{
+    struct volume_view *v;
+    int err;
+
+    if (r->method == HTTP_PATCH) {
+        volume_patch(a, r->volume, body, len, out);
+    } else if (r->method == HTTP_DELETE) {
+        err = node_volume_delete(a->node, r->volume, r->force);
+        if (err == -FIRN_E_IN_USE)
+            reply_error(out, 409, "in_use", "a host is connected, or another change is in work; disconnect it, or add ?force=true");
+        else if (err)
+            reply_err(out, err, r->volume);
+        else
+            out->status = 204;
+    } else {
+        v = calloc(1, sizeof(*v));
+        err = v ? node_volume_get(a->node, r->volume, v) : -FIRN_E_NO_RESOURCES;
+        reply_view(out, err, 200, r->volume, v);
+        free(v);
+    }
+}
+
+static void hosts(struct api *a, const struct route *r, struct reply *out)
+{
+    struct volume_view *v = calloc(1, sizeof(*v));
+    int err = v ? 0 : -FIRN_E_NO_RESOURCES;
+
+    if (!err && r->method == HTTP_PUT)
+        err = node_host_allow(a->node, r->volume, r->nqn, v);
+    else if (!err && r->method == HTTP_DELETE)
+        err = node_host_deny(a->node, r->volume, r->nqn, v);
+    else if (!err)
+        err = node_volume_get(a->node, r->volume, v);
+    if (err)
+        reply_err(out, err, r->volume);
+    else
+        reply_json(out, 200, json_pack("{s:o}", "hosts", hosts_json(&v->info)));
+    free(v);
+}
+
+/* ---- node -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t uptime_s(const struct api *a)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return ((uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec - a->started_ns) / NS_PER_S;
+}
+
+static json_t *alerts_json(struct api *a, const struct tier_info *info)
+{
+    const uint32_t max = 1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX;
+    struct tier_dev_info *d = calloc(max, sizeof(*d));
+    uint32_t nr = d ? node_dev_info(a->node, d, max) : 0;
+    uint64_t full = info->capacity_bytes ? info->capacity_used_bytes * 100 / info->capacity_bytes : 0;
+    json_t *list = json_array();
+
+    if (info->alert[0])
+        json_array_append_new(list, json_string(info->alert));
+    for (uint32_t i = 0; i < nr; i++)
+        if (d[i].failed || d[i].degraded)
+            json_array_append_new(list, json_sprintf("device %s is %s", d[i].path, d[i].failed ? "failed" : "degraded"));
+    if (full >= 80)
+        json_array_append_new(list, json_sprintf("capacity is %d %% full", (int)full));
+    if (info->damaged_blocks)
+        json_array_append_new(list, json_sprintf("%lld blocks are damaged", (long long)info->damaged_blocks));
+    free(d);
+    return list;
+}
+
+static json_t *tier_stats_json(struct node *n)
+{
+    struct tier_stats s;
+    json_t *o = json_object();
+
+    node_tier_stats(n, &s);
+#define X(name, help) json_object_set_new(o, #name, json_integer((json_int_t)s.name));
+    TIER_COUNTERS(X)
+#undef X
+    return o;
+}
+
+static void status(struct api *a, struct reply *out)
+{
+    struct tier_info info;
+    struct target_stats t;
+
+    node_pool_info(a->node, &info);
+    node_target_stats(a->node, &t);
+    reply_json(out, 200, json_pack("{s:s,s:s,s:b,s:I,s:i,s:i,s:i, s:o?,s:o,s:o, s:{s:I,s:I,s:I,s:I,s:I},s:o}",
+                                   "node", node_name(a->node), "version", FIRN_VERSION, "ready", (int)!a->stopping,
+                                   "uptime_s", (json_int_t)uptime_s(a), "reactors", (int)node_reactors(a->node),
+                                   "port", (int)node_port(a->node), "discovery_port", (int)node_discovery_port(a->node),
+                                   "pool", node_has_pool(a->node) ? pool_json(&info) : NULL,
+                                   "devices", devices_json(a->node), "tier", tier_stats_json(a->node),
+                                   "target", "connections", (json_int_t)t.connections, "refused", (json_int_t)t.connections_refused,
+                                   "protocol_errors", (json_int_t)t.protocol_errors, "digest_errors", (json_int_t)t.digest_errors,
+                                   "fenced_commands", (json_int_t)t.fenced_commands,
+                                   "alerts", alerts_json(a, &info)));
+}
+
+static void pool(struct api *a, struct reply *out)
+{
+    struct tier_info info;
+
+    if (!node_has_pool(a->node)) {
+        reply_error(out, 404, "not_found", "there is no pool: the server runs from memory (--ram)");
+        return;
+    }
+    node_pool_info(a->node, &info);
+    reply_json(out, 200, pool_json(&info));
+}
+
+static void config(struct api *a, const struct route *r, const char *body, size_t len, struct reply *out)
+{
+    char why[256] = "";
+    const char *key;
+    json_t *o, *v;
+    int err = 0;
+
+    if (r->method == HTTP_PATCH) {
+        o = body_object(body, len, out);
+        if (!o)
+            return;
+        json_object_foreach(o, key, v)
+        {
+            char num[32];
+
+            snprintf(num, sizeof(num), "%" PRId64, (int64_t)json_integer_value(v));
+            if (!json_is_string(v) && !json_is_integer(v)) {
+                snprintf(why, sizeof(why), "%.100s: not a text or number", key);
+                err = -FIRN_E_INVALID;
+            } else {
+                err = settings_set(a->settings, key, json_is_string(v) ? json_string_value(v) : num, why);
+            }
+            if (err)
+                break;
+        }
+        json_decref(o);
+        if (err) {
+            reply_error(out, api_http_status(err), err_code(err), why);
+            return;
+        }
+    }
+    reply_json(out, 200, settings_json(a->settings));
+}
+
+static void metrics(struct api *a, struct reply *out)
+{
+    struct strbuf b;
+
+    strbuf_init(&b);
+    metrics_page_render(a->metrics, &b);
+    reply_text(out, b.failed ? 503 : 200, "text/plain; version=0.0.4; charset=utf-8", strbuf_str(&b));
+    strbuf_fini(&b);
+}
+
+static void page(struct api *a, struct reply *out)
+{
+    struct strbuf b;
+
+    strbuf_init(&b);
+    status_page_render(a->node, uptime_s(a), &b);
+    reply_text(out, b.failed ? 503 : 200, "text/html; charset=utf-8", strbuf_str(&b));
+    strbuf_fini(&b);
+}
+
+static void readyz(struct api *a, struct reply *out)
+{
+    struct tier_info info;
+
+    node_pool_info(a->node, &info);
+    if (a->stopping)
+        reply_text(out, 503, "text/plain", "stopping\n");
+    else if (info.read_only)
+        reply_text(out, 503, "text/plain", "read-only\n");
+    else
+        reply_text(out, 200, "text/plain", "ok\n");
+}
+
+void api_handle(struct api *a, const struct route *r, const char *body, size_t len, struct reply *out)
+{
+    *out = (struct reply){.status = 500};
+    if (a->stopping && r->method != HTTP_GET) {
+        reply_error(out, 503, "stopped", err_text(-FIRN_E_STOPPED));
+        return;
+    }
+    switch (r->id) {
+    case ROUTE_PAGE:
+        page(a, out);
+        return;
+    case ROUTE_METRICS:
+        metrics(a, out);
+        return;
+    case ROUTE_HEALTHZ:
+        reply_text(out, 200, "text/plain", "ok\n");
+        return;
+    case ROUTE_READYZ:
+        readyz(a, out);
+        return;
+    case ROUTE_STATUS:
+        status(a, out);
+        return;
+    case ROUTE_POOL:
+        pool(a, out);
+        return;
+    case ROUTE_DEVICES:
+        reply_json(out, 200, json_pack("{s:o}", "devices", devices_json(a->node)));
+        return;
+    case ROUTE_CONFIG:
+        config(a, r, body, len, out);
+        return;
+    case ROUTE_VOLUMES:
+        if (r->method == HTTP_POST)
+            volume_create(a, body, len, out);
+        else
+            volumes_list(a, r, out);
+        return;
+    case ROUTE_VOLUME:
+        volume(a, r, body, len, out);
+        return;
+    case ROUTE_HOSTS:
+    case ROUTE_HOST:
+        hosts(a, r, out);
+        return;
+    case ROUTE_NR:
+        break;
+    }
+    assert(!"a route without a verb");
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.c: start and stop.
+ *
+ * Start: 1. reactors are made; 2. tier_open() locks, checks and recovers, driving all of them from this thread; 3. each
+ * reactor gets its own thread; 4. every volume becomes a subsystem; 5. listeners open. Hosts see nothing before that.
+ * Stop is the reverse: listeners close, the target finishes what it accepted, the tier commits, threads end.
+ * A start that fails undoes what it did and says why; nothing was written but what recovery itself may write.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "daemon/node_priv.h"
+
+static uint32_t reactors_wanted(const struct node *n, uint64_t ram_bytes)
+{
+    cpu_set_t set;
+    uint32_t want = (uint32_t)config_num(&n->cfg, reactors);
+
+    if (want == 0 && ram_bytes != 0)
+        want = 1; /* one volume lives on one reactor; more would only accept */
+    if (want == 0 && sched_getaffinity(0, sizeof(set), &set) == 0)
+        want = (uint32_t)CPU_COUNT(&set);
+    return MIN(MAX(want, 1u), REACTORS_MAX);
+}
+
+static int make_reactors(struct node *n, uint32_t nr, char why[static 256])
+{
+    struct rlimit memlock = {0, 0};
+
+    for (uint32_t i = 0; i < nr; i++) {
+        struct reactor_opts o = {.poll_us = (uint32_t)(config_num(&n->cfg, export_poll_ns) / NS_PER_US), .cpu = -1, .index = i};
+        char cause[256] = "";
+        int err = reactor_new(&o, &n->reactors[i], cause);
+
+        if (err) {
+            getrlimit(RLIMIT_MEMLOCK, &memlock);
+            snprintf(why, 256, "reactor %u: %.150s (locked memory limit: %llu KiB)", i, cause,
+                     (unsigned long long)memlock.rlim_cur / 1024);
+            return err;
+        }
+        n->envs[i] = reactor_env(n->reactors[i]);
+        n->nr_reactors++;
+    }
+    return 0;
+}
+
+static int open_storage(struct node *n, const struct node_opts *opts, char why[static 256])
+{
+    struct tier_opts *o;
+    int err;
+
+    if (opts->ram_bytes) {
+        err = blk_ram_new(n->envs[0], BLOCK_BYTES, opts->ram_bytes, &n->ram);
+        if (err)
+            snprintf(why, 256, "memory for the RAM volume: %.150s", err_text(err));
+        return err;
+    }
+    o = calloc(1, sizeof(*o));
+    if (!o)
+        return -FIRN_E_NO_RESOURCES;
+    config_tier_opts(&n->cfg, o);
+    o->accept_loss = opts->accept_loss;
+    o->envs = n->envs;
+    o->nr_envs = n->nr_reactors;
+    err = tier_open(o, &n->tier, why);
+    free(o);
+    return err;
+}
+
+static int make_target(struct node *n, char why[static 256])
+{
+    const char *announce = config_text(&n->cfg, export_announce);
+    struct target_opts o = {
+        .envs = n->envs,
+        .nr_envs = n->nr_reactors,
+        .port = n->port_nr[0],
+        .connections_max = (uint32_t)config_num(&n->cfg, limits_connections),
+        .queue_depth = (uint32_t)config_num(&n->cfg, limits_queue_depth),
+        .queues_max = (uint32_t)config_num(&n->cfg, export_queues),
+        .connect_timeout_ns = config_num(&n->cfg, export_connect_ns),
+        .send_timeout_ns = config_num(&n->cfg, export_send_ns),
+    };
+    int err;
+
+    snprintf(o.discovery_traddr, sizeof(o.discovery_traddr), "%.63s", announce[0] ? announce : config_text(&n->cfg, export_listen));
+    err = target_new(&o, &n->target);
+    if (err)
+        snprintf(why, 256, "the NVMe/TCP target: %.150s", err_text(err));
+    return err;
+}
+
+static int start_threads(struct node *n, char why[static 256])
+{
+    for (uint32_t i = 0; i < n->nr_reactors; i++) {
+        int err = reactor_start_thread(n->reactors[i]);
+
+        if (err) {
+            snprintf(why, 256, "a thread for reactor %u: %.150s", i, err_text(err));
+            return err;
+        }
+        n->nr_running++;
+    }
+    return 0;
+}
+
+/* What is left once the target and the tier have stopped, or were never there. */
+static void free_rest(struct node *n)
+{
+    for (uint32_t i = 0; i < n->nr_running; i++)
+        reactor_stop(n->reactors[i]);
+    for (uint32_t i = 0; i < n->nr_running; i++)
+        reactor_join(n->reactors[i]);
+    if (n->target)
+        target_free(n->target);
+    if (n->tier)
+        tier_close(n->tier);
+    table_free(n);
+    if (n->ram)
+        blk_ram_free(n->ram);
+    for (uint32_t i = 0; i < n->nr_reactors; i++)
+        reactor_free(n->reactors[i]);
+    pthread_mutex_destroy(&n->table_mu);
+    free(n);
+}
+
+/* ---- stopping ---------------------------------------------------------------------------------------------------- */
+
+struct stop_call {
+    struct call  call;
+    struct node *n;
+};
+
+static void stop_free(struct call *c)
+{
+    free(container_of(c, struct stop_call, call));
+}
+
+static void stopped(void *ctx)
+{
+    struct stop_call *sc = ctx;
+
+    call_done(&sc->call, 0);
+}
+
+static void stop_target_run(struct call *c)
+{
+    struct stop_call *sc = container_of(c, struct stop_call, call);
+
+    target_stop(sc->n->target, stopped, sc);
+}
+
+static void stop_tier_run(struct call *c)
+{
+    struct stop_call *sc = container_of(c, struct stop_call, call);
+
+    tier_stop(sc->n->tier, stopped, sc);
+}
+
+static int stop_part(struct node *n, void (*run)(struct call *), const char *what, uint64_t timeout_ns)
+{
+    struct stop_call *sc = calloc(1, sizeof(*sc));
+    int err;
+
+    if (!sc)
+        return -FIRN_E_NO_RESOURCES;
+    sc->n = n;
+    call_init(&sc->call, run, stop_free);
+    err = call_wait(n->envs[0], &sc->call, timeout_ns);
+    if (err)
+        log_error("does not stop", "part=%s err=\"%s\"", what, err_text(err));
+    call_put(&sc->call);
+    return err;
+}
+
+static int stop_running(struct node *n, uint64_t timeout_ns)
+{
+    int err = 0;
+
+    ports_close(n, timeout_ns / 8);
+    if (n->target)
+        err = stop_part(n, stop_target_run, "target", timeout_ns / 2);
+    if (!err && n->tier)
+        err = stop_part(n, stop_tier_run, "tier", timeout_ns / 2);
+    return err;
+}
+
+int node_stop(struct node *n, uint64_t timeout_ns)
+{
+    int err = stop_running(n, timeout_ns);
+
+    if (err)
+        return err;
+    free_rest(n);
+    return 0;
+}
+
+/* A start that fails late; with hanging devices the process ends anyway, and the pool is as after a crash. */
+static void undo_start(struct node *n)
+{
+    if (n->nr_running == n->nr_reactors && n->nr_running > 0 && stop_running(n, NODE_CALL_NS) != 0)
+        return;
+    free_rest(n);
+}
+
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
+
+static int hand_over_reactors(struct node *n, char why[static 256])
+{
+    for (uint32_t i = 0; i < n->nr_reactors; i++) {
+        int err = reactor_disown(n->reactors[i]);
+
+        if (err) {
+            snprintf(why, 256, "reactor %u: %.150s", i, err_text(err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+int node_open(const struct node_opts *opts, struct node **out, char why[static 256])
+{
+    struct node *n = calloc(1, sizeof(*n));
+    int err;
+
+    snprintf(why, 256, "out of memory");
+    if (!n)
+        return -FIRN_E_NO_RESOURCES;
+    n->cfg = *opts->cfg;
+    pthread_mutex_init(&n->table_mu, NULL);
+    config_node_name(&n->cfg, n->name);
+    node_set_volumes_max(n, config_num(&n->cfg, limits_volumes));
+    ports_choose(n);
+    err = make_reactors(n, reactors_wanted(n, opts->ram_bytes), why);
+    if (!err)
+        err = open_storage(n, opts, why);
+    if (!err)
+        err = make_target(n, why);
+    if (!err)
+        err = hand_over_reactors(n, why);
+    if (!err)
+        err = start_threads(n, why);
+    if (!err)
+        err = volumes_export_all(n, why);
+    if (!err)
+        err = ports_open(n, why);
+    if (err) {
+        undo_start(n);
+        return err;
+    }
+    *out = n;
+    return 0;
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------------- */
+
+uint16_t node_port(const struct node *n) { return n->port_nr[0]; }
+uint16_t node_discovery_port(const struct node *n) { return n->port_nr[1]; }
+const char *node_name(const struct node *n) { return n->name; }
+bool node_has_pool(const struct node *n) { return n->tier != NULL; }
+uint32_t node_reactors(const struct node *n) { return n->nr_reactors; }
+
+void node_set_volumes_max(struct node *n, uint64_t max)
+{
+    atomic_store_explicit(&n->volumes_max, max, memory_order_relaxed);
+}
+
+void node_reactor_stats(const struct node *n, uint32_t i, struct reactor_stats *out)
+{
+    assert(i < n->nr_reactors);
+    reactor_stats_get(n->reactors[i], out);
+}
+
+void node_pool_info(struct node *n, struct tier_info *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (n->tier)
+        tier_info_get(n->tier, out);
+}
+
+uint32_t node_dev_info(struct node *n, struct tier_dev_info *out, uint32_t nr)
+{
+    return n->tier ? tier_dev_info_get(n->tier, out, nr) : 0;
+}
+
+void node_tier_stats(struct node *n, struct tier_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (n->tier)
+        tier_stats_get(n->tier, out);
+}
+
+void node_target_stats(struct node *n, struct target_stats *out)
+{
+    target_stats_get(n->target, out);
+}

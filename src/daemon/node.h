@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.h: a running server: reactors, the pool, the target, one subsystem a volume, and the verbs the API speaks.
+ *
+ * Threads: node_open() and node_stop() are the main thread's. The verbs may be called from any thread but a reactor's:
+ * each posts a call to reactor 0, where tier and target answer, and waits at most NODE_CALL_NS.
+ */
+#ifndef FIRN_DAEMON_NODE_H
+#define FIRN_DAEMON_NODE_H
+
+#include "daemon/config.h"
+#include "export/export.h"
+#include "rt/reactor.h"
+#include "tier/tier.h"
+
+#define NODE_CALL_NS (20 * NS_PER_S) /* a verb that takes longer answers -ETIMEDOUT; it may still be carried out */
+#define NQN_PREFIX "nqn.2026-11.io.firn"
+
+struct node;
+
+struct node_opts {
+    const struct config *cfg;
+    uint64_t ram_bytes;        /* not 0: one volume "ram" from memory, no pool */
+    bool     accept_loss;
+};
+
+/* Devices, recovery, reactors, subsystems, listeners: it serves when this returns 0. Else why says what is wrong. */
+int  node_open(const struct node_opts *opts, struct node **out, char why[static 256]);
+/* Stops accepting, finishes what was accepted, commits, frees n. -ETIMEDOUT: something hangs and n is still alive. */
+int  node_stop(struct node *n, uint64_t timeout_ns);
+
+uint16_t node_port(const struct node *n);
+uint16_t node_discovery_port(const struct node *n);
+const char *node_name(const struct node *n);
+bool node_has_pool(const struct node *n);
+void node_set_volumes_max(struct node *n, uint64_t max); /* any thread */
+uint32_t node_reactors(const struct node *n);
+void node_reactor_stats(const struct node *n, uint32_t i, struct reactor_stats *out);
+
+/* ---- the verbs ---- */
+
+struct volume_io { uint64_t ops, bytes, latency_count, latency_sum_ns, latency_p99_ns; };
+struct volume_view {
+    struct volume_info info;
+    char     nqn[NQN_MAX_BYTES + 1];
+    char     serial[21];
+    uint32_t controllers;
+    struct volume_io io[SUBSYS_OP_NR];
+};
+
+int node_volume_create(struct node *n, const struct volume_params *p, bool *created, struct volume_view *out);
+int node_volume_get(struct node *n, const char *name, struct volume_view *out);
+int node_volume_resize(struct node *n, const char *name, uint64_t size_bytes, struct volume_view *out);
+int node_volume_set(struct node *n, const char *name, unsigned mask, const struct volume_params *p, struct volume_view *out);
+/* -FIRN_E_IN_USE while a host is connected, unless force: then the host is cut off first. */
+int node_volume_delete(struct node *n, const char *name, bool force);
+/* Adds or takes one entry of the allow-list; both are idempotent. Hosts that lose their right are cut off. */
+int node_host_allow(struct node *n, const char *name, const char *nqn, struct volume_view *out);
+int node_host_deny(struct node *n, const char *name, const char *nqn, struct volume_view *out);
+/* Up to nr volumes after `after` in name order. Returns how many, or negative. */
+#define NODE_LIST_MAX 16u /* a call; longer lists are asked for in pieces, so that reactor 0 is never held long */
+int node_volume_list(struct node *n, const char *after, struct volume_view *out, uint32_t nr);
+
+/* ---- what operations see; any thread ---- */
+
+void     node_pool_info(struct node *n, struct tier_info *out);    /* zeros without a pool */
+uint32_t node_dev_info(struct node *n, struct tier_dev_info *out, uint32_t nr);
+void     node_tier_stats(struct node *n, struct tier_stats *out);
+void     node_target_stats(struct node *n, struct target_stats *out);
+/* Visits every exported volume in name order, under the table's lock: no waiting in fn. */
+void     node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys *s, void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node_priv.h: shared by node.c (start, stop), node_ports.c (listeners), node_table.c (what is exported) and
+ * node_volumes.c (the verbs). */
+#ifndef FIRN_DAEMON_NODE_PRIV_H
+#define FIRN_DAEMON_NODE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "daemon/blk_limit.h"
+#include "daemon/call.h"
+#include "daemon/node.h"
+
+struct port {                     /* one listener of one reactor */
+    struct node         *n;
+    uint32_t             env_index;
+    bool                 discovery_only;
+    struct net_listener *l;
+};
+
+/* An exported volume, or one that is being made or deleted. Lives in the table; changed on reactor 0 under table_mu. */
+struct exported {
+    char           name[NAME_MAX_CHARS + 1];
+    struct subsys *s;             /* NULL while it is being made or deleted */
+    struct blk    *blk;           /* the tier's */
+    struct blk_limit *limit;      /* between blk and subsystem: the caps */
+    struct env_task start_task;   /* starts limit on the blk's env */
+    bool           busy;          /* a verb is at work on it: others get -FIRN_E_IN_USE */
+};
+
+struct node {
+    struct config       cfg;
+    char                name[64];
+    struct reactor     *reactors[REACTORS_MAX];
+    struct env         *envs[REACTORS_MAX];
+    uint32_t            nr_reactors, nr_running; /* running: those with a thread */
+    struct tier        *tier;     /* NULL with --ram */
+    struct blk         *ram;      /* NULL with a pool */
+    struct target      *target;
+    struct port         ports[2][REACTORS_MAX]; /* [0] I/O and discovery, [1] discovery only */
+    uint16_t            port_nr[2];
+    void               *table;    /* tsearch tree of struct exported, by name; under table_mu */
+    pthread_mutex_t     table_mu; /* taken by reactor 0 to change, by HTTP threads to walk; never on the data path */
+    uint32_t            nr_exported;
+    _Atomic uint64_t    volumes_max;
+};
+
+/* node_ports.c: on the main thread; open and close with the reactors running. */
+void ports_choose(struct node *n);
+int  ports_open(struct node *n, char why[static 256]);
+void ports_close(struct node *n, uint64_t timeout_ns);
+
+/* node_table.c: on reactor 0. */
+struct exported *table_find(struct node *n, const char *name);
+struct exported *table_add(struct node *n, const char *name);       /* NULL: no memory */
+void table_remove(struct node *n, struct exported *x);              /* frees x */
+int  table_export(struct node *n, struct exported *x, struct blk *blk, const struct volume_info *info);
+struct subsys *table_unexport(struct node *n, struct exported *x);  /* the subsystem is the caller's to remove */
+void table_free(struct node *n);                                    /* main thread, after the reactors ended */
+void volume_nqn(const struct node *n, const char *name, char out[static NQN_MAX_BYTES + 1]);
+void volume_serial(const struct uuid *uuid, char out[static 21]);
+
+/* node_volumes.c: every volume of the pool becomes a subsystem; main thread, reactors running. */
+int  volumes_export_all(struct node *n, char why[static 256]);
+/* From tier or --ram; on reactor 0. */
+int  volume_lookup(struct node *n, const char *name, struct volume_info *info, struct blk **blk);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node_table.c: what is exported: volume name to subsystem, in name order.
+ *
+ * Reactor 0 alone changes the table, under the mutex; HTTP threads walk it under the mutex to print counters. A
+ * subsystem leaves the table before it is removed from the target, so a walker never sees one that is being freed.
+ * Every subsystem stands on a blk_limit over the tier's blk: caps can then change without cutting a host off.
+ */
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "daemon/node_priv.h"
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct exported *)a)->name, ((const struct exported *)b)->name);
+}
+
+void volume_nqn(const struct node *n, const char *name, char out[static NQN_MAX_BYTES + 1])
+{
+    snprintf(out, NQN_MAX_BYTES + 1, "%s:%s:%s", NQN_PREFIX, n->name, name);
+}
+
+void volume_serial(const struct uuid *uuid, char out[static 21])
+{
+    for (unsigned i = 0; i < 10; i++)
+        snprintf(out + 2 * i, 3, "%02x", uuid->b[i]);
+}
+
+struct exported *table_find(struct node *n, const char *name)
+{
+    struct exported key;
+    void *found;
+
+    snprintf(key.name, sizeof(key.name), "%s", name);
+    found = tfind(&key, &n->table, by_name);
+    return found ? *(struct exported **)found : NULL;
+}
+
+struct exported *table_add(struct node *n, const char *name)
+{
+    struct exported *x = calloc(1, sizeof(*x));
+    void *at;
+
+    if (!x)
+        return NULL;
+    snprintf(x->name, sizeof(x->name), "%s", name);
+    pthread_mutex_lock(&n->table_mu);
+    at = tsearch(x, &n->table, by_name);
+    if (at)
+        n->nr_exported++;
+    pthread_mutex_unlock(&n->table_mu);
+    assert(!at || *(struct exported **)at == x);
+    if (!at) {
+        free(x);
+        return NULL;
+    }
+    return x;
+}
+
+void table_remove(struct node *n, struct exported *x)
+{
+    assert(x->s == NULL);
+    pthread_mutex_lock(&n->table_mu);
+    tdelete(x, &n->table, by_name);
+    n->nr_exported--;
+    pthread_mutex_unlock(&n->table_mu);
+    if (x->limit)
+        blk_limit_free(x->limit);
+    free(x);
+}
+
+static void start_limit(struct env_task *task)
+{
+    struct exported *x = container_of(task, struct exported, start_task);
+
+    blk_limit_start(x->limit);
+}
+
+/* The start is posted before the subsystem is told of, so it runs before any watcher or I/O of the target. */
+static int add_subsys(struct node *n, struct exported *x, const struct volume_info *info, struct subsys **out)
+{
+    struct subsys_params p = {.uuid = info->uuid, .blk = blk_limit_blk(x->limit), .single_host = n->tier != NULL};
+    const char *hosts[HOSTS_PER_VOLUME_MAX];
+    int err;
+
+    volume_nqn(n, x->name, p.nqn);
+    volume_serial(&info->uuid, p.serial);
+    err = subsys_add(n->target, &p, out);
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < info->nr_hosts; i++)
+        hosts[i] = info->hosts[i];
+    err = subsys_set_hosts(*out, hosts, info->nr_hosts);
+    if (err) /* it stays closed to all: nobody gets in who was not let in */
+        log_error("allow-list not applied", "volume=%s err=\"%s\"", x->name, err_text(err));
+    return 0;
+}
+
+int table_export(struct node *n, struct exported *x, struct blk *blk, const struct volume_info *info)
+{
+    struct subsys *s = NULL;
+    int err = 0;
+
+    assert(x->s == NULL);
+    x->blk = blk;
+    if (!x->limit) {
+        err = blk_limit_new(blk, info->p.iops, info->p.bandwidth, &x->limit);
+        if (err)
+            return err;
+        x->start_task = (struct env_task){.fn = start_limit};
+        env_post(blk->env, &x->start_task);
+    }
+    err = add_subsys(n, x, info, &s);
+    if (err)
+        return err;
+    pthread_mutex_lock(&n->table_mu);
+    x->s = s;
+    pthread_mutex_unlock(&n->table_mu);
+    return 0;
+}
+
+struct subsys *table_unexport(struct node *n, struct exported *x)
+{
+    struct subsys *s;
+
+    pthread_mutex_lock(&n->table_mu);
+    s = x->s;
+    x->s = NULL;
+    pthread_mutex_unlock(&n->table_mu);
+    return s;
+}
+
+static void free_exported(void *p)
+{
+    struct exported *x = p;
+
+    if (x->limit)
+        blk_limit_free(x->limit);
+    free(x);
+}
+
+void table_free(struct node *n)
+{
+    tdestroy(n->table, free_exported);
+    n->table = NULL;
+}
+
+struct walk {
+    void (*fn)(const char *name, struct subsys *s, void *ctx);
+    void *ctx;
+};
+
+static void visit(const void *nodep, VISIT which, void *closure)
+{
+    const struct exported *x = *(struct exported *const *)nodep;
+    struct walk *w = closure;
+
+    if ((which == postorder || which == leaf) && x->s)
+        w->fn(x->name, x->s, w->ctx);
+}
+
+void node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys *s, void *ctx), void *ctx)
+{
+    struct walk w = {.fn = fn, .ctx = ctx};
+
+    pthread_mutex_lock(&n->table_mu);
+    twalk_r(n->table, visit, &w);
+    pthread_mutex_unlock(&n->table_mu);
+}
