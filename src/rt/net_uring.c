@@ -3,7 +3,7 @@
  *
  * Each direction is one operation that lives in the connection: receive and send, each idle or on the ring. A receive
  * completes with whatever is there. A send goes on until all is out; the kernel does most of that (MSG_WAITALL), the rest is sent again.
- * When the last receive emptied the socket, the next one asks for a poll first: trying at once would be in vain.
+ * Receives reach the ring behind everything else of a pass: answers leave first, and by then more bytes may be there.
  *
  * Failures: an error of the socket is the outstanding call's result, and the owner's next step is net_close(). Cutting
  * (abort, close) cancels what is on the ring; a call that had succeeded before the cancellation reached it reports an
@@ -24,7 +24,7 @@ struct direction {
     struct reactor_op op;
     struct net_io    *io;       /* outstanding, or NULL */
     struct msghdr     msg;
-    bool              on_ring;  /* false while its completion waits in a deferred task */
+    bool              on_ring;  /* false while a task is on its way to submit or refuse it */
 };
 
 struct conn {
@@ -32,8 +32,7 @@ struct conn {
     struct reactor  *reactor;   /* NULL while detached */
     int              fd;
     struct direction rx, tx;
-    bool             rx_dry;    /* the last receive left nothing in the socket */
-    bool             no_poll_first; /* the kernel, before Linux 5.19, does not know the flag */
+    struct env_task  rx_late;   /* brings the receive to the ring */
     bool             cut;       /* aborted or closing: every outstanding and later call fails */
     bool             closing;
     void           (*close_cb)(void *ctx);
@@ -107,8 +106,6 @@ static void rx_submit(struct conn *c)
         c->rx.msg = (struct msghdr){.msg_iov = io->iov, .msg_iovlen = (size_t)io->iovcnt};
         io_uring_prep_recvmsg(sqe, c->fd, &c->rx.msg, 0);
     }
-    if (c->rx_dry && !c->no_poll_first)
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     c->rx.on_ring = true;
 }
 
@@ -116,24 +113,30 @@ static void rx_done(struct reactor_op *op, int res, uint32_t cqe_flags)
 {
     struct conn *c = container_of(op, struct conn, rx.op);
 
-    if (res == -EINVAL && c->rx_dry && !c->no_poll_first) {
-        c->no_poll_first = true;
-        res = -EAGAIN;
-    }
+    (void)cqe_flags;
     if (again(res) && !c->cut) {
         rx_submit(c);
         return;
     }
-    c->rx_dry = (cqe_flags & IORING_CQE_F_SOCK_NONEMPTY) == 0;
     if (res > 0)
         c->conn.rx_bytes += (uint64_t)res;
     finish(c, &c->rx, res);
 }
 
+static void rx_late(struct env_task *task)
+{
+    struct conn *c = container_of(task, struct conn, rx_late);
+
+    if (c->cut)
+        finish(c, &c->rx, -ECANCELED);
+    else
+        rx_submit(c);
+}
+
 static void uring_recv(struct net_conn *conn, struct net_io *io)
 {
     if (begin(of_conn(conn), &of_conn(conn)->rx, io))
-        rx_submit(of_conn(conn));
+        reactor_before_submit(of_conn(conn)->reactor, &of_conn(conn)->rx_late);
 }
 
 /* ---- send ---------------------------------------------------------------------------------------------------------- */
@@ -304,5 +307,6 @@ struct net_conn *net_conn_new(struct env *env, int fd)
     c->rx.op.done = rx_done;
     c->tx.op.done = tx_done;
     c->close_task.fn = close_task;
+    c->rx_late.fn = rx_late;
     return &c->conn;
 }

@@ -3,7 +3,8 @@
  *
  * One pass: 1. take what other threads posted; 2. fire due timers; 3. reap completions and run their callbacks;
  * 4. run deferred tasks, a few rounds, so that what they submit still joins; 5. one system call submits everything and
- * lets the kernel run its completion work. When a pass leaves nothing to do a wait follows: first a spin that only looks at shared memory, then a sleep in the kernel until a completion, the next timer, or a byte on the eventfd.
+ * lets the kernel run its completion work. When a pass leaves nothing to do, a wait follows: first a spin that only
+ * looks at shared memory, then a sleep in the kernel until a completion, the next timer, or a byte on the eventfd.
  *
  * Nothing is walked from a private list: each task, timer and completion is taken off its queue before it runs. So a
  * callback may submit again, and may run passes itself (env_run_once() during start and stop).
@@ -329,6 +330,12 @@ static uint32_t run_deferred(struct reactor *r)
     return nr;
 }
 
+static void busy_until_now(struct reactor *r)
+{
+    stat_add(&r->stats.busy_ns, r->now_ns - r->busy_since_ns);
+    r->busy_since_ns = r->now_ns;
+}
+
 static uint32_t pass(struct reactor *r)
 {
     uint32_t did;
@@ -336,6 +343,7 @@ static uint32_t pass(struct reactor *r)
     if (io_uring_cq_ready(&r->ring) == 0 && ring_needs_enter(r))
         io_uring_get_events(&r->ring);
     refresh_now(r);
+    busy_until_now(r);
     did = take_posted(r);
     did += fire_timers(r);
     did += reap(r);
@@ -439,7 +447,7 @@ static void wait_for_work(struct reactor *r)
         return;
     refresh_now(r);
     from_ns = r->now_ns;
-    stat_add(&r->stats.busy_ns, from_ns - r->busy_since_ns);
+    busy_until_now(r);
     if (r->spin_ns > 0) {
         found = spin(r, from_ns + r->spin_ns);
         stat_add(&r->stats.spin_ns, r->now_ns - from_ns);
