@@ -129,7 +129,8 @@ static int reconnect(struct worker *w)
         usleep(5000);
     } while (clock_ns() - lost_ns < w->o->reconnect_ns && !worker_interrupted);
     if (err) {
-        fail(w, err, why);
+        if (!worker_interrupted) /* told to stop during an outage: everything is settled as a maybe */
+            fail(w, err, why);
         return err;
     }
     w->assoc_open = true;
@@ -161,11 +162,11 @@ static bool survive(struct worker *w)
     }
     close_assoc(w, false);
     assert(w->inflight == 0);
-    if (w->o->reconnect_ns == 0 || worker_interrupted) {
+    if (w->o->reconnect_ns == 0) {
         fail(w, -ECONNRESET, text);
         return false;
     }
-    return reconnect(w) == 0;
+    return !worker_interrupted && reconnect(w) == 0;
 }
 
 static void check_timeouts(struct worker *w)
