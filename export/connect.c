@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* connect.c: the Fabrics Connect command.
+ *
+ * On the accepting env: the capsule and its data are checked by themselves, the subsystem is looked up, the queue moves to
+ * its env. There: may this host; admin: is an older association in the way; I/O: does its controller exist.
+ * The fence: an association of the same host is cut first, and the Connect waits in subsys.pending until every
+ * queue of the old one is gone, with every command that its blk held. Then it is decided anew. Another host on a
+ * single-host subsystem is refused while an association lives.
+ * Failures: the answer says which parameter (IPO, IATTR); then the host has TERM_WAIT_NS to close.
+ */
+#include "export/priv.h"
+
+#define IN_SQE(member)  ((uint32_t)offsetof(struct fabrics_connect, member))
+#define IN_DATA(member) ((uint32_t)offsetof(struct fabrics_connect_data, member) | 1u << 16)
+
+static const struct fabrics_connect *sqe_of(const struct queue *q) { return (const void *)&q->connect.sqe; }
+static const struct fabrics_connect_data *data_of(const struct queue *q) { return (const void *)q->connect.data; }
+
+static void refuse(struct queue *q, uint16_t status, uint32_t result)
+{
+    metric_add(&q->te->stats.refused, 1);
+    if (q->state == QUEUE_MOVING)
+        queue_set_state(q, QUEUE_CONNECTING);
+    queue_set_state(q, QUEUE_TERM);
+    q->tx_fin = false;
+    queue_arm_timer(q, env_now_ns(q->te->env) + TERM_WAIT_NS);
+    queue_send_connect_resp(q, status, result);
+}
+
+/* "nqn." and printable characters without blanks, NUL-terminated within NQN_MAX_BYTES + 1. */
+static bool nqn_valid(const char s[static 256])
+{
+    size_t n = strnlen(s, 256);
+
+    if (n > NQN_MAX_BYTES || n < 11 || memcmp(s, "nqn.", 4) != 0)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] <= ' ' || (unsigned char)s[i] == 0x7f)
+            return false;
+    return true;
+}
+
+uint32_t connect_check_data(const struct fabrics_connect_data *d)
+{
+    static const uint8_t none[sizeof(d->hostid)];
+
+    if (!nqn_valid(d->subnqn))
+        return IN_DATA(subnqn);
+    if (!nqn_valid(d->hostnqn))
+        return IN_DATA(hostnqn);
+    if (memcmp(d->hostid, none, sizeof(none)) == 0)
+        return IN_DATA(hostid);
+    return 0;
+}
+
+static uint16_t check_capsule(const struct queue *q)
+{
+    const struct fabrics_connect *sqe = sqe_of(q);
+
+    if (sqe->opc != OPC_FABRICS || sqe->fctype != FC_CONNECT)
+        return ST_COMMAND_SEQUENCE | STATUS_DNR;
+    if (sqe->flags >> 6 != 1 && sqe->flags >> 6 != 2)
+        return ST_INVALID_FIELD | STATUS_DNR;
+    if (sqe->sgl.type != SGL_OFFSET)
+        return ST_SGL_TYPE | STATUS_DNR;
+    if (from_le64(sqe->sgl.addr) != 0)
+        return ST_SGL_OFFSET | STATUS_DNR;
+    if (from_le32(sqe->sgl.length) != sizeof(q->connect.data) || q->capsule_data != sizeof(q->connect.data))
+        return ST_SGL_LENGTH | STATUS_DNR;
+    if (q->connect.bad_digest)
+        return ST_TRANSIENT_TRANSPORT;
+    return from_le16(sqe->recfmt) == 0 ? ST_SUCCESS : (ST_CONNECT_FORMAT | STATUS_DNR);
+}
+
+void connect_received(struct queue *q)
+{
+    const struct fabrics_connect_data *d = data_of(q);
+    uint16_t status = check_capsule(q);
+    uint32_t bad;
+
+    if (status) {
+        refuse(q, status, 0);
+        return;
+    }
+    bad = connect_check_data(d);
+    if (bad) {
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, bad);
+        return;
+    }
+    if (!q->discovery_only || strcmp(d->subnqn, DISCOVERY_NQN) == 0)
+        q->s = subsys_get(q->t, d->subnqn);
+    if (!q->s) { /* no Do Not Retry: it may come back, say while this node starts */
+        refuse(q, ST_CONNECT_PARAM, IN_DATA(subnqn));
+        return;
+    }
+    queue_move(q);
+}
+
+/* ---- at the subsystem's env ------------------------------------------------------------------------------------------ */
+
+static bool same_host(const struct ctrl *c, const struct fabrics_connect_data *d)
+{
+    if (strcmp(c->hostnqn, d->hostnqn) != 0)
+        return false;
+    return c->s->p.single_host || memcmp(c->hostid, d->hostid, sizeof(c->hostid)) == 0;
+}
+
+enum fence { FENCE_CLEAR, FENCE_WAIT, FENCE_REFUSE };
+
+/* What older associations mean for an admin Connect; cuts those of the same host. */
+static enum fence fence(struct queue *q)
+{
+    struct subsys *s = q->s;
+    enum fence verdict = FENCE_CLEAR;
+
+    if (subsys_is_discovery(s))
+        return FENCE_CLEAR;
+    list_for_each_safe(n, tmp, &s->ctrls) {
+        struct ctrl *c = list_entry(n, struct ctrl, node);
+        bool same = same_host(c, data_of(q));
+
+        if (!same && !s->p.single_host)
+            continue;
+        if (!same && c->state == CTRL_LIVE)
+            return FENCE_REFUSE;
+        ctrl_fail(c, NULL);
+        verdict = FENCE_WAIT;
+    }
+    return q->t->bugs.skip_association_fence ? FENCE_CLEAR : verdict;
+}
+
+static void grant(struct queue *q, struct ctrl *c, uint16_t qid)
+{
+    const struct fabrics_connect *sqe = sqe_of(q);
+
+    q->qid = qid;
+    q->ctrl = c;
+    q->sqsize = from_le16(sqe->sqsize);
+    q->sqhd = 1; /* Connect took the first entry */
+    q->sqflow_off = (sqe->cattr & CATTR_SQ_FLOW_OFF) != 0;
+    q->pdu.connected = true;
+    q->rx_blocked = false;
+    queue_set_state(q, QUEUE_LIVE);
+    env_timer_cancel(q->te->env, &q->timer);
+    ctrl_go_live(c, q);
+    queue_send_connect_resp(q, ST_SUCCESS, c->cntlid);
+}
+
+static bool sqsize_ok(const struct queue *q)
+{
+    uint16_t sqsize = from_le16(sqe_of(q)->sqsize);
+
+    return sqsize >= 1 && sqsize < q->t->opts.queue_depth;
+}
+
+static void connect_admin(struct queue *q)
+{
+    struct ctrl *c;
+
+    if (from_le16(data_of(q)->cntlid) != 0xffff) {
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
+        return;
+    }
+    switch (fence(q)) {
+    case FENCE_REFUSE: /* the other host may leave: worth a retry */
+        refuse(q, ST_CONNECT_HOST, IN_DATA(hostnqn));
+        return;
+    case FENCE_WAIT:
+        list_push_back(&q->s->pending, &q->rx_wait);
+        return;
+    case FENCE_CLEAR:
+        break;
+    }
+    c = ctrl_new(q, sqe_of(q), data_of(q));
+    if (c)
+        grant(q, c, 0);
+    else
+        refuse(q, ST_CONNECT_BUSY, 0);
+}
+
+static struct ctrl *find_ctrl(const struct queue *q)
+{
+    const struct fabrics_connect_data *d = data_of(q);
+    uint16_t cntlid = from_le16(d->cntlid);
+
+    list_for_each(n, &q->s->ctrls) {
+        struct ctrl *c = list_entry(n, struct ctrl, node);
+
+        if (c->cntlid == cntlid && c->state == CTRL_LIVE && strcmp(c->hostnqn, d->hostnqn) == 0 &&
+            memcmp(c->hostid, d->hostid, sizeof(c->hostid)) == 0)
+            return c;
+    }
+    return NULL;
+}
+
+static void connect_io(struct queue *q, uint16_t qid)
+{
+    struct ctrl *c = find_ctrl(q);
+
+    if (!c)
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
+    else if (qid > c->io_queues_granted || c->queues[qid])
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
+    else if (!(c->csts & CSTS_RDY))
+        refuse(q, ST_COMMAND_SEQUENCE | STATUS_DNR, 0);
+    else
+        grant(q, c, qid);
+}
+
+void connect_run(struct queue *q)
+{
+    uint16_t qid = from_le16(sqe_of(q)->qid);
+
+    if (q->state == QUEUE_MOVING)
+        queue_set_state(q, QUEUE_CONNECTING);
+    if (q->s->removing)
+        refuse(q, ST_CONNECT_PARAM, IN_DATA(subnqn));
+    else if (!subsys_host_allowed(q->s, data_of(q)->hostnqn))
+        refuse(q, ST_CONNECT_HOST | STATUS_DNR, IN_DATA(hostnqn));
+    else if (!sqsize_ok(q))
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(sqsize));
+    else if (qid == 0)
+        connect_admin(q);
+    else
+        connect_io(q, qid);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* priv.h: what the files of export/ share. Reading order: target_env, queue, cmd, ctrl, subsys.
+ *
+ * Ownership: a queue owns its connection and its commands; a controller knows its queues; a subsystem knows its
+ * controllers. All of one subsystem live on one env, so nothing on the data path is shared or locked. What several envs
+ * touch (the registry of subsystems, hosts' rights, the pools of queues and controllers, counts) is under target.lock,
+ * which only accept, Connect, close and the discovery log take.
+ */
+#ifndef FIRN_EXPORT_PRIV_H
+#define FIRN_EXPORT_PRIV_H
+
+#include <pthread.h>
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "export/export.h"
+#include "export/pdu.h"
+#include "export/spec.h"
+#include "rt/metrics.h"
+#include "rt/trace.h"
+
+#define RX_SMALL_BYTES   640u           /* receive buffer inside a queue: idle connections and admin queues need no more */
+#define RX_STAGE_BYTES   (16u * 1024u)  /* of an I/O queue once it has spoken */
+#define RX_BULK_BYTES    (128u * 1024u) /* of a queue whose last receive filled its buffer */
+#define RX_BULK_NR       128u           /* an env */
+#define RX_DIRECT_MIN    4096u          /* payload still to come from here on goes straight to the command's buffers */
+#define RX_BUDGET_EVENTS 512            /* parser events a pass of one queue, then the others */
+#define TX_IOV_MAX       256
+#define TX_HDR_BYTES     (16u * 1024u)
+#define TX_BATCH_BYTES   (2u << 20)     /* payload of one send */
+#define TX_BATCH_NR      512u
+#define CMD_TX_HDR_MAX   (PDO_MAX + DGST_BYTES + sizeof(struct pdu_capsule_resp) + DGST_BYTES)
+#define CHUNK_SMALL      4096u
+#define CHUNK_LARGE      (64u * 1024u)
+#define SMALL_MAX_BYTES  (2 * CHUNK_SMALL) /* data that small chunks serve */
+#define CHUNKS_MAX       (BLK_IOV_MAX + 1) /* data and one of scratch */
+#define QUEUE_DATA_MAX   (8u << 20)     /* bytes of buffers one queue may hold: bounds what a slow reader pins */
+#define CMDS_PER_ENV_MAX 32768u         /* also bounds TTAG */
+#define AER_MAX          4u
+#define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */
+#define DRAIN_NS         (5 * NS_PER_S) /* target_stop() waits so long for a queue */
+#define CID_BUCKETS      128u
+#define SUBSYS_BUCKETS   4096u
+
+static_assert(CHUNK_LARGE * BLK_IOV_MAX >= MDTS_BYTES, "one command fits one blk request");
+static_assert(IN_CAPSULE_BYTES <= SMALL_MAX_BYTES, "in-capsule data never waits for large chunks");
+static_assert(RX_SMALL_BYTES >= PDU_HDR_MAX, "any header fits");
+
+struct queue;
+struct ctrl;
+struct cmd;
+
+enum step { STEP_AGAIN, STEP_WAIT, STEP_FATAL };
+
+/* ---- one env's part of the target ------------------------------------------------------------------------------- */
+
+struct tx_batch {              /* what one send carries */
+    struct list  cmds;         /* of cmd.tx_node: their buffers are being sent */
+    struct iovec iov[TX_IOV_MAX];
+    int          iovcnt;
+    uint32_t     hdr_bytes;    /* used of hdr */
+    uint64_t     data_bytes;
+    bool         open;         /* the last element is the end of hdr: more header bytes extend it */
+    uint8_t      hdr[TX_HDR_BYTES];
+};
+
+struct env_stats { struct metric_counter protocol_errors, digest_errors, fenced_commands, refused; };
+
+struct target_env {
+    struct target  *t;
+    struct env     *env;
+    struct list     queues;      /* of queue.node */
+    struct pool     cmds, stages, bulks, batches, small, large;
+    struct list     wait_cmd;    /* queues that wait for a command slot: queue.rx_wait */
+    struct list     wait_batch;  /* queues that wait for a batch: queue.tx_wait */
+    struct list     wait_small, wait_large; /* commands that wait for chunks: cmd.wait_node, in turn */
+    struct env_task wake_task;   /* looks at the four lists */
+    struct env_task stop_task;
+    struct env_stats stats;
+};
+
+struct target {
+    struct target_opts opts;
+    struct target_env *te;       /* opts.nr_envs of them */
+    struct export_bugs bugs;
+    pthread_mutex_t lock;        /* everything below */
+    struct pool     queues, ctrls;
+    uint32_t        nr_queues, nr_pre_connect;
+    struct subsys  *bucket[SUBSYS_BUCKETS];
+    struct list     subsystems;  /* of subsys.node, oldest first */
+    uint32_t        nr_subsystems;
+    uint64_t        genctr;      /* of the discovery log */
+    bool            stopping, stopped; /* stopping: also read without the lock */
+    uint32_t        stop_left;   /* envs that have not begun to drain */
+    struct subsys  *discovery;   /* the discovery subsystem; home is envs[0] */
+    void          (*stop_cb)(void *ctx);
+    void           *stop_ctx;
+    struct env_task stop_task, disc_task;
+    bool            disc_posted;
+};
+
+/* ---- queue: one connection ---------------------------------------------------------------------------------------- */
+
+enum queue_state {
+    QUEUE_IC,         /* waits for ICReq */
+    QUEUE_CONNECT,    /* waits for the Connect capsule and its data */
+    QUEUE_MOVING,     /* on its way to the subsystem's env */
+    QUEUE_CONNECTING, /* Connect is being decided; may wait for a fence */
+    QUEUE_LIVE,
+    QUEUE_DRAIN,      /* reads no more; ends when its commands have been answered */
+    QUEUE_TERM,       /* a termination request goes out, then the host is given time to close */
+    QUEUE_CLOSING,    /* the connection is being cut; commands in the blk are awaited */
+    QUEUE_NR,
+};
+
+struct connect_req { struct nvme_sqe sqe; uint32_t have; bool bad_digest; uint8_t data[sizeof(struct fabrics_connect_data)]; };
+
+struct queue {
+    struct target     *t;
+    struct target_env *te;
+    struct net_conn   *conn;
+    struct list        node;        /* target_env.queues */
+    struct list        rx_wait;     /* target_env.wait_cmd, or subsys.pending */
+    struct list        tx_wait;     /* target_env.wait_batch */
+    enum queue_state   state;
+    bool               discovery_only;
+
+    /* receive */
+    struct pdu_parser  pdu;
+    struct net_io      rx_io;
+    struct iovec       rx_iov[CHUNKS_MAX];
+    bool               rx_busy;     /* a receive is outstanding */
+    bool               rx_blocked;  /* waits for a buffer, a slot or a decision: bytes stay where they are */
+    bool               rx_full;     /* the last receive filled the buffer */
+    uint32_t           rx_direct;   /* bytes of the outstanding receive that lie in rx_cmd's buffers */
+    uint32_t           rx_pos, rx_len, rx_cap;
+    uint8_t           *rx_buf;      /* rx_small, or from the pools stages or bulks */
+    struct cmd        *rx_cmd;      /* the payload's command; NULL: it is dropped */
+    uint32_t           rx_off;      /* where in its data the next byte goes */
+    bool               rx_last;     /* the payload ends its R2T */
+    bool               capsule_waits; /* a capsule without a slot: its entry is in connect.sqe */
+    uint32_t           capsule_data;  /* its in-capsule bytes */
+    struct env_task    rx_task;
+
+    /* send */
+    struct net_io      tx_io;
+    struct iovec       tx_iov;      /* for ctl */
+    struct tx_batch   *batch;       /* being sent */
+    struct list        tx_list;     /* of cmd.tx_node: to be sent */
+    bool               tx_busy, ctl_busy; /* a send is outstanding; it is ctl's */
+    bool               tx_fin;      /* after ctl no more is sent: the stream ends */
+    uint32_t           ctl_bytes;   /* a PDU of the queue itself that goes out next; 0: none */
+    uint64_t           tx_start_ns;
+    struct env_task    tx_task;
+
+    /* association */
+    struct subsys     *s;
+    struct ctrl       *ctrl;
+    uint16_t           qid, sqsize, sqhd; /* sqsize is 0-based */
+    bool               sqflow_off;
+    uint8_t            pda_bytes;   /* the host's alignment of data: (HPDA + 1) * 4 */
+    uint64_t           deadline_ns; /* of Connect, drain or termination */
+
+    /* commands */
+    struct list        cmds;        /* of cmd.node */
+    struct list        wait_quota;  /* of cmd.wait_node */
+    uint32_t           nr_cmds, nr_held; /* held: executing */
+    uint32_t           nr_open;     /* whose answer is not on its way yet: what SQSIZE bounds */
+    uint32_t           data_bytes;  /* of chunks held */
+    bool               conn_closed, pre_connect; /* pre_connect: counted in target.nr_pre_connect */
+    struct cmd        *by_cid[CID_BUCKETS / 4]; /* chained by cmd.cid_next */
+
+    struct env_timer   timer;       /* Connect, send, drain, termination: see queue_timer() */
+    struct env_task    task;        /* travels by env_post() */
+    uint8_t            ctl[TERM_REQ_PLEN_MAX + DGST_BYTES];
+    uint8_t            rx_small[RX_SMALL_BYTES];
+    struct connect_req connect;
+};
+static_assert(sizeof(struct queue) <= 4096, "what a connection costs before Connect");
+
+/* ---- cmd: one command ------------------------------------------------------------------------------------------------ */
+
+enum cmd_state {
+    CMD_FREE,
+    CMD_RECEIVED,    /* parsed; its in-capsule data may still be on the way */
+    CMD_WAIT_BUFFER, /* waits for chunks, or for its queue's share of them */
+    CMD_WANT_DATA,   /* an R2T is outstanding */
+    CMD_EXECUTING,
+    CMD_PARKED,      /* an asynchronous event request */
+    CMD_SENDING,     /* answer queued or in a send */
+    CMD_STATE_NR,
+};
+enum cmd_dir { DIR_NONE, DIR_H2C, DIR_C2H };
+
+struct cmd;
+struct cmd_op {
+    uint16_t (*prepare)(struct cmd *c); /* sets dir, bytes, scratch; a status other than 0 ends the command */
+    void     (*execute)(struct cmd *c); /* ends in cmd_complete(), now or later */
+};
+
+struct cmd {
+    struct queue        *q;
+    const struct cmd_op *op;
+    struct list          node;      /* queue.cmds */
+    struct list          tx_node;   /* queue.tx_list or tx_batch.cmds */
+    struct list          wait_node; /* for chunks or quota; ctrl.aers */
+    struct cmd          *cid_next;
+    enum cmd_state       state;
+    enum cmd_dir         dir;
+    bool                 in_capsule, hashed, open, bad_digest, send_r2t, scratch, waiting, silent;
+    uint16_t             cid;
+    uint16_t             status;    /* of the answer */
+    uint64_t             result;
+    uint32_t             bytes;     /* of its data */
+    uint32_t             got;       /* of host data received: next offset of the R2T */
+    uint8_t              nr_chunks; /* data and scratch */
+    bool                 small;     /* which pool they are from */
+    int                  iovcnt;
+    struct iovec         iov[CHUNKS_MAX]; /* chunks; the data's first, then scratch; lengths are the data's */
+    uint64_t             start_ns;
+    struct nvme_sqe      sqe;
+    struct blk_io        io;
+    uint64_t             at, left;  /* cursor of commands that take several blk requests, in logical blocks */
+    uint32_t             at_range;  /* Dataset Management */
+    uint32_t             crc[MDTS_BYTES / BLOCK_BYTES];
+};
+
+/* ---- ctrl, subsys ------------------------------------------------------------------------------------------------------ */
+
+enum ctrl_state { CTRL_FREE, CTRL_LIVE, CTRL_DYING, CTRL_NR };
+enum { EVENT_NS = 1, EVENT_DISCOVERY = 2 };
+
+struct ctrl {
+    struct subsys    *s;
+    struct list       node;       /* subsys.ctrls */
+    enum ctrl_state   state;
+    uint16_t          cntlid;
+    uint16_t          nr_queues;  /* connections alive, admin included */
+    uint16_t          io_queues_granted;
+    uint32_t          kato_ms;
+    uint32_t          cc, csts;
+    uint64_t          last_seen_ns;
+    struct env_timer  kato_timer;
+    uint32_t          async_config;
+    unsigned          events, events_masked; /* EVENT_*: pending; told and not yet read */
+    bool              ns_changed;
+    struct list       aers;       /* of cmd.wait_node, oldest first */
+    uint32_t          nr_aers;
+    uint32_t          features[4];/* values hosts may set and read: arbitration, power, temperature, error recovery */
+    uint8_t           host_behavior;
+    uint64_t          log_genctr; /* discovery: what the last first page showed */
+    struct queue     *queues[QUEUES_PER_CTRL_MAX + 1];
+    uint8_t           hostid[16];
+    char              hostnqn[NQN_MAX_BYTES + 1];
+};
+
+struct subsys_stats {
+    struct metric_counter ops[SUBSYS_OP_NR], bytes[SUBSYS_OP_NR];
+    struct metric_hist    latency[SUBSYS_OP_NR];
+};
+
+struct subsys {
+    struct subsys_params p;
+    struct target       *t;
+    struct target_env   *home;
+    struct subsys       *hash_next;  /* target.lock */
+    struct list          node;       /* target.lock */
+    char                *hosts;      /* target.lock: NUL-terminated names, an empty one ends; NULL: none */
+    bool                 hosts_posted, any_host; /* target.lock */
+    uint32_t             refs;       /* atomic: queues bound to it, wherever they are */
+    uint32_t             nr_ctrls;   /* atomic: written at home */
+    /* at home */
+    struct list          ctrls;      /* of ctrl.node */
+    struct list          pending;    /* of queue.rx_wait: Connects behind a fence */
+    uint16_t             last_cntlid;
+    bool                 removing, removed;
+    struct blk_watch     watch;
+    bool                 watching;
+    struct subsys_stats *stats;      /* from the first Connect on; atomic pointer */
+    struct env_task      task, hosts_task;
+    void               (*remove_cb)(void *ctx);
+    void                *remove_ctx;
+};
+static_assert(sizeof(struct subsys) <= 1024, "10,000 idle volumes");
+
+/* ---- target.c */
+void target_queue_gone(struct target *t, struct queue *q); /* gives q back; target_stop() may be waiting for it */
+void target_pre_connect_done(struct target *t);
+
+/* ---- subsys.c */
+struct subsys *subsys_get(struct target *t, const char *nqn); /* a reference, or NULL; any env */
+void subsys_put(struct subsys *s);                            /* at home */
+bool subsys_host_allowed(struct subsys *s, const char *hostnqn);
+bool subsys_host_allowed_locked(const struct subsys *s, const char *hostnqn);
+bool subsys_stats_ready(struct subsys *s);                    /* false: out of memory */
+void subsys_count(struct subsys *s, enum subsys_op op, uint64_t bytes, uint64_t start_ns);
+void subsys_watch(struct subsys *s);                          /* follows the number of controllers */
+int  subsys_new_discovery(struct target *t, struct subsys **out);
+static inline bool subsys_is_discovery(const struct subsys *s) { return s->p.blk == NULL; }
+
+/* ---- queue.c */
+void queue_set_state(struct queue *q, enum queue_state to);
+void queue_start(struct queue *q);                  /* a fresh one, on its accepting env */
+void queue_close(struct queue *q, bool abort);      /* idempotent */
+void queue_terminate(struct queue *q, uint16_t fes, uint32_t fei); /* termination request, then close */
+void queue_move(struct queue *q);                   /* to q->s's home; there connect_run() */
+void queue_drain(struct queue *q);
+void queue_maybe_done(struct queue *q);             /* after anything that DRAIN or CLOSING may wait for */
+void queue_arm_timer(struct queue *q, uint64_t deadline_ns);
+
+/* ---- queue_rx.c */
+void queue_rx_run(struct queue *q);                 /* parses what is there, then receives */
+void queue_rx_schedule(struct queue *q);
+void queue_rx_unblock(struct queue *q);
+void queue_rx_release(struct queue *q);             /* gives the receive buffer back */
+
+/* ---- queue_tx.c */
+void queue_tx_schedule(struct queue *q);
+void queue_tx_ctl(struct queue *q, uint32_t bytes); /* sends q->ctl before anything else */
+void queue_tx_release(struct queue *q);
+void queue_send_connect_resp(struct queue *q, uint16_t status, uint64_t result);
+
+/* ---- cmd.c */
+struct cmd *cmd_new(struct queue *q, const struct nvme_sqe *sqe); /* NULL: no slot */
+void cmd_set_state(struct cmd *c, enum cmd_state to);
+struct cmd *cmd_by_ttag(struct queue *q, uint16_t ttag);          /* only slots of q with an R2T outstanding */
+uint16_t cmd_ttag(const struct cmd *c);
+bool cmd_cid_busy(const struct queue *q, uint16_t cid);
+void cmd_answered(struct cmd *c);                                 /* its answer is on its way: the host may use the CID again */
+void cmd_begin(struct cmd *c, uint32_t in_capsule_bytes);         /* checks, then buffers, R2T or execution */
+void cmd_data_end(struct cmd *c);                                 /* its host data is complete */
+void cmd_complete(struct cmd *c, uint16_t status);
+void cmd_free(struct cmd *c);
+void cmd_granted(struct cmd *c);                                  /* chunks arrived */
+bool cmd_data_room(struct cmd *c);                                /* true: chunks are there; false: it waits */
+void cmd_copy_in(struct cmd *c, uint32_t off, const void *from, size_t n);
+void cmd_copy_out(const struct cmd *c, uint32_t off, void *to, size_t n);
+void cmd_zero_data(struct cmd *c);
+uint16_t cmd_check_sgl(const struct cmd *c, uint32_t in_capsule_bytes); /* pure */
+static inline uint64_t cmd_nsid(const struct cmd *c) { return from_le32(c->sqe.nsid); }
+
+/* ---- buf.c: chunks */
+int  buf_init(struct target_env *te, uint32_t nr_large);
+void buf_fini(struct target_env *te);
+bool buf_get(struct target_env *te, struct cmd *c); /* all chunks of c, or none: then it waits its turn */
+void buf_put(struct target_env *te, struct cmd *c);
+void buf_cancel(struct cmd *c);
+void target_env_wake(struct target_env *te);        /* something that others wait for was given back */
+
+/* ---- connect.c, ctrl.c, fabrics.c */
+void connect_received(struct queue *q);             /* the first capsule is whole, in q->connect: find its subsystem, go there */
+void connect_run(struct queue *q);                  /* at home: decide it */
+uint32_t connect_check_data(const struct fabrics_connect_data *d); /* pure: 0, or what the answer's result says */
+const struct cmd_op *fabrics_op(const struct nvme_sqe *sqe);
+uint64_t ctrl_cap(const struct target *t);
+struct ctrl *ctrl_new(struct queue *admin, const struct fabrics_connect *sqe, const struct fabrics_connect_data *d);
+void ctrl_queue_gone(struct queue *q);              /* its connection ended and its commands are drained */
+void ctrl_go_live(struct ctrl *c, struct queue *q); /* q's Connect was granted */
+void ctrl_fail(struct ctrl *c, const struct queue *spare); /* cuts every queue but spare; it is gone when all are drained */
+void ctrl_seen(struct ctrl *c);
+void ctrl_set_kato(struct ctrl *c, uint32_t kato_ms);
+void ctrl_event(struct ctrl *c, unsigned event);
+void ctrl_event_read(struct ctrl *c, unsigned event);
+void ctrl_events_run(struct ctrl *c);
+
+/* ---- commands by queue kind; NULL: no such opcode */
+const struct cmd_op *admin_op(const struct ctrl *c, const struct nvme_sqe *sqe);
+const struct cmd_op *io_op(const struct nvme_sqe *sqe);
+extern const struct cmd_op identify_op, get_log_op, get_features_op, set_features_op;
+void log_discovery(struct cmd *c, uint64_t off);    /* fills c's data from offset off of the discovery log */
+void discovery_changed(struct target *t);           /* with target.lock held */
+
+/* ---- identify.c, also for tests */
+void identify_ctrl_fill(const struct ctrl *c, struct nvme_id_ctrl *id);
+void identify_ns_fill(const struct subsys *s, struct nvme_id_ns *id);
+
+/* ---- status.c */
+uint16_t status_of_err(int err);
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* queue.c: the life of a connection.
+ *
+ * Accepted; ICReq; Connect names the subsystem; the queue moves to that subsystem's env, where the Connect is decided;
+ * live; closed. Teardown is one path: the connection is cut, its outstanding calls come back, commands that no blk holds
+ * are freed, those in a blk are awaited, then the queue is given back. So a queue that is gone has nothing in flight:
+ * that is the fence a controller waits for.
+ * Failures: a protocol error sends a termination request and gives the host TERM_WAIT_NS to close; timeouts cut.
+ */
+#include "export/priv.h"
+
+static const uint8_t allowed[QUEUE_NR] = {
+    [QUEUE_IC]         = 1 << QUEUE_CONNECT | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
+    [QUEUE_CONNECT]    = 1 << QUEUE_MOVING | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
+    [QUEUE_MOVING]     = 1 << QUEUE_CONNECTING | 1 << QUEUE_CLOSING,
+    [QUEUE_CONNECTING] = 1 << QUEUE_LIVE | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
+    [QUEUE_LIVE]       = 1 << QUEUE_DRAIN | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
+    [QUEUE_DRAIN]      = 1 << QUEUE_CLOSING,
+    [QUEUE_TERM]       = 1 << QUEUE_CLOSING,
+};
+
+void queue_set_state(struct queue *q, enum queue_state to)
+{
+    assert(q->state < QUEUE_NR && (allowed[q->state] & (1u << to)));
+    trace(TRACE_QUEUE_STATE, (uint64_t)(uintptr_t)q, q->state, to);
+    q->state = to;
+}
+
+void queue_arm_timer(struct queue *q, uint64_t deadline_ns)
+{
+    q->deadline_ns = deadline_ns;
+    env_timer_arm(q->te->env, &q->timer, deadline_ns);
+}
+
+static void live_timer(struct queue *q)
+{
+    uint64_t now = env_now_ns(q->te->env), limit = q->tx_start_ns + q->t->opts.send_timeout_ns;
+
+    if (!q->tx_busy)
+        return;
+    if (now >= limit)
+        queue_close(q, true);
+    else
+        env_timer_arm(q->te->env, &q->timer, limit);
+}
+
+static void queue_timer(struct env_timer *timer)
+{
+    struct queue *q = container_of(timer, struct queue, timer);
+
+    switch (q->state) {
+    case QUEUE_IC:
+    case QUEUE_CONNECT:
+    case QUEUE_DRAIN:
+    case QUEUE_TERM:
+        queue_close(q, true);
+        return;
+    case QUEUE_LIVE:
+        live_timer(q);
+        return;
+    case QUEUE_MOVING:     /* sending ICResp is the host's to let happen */
+        queue_close(q, true);
+        return;
+    case QUEUE_CONNECTING: /* a fence may take as long as a device does */
+    case QUEUE_CLOSING:
+    case QUEUE_NR:
+        return;
+    }
+}
+
+void queue_start(struct queue *q)
+{
+    pdu_init(&q->pdu, IN_CAPSULE_BYTES, H2C_DATA_MAX_BYTES);
+    list_init(&q->rx_wait);
+    list_init(&q->tx_wait);
+    list_init(&q->tx_list);
+    list_init(&q->cmds);
+    list_init(&q->wait_quota);
+    q->timer.fn = queue_timer;
+    q->rx_buf = q->rx_small;
+    q->rx_cap = RX_SMALL_BYTES;
+    list_push_back(&q->te->queues, &q->node);
+    queue_arm_timer(q, env_now_ns(q->te->env) + q->t->opts.connect_timeout_ns);
+    queue_rx_run(q);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------ */
+
+static void pre_connect_done(struct queue *q)
+{
+    if (q->pre_connect)
+        target_pre_connect_done(q->t);
+    q->pre_connect = false;
+}
+
+static void finish(struct queue *q)
+{
+    struct subsys *s = q->s;
+
+    assert(q->nr_cmds == 0 && q->nr_held == 0 && q->data_bytes == 0);
+    assert(!q->rx_busy && !q->tx_busy);
+    queue_rx_release(q);
+    list_remove(&q->node);
+    pre_connect_done(q);
+    if (q->ctrl)
+        ctrl_queue_gone(q);
+    if (s)
+        subsys_put(s);
+    target_queue_gone(q->t, q);
+}
+
+static void free_unheld(struct queue *q)
+{
+    list_for_each_safe(n, tmp, &q->cmds) {
+        struct cmd *c = list_entry(n, struct cmd, node);
+
+        if (c->state == CMD_EXECUTING)
+            continue;
+        if (c->state == CMD_PARKED) {
+            list_remove(&c->wait_node);
+            q->ctrl->nr_aers--;
+        }
+        list_remove(&c->tx_node);
+        cmd_free(c);
+    }
+}
+
+static void run_end(struct env_task *task)
+{
+    struct queue *q = container_of(task, struct queue, task);
+
+    if (q->rx_task.queued || q->tx_task.queued)
+        env_defer(q->te->env, task); /* behind them */
+    else
+        finish(q);
+}
+
+/* An admin queue outlives its controller's I/O queues: its end would cut them. */
+static bool drained(const struct queue *q)
+{
+    return q->nr_held == 0 && !q->tx_busy && !q->ctl_bytes && list_empty(&q->tx_list) && (q->qid != 0 || q->ctrl->nr_queues == 1);
+}
+
+void queue_maybe_done(struct queue *q)
+{
+    if (q->state == QUEUE_DRAIN && drained(q))
+        queue_close(q, false);
+    if (q->state != QUEUE_CLOSING || !q->conn_closed || q->task.queued)
+        return;
+    if (q->nr_cmds > 0)
+        return;
+    q->task.fn = run_end; /* from the loop: callers up the stack may still look at q */
+    env_defer(q->te->env, &q->task);
+}
+
+static void closed(void *ctx)
+{
+    struct queue *q = ctx;
+
+    q->conn = NULL;
+    q->conn_closed = true;
+    q->rx_busy = false;
+    q->tx_busy = false;
+    queue_tx_release(q);
+    free_unheld(q);
+    queue_maybe_done(q);
+}
+
+void queue_close(struct queue *q, bool abort)
+{
+    if (q->state == QUEUE_CLOSING)
+        return;
+    queue_set_state(q, QUEUE_CLOSING);
+    env_timer_cancel(q->te->env, &q->timer);
+    list_remove(&q->rx_wait);
+    list_remove(&q->tx_wait);
+    if (abort)
+        net_abort(q->conn);
+    net_close(q->conn, closed, q);
+    if (q->ctrl && q->qid == 0)
+        ctrl_fail(q->ctrl, q);
+}
+
+void queue_drain(struct queue *q)
+{
+    if (q->state == QUEUE_CLOSING || q->state == QUEUE_DRAIN)
+        return;
+    if (q->state != QUEUE_LIVE) {
+        queue_close(q, false);
+        return;
+    }
+    queue_set_state(q, QUEUE_DRAIN);
+    queue_arm_timer(q, env_now_ns(q->te->env) + DRAIN_NS);
+    queue_maybe_done(q);
+}
+
+/* C2HTermReq: what was wrong, and the header it was wrong in, as far as it was received. */
+void queue_terminate(struct queue *q, uint16_t fes, uint32_t fei)
+{
+    uint32_t n = MIN(q->pdu.have, TERM_REQ_DATA_MAX);
+    struct pdu_term_req *t = (void *)q->ctl;
+
+    metric_add(&q->te->stats.protocol_errors, 1);
+    if (q->state == QUEUE_CLOSING || q->state == QUEUE_TERM)
+        return;
+    if (q->state == QUEUE_MOVING || q->state == QUEUE_DRAIN || q->ctl_bytes) {
+        queue_close(q, true); /* nothing else can be said now */
+        return;
+    }
+    queue_set_state(q, QUEUE_TERM);
+    memset(t, 0, sizeof(*t));
+    t->common = (struct pdu_common){.type = PDU_C2H_TERM_REQ, .hlen = sizeof(*t), .plen = to_le32((uint32_t)sizeof(*t) + n)};
+    t->fes = to_le16(fes);
+    t->fei = to_le32(fei);
+    memcpy(q->ctl + sizeof(*t), q->pdu.hdr, n);
+    q->tx_fin = true;
+    queue_arm_timer(q, env_now_ns(q->te->env) + TERM_WAIT_NS);
+    queue_tx_ctl(q, (uint32_t)sizeof(*t) + n);
+    if (q->ctrl && q->qid == 0)
+        ctrl_fail(q->ctrl, q);
+}
+
+/* ---- to the subsystem's env ------------------------------------------------------------------------------------------ */
+
+static void arrive(struct env_task *task)
+{
+    struct queue *q = container_of(task, struct queue, task);
+
+    q->te = q->s->home;
+    net_attach(q->conn, q->te->env);
+    list_push_back(&q->te->queues, &q->node);
+    if (__atomic_load_n(&q->t->stopping, __ATOMIC_ACQUIRE))
+        queue_close(q, false);
+    else
+        connect_run(q);
+}
+
+void queue_move(struct queue *q)
+{
+    if (q->state == QUEUE_CONNECT)
+        queue_set_state(q, QUEUE_MOVING);
+    q->rx_blocked = true;
+    if (q->tx_busy || q->ctl_bytes)
+        return; /* the send's end comes here again */
+    assert(q->state == QUEUE_MOVING && !q->rx_busy && q->rx_buf == q->rx_small);
+    assert(!q->rx_task.queued && !q->tx_task.queued);
+    env_timer_cancel(q->te->env, &q->timer);
+    pre_connect_done(q);
+    if (q->te == q->s->home) {
+        connect_run(q);
+        return;
+    }
+    list_remove(&q->node);
+    if (net_detach(q->conn) != 0) {
+        list_push_back(&q->te->queues, &q->node);
+        queue_close(q, true);
+        return;
+    }
+    q->task.fn = arrive;
+    env_post(q->s->home->env, &q->task);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* target.c: the target as a whole: pools, accept, limits, stop.
+ *
+ * Start: every pool is reserved; memory is resident only once it was used. Accept: a queue from the pool, or the
+ * connection is cut. Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
+ */
+#include "base/log.h"
+#include "export/priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void defaults(struct target_opts *o)
+{
+    o->connections_max = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
+    o->queue_depth = o->queue_depth ? MIN(o->queue_depth, QUEUE_DEPTH_MAX) : QUEUE_DEPTH_MAX;
+    o->queue_depth = MAX(o->queue_depth, ADMIN_DEPTH); /* an admin queue must fit */
+    o->queues_max = o->queues_max ? MIN(o->queues_max, QUEUES_PER_CTRL_MAX) : 16;
+    o->data_buffers = o->data_buffers ? MAX(o->data_buffers, CHUNKS_MAX) : 1024;
+    o->connect_timeout_ns = o->connect_timeout_ns ? o->connect_timeout_ns : 5 * NS_PER_S;
+    o->kato_grace_ns = o->kato_grace_ns ? o->kato_grace_ns : NS_PER_S;
+    o->send_timeout_ns = o->send_timeout_ns ? o->send_timeout_ns : 30 * NS_PER_S;
+}
+
+static int env_init(struct target *t, struct target_env *te, struct env *env)
+{
+    const struct target_opts *o = &t->opts;
+    uint32_t cmds = (uint32_t)MIN((uint64_t)CMDS_PER_ENV_MAX, (uint64_t)o->connections_max * o->queue_depth);
+    int err;
+
+    te->t = t;
+    te->env = env;
+    list_init(&te->queues);
+    list_init(&te->wait_cmd);
+    list_init(&te->wait_batch);
+    list_init(&te->wait_small);
+    list_init(&te->wait_large);
+    err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, cmds);
+    err = err ? err : pool_init(&te->stages, RX_STAGE_BYTES, BLOCK_BYTES, o->connections_max);
+    err = err ? err : pool_init(&te->bulks, RX_BULK_BYTES, BLOCK_BYTES, RX_BULK_NR);
+    err = err ? err : pool_init(&te->batches, ROUND_UP(sizeof(struct tx_batch), 64), 64, TX_BATCH_NR);
+    return err ? err : buf_init(te, o->data_buffers);
+}
+
+static void pool_fini_if(struct pool *p)
+{
+    if (p->mem)
+        pool_fini(p);
+}
+
+static void env_fini(struct target_env *te)
+{
+    pool_fini_if(&te->cmds);
+    pool_fini_if(&te->stages);
+    pool_fini_if(&te->bulks);
+    pool_fini_if(&te->batches);
+    pool_fini_if(&te->small);
+    pool_fini_if(&te->large);
+}
+
+static void release(struct target *t)
+{
+    for (uint32_t i = 0; t->te && i < t->opts.nr_envs; i++)
+        env_fini(&t->te[i]);
+    pool_fini_if(&t->queues);
+    pool_fini_if(&t->ctrls);
+    if (t->discovery) {
+        free(t->discovery->stats);
+        free(t->discovery);
+    }
+    pthread_mutex_destroy(&t->lock);
+    free(t->opts.envs);
+    free(t->te);
+    free(t);
+}
+
+static int init(struct target *t)
+{
+    struct env **envs = calloc(t->opts.nr_envs, sizeof(*envs));
+    int err;
+
+    t->te = calloc(t->opts.nr_envs, sizeof(*t->te));
+    if (envs)
+        memcpy(envs, t->opts.envs, t->opts.nr_envs * sizeof(*envs));
+    t->opts.envs = envs;
+    if (!envs || !t->te)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < t->opts.nr_envs; i++) {
+        err = env_init(t, &t->te[i], envs[i]);
+        if (err)
+            return err;
+    }
+    err = pool_init(&t->queues, sizeof(struct queue), 64, t->opts.connections_max);
+    err = err ? err : pool_init(&t->ctrls, ROUND_UP(sizeof(struct ctrl), 64), 64, t->opts.connections_max);
+    return err ? err : subsys_new_discovery(t, &t->discovery);
+}
+
+int target_new(const struct target_opts *opts, struct target **out)
+{
+    struct target *t;
+    int err;
+
+    if (opts->nr_envs == 0 || opts->nr_envs > REACTORS_MAX)
+        return -FIRN_E_INVALID;
+    t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    t->opts = *opts;
+    defaults(&t->opts);
+    pthread_mutex_init(&t->lock, NULL);
+    list_init(&t->subsystems);
+    err = init(t);
+    if (err) {
+        release(t);
+        return err;
+    }
+    *out = t;
+    return 0;
+}
+
+void target_set_bugs(struct target *t, const struct export_bugs *bugs) { t->bugs = *bugs; }
+
+void target_free(struct target *t)
+{
+    assert(t->nr_queues == 0 && t->nr_subsystems == 0);
+    release(t);
+}
+
+/* ---- accept ------------------------------------------------------------------------------------------------------------ */
+
+static void closed(void *ctx) { (void)ctx; }
+
+static struct queue *admit(struct target *t)
+{
+    struct queue *q = NULL;
+
+    pthread_mutex_lock(&t->lock);
+    if (!t->stopping && t->nr_pre_connect < PRE_CONNECT_MAX)
+        q = pool_get(&t->queues);
+    if (q) {
+        t->nr_queues++;
+        t->nr_pre_connect++;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return q;
+}
+
+void target_accept(struct target *t, uint32_t env_index, struct net_conn *conn, bool discovery_only)
+{
+    struct target_env *te = &t->te[env_index];
+    struct queue *q;
+
+    assert(env_index < t->opts.nr_envs);
+    q = admit(t);
+    if (!q) {
+        metric_add(&te->stats.refused, 1);
+        net_close(conn, closed, NULL);
+        return;
+    }
+    memset(q, 0, sizeof(*q));
+    q->t = t;
+    q->te = te;
+    q->conn = conn;
+    q->discovery_only = discovery_only;
+    q->pre_connect = true;
+    queue_start(q);
+}
+
+void target_pre_connect_done(struct target *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->nr_pre_connect--;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- stop -------------------------------------------------------------------------------------------------------------- */
+
+static void stopped(struct env_task *task)
+{
+    struct target *t = container_of(task, struct target, stop_task);
+
+    t->stop_cb(t->stop_ctx);
+}
+
+/* With the lock held. */
+static void stop_check(struct target *t)
+{
+    if (!t->stopping || t->stopped || t->nr_queues > 0 || t->stop_left > 0)
+        return;
+    t->stopped = true;
+    t->stop_task.fn = stopped;
+    env_post(t->te[0].env, &t->stop_task);
+}
+
+void target_queue_gone(struct target *t, struct queue *q)
+{
+    pthread_mutex_lock(&t->lock);
+    pool_put(&t->queues, q);
+    t->nr_queues--;
+    stop_check(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void stop_env(struct env_task *task)
+{
+    struct target_env *te = container_of(task, struct target_env, stop_task);
+    struct target *t = te->t;
+
+    list_for_each_safe(n, tmp, &te->queues)
+        queue_drain(list_entry(n, struct queue, node));
+    pthread_mutex_lock(&t->lock);
+    t->stop_left--;
+    stop_check(t);
+    pthread_mutex_unlock(&t->lock);
+}
+
+void target_stop(struct target *t, void (*cb)(void *ctx), void *ctx)
+{
+    assert(!t->stopping);
+    t->stop_cb = cb;
+    t->stop_ctx = ctx;
+    pthread_mutex_lock(&t->lock);
+    t->stop_left = t->opts.nr_envs;
+    __atomic_store_n(&t->stopping, true, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&t->lock);
+    for (uint32_t i = 0; i < t->opts.nr_envs; i++) {
+        t->te[i].stop_task.fn = stop_env;
+        env_post(t->te[i].env, &t->te[i].stop_task);
+    }
+}
+
+void target_stats_get(const struct target *t, struct target_stats *out)
+{
+    struct target *rw = (struct target *)(uintptr_t)t; /* the lock is not const */
+
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < t->opts.nr_envs; i++) {
+        const struct env_stats *s = &t->te[i].stats;
+
+        out->protocol_errors += metric_get(&s->protocol_errors);
+        out->digest_errors += metric_get(&s->digest_errors);
+        out->fenced_commands += metric_get(&s->fenced_commands);
+        out->connections_refused += metric_get(&s->refused);
+    }
+    pthread_mutex_lock(&rw->lock);
+    out->connections = t->nr_queues;
+    pthread_mutex_unlock(&rw->lock);
+}
