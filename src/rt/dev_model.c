@@ -150,12 +150,13 @@ static void way_end(struct way *w)
 {
     struct dev_model *m = w->model;
     struct dev_io *io = w->of;
+    int err = w->io.err; /* the way serves another request before this one is told */
 
     if (!w->below_done || !w->time_over)
         return;
     w->of = NULL;
     serve_next(m);
-    dev_io_done(&m->dev, io, w->io.err);
+    dev_io_done(&m->dev, io, err);
 }
 
 static void way_below_done(struct dev_io *io)
