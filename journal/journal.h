@@ -77,6 +77,11 @@ void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info
  * device, rounded to 1 MiB, between 16 and 256 MiB. -FIRN_E_INVALID if fewer than 8 segments a shard fit. */
 int  segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_bytes, uint32_t nr_shards,
                   struct segpool_geometry *out);
+/* Clears headers and footers of all segments, then flushes: what the device held before can neither be taken for a log
+ * nor make segpool_open search for one. Part of formatting a pool; straight-line. */
+int  segpool_format(struct dev *d, const struct segpool_geometry *geo);
+/* Blocks that one WRITE record may have in this geometry: GROUP_BYTES_MAX, or half of a very small segment. */
+uint32_t segpool_record_blocks_max(const struct segpool_geometry *geo);
 
 /* ---- appending -------------------------------------------------------------------------------------------------- */
 
@@ -88,14 +93,14 @@ struct journal_append {
     enum journal_stream   stream;
     uint64_t              layer;    /* opaque, non-zero */
     uint64_t              lba;      /* first block; counts 4 KiB blocks */
-    uint64_t              nblocks;  /* WRITE: 1..GROUP_BYTES_MAX/4096 */
+    uint64_t              nblocks;  /* WRITE: 1..segpool_record_blocks_max() */
     uint64_t              seq;      /* MOVES: in, kept. HOST: out, set before cb */
     const struct iovec   *iov;      /* WRITE: borrowed until cb; bases 4096-aligned, lengths multiples of 4096 */
     int                   iovcnt;
     const uint32_t       *csum;     /* WRITE: nblocks address-bound checksums (block_csum); borrowed until cb */
     journal_append_cb    *cb;       /* once; never from inside journal_append(); in order within the stream */
     void                 *ctx;
-    int                   err;      /* out: 0: durable. Else nothing of it will ever be replayed as durable */
+    int                   err;      /* out: 0: durable. Else a later replay finds it whole or not at all */
     struct journal_loc    loc;      /* out: WRITE: first block; others: the group header that holds the record */
     struct {
         struct list node;
@@ -135,7 +140,7 @@ void journal_read(struct journal *j, struct journal_loc loc, struct dev_io *io);
 
 struct journal_events {        /* all on the journal's env */
     void *ctx;
-    /* A segment was opened for a stream; before any append completes in it. max_blocks: payload it can hold at most. */
+    /* A segment was opened for a stream; before any append completes in it. Its header is durable. */
     void (*segment_opened)(void *ctx, uint32_t segment, enum journal_stream stream, uint64_t epoch);
     void (*segment_sealed)(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max);
     void (*space_wanted)(void *ctx); /* free segments are at or below the reserve: reclaim now */
@@ -150,6 +155,7 @@ struct journal_opts {
     uint32_t groups_in_flight;  /* a stream; 0: 2 */
     uint32_t reserve_segments;  /* kept for MOVES; HOST appends wait rather than take them; 0: 2 */
     bool     accept_loss;       /* go on although acknowledged data is known to be missing */
+    uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
 };
 
 struct journal_record {         /* one replayed record */
@@ -169,10 +175,11 @@ struct journal_damage {         /* acknowledged records that cannot be read back
 struct journal_replay_ops {
     void *ctx;
     /* Every kept record of this shard, once, segments in epoch order, groups in order; seqs are NOT sorted across
-     * streams: of two records for one block the higher seq wins, equal seqs carry equal bytes. */
+     * streams: of two records for one block the higher seq wins, equal seqs carry equal bytes. Non-zero ends the replay. */
     int (*record)(void *ctx, const struct journal_record *rec);
     int (*damage)(void *ctx, const struct journal_damage *dmg);
-    void (*segment)(void *ctx, uint32_t segment, const struct segment_info *info); /* before its records */
+    /* Before its records. All of these are sealed when journal_open() returns; no segment_sealed event tells it again. */
+    void (*segment)(void *ctx, uint32_t segment, const struct segment_info *info);
 };
 
 struct journal_replay_report {
@@ -192,6 +199,8 @@ int  journal_replay(struct journal *j, const struct journal_replay_ops *ops, str
 int  journal_open(struct journal *j);
 /* Requires: nothing queued or in flight. With seal set, writes the summaries of the open segments first. */
 int  journal_close(struct journal *j, bool seal);
+/* Frees memory without any I/O, whatever is in flight: for machines that crashed in a simulator, and failed starts. */
+void journal_abandon(struct journal *j);
 
 /* Counters: one list for struct, metrics and README. */
 #define JOURNAL_COUNTERS(x)                                                        \

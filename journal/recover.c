@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.c: replay.
+ *
+ * 1. Every segment that holds something of the shard is looked at: header, footer and summary; without a summary its groups
+ *    are searched (scan.c). From all of them: the durable mark of each stream, and where earlier recoveries cut it.
+ * 2. In the order of epochs, each segment is judged (recover_judge.c) and its summary, found or gathered, is told to the
+ *    owner: records, damaged ranges.
+ * 3. Numbers go on above everything seen.
+ * Nothing is written here; repair.c does, once the owner has agreed by calling journal_open().
+ * Failures: groups lost whose ranges nothing names stop the start with -FIRN_E_CORRUPT, unless the owner accepts loss.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "journal/priv.h"
+
+static int by_epoch(const void *a, const void *b)
+{
+    uint64_t x = ((const struct rseg *)a)->epoch, y = ((const struct rseg *)b)->epoch;
+
+    return x < y ? -1 : x > y;
+}
+
+static int recovery_new(struct journal *j, const struct journal_replay_ops *ops, struct journal_replay_report *report,
+                        struct recovery **out)
+{
+    struct recovery *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    *out = r;
+    r->j = j;
+    r->ops = ops;
+    r->report = report;
+    r->segs = calloc(j->geo.nr_segments, sizeof(*r->segs));
+    r->buf = aligned_alloc(BLOCK_BYTES, GROUP_BYTES_MAX);
+    r->summary = aligned_alloc(BLOCK_BYTES, summary_cap(&j->geo) + BLOCK_BYTES);
+    if (!r->segs || !r->buf || !r->summary)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < j->geo.nr_segments; i++) {
+        const struct segment_info *info = segpool_slot(j->pool, i);
+
+        if (info->use == SEGMENT_LOG_OPEN && info->shard == j->opts.shard)
+            r->segs[r->nr_segs++] = (struct rseg){
+                .segment = i, .stream = info->stream, .epoch = info->epoch, .cut = UINT64_MAX};
+    }
+    qsort(r->segs, r->nr_segs, sizeof(*r->segs), by_epoch);
+    report->segments = r->nr_segs;
+    return 0;
+}
+
+void recovery_free(struct recovery *r)
+{
+    if (!r)
+        return;
+    for (uint32_t i = 0; r->segs && i < r->nr_segs; i++) {
+        scan_free(&r->segs[i].scan);
+        free(r->segs[i].sum.buf);
+        free(r->segs[i].drop);
+    }
+    free(r->segs);
+    free(r->buf);
+    free(r->summary);
+    free(r);
+}
+
+/* A later segment of the stream begins at a number: older ones end below it. */
+static void mark_cuts(struct recovery *r)
+{
+    uint64_t lowest[JOURNAL_STREAM_NR] = {UINT64_MAX, UINT64_MAX};
+
+    for (uint32_t i = r->nr_segs; i-- > 0;) {
+        struct rseg *s = &r->segs[i];
+        uint64_t *low = &lowest[s->stream];
+
+        s->cut = *low;
+        if (s->first)
+            *low = MIN(*low, s->first);
+        if (s->head_ok && s->head.cut_group)
+            *low = MIN(*low, s->head.cut_group);
+    }
+}
+
+/* ---- telling the owner ----------------------------------------------------------------------------------------------- */
+
+static int tell_damage(struct recovery *r, const struct rseg *s, const struct jrn_entry *e)
+{
+    struct journal_damage d = {.segment = s->segment, .unit = e->unit, .range_known = e->kind == JRN_ENTRY_DAMAGED};
+    int err = 0;
+
+    if (!d.range_known && r->ops->damage)
+        return r->ops->damage(r->ops->ctx, &d);
+    for (uint32_t i = 0; i < e->nr_records && !err; i++) {
+        struct jrn_record rec;
+
+        jrn_entry_record(e, i, &rec);
+        d.layer = rec.layer;
+        d.lba = rec.lba;
+        d.nblocks = rec.nblocks;
+        d.seq = rec.seq;
+        if (r->ops->damage)
+            err = r->ops->damage(r->ops->ctx, &d);
+    }
+    return err;
+}
+
+static int tell_records(struct recovery *r, const struct rseg *s, const struct jrn_entry *e)
+{
+    uint32_t done = 0;
+    int err = 0;
+
+    jrn_entry_csums(e, 0, e->nr_blocks, r->csum);
+    for (uint32_t i = 0; i < e->nr_records && !err; i++) {
+        struct journal_record out = {.stream = s->stream, .loc = {s->segment, e->unit}};
+        struct jrn_record rec;
+
+        jrn_entry_record(e, i, &rec);
+        out.type = rec.type;
+        out.layer = rec.layer;
+        out.lba = rec.lba;
+        out.nblocks = rec.nblocks;
+        out.seq = rec.seq;
+        if (rec.type == JOURNAL_WRITE) {
+            out.loc.unit = e->unit + e->header_units + done * JOURNAL_UNITS_PER_BLOCK;
+            out.csum = r->csum + done;
+            done += (uint32_t)rec.nblocks;
+        }
+        r->report->records++;
+        if (r->ops->record)
+            err = r->ops->record(r->ops->ctx, &out);
+    }
+    r->report->groups++;
+    r->report->blocks += e->nr_blocks;
+    return err;
+}
+
+static int tell_entries(struct recovery *r, const struct rseg *s, const uint8_t *summary, size_t len, uint64_t number)
+{
+    size_t pos = 0;
+    int err = 0;
+
+    while (pos < len && !err) {
+        struct jrn_entry e;
+        struct facts f = {.header_ok = true, .epoch_current = true, .cut = number >= s->cut,
+                          .expected = true, .marked = true, .payload_ok = true};
+
+        err = jrn_entry_decode(&r->j->geo, summary, len, &pos, &e);
+        if (err)
+            return err;
+        if (s->sealed && judge(&f) == DECISION_CUT)
+            r->report->groups_cut += e.nr_groups;
+        else if (e.kind == JRN_ENTRY_KEPT)
+            err = tell_records(r, s, &e);
+        else
+            err = tell_damage(r, s, &e);
+        number += e.nr_groups;
+    }
+    return err;
+}
+
+static void tell_segment(struct recovery *r, const struct rseg *s)
+{
+    struct segment_info info = {
+        .use = SEGMENT_LOG_SEALED,
+        .shard = s->head.shard,
+        .stream = s->stream,
+        .epoch = s->epoch,
+        .seq_min = s->sealed ? s->foot.seq_min : s->sum.seq_min,
+        .seq_max = s->sealed ? s->foot.seq_max : s->sum.seq_max,
+        .used_units = (uint32_t)(s->end_off / JOURNAL_UNIT_BYTES),
+    };
+
+    if (r->ops->segment)
+        r->ops->segment(r->ops->ctx, s->segment, &info);
+}
+
+/* ---- one segment ------------------------------------------------------------------------------------------------------ */
+
+/* The header of a sealed segment's first group: its echo names the group before it. */
+static bool first_header(struct recovery *r, const struct rseg *s, struct jrn_group *g)
+{
+    bool unreadable;
+
+    return read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + JRN_SEG_HEADER_BYTES, r->summary,
+                     JRN_GROUP_HEADER_MAX, &unreadable) == 0 &&
+           jrn_group_decode(&r->j->geo, s->segment, JRN_SEG_HEADER_BYTES, r->summary, JRN_GROUP_HEADER_MAX, g) == 0 &&
+           g->epoch == s->epoch && g->number == s->first;
+}
+
+static int replay_sealed(struct recovery *r, struct rseg *s)
+{
+    struct rstream *st = &r->streams[s->stream];
+    int err = 0;
+
+    rseg_enter(r, s);
+    if (st->expected < s->first) {
+        struct jrn_group g;
+        bool named = first_header(r, s, &g);
+
+        err = judge_missing(r, s, s->first, JRN_SEG_HEADER_BYTES, named ? &g : NULL);
+    }
+    if (!err)
+        err = rseg_read_summary(r, s);
+    if (err)
+        return err;
+    st->expected = MAX(st->expected, s->foot.first_group + s->foot.nr_groups);
+    tell_segment(r, s);
+    return tell_entries(r, s, r->summary, (size_t)s->foot.summary_bytes, s->foot.first_group);
+}
+
+static int replay_scanned(struct recovery *r, struct rseg *s)
+{
+    int err = rseg_judge(r, s);
+
+    if (err || s->sum.nr_entries == 0)
+        return err;
+    tell_segment(r, s);
+    return tell_entries(r, s, s->sum.buf, s->sum.len, s->sum.first_group);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------- */
+
+static void set_numbers(struct recovery *r)
+{
+    struct journal *j = r->j;
+
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
+        struct stream *st = &j->streams[i];
+
+        st->next_group = r->streams[i].expected ? r->streams[i].expected : MAX(r->streams[i].floor, UINT64_C(1));
+        st->durable_group = st->next_group - 1;
+        st->cut_group = st->next_group;
+        if (r->streams[i].last) {
+            st->last_segment = r->streams[i].last->segment;
+            st->last_epoch = r->streams[i].last->epoch;
+        }
+    }
+    r->report->seq_max = r->seq_max;
+    j->next_seq = MAX(MAX(r->seq_max, segpool_seq_floor(j->pool, j->opts.shard)), j->opts.seq_floor) + JRN_SEQ_MARGIN;
+    j->durable_seq = j->next_seq - 1;
+}
+
+static int replay_all(struct recovery *r)
+{
+    int err = 0;
+
+    for (uint32_t i = 0; i < r->nr_segs && !err; i++)
+        err = rseg_load(r, &r->segs[i]);
+    if (err)
+        return err;
+    mark_cuts(r);
+    for (uint32_t i = 0; i < r->nr_segs && !err; i++) {
+        struct rseg *s = &r->segs[i];
+
+        err = s->sealed ? replay_sealed(r, s) : replay_scanned(r, s);
+        if (!rseg_empty(s))
+            r->streams[s->stream].last = s;
+    }
+    return err;
+}
+
+int journal_replay(struct journal *j, const struct journal_replay_ops *ops, struct journal_replay_report *report)
+{
+    int err;
+
+    assert(!j->recovery);
+    memset(report, 0, sizeof(*report));
+    err = recovery_new(j, ops, report, &j->recovery);
+    if (!err)
+        err = replay_all(j->recovery);
+    if (err)
+        return err;
+    set_numbers(j->recovery);
+    if (j->recovery->unnamed && !j->opts.accept_loss) {
+        log_error("journal has lost acknowledged records that nothing names; not started",
+                  "shard=%" PRIu32 " groups=%" PRIu64, j->opts.shard, j->recovery->unnamed);
+        return -FIRN_E_CORRUPT;
+    }
+    return 0;
+}

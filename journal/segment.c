@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* segment.c: the pool of segments: what each is used for, handing out and taking back.
+ *
+ * At start every header is read: epoch above the metadata's free mark = in use. A damaged header is looked behind: the
+ * footer says the same; else the first group; else the whole area is searched, unless it is all zeros as formatting left
+ * it. A mutex guards the table's free list; it is taken when a segment changes hands, never once a write.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "journal/priv.h"
+
+struct segpool {
+    pthread_mutex_t lock;
+    struct segpool_geometry geo;
+    struct segment_info *info;  /* use changes under the lock */
+    uint32_t *free_ring;        /* free segments, oldest first: wear spreads */
+    uint32_t  free_head;
+    uint32_t  free_nr;          /* written under the lock, read by any thread */
+    uint64_t  epoch_max;
+    uint64_t  seq_floor[REACTORS_MAX];
+    struct list waiters;
+};
+
+#define LABELS_BYTES       MIB /* left out at both ends */
+#define SEGMENTS_AIM       1024u
+#define SEGMENTS_A_SHARD   8u
+
+int segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_bytes, uint32_t nr_shards,
+                 struct segpool_geometry *out)
+{
+    uint64_t area, bytes = segment_bytes;
+
+    if ((align_bytes != 512 && align_bytes != 4096) || nr_shards == 0 || nr_shards > REACTORS_MAX ||
+        device_bytes < 2 * LABELS_BYTES)
+        return -FIRN_E_INVALID;
+    area = device_bytes - 2 * LABELS_BYTES;
+    if (bytes == 0)
+        bytes = MIN(MAX(ROUND_UP(device_bytes / SEGMENTS_AIM, MIB), 16 * MIB), (uint64_t)SEGMENT_BYTES_MAX);
+    if (bytes < SEGMENT_BYTES_MIN || bytes > SEGMENT_BYTES_MAX || bytes % 4096 ||
+        area / bytes < (uint64_t)SEGMENTS_A_SHARD * nr_shards)
+        return -FIRN_E_INVALID;
+    *out = (struct segpool_geometry){
+        .base_bytes = LABELS_BYTES,
+        .segment_bytes = (uint32_t)bytes,
+        .nr_segments = (uint32_t)MIN(area / bytes, (uint64_t)SEGMENTS_MAX),
+        .align_bytes = align_bytes,
+        .nr_shards = nr_shards,
+    };
+    return 0;
+}
+
+uint32_t segpool_record_blocks_max(const struct segpool_geometry *geo)
+{
+    return MIN(GROUP_BYTES_MAX, geo->segment_bytes / 2) / BLOCK_BYTES;
+}
+
+static bool geometry_valid(const struct dev *d, const struct segpool_geometry *geo)
+{
+    return (geo->align_bytes == 512 || geo->align_bytes == 4096) && geo->align_bytes >= d->caps.block_bytes &&
+           geo->segment_bytes >= SEGMENT_BYTES_MIN && geo->segment_bytes <= SEGMENT_BYTES_MAX &&
+           geo->segment_bytes % 4096 == 0 && geo->base_bytes % 4096 == 0 && geo->nr_segments != 0 &&
+           geo->nr_segments <= SEGMENTS_MAX && geo->nr_shards != 0 && geo->nr_shards <= REACTORS_MAX &&
+           geo->base_bytes <= d->caps.size_bytes &&
+           geo->nr_segments <= (d->caps.size_bytes - geo->base_bytes) / geo->segment_bytes;
+}
+
+int segpool_format(struct dev *d, const struct segpool_geometry *geo)
+{
+    void *zeros;
+    int err = 0;
+
+    if (!geometry_valid(d, geo))
+        return -FIRN_E_INVALID;
+    zeros = aligned_alloc(4096, JRN_SEG_HEADER_BYTES);
+    if (!zeros)
+        return -ENOMEM;
+    memset(zeros, 0, JRN_SEG_HEADER_BYTES);
+    for (uint32_t i = 0; i < geo->nr_segments && !err; i++) {
+        err = dev_write_sync(d, segment_base(geo, i), zeros, JRN_SEG_HEADER_BYTES, 0);
+        if (!err)
+            err = dev_write_sync(d, segment_base(geo, i) + geo->segment_bytes - JRN_FOOTER_BYTES, zeros,
+                                 JRN_FOOTER_BYTES, 0);
+    }
+    if (!err)
+        err = dev_flush_sync(d);
+    free(zeros);
+    return err;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------- */
+
+struct survey {               /* one segment looked at */
+    struct segpool *p;
+    struct dev     *d;
+    uint32_t        segment;
+    uint64_t        freed;    /* the metadata calls it free up to this epoch */
+    uint8_t        *buf;      /* a group header's bytes at least */
+    uint64_t        epoch;    /* highest valid one found; 0: none */
+    uint32_t        shard;
+    enum journal_stream stream;
+};
+
+static void survey_found(struct survey *s, uint64_t epoch, uint32_t shard, enum journal_stream stream)
+{
+    if (epoch <= s->epoch)
+        return;
+    s->epoch = epoch;
+    s->shard = shard;
+    s->stream = stream;
+}
+
+static int survey_footer(struct survey *s)
+{
+    const struct segpool_geometry *geo = &s->p->geo;
+    struct jrn_footer f;
+    bool unreadable;
+    int err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, s->buf,
+                        JRN_FOOTER_BYTES, &unreadable);
+
+    if (err)
+        return err;
+    err = jrn_footer_decode(geo, s->segment, s->buf, &f);
+    if (err == 0)
+        survey_found(s, f.head.epoch, f.head.shard, f.head.stream);
+    return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
+}
+
+static int survey_area(struct survey *s)
+{
+    struct scan sc = {0};
+    int err = scan_segment(s->d, &s->p->geo, s->segment, SCAN_ANY, &sc);
+
+    for (uint32_t i = 0; !err && i < sc.nr; i++)
+        survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream);
+    scan_free(&sc);
+    return err;
+}
+
+/* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
+static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
+{
+    const struct segpool_geometry *geo = &s->p->geo;
+    struct jrn_group g;
+    bool unreadable;
+    int err = survey_footer(s);
+
+    if (err == -EIO && header_unreadable)
+        return err; /* this is not a bad spot: the device is gone */
+    if (err && err != -EIO)
+        return err;
+    if (s->epoch > s->freed)
+        return 0;
+    if (!zeros)
+        return survey_area(s);
+    err = read_soft(s->d, segment_base(geo, s->segment) + JRN_SEG_HEADER_BYTES, s->buf, JRN_GROUP_HEADER_MAX,
+                    &unreadable);
+    if (!err && jrn_group_decode(geo, s->segment, JRN_SEG_HEADER_BYTES, s->buf, JRN_GROUP_HEADER_MAX, &g) == 0)
+        survey_found(s, g.epoch, g.shard, g.stream);
+    return err;
+}
+
+static int survey_segment(struct survey *s)
+{
+    struct segpool *p = s->p;
+    struct jrn_seg_header h;
+    bool unreadable, zeros;
+    int err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, JRN_SEG_HEADER_BYTES, &unreadable);
+
+    if (err)
+        return err;
+    err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
+    if (err == -FIRN_E_FORMAT_VERSION)
+        return err;
+    if (err == 0) {
+        survey_found(s, h.epoch, h.shard, h.stream);
+        p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);
+        return 0;
+    }
+    zeros = !unreadable && s->buf[0] == 0 && memcmp(s->buf, s->buf + 1, JRN_SEG_HEADER_BYTES - 1) == 0;
+    return survey_damaged(s, zeros, unreadable);
+}
+
+static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epoch)(void *, uint32_t), void *ctx)
+{
+    uint8_t *buf = aligned_alloc(4096, JRN_GROUP_HEADER_MAX);
+    int err = buf ? 0 : -ENOMEM;
+
+    for (uint32_t i = 0; i < p->geo.nr_segments && !err; i++) {
+        uint64_t freed = freed_epoch(ctx, i);
+        struct survey s = {.p = p, .d = d, .segment = i, .freed = freed, .buf = buf};
+
+        err = survey_segment(&s);
+        p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
+        if (s.epoch > freed)
+            p->info[i] = (struct segment_info){
+                .use = SEGMENT_LOG_OPEN, .shard = s.shard, .stream = s.stream, .epoch = s.epoch};
+        else
+            p->free_ring[p->free_nr++] = i;
+    }
+    free(buf);
+    return err;
+}
+
+int segpool_open(struct dev *d, const struct segpool_geometry *geo, uint64_t (*freed_epoch)(void *ctx, uint32_t segment),
+                 void *ctx, struct segpool **out)
+{
+    struct segpool *p;
+    int err = -ENOMEM;
+
+    if (!geometry_valid(d, geo))
+        return -FIRN_E_INVALID;
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->geo = *geo;
+    pthread_mutex_init(&p->lock, NULL);
+    list_init(&p->waiters);
+    p->info = calloc(geo->nr_segments, sizeof(*p->info));
+    p->free_ring = calloc(geo->nr_segments, sizeof(*p->free_ring));
+    if (p->info && p->free_ring)
+        err = segpool_survey(p, d, freed_epoch, ctx);
+    if (err) {
+        segpool_close(p);
+        return err;
+    }
+    *out = p;
+    return 0;
+}
+
+void segpool_close(struct segpool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_destroy(&p->lock);
+    free(p->info);
+    free(p->free_ring);
+    free(p);
+}
+
+/* ---- looking ------------------------------------------------------------------------------------------------------- */
+
+const struct segpool_geometry *segpool_geometry(const struct segpool *p) { return &p->geo; }
+uint32_t segpool_free_nr(const struct segpool *p) { return __atomic_load_n(&p->free_nr, __ATOMIC_RELAXED); }
+uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard) { return p->seq_floor[shard]; }
+
+void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out)
+{
+    struct segpool *m = (struct segpool *)(uintptr_t)p;
+
+    assert(segment < p->geo.nr_segments);
+    pthread_mutex_lock(&m->lock);
+    *out = m->info[segment];
+    pthread_mutex_unlock(&m->lock);
+}
+
+struct segment_info *segpool_slot(struct segpool *p, uint32_t segment)
+{
+    assert(segment < p->geo.nr_segments);
+    return &p->info[segment];
+}
+
+uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch)
+{
+    pthread_mutex_lock(&p->lock);
+    p->epoch_max = MAX(p->epoch_max, epoch);
+    epoch = p->epoch_max;
+    pthread_mutex_unlock(&p->lock);
+    return epoch;
+}
+
+void segpool_set_span(struct segpool *p, uint32_t segment, uint64_t seq_min, uint64_t seq_max, uint64_t used_bytes)
+{
+    struct segment_info *i = segpool_slot(p, segment);
+
+    pthread_mutex_lock(&p->lock);
+    i->seq_min = seq_min;
+    i->seq_max = seq_max;
+    i->used_units = (uint32_t)(used_bytes / JOURNAL_UNIT_BYTES);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- changing hands ------------------------------------------------------------------------------------------------ */
+
+#define BIT(x) (1u << (x))
+static const unsigned use_next[] = {
+    [SEGMENT_FREE] = BIT(SEGMENT_LOG_OPEN) | BIT(SEGMENT_SLOTS),
+    [SEGMENT_LOG_OPEN] = BIT(SEGMENT_LOG_SEALED) | BIT(SEGMENT_FREE), /* free at once: opened, never written */
+    [SEGMENT_LOG_SEALED] = BIT(SEGMENT_FREEING) | BIT(SEGMENT_FREE),
+    [SEGMENT_SLOTS] = BIT(SEGMENT_FREEING) | BIT(SEGMENT_FREE),
+    [SEGMENT_FREEING] = BIT(SEGMENT_FREE),
+};
+
+static void set_use_locked(struct segpool *p, uint32_t segment, enum segment_use use)
+{
+    assert(use_next[p->info[segment].use] & BIT(use));
+    p->info[segment].use = use;
+}
+
+void segpool_set_use(struct segpool *p, uint32_t segment, enum segment_use use)
+{
+    assert(segment < p->geo.nr_segments);
+    pthread_mutex_lock(&p->lock);
+    set_use_locked(p, segment, use);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream, uint32_t keep, struct seg_waiter *w,
+                  uint32_t *segment, uint64_t *epoch)
+{
+    bool taken = false;
+
+    pthread_mutex_lock(&p->lock);
+    if (p->free_nr > keep) {
+        *segment = p->free_ring[p->free_head];
+        p->free_head = (p->free_head + 1) % p->geo.nr_segments;
+        __atomic_store_n(&p->free_nr, p->free_nr - 1, __ATOMIC_RELAXED);
+        *epoch = ++p->epoch_max;
+        set_use_locked(p, *segment, SEGMENT_LOG_OPEN);
+        p->info[*segment] = (struct segment_info){
+            .use = SEGMENT_LOG_OPEN, .shard = shard, .stream = stream, .epoch = *epoch};
+        taken = true;
+    } else if (w) {
+        w->wanted = true;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return taken;
+}
+
+void segpool_give(struct segpool *p, uint32_t segment)
+{
+    assert(segment < p->geo.nr_segments);
+    pthread_mutex_lock(&p->lock);
+    set_use_locked(p, segment, SEGMENT_FREE);
+    p->free_ring[(p->free_head + p->free_nr) % p->geo.nr_segments] = segment;
+    __atomic_store_n(&p->free_nr, p->free_nr + 1, __ATOMIC_RELAXED);
+    list_for_each(n, &p->waiters) {
+        struct seg_waiter *w = list_entry(n, struct seg_waiter, node);
+
+        if (w->wanted && !w->posted) {
+            w->wanted = false;
+            w->posted = true;
+            env_post(w->env, &w->task);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void segpool_waiter_add(struct segpool *p, struct seg_waiter *w)
+{
+    pthread_mutex_lock(&p->lock);
+    list_push_back(&p->waiters, &w->node);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool segpool_waiter_remove(struct segpool *p, struct seg_waiter *w, bool force)
+{
+    bool posted;
+
+    pthread_mutex_lock(&p->lock);
+    w->wanted = false;
+    posted = w->posted && !force;
+    if (!posted)
+        list_remove(&w->node);
+    pthread_mutex_unlock(&p->lock);
+    return !posted;
+}
+
+void segpool_waiter_ran(struct segpool *p, struct seg_waiter *w)
+{
+    pthread_mutex_lock(&p->lock);
+    w->posted = false;
+    pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream.c: a stream's open segments.
+ *
+ * Life of one: taken from the pool, header written durably (opening), waits (ready), takes groups (filling), takes no more
+ * (full), and when its groups and everything older are durable and sealed, gets its summary (sealing); then it is the
+ * owner's to free. The next one is opened when the current one is three quarters full, so that a switch waits for nothing.
+ * No free segment: appends wait, and the pool tells when one comes back. A write that fails stops the journal.
+ */
+#include "journal/priv.h"
+
+#define BIT(x) (1u << (x))
+static const unsigned oseg_next[OSEG_STATE_NR] = {
+    [OSEG_IDLE] = BIT(OSEG_OPENING),
+    [OSEG_OPENING] = BIT(OSEG_READY),
+    [OSEG_READY] = BIT(OSEG_FILLING) | BIT(OSEG_IDLE),
+    [OSEG_FILLING] = BIT(OSEG_FULL) | BIT(OSEG_IDLE),
+    [OSEG_FULL] = BIT(OSEG_SEALING),
+    [OSEG_SEALING] = BIT(OSEG_IDLE),
+};
+
+void oseg_set_state(struct oseg *s, enum oseg_state state)
+{
+    assert(oseg_next[s->state] & BIT(state));
+    s->state = state;
+}
+
+/* ---- summaries ------------------------------------------------------------------------------------------------------ */
+
+/* A sixteenth of the segment: groups of single 4 KiB blocks need a hundredth. Many tiny records fill it first, and the
+ * segment is then sealed early. At least a few of the longest groups. */
+size_t summary_cap(const struct segpool_geometry *geo)
+{
+    return ROUND_UP(MAX(geo->segment_bytes / 16u, 4u * JRN_GROUP_HEADER_MAX), 4096u);
+}
+
+void summary_reset(struct summary *s, uint64_t first_group)
+{
+    s->len = 0;
+    s->nr_entries = 0;
+    s->first_group = first_group;
+    s->nr_groups = s->seq_min = s->seq_max = s->meta_commit_no = 0;
+}
+
+void summary_add(struct summary *s, const struct jrn_entry *e, const uint8_t *body)
+{
+    struct jrn_entry view = *e;
+    struct jrn_record r;
+
+    assert(s->len + jrn_entry_bytes(e->nr_records, e->nr_blocks) <= s->cap);
+    s->len += jrn_entry_encode(e, body, s->buf + s->len);
+    s->nr_entries++;
+    s->nr_groups += e->nr_groups;
+    view.raw = body;
+    for (uint32_t i = 0; i < e->nr_records; i++) {
+        jrn_entry_record(&view, i, &r);
+        s->seq_min = s->seq_min ? MIN(s->seq_min, r.seq) : r.seq;
+        s->seq_max = MAX(s->seq_max, r.seq);
+    }
+}
+
+static uint64_t summary_room(const struct segpool_geometry *geo, size_t len)
+{
+    return ROUND_UP(len, (size_t)geo->align_bytes) + JRN_FOOTER_BYTES;
+}
+
+int summary_finish(struct summary *s, const struct segpool_geometry *geo, uint32_t segment,
+                   const struct jrn_seg_header *head, uint64_t end_off, uint64_t *summary_off, size_t *bytes)
+{
+    uint64_t room = summary_room(geo, s->len);
+    size_t padded = (size_t)room - JRN_FOOTER_BYTES;
+    struct jrn_footer f = {
+        .head = *head,
+        .summary_off = geo->segment_bytes - room,
+        .summary_bytes = s->len,
+        .summary_crc = jrn_summary_crc(geo, segment, head->epoch, s->buf, s->len),
+        .nr_entries = s->nr_entries,
+        .first_group = s->first_group,
+        .nr_groups = s->nr_groups,
+        .seq_min = s->seq_min,
+        .seq_max = s->seq_max,
+        .end_off = end_off,
+        .meta_commit_no = s->meta_commit_no,
+    };
+
+    if (end_off + room > geo->segment_bytes)
+        return -FIRN_E_CORRUPT;
+    memset(s->buf + s->len, 0, padded - s->len);
+    jrn_footer_encode(geo, segment, &f, s->buf + padded);
+    *summary_off = f.summary_off;
+    *bytes = (size_t)room;
+    return 0;
+}
+
+/* ---- room for the next group ---------------------------------------------------------------------------------------- */
+
+bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks)
+{
+    const struct segpool_geometry *geo = &st->j->geo;
+    struct jrn_group shape = {.nr_records = nr_records, .nr_echo = st->nr_echo, .nr_blocks = nr_blocks};
+    size_t summary = s->sum.len + jrn_entry_bytes(nr_records, nr_blocks);
+    uint64_t end = s->off + jrn_group_padded_bytes(geo, &shape) + (uint64_t)nr_blocks * BLOCK_BYTES;
+
+    return summary <= s->sum.cap && end + summary_room(geo, summary) <= geo->segment_bytes;
+}
+
+static void stream_switch(struct stream *st)
+{
+    if (st->cur) {
+        oseg_set_state(st->cur, OSEG_FULL);
+        st->cur = NULL;
+        stream_seal_ready(st);
+    }
+    if (st->next && st->next->state == OSEG_READY) {
+        st->cur = st->next;
+        st->next = NULL;
+        oseg_set_state(st->cur, OSEG_FILLING);
+    }
+}
+
+struct oseg *stream_room(struct stream *st, uint32_t nr_blocks)
+{
+    if (st->cur && oseg_fits(st, st->cur, 1, nr_blocks))
+        return st->cur;
+    stream_switch(st);
+    if (!st->cur) {
+        stream_open_ahead(st);
+        return NULL;
+    }
+    summary_reset(&st->cur->sum, st->next_group);
+    assert(oseg_fits(st, st->cur, 1, nr_blocks));
+    return st->cur;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------------- */
+
+static struct oseg *oseg_idle(struct stream *st)
+{
+    for (uint32_t i = 0; i < JRN_OSEGS; i++)
+        if (st->osegs[i].state == OSEG_IDLE)
+            return &st->osegs[i];
+    return NULL;
+}
+
+static void space_check(struct journal *j)
+{
+    if (segpool_free_nr(j->pool) <= j->reserve + 2 && j->events.space_wanted)
+        j->events.space_wanted(j->events.ctx);
+}
+
+static bool oseg_take(struct stream *st, struct oseg *s)
+{
+    struct journal *j = st->j;
+    uint64_t epoch;
+
+    if (!segpool_take(j->pool, j->opts.shard, st->id, st->id == JOURNAL_HOST ? j->reserve : 0, &j->waiter, &s->segment,
+                      &epoch))
+        return false;
+    oseg_set_state(s, OSEG_OPENING);
+    s->head = (struct jrn_seg_header){
+        .epoch = epoch,
+        .shard = j->opts.shard,
+        .stream = st->id,
+        .prev_segment = st->last_segment,
+        .prev_epoch = st->last_epoch,
+        .cut_group = st->cut_group,
+        .group_floor = st->next_group,
+        /* Above all that may follow in the current segment and in this one; a record takes at least its 32 bytes. */
+        .seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES),
+    };
+    s->off = JRN_SEG_HEADER_BYTES;
+    s->nr_groups = s->in_flight = 0;
+    summary_reset(&s->sum, st->next_group);
+    jrn_seg_header_encode(&j->geo, s->segment, &s->head, s->block);
+    return true;
+}
+
+/* The header is durable: groups may follow. */
+static void oseg_opened(struct oseg *s)
+{
+    struct stream *st = s->st;
+    struct journal *j = st->j;
+
+    oseg_set_state(s, OSEG_READY);
+    st->last_segment = s->segment;
+    st->last_epoch = s->head.epoch;
+    st->cut_group = 0;
+    j->stats.segments_opened++;
+    j->stats.header_bytes += JRN_SEG_HEADER_BYTES;
+    trace(TRACE_JOURNAL_SEGMENT_OPEN, st->id, s->segment, s->head.epoch);
+    if (j->events.segment_opened)
+        j->events.segment_opened(j->events.ctx, s->segment, st->id, s->head.epoch);
+}
+
+static void header_written(struct dev_io *io)
+{
+    struct oseg *s = io->ctx;
+
+    s->io_busy = false;
+    if (io->err) {
+        journal_fail(s->st->j, io->err, s->segment, 0);
+        return;
+    }
+    oseg_opened(s);
+    space_check(s->st->j);
+    stream_kick(s->st);
+}
+
+static void oseg_write(struct oseg *s, uint64_t off, size_t bytes, dev_io_cb *cb)
+{
+    struct journal *j = s->st->j;
+
+    s->iov.iov_len = bytes;
+    s->io_busy = true;
+    s->io = (struct dev_io){
+        .off_bytes = segment_base(&j->geo, s->segment) + off,
+        .len_bytes = bytes,
+        .iov = &s->iov,
+        .iovcnt = 1,
+        .flags = DEV_DSYNC,
+        .cb = cb,
+        .ctx = s,
+    };
+    dev_write(j->dev, &s->io);
+}
+
+void stream_open_ahead(struct stream *st)
+{
+    struct journal *j = st->j;
+    struct oseg *s = oseg_idle(st);
+
+    if (st->next || !s || j->failed || j->closing)
+        return;
+    if (!oseg_take(st, s)) {
+        if (!st->starved && !st->cur && !list_empty(&st->queue)) {
+            st->starved = true;
+            j->stats.waits_for_space += st->id == JOURNAL_HOST;
+        }
+        space_check(j);
+        return;
+    }
+    st->starved = false;
+    st->next = s;
+    s->iov.iov_base = s->block;
+    oseg_write(s, 0, JRN_SEG_HEADER_BYTES, header_written);
+}
+
+int stream_open_sync(struct stream *st)
+{
+    struct journal *j = st->j;
+    struct oseg *s = oseg_idle(st);
+    int err;
+
+    assert(s && !st->cur && !st->next);
+    if (!oseg_take(st, s)) {
+        space_check(j);
+        return 0; /* full: the first append waits for space like any other */
+    }
+    err = dev_write_sync(j->dev, segment_base(&j->geo, s->segment), s->block, JRN_SEG_HEADER_BYTES, DEV_DSYNC);
+    if (err)
+        return err;
+    oseg_opened(s);
+    st->next = s;
+    space_check(j);
+    return 0;
+}
+
+/* ---- sealing ----------------------------------------------------------------------------------------------------------- */
+
+static void oseg_sealed(struct oseg *s)
+{
+    struct journal *j = s->st->j;
+
+    segpool_set_span(j->pool, s->segment, s->sum.seq_min, s->sum.seq_max, s->off);
+    segpool_set_use(j->pool, s->segment, SEGMENT_LOG_SEALED);
+    trace(TRACE_JOURNAL_SEGMENT_SEAL, s->segment, s->head.epoch, s->nr_groups);
+    oseg_set_state(s, OSEG_IDLE);
+    if (j->events.segment_sealed)
+        j->events.segment_sealed(j->events.ctx, s->segment, s->sum.seq_min, s->sum.seq_max);
+}
+
+static void seal_written(struct dev_io *io)
+{
+    struct oseg *s = io->ctx;
+    struct stream *st = s->st;
+
+    s->io_busy = false;
+    if (io->err) {
+        journal_fail(st->j, io->err, s->segment, st->j->geo.segment_bytes);
+        return;
+    }
+    oseg_sealed(s);
+    stream_seal_ready(st);
+    stream_kick(st);
+}
+
+static struct oseg *oldest_unsealed(struct stream *st)
+{
+    struct oseg *oldest = NULL;
+
+    for (uint32_t i = 0; i < JRN_OSEGS; i++) {
+        struct oseg *s = &st->osegs[i];
+
+        if ((s->state == OSEG_FULL || s->state == OSEG_SEALING) && (!oldest || s->head.epoch < oldest->head.epoch))
+            oldest = s;
+    }
+    return oldest;
+}
+
+/* Room for the summary was kept while the segment filled. */
+static void oseg_finish(struct oseg *s, uint64_t *off, size_t *bytes)
+{
+    int err = summary_finish(&s->sum, &s->st->j->geo, s->segment, &s->head, s->off, off, bytes);
+
+    assert(err == 0);
+    s->st->j->stats.header_bytes += *bytes;
+}
+
+/* In order: recovery takes it that whatever lies behind an unsealed segment is unsealed too. */
+void stream_seal_ready(struct stream *st)
+{
+    struct oseg *s = oldest_unsealed(st);
+    uint64_t off;
+    size_t bytes;
+
+    if (!s || s->state != OSEG_FULL || s->in_flight != 0 || st->j->failed)
+        return;
+    oseg_set_state(s, OSEG_SEALING);
+    oseg_finish(s, &off, &bytes);
+    s->iov.iov_base = s->sum.buf;
+    oseg_write(s, off, bytes, seal_written);
+}
+
+bool stream_busy(const struct stream *st)
+{
+    for (uint32_t i = 0; i < JRN_OSEGS; i++)
+        if (st->osegs[i].io_busy || (st->osegs[i].state == OSEG_FULL && !st->j->failed))
+            return true;
+    return false;
+}
+
+int stream_seal_sync(struct stream *st)
+{
+    struct journal *j = st->j;
+    struct oseg *s = st->cur;
+    uint64_t off;
+    size_t bytes;
+    int err;
+
+    if (!s || s->nr_groups == 0)
+        return 0;
+    oseg_finish(s, &off, &bytes);
+    err = dev_write_sync(j->dev, segment_base(&j->geo, s->segment) + off, s->sum.buf, bytes, DEV_DSYNC);
+    if (err)
+        return err;
+    oseg_set_state(s, OSEG_FULL);
+    oseg_set_state(s, OSEG_SEALING);
+    st->cur = NULL;
+    oseg_sealed(s);
+    return 0;
+}
