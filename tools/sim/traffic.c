@@ -9,6 +9,7 @@
 
 #include "base/crc32c.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ void traffic_start(struct world *w)
 void traffic_crashed(struct world *w)
 {
     for (uint32_t i = 0; i < w->plan.slots; i++)
-        w->slot[i].vol = NULL;
+        w->slot[i].vol = w->slot[i].again = NULL;
     for (uint32_t i = 0; i < WORLD_VOLUMES; i++) {
         w->vol[i].in_flight = 0;
         w->vol[i].quiet = false;
@@ -153,6 +154,8 @@ static bool range_busy(const struct world *w, const struct slot *s)
 
 bool world_error_allowed(struct world *w, enum blk_op op, int err)
 {
+    if (err == -ECONNRESET)
+        return w->plan.profile == PROFILE_NETWORK;
     if (err == -FIRN_E_DAMAGED && op != BLK_FLUSH)
         return w->damaged; /* a small write reads the block around it, so it too may meet damage */
     if (op == BLK_READ)
@@ -174,7 +177,7 @@ static void read_answered(struct slot *s)
 
     if (s->io.err != 0) {
         oracle_read_end(s->vol->oracle, s->begun);
-        w->blocks_refused++;
+        w->blocks_refused += s->io.err != -ECONNRESET;
         return;
     }
     w->res->blocks_checked += s->nr * s->vol->params.lba_bytes / BLOCK_BYTES;
@@ -261,6 +264,26 @@ static void slot_send(struct slot *s)
         blk_submit(s->vol->blk, &s->io);
 }
 
+/* What to do next, or false. */
+static bool slot_draw(struct slot *s)
+{
+    struct vol *again = s->again;
+
+    memset(&s->io, 0, sizeof(s->io));
+    s->again = NULL;
+    if (again != NULL && again->state == VOL_LIVE && !again->quiet) {
+        s->vol = again;
+        s->io.op = BLK_WRITE;
+        return true;
+    }
+    s->vol = draw_volume(s->w);
+    if (s->vol == NULL)
+        return false;
+    s->io.op = draw_op(s->w);
+    draw_range(s->w, s);
+    return true;
+}
+
 static void slot_tick(struct sim_event *ev)
 {
     struct slot *s = container_of(ev, struct slot, tick);
@@ -268,14 +291,10 @@ static void slot_tick(struct sim_event *ev)
 
     if (!w->traffic || w->tier == NULL || world_dead(w))
         return;
-    memset(&s->io, 0, sizeof(s->io));
-    s->vol = draw_volume(w);
-    if (s->vol == NULL) {
+    if (!slot_draw(s)) {
         slot_think(s);
         return;
     }
-    s->io.op = draw_op(w);
-    draw_range(w, s);
     if (is_write(s->io.op) && !w->plan.overlap && range_busy(w, s)) {
         s->vol = NULL;
         slot_think(s);

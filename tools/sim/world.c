@@ -117,6 +117,10 @@ static void envs_free(struct world *w)
 
 static void reboot(struct world *w)
 {
+    if (w->target != NULL && !sim_crashed(w->sim))
+        sim_crash(w->sim); /* connections end with the machine */
+    if (w->target != NULL)
+        net_world_gone(w);
     envs_free(w);
     sim_reboot(w->sim);
     envs_new(w);
@@ -222,8 +226,11 @@ static void open_pool(struct world *w)
     }
     sim_crash_in_events(w->sim, 0);
     sim_crash_in_writes(w->sim, 0);
-    if (w->tier != NULL)
-        plant(w);
+    if (w->tier == NULL)
+        return;
+    if (w->plan.profile == PROFILE_NETWORK)
+        net_world_start(w);
+    plant(w);
 }
 
 /* ---- working and ending ---- */
@@ -301,6 +308,17 @@ static bool wait_for(struct world *w, bool (*done)(void *ctx), void *ctx, const 
     return false;
 }
 
+static bool stop_target(struct world *w)
+{
+    bool stopped = false;
+
+    if (w->target == NULL)
+        return true;
+    net_world_stop(w);
+    target_stop(w->target, flag_set, &stopped);
+    return wait_for(w, flag_is_set, &stopped, "the stop of the target");
+}
+
 static void stop_orderly(struct world *w)
 {
     bool stopped = false, busy = sim_chance(w->sim, 500000);
@@ -311,10 +329,12 @@ static void stop_orderly(struct world *w)
     if (!control_idle(w) && !wait_for(w, control_idle, w, "a control call"))
         return;
     world_say(w, "stop%s", busy ? " with requests under way" : "");
+    if (!stop_target(w))
+        return;
     tier_stop(w->tier, flag_set, &stopped);
     if (!wait_for(w, flag_is_set, &stopped, "the stop"))
         return;
-    if (!traffic_idle(w) && !w->damaged)
+    if (!traffic_idle(w) && !w->damaged && w->target == NULL)
         world_fail(w, "stopped, but requests were not answered");
     count_stats(w);
     tier_close(w->tier);
@@ -393,6 +413,8 @@ static void stop_at_end(struct world *w)
 {
     bool stopped = false;
 
+    if (!stop_target(w))
+        return;
     tier_stop(w->tier, flag_set, &stopped);
     if (!wait_for(w, flag_is_set, &stopped, "the last stop"))
         return;
@@ -401,6 +423,7 @@ static void stop_at_end(struct world *w)
     w->tier = NULL;
     traffic_crashed(w);
     control_crashed(w);
+    reboot(w);
 }
 
 static void count_refused_blocks(struct world *w)
@@ -453,6 +476,8 @@ static void world_end(struct world *w)
     }
     if (!sim_crashed(w->sim))
         sim_crash(w->sim);
+    if (w->target != NULL)
+        net_world_gone(w);
     envs_free(w);
     for (uint32_t i = 0; i < WORLD_VOLUMES; i++)
         if (w->vol[i].oracle != NULL)

@@ -132,6 +132,8 @@ struct slot {                     /* one host request at a time */
     uint8_t      *buf;            /* WORLD_IO_MAX, 4096-aligned */
     struct vol   *vol;            /* NULL: idle */
     uint64_t      unit, nr, version, begun;
+    bool          sent;           /* NETWORK: the command is on its way */
+    struct vol   *again;          /* NETWORK: its outcome is unknown; the same range is written anew, as a host would */
 };
 
 struct world {
@@ -143,6 +145,8 @@ struct world {
     struct tier_opts         topts;
     struct tier             *tier;   /* NULL: not running */
     struct target           *target; /* NETWORK only */
+    struct sim_pipe        **pipes;  /* NETWORK: every connection of this boot */
+    uint32_t                 nr_pipes;
     struct env              *envs[REACTORS_MAX];
     struct vol               vol[WORLD_VOLUMES];
     struct slot              slot[WORLD_SLOTS];
@@ -186,11 +190,12 @@ void mischief_run(struct world *w, bool last_boot); /* sets the rates of a boot,
 void mischief_act(struct world *w);                 /* after a request: now and then something breaks */
 void mischief_heal(struct world *w);                /* lifts every fault that can be lifted */
 
-/* NETWORK: a small NVMe/TCP host. */
+/* NETWORK: a small NVMe/TCP host a volume. */
 struct net_host *net_host_new(struct world *w, struct vol *v);
-void net_host_free(struct net_host *h);
 void net_host_submit(struct net_host *h, struct slot *s);
-bool net_host_idle(const struct net_host *h);
 void net_host_mischief(struct net_host *h);
+void net_world_start(struct world *w);   /* the target */
+void net_world_stop(struct world *w);    /* hosts reconnect no more; the target is about to stop */
+void net_world_gone(struct world *w);    /* after a crash: frees hosts and connections */
 
 #endif
