@@ -28,6 +28,7 @@ static const struct env_ops fake_ops = {.name = "fake", .mono_ns = fake_now, .wa
 
 void fake_env_init(struct fake_env *e)
 {
+    timer_heap_fini(&e->timers); /* of the last use; static storage begins with none */
     *e = (struct fake_env){.env = {&fake_ops}, .now_ns = 1000};
     cr_assert_eq(timer_heap_init(&e->timers), 0);
 }
