@@ -83,10 +83,10 @@ unit: $(UNIT)
 
 # ---- standalone test programs: tests/{raw,crash}/*.c, one program a file --------------------------------------------
 TEST_PROGS := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/raw/*.c tests/crash/*.c))
-$(O)/tests/raw/% $(O)/tests/crash/%: $(O)/lib/libsim.a $(O)/lib/libbench.a $(O)/lib/libdaemon.a $(ENGINE)
-$(O)/tests/raw/%: $(O)/obj/tests/raw/%.o
+TEST_LIBS  := $(O)/lib/libsim.a $(O)/lib/libbench.a $(O)/lib/libdaemon.a $(ENGINE)
+$(O)/tests/raw/%: $(O)/obj/tests/raw/%.o $(TEST_LIBS)
 	$(link)
-$(O)/tests/crash/%: $(O)/obj/tests/crash/%.o
+$(O)/tests/crash/%: $(O)/obj/tests/crash/%.o $(TEST_LIBS)
 	$(link)
 
 # ---- fuzzers: tests/fuzz/fuzz_X.c; replay programs for `make check`, libFuzzer programs for `make fuzz` -----------------
