@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* format_test.c: records survive a round trip; a changed byte is refused or means something else that encodes to itself. */
+#include <criterion/criterion.h>
+
+#include "base/crc32c.h"
+#include "base/err.h"
+#include "tier/format.h"
+#include "tier/tier.h"
+
+static struct label a_label(enum tier_role role)
+{
+    struct label l = {.pool_name = "default", .role = (uint16_t)role, .nr_capacity = 2, .nr_shards = 3, .generation = 7,
+                      .device_bytes = 300 * MIB, .created_wall_ns = 5};
+
+    memset(l.pool.b, 0x11, 16);
+    memset(l.device.b, 0x22, 16);
+    if (role == TIER_JOURNAL) {
+        l.seg_base_bytes = MIB;
+        l.seg_bytes = 1 << 20;
+        l.seg_nr = 298;
+        l.seg_align = 4096;
+    } else if (role == TIER_CAPACITY) {
+        l.index = 1;
+        l.ext_base_bytes = LABEL_AREA_BYTES;
+        l.ext_nr = region_plan(l.device_bytes);
+    }
+    return l;
+}
+
+Test(format, label_survives_a_round_trip_in_every_role)
+{
+    for (int role = TIER_JOURNAL; role <= TIER_CAPACITY; role++) {
+        struct label in = a_label((enum tier_role)role), out;
+        uint8_t buf[LABEL_BYTES], again[LABEL_BYTES];
+
+        memset(&out, 0, sizeof(out));
+        label_encode(&in, buf);
+        cr_assert_eq(label_decode(buf, &out), 0);
+        label_encode(&out, again);
+        cr_assert_eq(memcmp(buf, again, sizeof(buf)), 0);
+        cr_assert_eq(out.ext_nr, in.ext_nr);
+        cr_assert_eq(out.seg_nr, in.seg_nr);
+    }
+}
+
+Test(format, label_with_any_byte_changed_is_refused)
+{
+    struct label in = a_label(TIER_JOURNAL), out;
+    uint8_t buf[LABEL_BYTES];
+
+    label_encode(&in, buf);
+    for (unsigned i = 0; i < LABEL_BYTES; i++) {
+        buf[i] ^= 0x40;
+        cr_assert_neq(label_decode(buf, &out), 0, "byte %u", i);
+        buf[i] ^= 0x40;
+    }
+    cr_assert_eq(label_decode(buf, &out), 0);
+}
+
+static void reseal(uint8_t *buf)
+{
+    le32 crc = to_le32(crc32c(0, buf + 4, 4092));
+
+    memcpy(buf, &crc, 4);
+}
+
+Test(format, label_fields_out_of_range_are_refused_under_a_good_checksum)
+{
+    static const struct { unsigned off; uint8_t v; int err; const char *what; } rows[] = {
+        {4, 2, -FIRN_E_FORMAT_VERSION, "version"}, {4, 0, -FIRN_E_CORRUPT, "version zero"},
+        {152, 1, -FIRN_E_FORMAT_VERSION, "incompat bit"}, {112, 9, -FIRN_E_CORRUPT, "role"},
+        {116, 0, -FIRN_E_CORRUPT, "capacity devices"}, {118, 0, -FIRN_E_CORRUPT, "shards"},
+        {118, 65, -FIRN_E_CORRUPT, "too many shards"}, {120, 0, -FIRN_E_CORRUPT, "generation"},
+        {156, 1, -FIRN_E_CORRUPT, "align"}, {161, 1, -FIRN_E_CORRUPT, "segments' base"},
+        {171, 0xff, -FIRN_E_CORRUPT, "segment bytes"}, {175, 0xff, -FIRN_E_CORRUPT, "segments"},
+        {184, 1, -FIRN_E_CORRUPT, "extents on a journal"}, {48, 'A', -FIRN_E_CORRUPT, "name"},
+        {60, 'x', -FIRN_E_CORRUPT, "bytes behind the name"}, {4095, 1, -FIRN_E_CORRUPT, "reserved"}, {8, 'X', -FIRN_E_NOT_FIRN, "magic"},
+    };
+    struct label in = a_label(TIER_JOURNAL), out;
+    uint8_t buf[LABEL_BYTES];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        label_encode(&in, buf);
+        buf[rows[i].off] = rows[i].v;
+        reseal(buf);
+        cr_expect_eq(label_decode(buf, &out), rows[i].err, "%s", rows[i].what);
+    }
+}
+
+Test(format, extents_of_a_label_end_before_the_last_label_area)
+{
+    struct label in = a_label(TIER_CAPACITY), out;
+    uint8_t buf[LABEL_BYTES];
+
+    in.ext_nr++;
+    label_encode(&in, buf);
+    cr_assert_eq(label_decode(buf, &out), -FIRN_E_CORRUPT);
+}
+
+Test(format, region_plan_never_leaves_the_device)
+{
+    cr_assert_eq(region_plan(0), 0);
+    cr_assert_eq(region_plan(2 * LABEL_AREA_BYTES), 0);
+    for (uint64_t bytes = 3 * MIB; bytes < 200 * MIB; bytes += 512 * KIB + 4096) {
+        uint32_t nr = region_plan(bytes);
+
+        if (nr == 0)
+            continue;
+        cr_assert_leq(region_extent_offset(LABEL_AREA_BYTES, nr - 1) + EXTENT_BYTES, bytes - LABEL_AREA_BYTES);
+        cr_assert_lt(region_desc_offset(LABEL_AREA_BYTES, nr - 1), region_extent_offset(LABEL_AREA_BYTES, nr - 1));
+    }
+    cr_assert_gt(region_plan(16 * TIB), 16u * 1000 * 1000);
+}
+
+/* Any change to a record is refused, or decodes to a record whose encoding is that very change. */
+#define STABLE(type, in, encode, decode)                                                       \
+    do {                                                                                       \
+        uint8_t buf_[META_VALUE_MAX], again_[META_VALUE_MAX];                                  \
+        type out_;                                                                             \
+        uint32_t len_;                                                                         \
+        memset(&out_, 0, sizeof(out_));                                                        \
+        memset(buf_, 0, sizeof(buf_));                                                         \
+        len_ = encode(&(in), buf_);                                                            \
+        cr_assert_eq(decode(buf_, len_, &out_), 0);                                            \
+        cr_assert_eq(encode(&out_, again_), len_);                                             \
+        cr_assert_eq(memcmp(buf_, again_, len_), 0);                                           \
+        cr_assert_eq(decode(buf_, len_ - 1, &out_), -FIRN_E_CORRUPT);                          \
+        cr_assert_eq(decode(buf_, len_ + 1, &out_), -FIRN_E_CORRUPT);                          \
+        cr_assert_eq(decode(buf_, 0, &out_), -FIRN_E_CORRUPT);                                 \
+        for (uint32_t i_ = 0; i_ < len_; i_++)                                                 \
+            for (unsigned bit_ = 0; bit_ < 8; bit_++) {                                        \
+                buf_[i_] = (uint8_t)(buf_[i_] ^ 1u << bit_);                                   \
+                memset(&out_, 0, sizeof(out_));                                                \
+                if (decode(buf_, len_, &out_) == 0) {                                          \
+                    encode(&out_, again_);                                                     \
+                    cr_assert_eq(memcmp(buf_, again_, len_), 0, "byte %u bit %u", i_, bit_);   \
+                }                                                                              \
+                buf_[i_] = (uint8_t)(buf_[i_] ^ 1u << bit_);                                   \
+            }                                                                                  \
+    } while (0)
+
+Test(format, extent_records_are_stable)
+{
+    struct extent_rec placed = {.place = {.dev = 3, .slot = 77}, .destaged_seq = 12345};
+    struct extent_rec tomb = {.place = {.dev = EXTENT_NO_DEV}, .destaged_seq = 9};
+
+    STABLE(struct extent_rec, placed, extent_rec_encode, extent_rec_decode);
+    STABLE(struct extent_rec, tomb, extent_rec_encode, extent_rec_decode);
+}
+
+Test(format, checksums_of_an_extent_are_stable)
+{
+    struct extent_sums s = {.valid = {0xff00ff, 0, 1, UINT64_C(1) << 63}, .damaged = {0xff00, 0, 0, 0}};
+
+    for (unsigned i = 0; i < EXTENT_BLOCKS; i++)
+        if (s.valid[i / 64] >> (i % 64) & 1)
+            s.csum[i] = 0x1000 + i;
+    STABLE(struct extent_sums, s, extent_sums_encode, extent_sums_decode);
+}
+
+Test(format, a_block_cannot_be_valid_and_damaged)
+{
+    struct extent_sums s = {.valid = {1}, .damaged = {1}}, out;
+    uint8_t buf[META_VALUE_MAX];
+
+    cr_assert_eq(extent_sums_decode(buf, extent_sums_encode(&s, buf), &out), -FIRN_E_CORRUPT);
+}
+
+Test(format, pool_volume_layer_and_device_records_are_stable)
+{
+    struct pool_rec p = {.name = "default", .next_volume_id = 4, .next_layer_id = 9, .nr_shards = 2, .nr_capacity = 3};
+    struct volume_rec v = {.id = 3, .layer = 8, .name = "db-1", .size_bytes = 64 * MIB, .lba_bytes = 512, .shard = 1,
+                           .tier = VOLUME_SSD, .iops = 10, .nr_hosts = 2};
+    struct layer_rec l = {.volume = 3, .parent = 0};
+    struct device_rec d = {.device_bytes = GIB};
+
+    memset(p.uuid.b, 7, 16);
+    memset(v.uuid.b, 8, 16);
+    STABLE(struct pool_rec, p, pool_rec_encode, pool_rec_decode);
+    STABLE(struct volume_rec, v, volume_rec_encode, volume_rec_decode);
+    STABLE(struct layer_rec, l, layer_rec_encode, layer_rec_decode);
+    STABLE(struct device_rec, d, device_rec_encode, device_rec_decode);
+}
+
+Test(format, a_newer_record_version_is_named_as_such)
+{
+    struct layer_rec l = {.volume = 1}, out;
+    uint8_t buf[64];
+    uint32_t len = layer_rec_encode(&l, buf);
+
+    buf[0] = 2;
+    cr_assert_eq(layer_rec_decode(buf, len, &out), -FIRN_E_FORMAT_VERSION);
+}
+
+Test(format, hosts_are_printable_and_bounded)
+{
+    char longest[NQN_MAX_BYTES + 2], out[NQN_MAX_BYTES + 1];
+    uint8_t buf[NQN_MAX_BYTES + 8];
+    uint32_t len = host_rec_encode("nqn.2014-08.org.nvmexpress:uuid:1", buf);
+
+    cr_assert_eq(host_rec_decode(buf, len, out), 0);
+    cr_assert_str_eq(out, "nqn.2014-08.org.nvmexpress:uuid:1");
+    cr_assert_eq(host_rec_decode(buf, 4, out), -FIRN_E_CORRUPT);
+    cr_assert_eq(host_rec_decode(buf, 3, out), -FIRN_E_CORRUPT);
+    buf[6] = 0;
+    cr_assert_eq(host_rec_decode(buf, len, out), -FIRN_E_CORRUPT);
+    memset(longest, 'a', sizeof(longest));
+    longest[NQN_MAX_BYTES + 1] = '\0';
+    cr_assert_not(host_nqn_valid(longest));
+    longest[NQN_MAX_BYTES] = '\0';
+    cr_assert(host_nqn_valid(longest));
+    cr_assert_eq(host_rec_decode(buf, host_rec_encode(longest, buf), out), 0);
+    cr_assert_not(host_nqn_valid(""));
+    cr_assert_not(host_nqn_valid("a b"));
+}
+
+Test(format, keys_sort_as_their_numbers_and_parse_back)
+{
+    struct meta_key a = meta_key_extent(1, 255), b = meta_key_extent(1, 256), c = meta_key_extent(2, 0);
+    struct meta_key sums = meta_key_sums(7, 9), host = meta_key_host(5, 31);
+    uint64_t layer, extent, id;
+    uint32_t n;
+
+    cr_assert_lt(memcmp(a.b, b.b, a.len), 0);
+    cr_assert_lt(memcmp(b.b, c.b, b.len), 0);
+    cr_assert_eq(meta_key_parse_extent(&sums, 'C', &layer, &extent), 0);
+    cr_assert(layer == 7 && extent == 9);
+    cr_assert_eq(meta_key_parse_extent(&sums, 'E', &layer, &extent), -FIRN_E_CORRUPT);
+    cr_assert_eq(meta_key_parse_host(&host, &id, &n), 0);
+    cr_assert(id == 5 && n == 31);
+    a = meta_key_segment(70000);
+    cr_assert_eq(meta_key_parse_id(&a, 'G', &id), 0);
+    cr_assert_eq(id, 70000);
+    a.len--;
+    cr_assert_eq(meta_key_parse_id(&a, 'G', &id), -FIRN_E_CORRUPT);
+    a = meta_key_extent(1, VOLUME_BYTES_MAX / EXTENT_BYTES);
+    cr_assert_eq(meta_key_parse_extent(&a, 'E', &layer, &extent), -FIRN_E_CORRUPT, "behind the largest volume");
+}
+
+Test(format, extent_description_survives_and_any_changed_byte_is_refused)
+{
+    struct extent_desc in = {.slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;
+    uint8_t buf[DESC_BYTES];
+
+    in.sums.valid[1] = 2;
+    in.sums.csum[65] = 0xdeadbeef;
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode(buf, &out), 0);
+    cr_assert(out.slot == 5 && out.layer == 2 && out.extent == 3 && out.destaged_seq == 4 && out.sums.csum[65] == 0xdeadbeef);
+    for (unsigned i = 0; i < DESC_BYTES; i++) {
+        buf[i] ^= 1;
+        cr_assert_neq(extent_desc_decode(buf, &out), 0, "byte %u", i);
+        buf[i] ^= 1;
+    }
+    memset(buf, 0, sizeof(buf));
+    cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_NOT_FOUND);
+}
