@@ -159,14 +159,17 @@ static bool find_legal(const struct oracle *o, const struct oracle_unit *u, bool
 static enum oracle_verdict judge_stamp(struct oracle *o, const struct oracle_unit *u, uint64_t unit,
                                        const struct stamp *s, uint64_t *legal)
 {
-    if (memcmp(s->nguid, o->nguid, sizeof(s->nguid)) != 0 || s->unit != unit)
+    if (memcmp(s->nguid, o->nguid, sizeof(s->nguid)) != 0 || s->unit != unit) {
+        *legal = s->write_id;
         return ORACLE_FOREIGN;
+    }
     if (s->write_id != WRITE_ID_NONE && find_legal(o, u, false, s->write_id, legal))
         return ORACLE_OK;
     if (u->sure == WRITE_ID_NONE && !o->fresh) { /* left by an earlier use of the volume that this log knows nothing of */
         *legal = WRITE_ID_NONE;
         return ORACLE_OK;
     }
+    *legal = s->write_id; /* for the report: what was found instead */
     return s->write_id < (u->sure & ~WRITE_ID_ZERO) ? ORACLE_STALE : ORACLE_UNKNOWN;
 }
 
@@ -194,7 +197,7 @@ enum oracle_verdict oracle_judge(struct oracle *o, uint64_t unit, const void *bu
     assert(!u->writing);
     v = judge(o, u, unit, buf, &legal);
     *collapsed = v == ORACLE_OK && u->maybes != 0;
-    *seen = legal;
+    *seen = v == ORACLE_LOST ? WRITE_ID_NONE : legal;
     if (*collapsed)
         oracle_observed(o, unit, legal);
     o->verdicts[v]++;

@@ -125,7 +125,7 @@ static void print_findings(const struct totals *t)
         for (uint32_t k = 0; k < t->workers[i].nr_findings; k++) {
             const struct finding *f = &t->workers[i].findings[k];
 
-            printf("violation: lba %llu: %s (acknowledged write %llu%s, found %llu)\n",
+            printf("violation: lba %llu: %s (acknowledged write %llu%s, found write %llu; 0: none)\n",
                    (unsigned long long)(f->unit * t->workers[i].oracle.unit_bytes / t->ns->lba_bytes),
                    oracle_verdict_text(f->verdict), (unsigned long long)(f->sure & ~WRITE_ID_ZERO),
                    f->sure & WRITE_ID_ZERO ? " of zeros" : "", (unsigned long long)(f->seen & ~WRITE_ID_ZERO));
