@@ -34,12 +34,12 @@ void reactor_run(struct reactor *r);           /* until reactor_stop() */
 int  reactor_disown(struct reactor *r);
 int  reactor_start_thread(struct reactor *r);  /* runs it on a new thread */
 void reactor_stop(struct reactor *r);          /* any thread */
-void reactor_join(struct reactor *r);          /* after start_thread and stop */
+/* After start_thread and stop. Then the caller may run passes itself, to close things down in straight lines. */
+void reactor_join(struct reactor *r);
 void reactor_free(struct reactor *r);
 
-/* For dev and net implementations: an operation on the ring; op->done() runs once (multishot: until MORE is absent). */
-/* Never NULL: a full submission queue is submitted first. */
-/* op NULL: nobody wants to know the result. */
+/* For dev and net implementations: an operation on the ring; op->done() runs once (multishot: until MORE is absent).
+ * Never NULL: a full submission queue is submitted first. op NULL: nobody wants to know the result. */
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
 /* Runs task once, after this pass's other work and right before it submits. Net asks for receives there, so that the
  * answers of a pass leave first. */

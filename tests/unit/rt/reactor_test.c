@@ -254,3 +254,18 @@ Test(reactor, random_bytes_differ)
     cr_assert_lt(same, 60u);
     reactor_free(r);
 }
+
+Test(reactor, after_join_the_caller_runs_it_in_straight_lines)
+{
+    struct reactor *r = test_reactor(0, false);
+    struct counted a = {.task = {.fn = counted_run}, .env = reactor_env(r), .left = 1};
+
+    cr_assert_eq(reactor_start_thread(r), 0);
+    usleep(2000);
+    reactor_stop(r);
+    reactor_join(r);
+    env_defer(a.env, &a.task);
+    run_for_ms(r, 3);
+    cr_assert_eq(a.left, 0);
+    reactor_free(r);
+}
