@@ -33,6 +33,10 @@ int  shard_new(const struct shard_opts *opts, struct shard **out);
  * Volumes must have been attached before. Writes nothing if it fails. */
 int  shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256]);
 
+/* After every shard of the pool has recovered (they share the space on the capacity devices): background work may begin.
+ * The first request, drain or detach implies it. */
+void shard_start(struct shard *s);
+
 /* A layer's bottom of the stack is attached with the volume; runs on the shard's env (or before the threads run). */
 struct volume;  /* defined in volume.h: blk, layers, policy, counters */
 int  shard_attach(struct shard *s, struct volume *v);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* extent.c: nodes, their hash by (layer, number), and the lists of those that need work. */
+#include "tier/extent.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+int extent_table_init(struct extent_table *t, uint32_t nr_max)
+{
+    uint32_t buckets = 1024;
+
+    while (buckets < nr_max && buckets < 1u << 30)
+        buckets *= 2;
+    *t = (struct extent_table){.nr_max = nr_max, .hash_mask = buckets - 1};
+    t->node = reserve((size_t)(nr_max + 1) * sizeof(*t->node));
+    t->hash = reserve((size_t)buckets * sizeof(*t->hash));
+    if (t->node != NULL && t->hash != NULL)
+        return 0;
+    extent_table_fini(t);
+    return -ENOMEM;
+}
+
+void extent_table_fini(struct extent_table *t)
+{
+    if (t->node != NULL)
+        munmap(t->node, (size_t)(t->nr_max + 1) * sizeof(*t->node));
+    if (t->hash != NULL)
+        munmap(t->hash, ((size_t)t->hash_mask + 1) * sizeof(*t->hash));
+    *t = (struct extent_table){0};
+}
+
+static uint32_t *head_of(const struct extent_table *t, uint32_t layer, uint32_t no)
+{
+    uint64_t h = ((uint64_t)layer << 32 | no) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return &t->hash[(uint32_t)(h >> 32) & t->hash_mask];
+}
+
+uint32_t extent_find(const struct extent_table *t, uint32_t layer, uint32_t no)
+{
+    uint32_t x = *head_of(t, layer, no);
+
+    while (x != EXTENT_NONE && !(t->node[x].layer == layer && t->node[x].no == no))
+        x = t->node[x].hash_next;
+    return x;
+}
+
+uint32_t extent_add(struct extent_table *t, uint32_t layer, uint32_t no)
+{
+    uint32_t *head = head_of(t, layer, no);
+    uint32_t x = t->free;
+
+    assert(layer != 0 && extent_find(t, layer, no) == EXTENT_NONE);
+    if (x != EXTENT_NONE)
+        t->free = t->node[x].hash_next;
+    else if (t->touched < t->nr_max)
+        x = ++t->touched;
+    else
+        return EXTENT_NONE;
+    t->node[x] = (struct extent){.layer = layer, .no = no, .place = {.dev = EXTENT_NO_DEV}, .hash_next = *head};
+    *head = x;
+    t->nr_used++;
+    return x;
+}
+
+void extent_del(struct extent_table *t, uint32_t x)
+{
+    struct extent *e = extent_at(t, x);
+    uint32_t *at = head_of(t, e->layer, e->no);
+
+    assert(e->list == 0 && e->side == EXTENT_SIDE_NONE && e->nr_live == 0 && e->users == 0 && e->reads == 0);
+    while (*at != x)
+        at = &t->node[*at].hash_next;
+    *at = e->hash_next;
+    *e = (struct extent){.hash_next = t->free};
+    t->free = x;
+    t->nr_used--;
+}
+
+void extent_set_state(struct extent *e, enum extent_state to)
+{
+    static const bool allowed[EXTENT_STATE_NR][EXTENT_STATE_NR] = {
+        [EXTENT_IDLE]       = {[EXTENT_DESTAGING] = true, [EXTENT_FORGETTING] = true},
+        [EXTENT_DESTAGING]  = {[EXTENT_IDLE] = true},
+        [EXTENT_FORGETTING] = {[EXTENT_IDLE] = true},
+    };
+
+    assert(e->state < EXTENT_STATE_NR && to < EXTENT_STATE_NR && allowed[e->state][to]);
+    e->state = (uint8_t)to;
+}
+
+static unsigned bucket_of(const struct extent *e)
+{
+    return e->flags & EXTENT_URGENT ? EXTENT_BUCKETS - 1 : 31u - (unsigned)__builtin_clz(e->nr_dirty);
+}
+
+static uint16_t list_wanted(const struct extent *e)
+{
+    unsigned lane = extent_placed(e) ? e->place.dev : CAPACITY_DEVS_MAX;
+
+    if (e->state != EXTENT_IDLE || e->nr_dirty == 0)
+        return 0;
+    return (uint16_t)(lane * EXTENT_BUCKETS + bucket_of(e) + 1);
+}
+
+static void list_unlink(struct extent_table *t, struct extent *e)
+{
+    struct extent_list *l = &t->list[e->list - 1];
+
+    if (e->prev != EXTENT_NONE)
+        t->node[e->prev].next = e->next;
+    else
+        l->first = e->next;
+    if (e->next != EXTENT_NONE)
+        t->node[e->next].prev = e->prev;
+    else
+        l->last = e->prev;
+    l->nr--;
+    e->list = 0;
+}
+
+static void list_append(struct extent_table *t, uint32_t x, uint16_t list)
+{
+    struct extent_list *l = &t->list[list - 1];
+    struct extent *e = &t->node[x];
+
+    e->next = EXTENT_NONE;
+    e->prev = l->last;
+    if (l->last != EXTENT_NONE)
+        t->node[l->last].next = x;
+    else
+        l->first = x;
+    l->last = x;
+    l->nr++;
+    e->list = list;
+}
+
+void extent_relist(struct extent_table *t, uint32_t x)
+{
+    struct extent *e = extent_at(t, x);
+    uint16_t want = list_wanted(e);
+
+    if (want == e->list)
+        return;
+    if (e->list != 0)
+        list_unlink(t, e);
+    if (want != 0)
+        list_append(t, x, want);
+}
+
+static void side_unlink(struct extent_table *t, struct extent *e)
+{
+    struct extent_list *l = &t->side[e->side];
+
+    if (e->side_prev != EXTENT_NONE)
+        t->node[e->side_prev].side_next = e->side_next;
+    else
+        l->first = e->side_next;
+    if (e->side_next != EXTENT_NONE)
+        t->node[e->side_next].side_prev = e->side_prev;
+    else
+        l->last = e->side_prev;
+    l->nr--;
+    e->side = EXTENT_SIDE_NONE;
+}
+
+void extent_side(struct extent_table *t, uint32_t x, enum extent_side_list side)
+{
+    struct extent *e = extent_at(t, x);
+    struct extent_list *l = &t->side[side];
+
+    if (e->side == side)
+        return;
+    if (e->side != EXTENT_SIDE_NONE)
+        side_unlink(t, e);
+    if (side == EXTENT_SIDE_NONE)
+        return;
+    e->side_next = EXTENT_NONE;
+    e->side_prev = l->last;
+    if (l->last != EXTENT_NONE)
+        t->node[l->last].side_next = x;
+    else
+        l->first = x;
+    l->last = x;
+    l->nr++;
+    e->side = (uint8_t)side;
+}

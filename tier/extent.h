@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* extent.h: what a shard knows in RAM of each extent of its layers: place, destaged_seq, dirt; and lists of those that
+ * need work. A node exists while the map has a record of the extent, or the index has a block of it, or a write
+ * that will need it is under way. Pure memory; nodes are numbers (1..), in memory that is reserved at start.
+ */
+#ifndef FIRN_TIER_EXTENT_H
+#define FIRN_TIER_EXTENT_H
+
+#include "base/limits.h"
+#include "tier/format.h"
+
+#define EXTENT_NONE 0u
+
+enum extent_state {
+    EXTENT_IDLE,
+    EXTENT_DESTAGING,   /* captured by a lane, until its batch has committed or the destage was given up */
+    EXTENT_FORGETTING,  /* its layer is being deleted; until the batch that unmaps it has committed */
+    EXTENT_STATE_NR,
+};
+
+enum extent_flags {
+    EXTENT_RESERVED = 1, /* holds one of cold's reservations, because it has no place yet */
+    EXTENT_RECORD   = 2, /* the metadata holds an 'E' record of it, perhaps a tombstone */
+    EXTENT_FRESH    = 4, /* its place was taken but no batch names it yet: no bytes of it count */
+    EXTENT_URGENT   = 8, /* destaged before all others: its slots or its segment are wanted */
+    EXTENT_SPARSE_MOVE = 16, /* a destage failed; reclaim moves it rather than wait */
+};
+
+/* Lists of work, by lane and density; extents in IDLE state with dirty blocks are on exactly one. */
+#define EXTENT_BUCKETS 10u  /* 0..8: log2 of dirty blocks; 9: urgent */
+#define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
+enum extent_side_list { EXTENT_SIDE_NONE, EXTENT_SIDE_DISCARD, EXTENT_SIDE_TOMBSTONE, EXTENT_SIDE_NR };
+
+struct extent {
+    uint32_t layer;           /* layer index; 0: a free node */
+    uint32_t no;              /* number of the extent in its layer */
+    uint64_t destaged_seq;    /* as committed */
+    uint64_t discard_seq;     /* a whole-extent zero that is not committed: the map counts as empty; 0: none */
+    uint32_t discard_segment; /* where that record lies */
+    struct extent_place place;
+    uint32_t hash_next;
+    uint32_t next, prev;      /* the work list */
+    uint32_t side_next, side_prev;
+    uint32_t users;           /* writes and zeroes under way */
+    uint32_t reads;           /* reads in flight at its place */
+    uint16_t nr_live;         /* index entries, 0..256 */
+    uint16_t nr_dirty;
+    uint16_t list;            /* lane * EXTENT_BUCKETS + bucket + 1; 0: on none */
+    uint8_t  state;           /* enum extent_state */
+    uint8_t  flags;           /* enum extent_flags */
+    uint8_t  side;            /* enum extent_side_list */
+    uint8_t  gives;           /* places of it that wait for reads before they are given back */
+};
+
+struct extent_list { uint32_t first, last, nr; };
+
+struct extent_table {
+    struct extent *node;      /* [1..nr_max] */
+    uint32_t *hash;
+    uint32_t  hash_mask, nr_max, nr_used, touched, free;
+    struct extent_list list[EXTENT_LANES * EXTENT_BUCKETS];
+    struct extent_list side[EXTENT_SIDE_NR];
+};
+
+int  extent_table_init(struct extent_table *t, uint32_t nr_max);
+void extent_table_fini(struct extent_table *t);
+uint32_t extent_find(const struct extent_table *t, uint32_t layer, uint32_t no);
+uint32_t extent_add(struct extent_table *t, uint32_t layer, uint32_t no); /* must not exist; EXTENT_NONE: full */
+void extent_del(struct extent_table *t, uint32_t x);                      /* on no list */
+static inline struct extent *extent_at(const struct extent_table *t, uint32_t x)
+{
+    assert(x != EXTENT_NONE && x <= t->touched);
+    return &t->node[x];
+}
+static inline bool extent_placed(const struct extent *e) { return e->place.dev != EXTENT_NO_DEV; }
+/* The map's record of it has bytes that count: reads beneath the index go to the capacity device. */
+static inline bool extent_mapped(const struct extent *e)
+{
+    return extent_placed(e) && !(e->flags & EXTENT_FRESH) && e->discard_seq == 0;
+}
+void extent_set_state(struct extent *e, enum extent_state to); /* asserts the transition */
+/* Puts it on the work list that fits lane, dirt and urgency, or on none if it is clean or not idle. */
+void extent_relist(struct extent_table *t, uint32_t x);
+void extent_side(struct extent_table *t, uint32_t x, enum extent_side_list side); /* at the end; NONE removes */
+
+#endif

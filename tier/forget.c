@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forget.c: records of extents that go: those of a deleted layer, and tombstones that no log segment needs any more.
+ *
+ * A deleted layer: its volume's records are gone already, so recovery ignores its blocks in the log. Here, node by node: index
+ * entries are dropped, the records are deleted in batches, and when a batch has committed the places go back.
+ * A tombstone is needed while a log segment may hold a record of its extent with a seq not above its destaged_seq.
+ * A crash in between leaves records of a layer that does not exist: nobody reads them, their places count as free.
+ */
+#include "tier/priv.h"
+
+static void forget_add(struct forget *f, uint32_t x)
+{
+    struct shard *s = f->s;
+    struct extent *e = extent_at(&s->xt, x);
+    uint64_t layer = layer_at(s, e->layer)->id;
+
+    extent_set_state(e, EXTENT_FORGETTING);
+    extent_relist(&s->xt, x);
+    extent_side(&s->xt, x, EXTENT_SIDE_NONE);
+    f->op[2 * f->nr] = (struct meta_op){.key = meta_key_extent(layer, e->no)};
+    f->op[2 * f->nr + 1] = (struct meta_op){.key = meta_key_sums(layer, e->no)};
+    f->x[f->nr++] = x;
+}
+
+static void forget_commit(struct forget *f, void (*cb)(struct meta_batch *b))
+{
+    f->committing = true;
+    f->batch = (struct meta_batch){.ops = f->op, .nr = 2 * f->nr, .env = f->s->env, .cb = cb, .ctx = f};
+    meta_commit(f->s->o.meta, &f->batch);
+}
+
+/* False: the batch failed, and the shard with it. */
+static bool forget_committed(struct forget *f)
+{
+    struct shard *s = f->s;
+
+    trace(TRACE_META_COMMIT, f->batch.commit_no, f->batch.nr, (uint64_t)-f->batch.err);
+    if (f->batch.err != 0) {
+        shard_fail(s, -FIRN_E_META);
+        return false;
+    }
+    f->committing = false;
+    s->stats.meta_batches++;
+    s->changes++;
+    shard_kick(s);
+    return true;
+}
+
+/* ---- tombstones ---- */
+
+static void tombs_committed(struct meta_batch *b)
+{
+    struct forget *f = b->ctx;
+    struct shard *s = f->s;
+
+    if (!forget_committed(f))
+        return;
+    for (uint32_t i = 0; i < f->nr; i++) {
+        struct extent *e = extent_at(&s->xt, f->x[i]);
+
+        e->flags &= (uint8_t)~EXTENT_RECORD;
+        e->destaged_seq = 0; /* what is newer has a higher seq; what was older is gone from the log */
+        s->stats.tombstones_dropped++;
+        extent_set_state(e, EXTENT_IDLE);
+        map_settle(s, f->x[i]);
+    }
+    f->nr = 0;
+    tombstones_drop(s);
+}
+
+/* Lowest seq that a live log segment holds. */
+static uint64_t oldest_seq(const struct shard *s)
+{
+    uint64_t min = UINT64_MAX;
+
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++)
+        if (s->seg[g].use != SEGMENT_FREE && s->seg[g].seq_min != 0)
+            min = MIN(min, s->seg[g].seq_min);
+    return min;
+}
+
+void tombstones_drop(struct shard *s)
+{
+    struct forget *f = &s->tombs;
+    uint64_t oldest;
+    uint32_t x;
+
+    if (f->committing || s->xt.side[EXTENT_SIDE_TOMBSTONE].nr == 0 || s->failed != 0)
+        return;
+    oldest = oldest_seq(s);
+    f->s = s;
+    f->nr = 0;
+    while (f->nr < FORGET_BATCH && (x = s->xt.side[EXTENT_SIDE_TOMBSTONE].first) != EXTENT_NONE &&
+           extent_at(&s->xt, x)->destaged_seq < oldest)
+        forget_add(f, x);
+    if (f->nr > 0)
+        forget_commit(f, tombs_committed);
+}
+
+/* ---- a deleted layer ---- */
+
+static void extent_forgotten(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    if (extent_placed(e)) {
+        struct extent_place p = e->place;
+
+        e->place.dev = EXTENT_NO_DEV;
+        layer_at(s, e->layer)->nr_placed--;
+        map_give_place(s, x, p);
+        s->stats.extents_freed++;
+    }
+    e->flags &= (uint8_t)~(EXTENT_RECORD | EXTENT_FRESH);
+    extent_set_state(e, EXTENT_IDLE);
+    map_settle(s, x);
+}
+
+static void layer_committed(struct meta_batch *b)
+{
+    struct forget *f = b->ctx;
+
+    if (!forget_committed(f)) {
+        f->cb(f->ctx, -FIRN_E_META);
+        return;
+    }
+    for (uint32_t i = 0; i < f->nr; i++)
+        extent_forgotten(f->s, f->x[i]);
+    f->nr = 0;
+}
+
+static void drop_entries(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++) {
+        uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+
+        if (id != INDEX_NONE)
+            map_remove(s, id);
+    }
+    map_discard_done(s, x);
+}
+
+static void layer_free(struct shard *s, uint32_t l)
+{
+    struct layer *y = layer_at(s, l);
+    uint32_t *at = layer_hash_head(s, y->id);
+
+    assert(y->nr_live == 0 && y->nr_dirty == 0 && y->nr_placed == 0);
+    while (*at != l)
+        at = &layer_at(s, *at)->hash_next;
+    *at = y->hash_next;
+    *y = (struct layer){.hash_next = s->layer_free};
+    s->layer_free = l;
+}
+
+/* Takes nodes of the layer until the batch is full, the budget spent, or the walk is over. */
+static void forget_walk(struct forget *f, uint32_t *budget)
+{
+    struct shard *s = f->s;
+
+    for (; f->cursor <= s->xt.touched && f->nr < FORGET_BATCH && *budget > 0; f->cursor++) {
+        struct extent *e = extent_at(&s->xt, f->cursor);
+
+        --*budget;
+        if (e->layer != f->layer)
+            continue;
+        if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0) {
+            f->blocked = true;
+            continue;
+        }
+        *budget -= MIN(*budget, 64u);
+        drop_entries(s, f->cursor);
+        forget_add(f, f->cursor);
+    }
+}
+
+static bool forget_step(struct forget *f, uint32_t *budget)
+{
+    struct shard *s = f->s;
+
+    if (f->committing)
+        return false;
+    forget_walk(f, budget);
+    if (f->nr > 0 && (f->nr == FORGET_BATCH || f->cursor > s->xt.touched)) {
+        forget_commit(f, layer_committed);
+        return false;
+    }
+    if (f->cursor <= s->xt.touched)
+        return *budget == 0;
+    if (f->blocked) {
+        f->blocked = false;
+        f->cursor = 1;
+        return false; /* what holds the extent kicks the shard when it lets go */
+    }
+    list_remove(&f->node);
+    layer_free(s, f->layer);
+    f->cb(f->ctx, 0);
+    pool_put(&s->forgets_pool, f);
+    return false;
+}
+
+bool forgets_step(struct shard *s)
+{
+    uint32_t budget = SCAN_BUDGET;
+    bool more = false;
+
+    if (s->failed != 0)
+        return false;
+    list_for_each_safe(n, tmp, &s->forgets)
+        more |= forget_step(list_entry(n, struct forget, node), &budget);
+    return more;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* map.c: the index, the extents, the layers and the segments kept in step: every change of an entry passes here, so that
+ * their counters can be proved against each other (shard_verify).
+ */
+#include "tier/priv.h"
+
+uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no)
+{
+    uint32_t x = extent_find(&s->xt, layer, no);
+
+    return x != EXTENT_NONE ? x : extent_add(&s->xt, layer, no);
+}
+
+static void count_entry(struct shard *s, struct extent *e, unsigned flags, int by)
+{
+    struct layer *l = layer_at(s, e->layer);
+    bool dirty = (flags & INDEX_DIRTY) != 0;
+
+    e->nr_live = (uint16_t)(e->nr_live + by);
+    l->nr_live += (uint64_t)(int64_t)by;
+    if (dirty) {
+        e->nr_dirty = (uint16_t)(e->nr_dirty + by);
+        l->nr_dirty += (uint64_t)(int64_t)by;
+    }
+    assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live);
+}
+
+void map_put(struct shard *s, const struct index_entry *n)
+{
+    uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
+    uint32_t old = index_find(&s->ix, n->layer, n->block);
+    struct extent *e = extent_at(&s->xt, x);
+
+    if (old != INDEX_NONE)
+        count_entry(s, e, index_flags_of(&s->ix, old), -1);
+    index_put(&s->ix, old, n);
+    count_entry(s, e, n->flags, 1);
+}
+
+void map_remove(struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+
+    index_get(&s->ix, id, &n);
+    count_entry(s, extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block))), n.flags, -1);
+    index_remove(&s->ix, id);
+}
+
+void map_set_clean(struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+    struct extent *e;
+
+    index_get(&s->ix, id, &n);
+    e = extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
+    assert(e->nr_dirty > 0);
+    e->nr_dirty--;
+    layer_at(s, e->layer)->nr_dirty--;
+    index_set_clean(&s->ix, id);
+}
+
+void map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq)
+{
+    struct seg *g = &s->seg[segment];
+
+    if (g->seq_min == 0 || seq < g->seq_min)
+        g->seq_min = seq;
+}
+
+void map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    assert(seq > e->discard_seq);
+    if (e->discard_seq != 0)
+        s->seg[e->discard_segment].discards--;
+    e->discard_seq = seq;
+    e->discard_segment = segment;
+    s->seg[segment].discards++;
+}
+
+void map_discard_done(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    if (e->discard_seq == 0)
+        return;
+    assert(s->seg[e->discard_segment].discards > 0);
+    s->seg[e->discard_segment].discards--;
+    e->discard_seq = 0;
+}
+
+void map_discard_move(struct shard *s, uint32_t x, uint32_t segment)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    s->seg[e->discard_segment].discards--;
+    e->discard_segment = segment;
+    s->seg[segment].discards++;
+}
+
+int map_reserve(struct shard *s, struct extent *e)
+{
+    int err;
+
+    if (extent_placed(e) || (e->flags & EXTENT_RESERVED))
+        return 0;
+    err = cold_reserve(s->o.cold, 1);
+    if (err == 0)
+        e->flags |= EXTENT_RESERVED;
+    return err;
+}
+
+/* Which side list: an uncommitted whole-extent zero that needs no device, or a record without a place. */
+static enum extent_side_list side_wanted(const struct extent *e)
+{
+    if (e->state != EXTENT_IDLE)
+        return EXTENT_SIDE_NONE;
+    if (e->discard_seq != 0 && e->nr_dirty == 0)
+        return EXTENT_SIDE_DISCARD;
+    if (!extent_placed(e) && (e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->discard_seq == 0)
+        return EXTENT_SIDE_TOMBSTONE;
+    return EXTENT_SIDE_NONE;
+}
+
+void map_settle(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    if (e->nr_dirty == 0 && e->state == EXTENT_IDLE)
+        e->flags &= (uint8_t)~(EXTENT_URGENT | EXTENT_SPARSE_MOVE);
+    extent_relist(&s->xt, x);
+    extent_side(&s->xt, x, side_wanted(e));
+    if (e->state != EXTENT_IDLE || e->users > 0 || e->nr_dirty > 0)
+        return;
+    if (e->flags & EXTENT_FRESH) { /* a place that no batch will name now */
+        struct extent_place p = e->place;
+
+        e->place.dev = EXTENT_NO_DEV;
+        e->flags &= (uint8_t)~EXTENT_FRESH;
+        layer_at(s, e->layer)->nr_placed--;
+        map_give_place(s, x, p);
+        extent_side(&s->xt, x, side_wanted(e));
+    }
+    if (e->flags & EXTENT_RESERVED) {
+        e->flags &= (uint8_t)~EXTENT_RESERVED;
+        cold_unreserve(s->o.cold, 1);
+    }
+    if (!extent_placed(e) && !(e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->reads == 0 && e->gives == 0 &&
+        e->discard_seq == 0) {
+        sums_drop(s, x);
+        extent_del(&s->xt, x);
+    }
+}
+
+void map_give_place(struct shard *s, uint32_t x, struct extent_place p)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    struct give *g;
+
+    if (e->reads == 0) {
+        cold_give(s->o.cold, p);
+        return;
+    }
+    g = pool_get(&s->gives_pool); /* as many as there can be reads in flight */
+    assert(g != NULL);
+    *g = (struct give){.place = p, .x = x};
+    e->gives++;
+    list_push_back(&s->gives, &g->node);
+}
+
+void map_read_done(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    assert(e->reads > 0);
+    if (--e->reads > 0 || e->gives == 0)
+        return;
+    list_for_each_safe(n, tmp, &s->gives) {
+        struct give *g = list_entry(n, struct give, node);
+
+        if (g->x != x)
+            continue;
+        list_remove(n);
+        e->gives--;
+        cold_give(s->o.cold, g->place);
+        pool_put(&s->gives_pool, g);
+    }
+    map_settle(s, x);
+}
+
+/* Takes the extents of a range into use: nodes, places reserved. All or nothing. */
+int map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks, uint32_t *ext, uint32_t *nr)
+{
+    uint32_t last = extent_no(block + nblocks - 1);
+
+    *nr = 0;
+    for (uint32_t no = extent_no(block); no <= last; no++) {
+        uint32_t x = map_extent(s, layer, no);
+        int err = x == EXTENT_NONE ? -FIRN_E_NO_SPACE : 0;
+
+        if (err == 0) {
+            extent_at(&s->xt, x)->users++;
+            ext[(*nr)++] = x;
+            err = map_reserve(s, extent_at(&s->xt, x));
+        }
+        if (err != 0) {
+            map_unuse(s, ext, *nr);
+            *nr = 0;
+            return err;
+        }
+    }
+    return 0;
+}
+
+void map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr)
+{
+    for (uint32_t i = 0; i < nr; i++) {
+        assert(extent_at(&s->xt, ext[i])->users > 0);
+        extent_at(&s->xt, ext[i])->users--;
+        map_settle(s, ext[i]);
+    }
+}

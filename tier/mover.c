@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mover.c: destage. A lane a capacity device, so that a hung device holds up nobody else; and one lane that needs no device.
+ *
+ * 1. policy says when; the lane takes up to 16 extents, best score first, then in address order.
+ * 2. Each in turn is captured: S = journal_durable_seq, all its dirty blocks with seq <= S; what the map will say is
+ *    computed from what it says now. A first destage takes a place near the extent's neighbour.
+ * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
+ *    block that is written (seg.holds), so a torn write is never visible.
+ * 4. One flush, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
+ * 5. Only then: entries whose seq is still the captured one are clean; places that were left are given back.
+ * An extent that ends up all zeros becomes a tombstone: a record without place.
+ * Failures: a damaged block becomes a damaged bit, the rest goes on; a device that refuses a write is degraded, and the
+ * extent begins again on another one; else the extent stays dirty and is tried again later. Dirty data is never dropped.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "tier/priv.h"
+
+#define BRIDGE_BLOCKS  (64u * 1024u / BLOCK_BYTES)
+#define PAUSE_ERROR_NS NS_PER_S
+#define PAUSE_RETRY_NS NS_PER_MS
+
+/* ---- lanes ---- */
+
+int mover_init(struct shard *s)
+{
+    s->nr_lanes = s->o.nr_capacity + 1;
+    s->lanes = mmap(NULL, s->nr_lanes * sizeof(*s->lanes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (s->lanes == MAP_FAILED) {
+        s->lanes = NULL;
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < s->nr_lanes; i++) {
+        struct lane *l = &s->lanes[i];
+        size_t bytes = EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job);
+        char *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (mem == MAP_FAILED)
+            return -ENOMEM;
+        l->s = s;
+        l->dev = i < s->o.nr_capacity ? (uint16_t)i : EXTENT_NO_DEV;
+        l->buf = mem;
+        l->jobs = (struct job *)(void *)(mem + EXTENT_BYTES);
+    }
+    return 0;
+}
+
+void mover_fini(struct shard *s)
+{
+    for (uint32_t i = 0; s->lanes != NULL && i < s->nr_lanes; i++)
+        if (s->lanes[i].buf != NULL)
+            munmap(s->lanes[i].buf, EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job));
+    if (s->lanes != NULL)
+        munmap(s->lanes, s->nr_lanes * sizeof(*s->lanes));
+    s->lanes = NULL;
+}
+
+void lane_set_state(struct lane *l, enum lane_state to)
+{
+    static const bool allowed[LANE_STATE_NR][LANE_STATE_NR] = {
+        [LANE_IDLE]    = {[LANE_PREPARE] = true},
+        [LANE_PREPARE] = {[LANE_READ] = true, [LANE_FLUSH] = true, [LANE_COMMIT] = true, [LANE_IDLE] = true},
+        [LANE_READ]    = {[LANE_WRITE] = true, [LANE_PREPARE] = true},
+        [LANE_WRITE]   = {[LANE_PREPARE] = true},
+        [LANE_FLUSH]   = {[LANE_COMMIT] = true},
+        [LANE_COMMIT]  = {[LANE_IDLE] = true},
+    };
+
+    assert(l->state < LANE_STATE_NR && to < LANE_STATE_NR && allowed[l->state][to]);
+    l->state = to;
+}
+
+static bool hosts_wait(struct shard *s)
+{
+    struct journal_load load;
+
+    journal_load(s->j, &load);
+    return load.starved || shard_writes_wait(s);
+}
+
+static struct extent_list *urgent_list(struct shard *s, unsigned lane)
+{
+    return &s->xt.list[lane * EXTENT_BUCKETS + EXTENT_BUCKETS - 1];
+}
+
+static struct policy_state lane_policy(struct lane *l)
+{
+    struct shard *s = l->s;
+
+    return (struct policy_state){
+        .now_ns = env_now_ns(s->env), .fg_last_ns = s->fg_last_ns[l->dev], .fg_in_flight = s->fg_in_flight[l->dev],
+        .dirty = s->ix.nr_dirty, .capacity = s->log_blocks, .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
+        .drain = s->draining && s->drain_all,
+        .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || hosts_wait(s),
+        .not_before_ns = l->not_before_ns};
+}
+
+bool lane_yields(struct lane *l)
+{
+    struct policy_state p = lane_policy(l);
+
+    return policy_yields(&p);
+}
+
+/* ---- choosing ---- */
+
+static struct extent_place neighbour(struct shard *s, const struct extent *e)
+{
+    for (int d = -1; d <= 1; d += 2) {
+        uint32_t x = (d < 0 && e->no == 0) ? EXTENT_NONE : extent_find(&s->xt, e->layer, e->no + (uint32_t)d);
+
+        if (x != EXTENT_NONE && extent_placed(extent_at(&s->xt, x)))
+            return extent_at(&s->xt, x)->place;
+    }
+    return (struct extent_place){.dev = EXTENT_NO_DEV};
+}
+
+static uint16_t dev_to_avoid(const struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (s->degraded[d] || !dev_usable(s, shard_capacity(s, d)))
+            return d;
+    return EXTENT_NO_DEV;
+}
+
+/* Gives extents without a place one, which puts them on the list of that device's lane. */
+static void place_new_extents(struct shard *s, unsigned lowest)
+{
+    uint32_t budget = POLICY_BATCH_EXTENTS;
+
+    for (unsigned b = EXTENT_BUCKETS; b-- > lowest;) {
+        struct extent_list *l = &s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b];
+
+        while (l->first != EXTENT_NONE && budget-- > 0) {
+            uint32_t x = l->first;
+            struct extent *e = extent_at(&s->xt, x);
+            struct extent_place p;
+
+            assert(e->flags & EXTENT_RESERVED);
+            if (cold_take(s->o.cold, neighbour(s, e), dev_to_avoid(s), &p) != 0)
+                return;
+            e->place = p;
+            e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);
+            layer_at(s, e->layer)->nr_placed++;
+            extent_relist(&s->xt, x);
+        }
+        if (l->first != EXTENT_NONE)
+            return;
+    }
+}
+
+static uint32_t candidates(struct lane *l, unsigned lowest, struct policy_extent *c)
+{
+    struct shard *s = l->s;
+    uint32_t nr = 0;
+
+    for (unsigned b = EXTENT_BUCKETS; b-- > lowest && nr < POLICY_BATCH_EXTENTS;) {
+        uint32_t x = s->xt.list[l->dev * EXTENT_BUCKETS + b].first;
+
+        for (; x != EXTENT_NONE && nr < POLICY_CANDIDATES; x = extent_at(&s->xt, x)->next) {
+            struct extent *e = extent_at(&s->xt, x);
+
+            c[nr++] = (struct policy_extent){.x = x, .dirty = e->nr_dirty, .off_bytes = cold_offset(s->o.cold, e->place)};
+        }
+    }
+    return nr;
+}
+
+static void lane_add(struct lane *l, uint32_t x)
+{
+    struct shard *s = l->s;
+    struct job *job = &l->jobs[l->nr_jobs++];
+
+    extent_set_state(extent_at(&s->xt, x), EXTENT_DESTAGING);
+    map_settle(s, x);
+    job->x = x;
+    job->err = 0;
+    job->captured = job->tombstone = job->relocate = job->wrote = false;
+    job->old_place.dev = EXTENT_NO_DEV;
+    memset(job->held, 0, sizeof(job->held));
+}
+
+/* Only urgent extents, unless there is more reason to work than them. */
+static unsigned lowest_bucket(struct lane *l)
+{
+    struct policy_state p = lane_policy(l);
+
+    p.urgent = hosts_wait(l->s);
+    return policy_destage_at(&p) == 0 ? 0 : EXTENT_BUCKETS - 1;
+}
+
+static void lane_pick(struct lane *l)
+{
+    struct policy_extent c[POLICY_CANDIDATES];
+    struct shard *s = l->s;
+    unsigned lowest = lowest_bucket(l);
+    uint32_t nr;
+
+    place_new_extents(s, lowest);
+    nr = candidates(l, lowest, c);
+    nr = policy_choose(c, nr, POLICY_BATCH_EXTENTS, shard_capacity(s, l->dev)->caps.size_bytes, l->head_bytes);
+    for (uint32_t i = 0; i < nr; i++)
+        lane_add(l, c[i].x);
+}
+
+static void lane_pick_meta(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint32_t x;
+
+    while (l->nr_jobs < POLICY_BATCH_EXTENTS && (x = s->xt.side[EXTENT_SIDE_DISCARD].first) != EXTENT_NONE)
+        lane_add(l, x);
+}
+
+/* ---- capture ---- */
+
+static void hold(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
+{
+    job->loc[i] = (struct journal_loc){n->segment, n->unit};
+    s->seg[n->segment].holds++;
+    bit_set(job->held, i);
+}
+
+void job_release(struct lane *l, struct job *job)
+{
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        if (!bit_get(job->held, i))
+            continue;
+        assert(l->s->seg[job->loc[i].segment].holds > 0);
+        l->s->seg[job->loc[i].segment].holds--;
+    }
+    memset(job->held, 0, sizeof(job->held));
+}
+
+static void capture_dirty(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
+{
+    bit_set(job->dirty, i);
+    job->block_seq[i] = n->seq;
+    bit_clear(job->sums.valid, i);
+    bit_clear(job->sums.damaged, i);
+    job->sums.csum[i] = 0;
+    if (n->flags & INDEX_ZERO)
+        return;
+    if (n->flags & INDEX_DAMAGED) {
+        bit_set(job->sums.damaged, i);
+        return;
+    }
+    bit_set(job->put, i);
+    bit_set(job->sums.valid, i);
+    job->sums.csum[i] = n->csum;
+    hold(s, job, i, n);
+}
+
+static void capture_block(struct shard *s, struct job *job, uint32_t i, const struct extent *e)
+{
+    uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+    struct index_entry n;
+
+    if (id == INDEX_NONE)
+        return;
+    index_get(&s->ix, id, &n);
+    if (n.seq > job->seq)
+        return;
+    if (n.flags & INDEX_DIRTY) {
+        capture_dirty(s, job, i, &n);
+    } else if (bit_get(job->sums.valid, i) && job->sums.csum[i] == n.csum) {
+        bit_set(job->bridge, i);
+        hold(s, job, i, &n);
+    }
+}
+
+static uint32_t bits_count(const uint64_t *w)
+{
+    uint32_t n = 0;
+
+    for (unsigned i = 0; i < CAPTURE_WORDS; i++)
+        n += (uint32_t)__builtin_popcountll(w[i]);
+    return n;
+}
+
+/* Clean blocks are worth writing only between two dirty ones no further apart than BRIDGE_BLOCKS. */
+void job_keep_bridges(struct job *job)
+{
+    uint32_t last = EXTENT_BLOCKS; /* the last block that is put; EXTENT_BLOCKS: none yet */
+    uint64_t keep[CAPTURE_WORDS] = {0};
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        bool whole = bit_get(job->put, i) && last != EXTENT_BLOCKS && i - last - 1 <= BRIDGE_BLOCKS;
+
+        for (uint32_t b = last + 1; whole && b < i; b++)
+            whole = bit_get(job->bridge, b);
+        for (uint32_t b = last + 1; whole && b < i; b++)
+            bit_set(keep, b);
+        if (bit_get(job->put, i))
+            last = i;
+    }
+    memcpy(job->bridge, keep, sizeof(keep));
+}
+
+static uint64_t capture_seq(struct shard *s, const struct job *job)
+{
+    return zeroes_seq_below(s, job->x, journal_durable_seq(s->j));
+}
+
+/* Planted: S from the blocks alone. */
+static uint64_t highest_captured(const struct job *job)
+{
+    uint64_t max = 0;
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->dirty, i))
+            max = MAX(max, job->block_seq[i]);
+    return max;
+}
+
+/* An extent that reads as zeros all over needs no place; unless a write is under way to it, which relies on the place. */
+static void decide_tombstone(struct shard *s, struct job *job, struct extent *e)
+{
+    if (bits_any(job->sums.valid) || bits_any(job->sums.damaged) || job->relocate)
+        return;
+    if (extent_placed(e) && (e->users > 0 || e->nr_dirty != bits_count(job->dirty)))
+        return;
+    job->tombstone = true;
+    if (!extent_placed(e))
+        return;
+    job->old_place = e->place;
+    e->place.dev = EXTENT_NO_DEV;
+    layer_at(s, e->layer)->nr_placed--;
+}
+
+/* What relocation must bring along: valid blocks that the log does not hold, from the old place. */
+static void capture_rest(struct job *job)
+{
+    for (unsigned w = 0; w < CAPTURE_WORDS; w++) {
+        job->cold[w] = job->sums.valid[w] & ~(job->put[w] | job->bridge[w]);
+        job->put[w] |= job->bridge[w] | job->cold[w];
+        job->bridge[w] = 0;
+    }
+}
+
+/* 0; -EAGAIN: the extent cannot be captured now. */
+static int capture(struct lane *l, struct job *job, const struct sums *base)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+
+    job->seq = capture_seq(s, job);
+    if (job->seq < e->discard_seq || job->seq <= e->destaged_seq)
+        return -EAGAIN;
+    if (base != NULL && base->err == 0)
+        job->sums = base->v;
+    else
+        memset(&job->sums, 0, sizeof(job->sums));
+    if (base != NULL && base->err != 0) /* nobody knows any more what lies there */
+        memset(job->sums.damaged, 0xff, sizeof(job->sums.damaged));
+    memset(job->dirty, 0, sizeof(job->dirty));
+    memset(job->put, 0, sizeof(job->put));
+    memset(job->bridge, 0, sizeof(job->bridge));
+    memset(job->cold, 0, sizeof(job->cold));
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++)
+        capture_block(s, job, i, e);
+    if (job->relocate)
+        capture_rest(job);
+    else
+        job_keep_bridges(job);
+    job->captured = true;
+    decide_tombstone(s, job, e);
+    if (s->bugs.s_from_blocks && bits_any(job->dirty))
+        job->seq = highest_captured(job);
+    return bits_any(job->put) && l->dev == EXTENT_NO_DEV ? -EAGAIN : 0;
+}
+
+static void prepare_woken(struct sums_waiter *w);
+
+/* Captures the current job; true: its payload is being read, or it waits for checksums. */
+static bool job_prepare(struct lane *l, struct job *job)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+    struct sums *base = NULL;
+
+    if (extent_mapped(e)) {
+        l->wait.fn = prepare_woken;
+        base = sums_get(s, job->x, &l->wait);
+        l->parked = base == NULL;
+        if (l->parked)
+            return true;
+    }
+    if (!job->relocate)
+        job->place = e->place;
+    job->err = capture(l, job, base);
+    if (base != NULL)
+        sums_put(s, base);
+    if (job->err != 0)
+        return false;
+    trace(TRACE_TIER_DESTAGE_START, layer_at(s, e->layer)->id, e->no, job->seq);
+    if (!bits_any(job->put))
+        return false;
+    lane_set_state(l, LANE_READ);
+    lane_read_start(l);
+    return true;
+}
+
+/* ---- giving up, moving elsewhere ---- */
+
+static void job_abandon(struct lane *l, struct job *job)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+
+    job_release(l, job);
+    if (job->tombstone && job->old_place.dev != EXTENT_NO_DEV) { /* the map still names it */
+        e->place = job->old_place;
+        layer_at(s, e->layer)->nr_placed++;
+        if (e->flags & EXTENT_RESERVED)
+            cold_unreserve(s->o.cold, 1);
+        e->flags &= (uint8_t)~EXTENT_RESERVED;
+    } else if (job->relocate) {
+        cold_give(s->o.cold, job->place);
+    }
+    if (job->err != -EAGAIN) {
+        s->stats.destage_errors++;
+        e->flags |= EXTENT_SPARSE_MOVE;
+    }
+    trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, (uint64_t)-job->err);
+    l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : PAUSE_ERROR_NS));
+    extent_set_state(e, EXTENT_IDLE);
+    map_settle(s, job->x);
+}
+
+bool lane_relocate(struct lane *l)
+{
+    struct shard *s = l->s;
+    struct job *job = &l->jobs[l->cur];
+    struct extent *e = extent_at(&s->xt, job->x);
+    struct extent_place to;
+
+    s->degraded[job->place.dev] = true;
+    if (job->relocate || s->o.nr_capacity < 2 || cold_reserve(s->o.cold, 1) != 0)
+        return false;
+    if (cold_take(s->o.cold, (struct extent_place){.dev = EXTENT_NO_DEV}, job->place.dev, &to) != 0) {
+        cold_unreserve(s->o.cold, 1);
+        return false;
+    }
+    job_release(l, job);
+    job->relocate = true;
+    job->old_place = e->place;
+    job->place = to;
+    lane_set_state(l, LANE_PREPARE);
+    return true;
+}
+
+/* ---- the batch ---- */
+
+static void prepare_woken(struct sums_waiter *w)
+{
+    struct lane *l = container_of(w, struct lane, wait);
+
+    l->parked = false;
+    lane_step(l);
+}
+
+/* Drops jobs that were given up; what is left is to be committed. */
+static void drop_failed_jobs(struct lane *l)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < l->nr_jobs; i++) {
+        if (l->jobs[i].err != 0)
+            job_abandon(l, &l->jobs[i]);
+        else if (kept++ != i)
+            l->jobs[kept - 1] = l->jobs[i];
+    }
+    l->nr_jobs = kept;
+}
+
+static void lane_rest(struct lane *l)
+{
+    struct shard *s = l->s;
+
+    if (s->t.mover_bandwidth != 0)
+        l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + l->bytes * NS_PER_S / s->t.mover_bandwidth);
+    lane_set_state(l, LANE_IDLE);
+    s->changes++;
+    shard_kick(s);
+}
+
+void lane_step(struct lane *l)
+{
+    while (l->cur < l->nr_jobs) {
+        if (job_prepare(l, &l->jobs[l->cur]))
+            return;
+        l->cur++;
+    }
+    drop_failed_jobs(l);
+    if (l->nr_jobs == 0) {
+        lane_rest(l);
+        return;
+    }
+    lane_set_state(l, LANE_FLUSH);
+    lane_flush(l);
+}
+
+void lane_next(struct lane *l)
+{
+    lane_set_state(l, LANE_PREPARE);
+    l->cur++;
+    lane_step(l);
+}
+
+static void set_op(struct meta_op *op, struct meta_key key, const void *value, uint32_t len)
+{
+    *op = (struct meta_op){.key = key, .value = value, .value_len = len};
+}
+
+static uint32_t job_ops(struct lane *l, struct job *job, struct meta_op *op)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+    uint64_t layer = layer_at(s, e->layer)->id;
+    struct extent_rec rec = {.place = job->place, .destaged_seq = job->seq};
+
+    if (job->tombstone)
+        rec.place = (struct extent_place){.dev = EXTENT_NO_DEV};
+    set_op(&op[0], meta_key_extent(layer, e->no), job->rec, extent_rec_encode(&rec, job->rec));
+    set_op(&op[1], meta_key_sums(layer, e->no), job->sums_rec, extent_sums_encode(&job->sums, job->sums_rec));
+    if (job->tombstone)
+        op[1].value = NULL;
+    if (job->tombstone && s->bugs.drop_tombstone)
+        op[0].value = NULL;
+    return 2;
+}
+
+/* A captured entry that is still the captured one is clean now; without payload, or damaged, it is gone: the map knows. */
+static void entry_committed(struct shard *s, const struct job *job, const struct extent *e, uint32_t i)
+{
+    uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+
+    if (id == INDEX_NONE || !(index_flags_of(&s->ix, id) & INDEX_DIRTY))
+        return;
+    if (index_seq(&s->ix, id) != job->block_seq[i] && !s->bugs.destage_ignores_rewrite) {
+        s->stats.destage_requeued++;
+        return;
+    }
+    if (index_is_virtual(&s->ix, id) || bit_get(job->sums.damaged, i))
+        map_remove(s, id);
+    else
+        map_set_clean(s, id);
+}
+
+static void job_committed(struct lane *l, struct job *job)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+
+    job_release(l, job);
+    e->destaged_seq = job->seq;
+    e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD);
+    if (job->relocate)
+        e->place = job->place;
+    if (e->discard_seq <= job->seq)
+        map_discard_done(s, job->x);
+    if (job->tombstone)
+        sums_drop(s, job->x);
+    else
+        sums_set(s, job->x, &job->sums);
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->dirty, i))
+            entry_committed(s, job, e, i);
+    if (job->old_place.dev != EXTENT_NO_DEV) {
+        s->stats.extents_freed += job->tombstone;
+        map_give_place(s, job->x, job->old_place);
+    }
+    s->stats.destage_extents++;
+    trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, 0);
+    extent_set_state(e, EXTENT_IDLE);
+    map_settle(s, job->x);
+}
+
+static void lane_committed(struct meta_batch *b)
+{
+    struct lane *l = b->ctx;
+    struct shard *s = l->s;
+
+    trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
+    if (b->err != 0) {
+        shard_fail(s, -FIRN_E_META); /* final: nobody knows what the map says; the lane stays as it is */
+        return;
+    }
+    s->stats.meta_batches++;
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        job_committed(l, &l->jobs[i]);
+    lane_rest(l);
+}
+
+void lane_commit(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint32_t nr = 0;
+
+    lane_set_state(l, LANE_COMMIT);
+    drop_failed_jobs(l);
+    if (l->nr_jobs == 0) {
+        lane_rest(l);
+        return;
+    }
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        nr += job_ops(l, &l->jobs[i], &l->ops[nr]);
+    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, shard_rec_encode(journal_durable_seq(s->j), l->shard_rec));
+    l->batch = (struct meta_batch){.ops = l->ops, .nr = nr, .env = s->env, .cb = lane_committed, .ctx = l};
+    meta_commit(s->o.meta, &l->batch);
+}
+
+/* ---- when ---- */
+
+static void lane_begin(struct lane *l)
+{
+    l->nr_jobs = l->cur = 0;
+    l->flush_devs = 0;
+    l->bytes = 0;
+    if (l->dev == EXTENT_NO_DEV)
+        lane_pick_meta(l);
+    else
+        lane_pick(l);
+    if (l->nr_jobs == 0)
+        return;
+    lane_set_state(l, LANE_PREPARE);
+    lane_step(l);
+}
+
+static bool lane_has_work(const struct shard *s, const struct lane *l)
+{
+    if (l->dev == EXTENT_NO_DEV)
+        return s->xt.side[EXTENT_SIDE_DISCARD].nr > 0;
+    for (unsigned b = 0; b < EXTENT_BUCKETS; b++)
+        if (s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0)
+            return true;
+    return false;
+}
+
+/* When the lane is to be looked at again. */
+static uint64_t lane_look(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint64_t now = env_now_ns(s->env), at;
+    struct policy_state p;
+
+    if (l->state == LANE_WRITE && !l->io_busy) {
+        lane_write_step(l);
+        return l->state == LANE_WRITE && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
+    }
+    if (l->state != LANE_IDLE || s->failed != 0 || !lane_has_work(s, l))
+        return UINT64_MAX;
+    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !hosts_wait(s))
+        return UINT64_MAX;
+    if (l->dev == EXTENT_NO_DEV) {
+        at = l->not_before_ns > now ? l->not_before_ns : 0;
+    } else if (!dev_usable(s, shard_capacity(s, l->dev))) {
+        return now + PAUSE_ERROR_NS;
+    } else {
+        p = lane_policy(l);
+        at = policy_destage_at(&p);
+    }
+    if (at != 0)
+        return at;
+    lane_begin(l);
+    return l->state == LANE_IDLE ? now + PAUSE_RETRY_NS : UINT64_MAX;
+}
+
+/* Entries without payload have a fixed number of slots: past half of them their extents come first. */
+static void find_urgent(struct shard *s)
+{
+    uint32_t budget = MIN(SCAN_BUDGET, s->ix.virtual_touched);
+
+    if (s->ix.virtual_used <= s->ix.nr_virtual / 2)
+        return;
+    while (budget-- > 0) {
+        uint32_t id = s->ix.nr_phys + s->urgent_scan++ % s->ix.virtual_touched;
+        struct index_entry n;
+        uint32_t x;
+
+        if (!index_slot_used(&s->ix, id))
+            continue;
+        index_get(&s->ix, id, &n);
+        x = extent_find(&s->xt, n.layer, extent_no(n.block));
+        extent_at(&s->xt, x)->flags |= EXTENT_URGENT;
+        extent_relist(&s->xt, x);
+    }
+}
+
+uint64_t mover_step(struct shard *s)
+{
+    uint64_t next = UINT64_MAX;
+
+    find_urgent(s);
+    for (uint32_t i = 0; i < s->nr_lanes; i++)
+        next = MIN(next, lane_look(&s->lanes[i]));
+    return next;
+}
+
+bool mover_busy(const struct shard *s)
+{
+    for (uint32_t i = 0; i < s->nr_lanes; i++)
+        if (s->lanes[i].state != LANE_IDLE)
+            return true;
+    return false;
+}

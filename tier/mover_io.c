@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mover_io.c: the bytes of one destage: payload out of the log, verified; runs onto the device; the batch's flush.
+ *
+ * Reads: neighbours joined, many at once; what fails its checksum or its device is read a second time, alone.
+ * Then a dirty block is damaged (its only copy is bad), a bridging block is left out.
+ * Writes: one run at a time, in address order, each yielding to foreground requests.
+ */
+#include "base/crc32c.h"
+#include "tier/priv.h"
+
+static struct job *current(struct lane *l) { return &l->jobs[l->cur]; }
+
+static uint64_t block_of(const struct shard *s, const struct job *job, uint32_t i)
+{
+    return (uint64_t)extent_at(&s->xt, job->x)->no * EXTENT_BLOCKS + i;
+}
+
+/* ---- reads ---- */
+
+static void read_more(struct lane *l);
+
+static bool read_ok(struct lane *l, uint32_t i)
+{
+    struct shard *s = l->s;
+    const struct job *job = current(l);
+    uint64_t layer = layer_at(s, extent_at(&s->xt, job->x)->layer)->id;
+
+    if (block_csum(l->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
+        return true;
+    if (bit_get(job->cold, i))
+        s->stats.csum_errors_hdd++;
+    else
+        s->stats.csum_errors_ssd++;
+    trace(TRACE_TIER_CSUM_ERROR, layer, block_of(s, job, i), job->loc[i].segment);
+    return false;
+}
+
+static void read_done(struct dev_io *io)
+{
+    struct lane_read *r = container_of(io, struct lane_read, io);
+    struct lane *l = r->lane;
+
+    r->busy = false;
+    l->reads_in_flight--;
+    if (io->err != 0)
+        l->read_err = io->err;
+    for (uint32_t i = r->first; i < r->first + r->n; i++)
+        if (io->err != 0 || !read_ok(l, i))
+            bit_set(l->bad, i);
+    read_more(l);
+}
+
+static bool joins(const struct job *job, uint32_t a, uint32_t b)
+{
+    if (bit_get(job->cold, a) || bit_get(job->cold, b))
+        return bit_get(job->cold, a) && bit_get(job->cold, b);
+    return job->loc[a].segment == job->loc[b].segment && job->loc[a].unit + JOURNAL_UNITS_PER_BLOCK == job->loc[b].unit;
+}
+
+static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
+{
+    struct shard *s = l->s;
+    struct job *job = current(l);
+    uint32_t n = 1;
+
+    while (!l->second_pass && first + n < EXTENT_BLOCKS && bit_get(l->want, first + n) && joins(job, first + n - 1, first + n))
+        n++;
+    for (uint32_t i = first; i < first + n; i++)
+        bit_clear(l->want, i);
+    r->lane = l;
+    r->first = first;
+    r->n = n;
+    r->busy = true;
+    r->iov = (struct iovec){l->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
+    r->io = (struct dev_io){.len_bytes = r->iov.iov_len, .iov = &r->iov, .iovcnt = 1, .cb = read_done};
+    l->reads_in_flight++;
+    if (!bit_get(job->cold, first)) {
+        journal_read(s->j, job->loc[first], &r->io);
+        return;
+    }
+    r->io.off_bytes = cold_offset(s->o.cold, job->old_place) + (uint64_t)first * BLOCK_BYTES;
+    dev_read(shard_capacity(s, job->old_place.dev), &r->io);
+}
+
+/* Planted: the older bytes beneath a damaged block go on counting. */
+static bool fall_through(struct lane *l, uint32_t i)
+{
+    struct job *job = current(l);
+    struct sums *m = l->s->bugs.damaged_falls_through ? sums_get(l->s, job->x, NULL) : NULL;
+
+    if (m == NULL)
+        return false;
+    if (bit_get(m->v.valid, i))
+        bit_set(job->sums.valid, i);
+    job->sums.csum[i] = m->v.csum[i];
+    sums_put(l->s, m);
+    return true;
+}
+
+static void mark_damaged(struct lane *l)
+{
+    struct job *job = current(l);
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        if (!bit_get(l->bad, i))
+            continue;
+        if (!bit_get(job->put, i)) {
+            bit_clear(job->bridge, i);
+            continue;
+        }
+        bit_clear(job->put, i);
+        bit_clear(job->sums.valid, i);
+        job->sums.csum[i] = 0;
+        if (!fall_through(l, i))
+            bit_set(job->sums.damaged, i);
+    }
+    job_keep_bridges(job);
+}
+
+/* A device that does not answer is no proof that the block is lost: the first time the extent just waits. */
+static bool wait_for_device(struct lane *l)
+{
+    return l->read_err != 0 && !(extent_at(&l->s->xt, current(l)->x)->flags & EXTENT_SPARSE_MOVE);
+}
+
+static void reads_done(struct lane *l)
+{
+    if (bits_any(l->bad) && !l->second_pass) {
+        memcpy(l->want, l->bad, sizeof(l->want));
+        memset(l->bad, 0, sizeof(l->bad));
+        l->read_err = 0;
+        l->second_pass = true;
+        read_more(l);
+        return;
+    }
+    if (bits_any(l->bad) && wait_for_device(l)) {
+        current(l)->err = l->read_err;
+        lane_next(l);
+        return;
+    }
+    if (bits_any(l->bad))
+        mark_damaged(l);
+    lane_set_state(l, LANE_WRITE);
+    l->next_block = 0;
+    l->io_busy = false;
+    lane_write_step(l);
+}
+
+static void read_more(struct lane *l)
+{
+    uint32_t i = 0;
+
+    for (uint32_t r = 0; r < LANE_READS; r++) {
+        while (i < EXTENT_BLOCKS && !bit_get(l->want, i))
+            i++;
+        if (i == EXTENT_BLOCKS)
+            break;
+        if (!l->read[r].busy)
+            read_run(l, &l->read[r], i);
+    }
+    if (l->reads_in_flight == 0)
+        reads_done(l);
+}
+
+void lane_read_start(struct lane *l)
+{
+    struct job *job = current(l);
+    struct shard *s = l->s;
+    bool cold_ok = !bits_any(job->cold) || dev_usable(s, shard_capacity(s, job->old_place.dev));
+
+    if (!cold_ok || !dev_usable(s, s->o.journal_dev)) {
+        job->err = -FIRN_E_DEVICE_FAILED;
+        lane_next(l);
+        return;
+    }
+    for (unsigned w = 0; w < CAPTURE_WORDS; w++)
+        l->want[w] = job->put[w] | job->bridge[w];
+    memset(l->bad, 0, sizeof(l->bad));
+    l->read_err = 0;
+    l->second_pass = false;
+    read_more(l);
+}
+
+/* ---- writes ---- */
+
+static bool write_wanted(const struct job *job, uint32_t i) { return bit_get(job->put, i) || bit_get(job->bridge, i); }
+
+static void write_failed(struct lane *l, int err)
+{
+    struct job *job = current(l);
+
+    if (lane_relocate(l)) {
+        lane_step(l);
+        return;
+    }
+    job->err = err;
+    lane_next(l);
+}
+
+static void write_done(struct dev_io *io)
+{
+    struct lane *l = container_of(io, struct lane, io);
+
+    l->io_busy = false;
+    if (io->err != 0) {
+        write_failed(l, io->err);
+        return;
+    }
+    l->head_bytes = io->off_bytes + io->len_bytes;
+    l->bytes += io->len_bytes;
+    lane_write_step(l);
+}
+
+static void write_run(struct lane *l, uint32_t first, uint32_t n)
+{
+    struct shard *s = l->s;
+    struct job *job = current(l);
+
+    for (uint32_t i = first; i < first + n; i++) {
+        s->stats.destage_blocks += bit_get(job->put, i);
+        s->stats.destage_bridged += !bit_get(job->put, i);
+    }
+    l->next_block = first + n;
+    l->io_busy = true;
+    l->flush_devs |= UINT64_C(1) << job->place.dev;
+    job->wrote = true;
+    l->iov = (struct iovec){l->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
+    l->io = (struct dev_io){.off_bytes = cold_offset(s->o.cold, job->place) + (uint64_t)first * BLOCK_BYTES,
+                            .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = write_done};
+    dev_write(shard_capacity(s, job->place.dev), &l->io);
+}
+
+void lane_write_step(struct lane *l)
+{
+    struct job *job = current(l);
+    uint32_t first = l->next_block, n = 0;
+
+    while (first < EXTENT_BLOCKS && !write_wanted(job, first))
+        first++;
+    while (first + n < EXTENT_BLOCKS && write_wanted(job, first + n))
+        n++;
+    if (n == 0) {
+        lane_next(l);
+        return;
+    }
+    if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev))) {
+        write_failed(l, -FIRN_E_DEVICE_FAILED);
+        return;
+    }
+    if (lane_yields(l)) {
+        shard_kick(l->s);
+        return;
+    }
+    write_run(l, first, n);
+}
+
+/* ---- flush ---- */
+
+static void flush_failed(struct lane *l, uint16_t dev, int err)
+{
+    l->s->degraded[dev] = true;
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        if (l->jobs[i].wrote && l->jobs[i].place.dev == dev)
+            l->jobs[i].err = err;
+}
+
+static void flush_done(struct dev_io *io)
+{
+    struct lane *l = container_of(io, struct lane, io);
+    uint16_t dev = (uint16_t)__builtin_ctzll(l->flush_devs);
+
+    l->flush_devs &= l->flush_devs - 1;
+    if (io->err != 0)
+        flush_failed(l, dev, io->err);
+    lane_flush(l);
+}
+
+void lane_flush(struct lane *l)
+{
+    struct shard *s = l->s;
+    struct dev *d;
+
+    while (l->flush_devs != 0 && !s->bugs.skip_capacity_flush) {
+        uint16_t dev = (uint16_t)__builtin_ctzll(l->flush_devs);
+
+        d = shard_capacity(s, dev);
+        if (dev_usable(s, d)) {
+            l->io = (struct dev_io){.cb = flush_done};
+            dev_flush(d, &l->io);
+            return;
+        }
+        flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
+        l->flush_devs &= l->flush_devs - 1;
+    }
+    lane_commit(l);
+}

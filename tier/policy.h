@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy.h: decisions of background work, pure: figures in, choice out. mover.c and reclaim.c act on them.
+ * Heat joins the scores here when it exists.
+ */
+#ifndef FIRN_TIER_POLICY_H
+#define FIRN_TIER_POLICY_H
+
+#include "base/types.h"
+
+#define POLICY_IDLE_NS         (20 * NS_PER_MS) /* foreground silence before the HDD is called idle */
+#define POLICY_BATCH_EXTENTS   16u              /* share one flush and one metadata batch */
+#define POLICY_CANDIDATES      64u
+#define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
+
+struct policy_state {          /* of one lane, now */
+    uint64_t now_ns;
+    uint64_t fg_last_ns;       /* the last foreground request to the device ended then */
+    uint32_t fg_in_flight;     /* foreground requests there now */
+    uint64_t dirty, capacity;  /* blocks: in the log; what the log can hold */
+    uint32_t start_pct, max_pct;
+    bool     drain;            /* everything is to be destaged */
+    bool     urgent;           /* urgent extents wait, or host writes do */
+    uint64_t not_before_ns;    /* bandwidth cap, or the pause after an error */
+};
+
+/* 0: destage now. UINT64_MAX: not until something changes. Else look again at that time. */
+uint64_t policy_destage_at(const struct policy_state *p);
+/* Host writes wait at this share of the log. */
+bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
+/* May a destage write go out now, beside foreground requests? */
+bool policy_yields(const struct policy_state *p);
+
+struct policy_extent { uint32_t x; uint32_t dirty; uint64_t off_bytes; double score; };
+/* Scores candidates by dirty blocks for the HDD time they cost, keeps the best `keep`, in address order. Returns how many. */
+uint32_t policy_choose(struct policy_extent *c, uint32_t nr, uint32_t keep, uint64_t span_bytes, uint64_t head_bytes);
+
+struct policy_segment { uint32_t segment; uint32_t dirty, slots; uint64_t age; };
+/* What a victim gains: age * (1 - u) / (1 + u); an empty one beats all; 0: not worth it. */
+double policy_victim_score(const struct policy_segment *s);
+
+#endif

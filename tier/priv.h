@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
+ * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with mover_io.c, reclaim.c, recover.c, shard.c.
+ *
+ * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
+ * nothing is allocated afterwards (recovery, which is straight-line, may).
+ *
+ * Rules that tie the flows together:
+ *  - A block enters the index in the callback of its append, in seq order within the HOST stream. What is not in the index and
+ *    not in the map was never written, or is zero.
+ *  - An extent has a place, or a reservation of one, before a write to it is appended.
+ *  - One destage an extent at a time. It captures with S = journal_durable_seq(), or just below the seq of a zero that is
+ *    durable but has not reached this extent yet (zero.c works in steps): so no zero is ever named by an S that lacks it.
+ *  - seg.holds: destages that rely on the segment's bytes to repair what they overwrite in place; reclaim waits for them.
+ *  - seg.discards: records without payload in the segment whose effect the map lacks: whole-extent zeros, and zeroes
+ *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
+ */
+#ifndef FIRN_TIER_PRIV_H
+#define FIRN_TIER_PRIV_H
+
+#include "base/pool.h"
+#include "rt/blk.h"
+#include "rt/trace.h"
+#include "tier/extent.h"
+#include "tier/index.h"
+#include "tier/policy.h"
+#include "tier/shard.h"
+#include "tier/volume.h"
+
+#define IO_BLOCKS_MAX   (MDTS_BYTES / BLOCK_BYTES + 2u) /* blocks a request can touch: 512-byte lbas may begin and end within one */
+#define EXTENTS_PER_IO  3u                               /* IO_BLOCKS_MAX blocks cross at most two bounds */
+#define LAYERS_MAX      (2u * VOLUMES_MAX)               /* layers of one shard; indices 1.. */
+#define SUMS_CACHE      4096u                            /* extents whose checksums are in RAM: 4.6 MiB */
+#define SUMS_LOADS      64u                              /* of them being fetched at once */
+#define RMW_MAX         64u                              /* requests with parts of blocks at once: each has a buffer of IO_BLOCKS_MAX */
+#define SCAN_BUDGET     4096u                            /* nodes or slots a pass looks at */
+#define IOS_DEFAULT     1024u
+#define CAPTURE_WORDS   (EXTENT_BLOCKS / 64)
+static_assert(LAYERS_MAX < 1u << INDEX_LAYER_BITS, "a layer index fits the index's key");
+static_assert(IO_BLOCKS_MAX <= GROUP_BYTES_MAX / BLOCK_BYTES, "a request is one record");
+
+static inline bool bit_get(const uint64_t *w, uint32_t i) { return w[i / 64] >> (i % 64) & 1; }
+static inline void bit_set(uint64_t *w, uint32_t i) { w[i / 64] |= UINT64_C(1) << (i % 64); }
+static inline void bit_clear(uint64_t *w, uint32_t i) { w[i / 64] &= ~(UINT64_C(1) << (i % 64)); }
+static inline bool bits_any(const uint64_t *w) { return (w[0] | w[1] | w[2] | w[3]) != 0; }
+static_assert(CAPTURE_WORDS == 4, "bits_any looks at four words");
+
+struct layer {                   /* a layer of an attached volume */
+    uint64_t id;                 /* 0: free */
+    uint32_t hash_next;
+    uint64_t nr_live, nr_dirty;  /* index entries */
+    uint64_t nr_placed;          /* extents with a place */
+    struct volume *vol;          /* NULL: being deleted */
+    struct list ranges;          /* rmw.c: of range_lock.node, oldest first */
+    struct list changed;         /* on s->ranges_changed: a range was given up */
+};
+
+struct seg {                     /* a log segment of this shard */
+    enum segment_use use;        /* FREE, LOG_OPEN, LOG_SEALED, FREEING */
+    enum journal_stream stream;
+    uint64_t epoch;
+    uint64_t seq_min;            /* of the records inside; 0: none */
+    uint32_t discards, holds;    /* see above */
+};
+
+/* ---- checksums of extents (sums.c) ---- */
+
+struct sums_waiter { void (*fn)(struct sums_waiter *w); struct list node; };
+enum sums_state { SUMS_FREE, SUMS_LOADING, SUMS_READY };
+struct sums {
+    enum sums_state state;
+    int      err;                /* READY with err: the record is missing or corrupt */
+    uint32_t x;                  /* extent */
+    uint32_t pins;
+    struct list lru, waiters;
+    uint32_t hash_next;
+    struct sums_load *load;      /* LOADING; NULL once superseded by a commit */
+    struct extent_sums v;
+};
+struct sums_load { struct meta_get_req req; struct shard *s; struct sums *to; uint8_t buf[META_VALUE_MAX]; };
+
+/* ---- requests ---- */
+
+struct wio {                     /* a write of whole blocks on its way to the log */
+    struct journal_append app;
+    struct shard *s;
+    uint32_t layer;
+    uint32_t ext[EXTENTS_PER_IO], nr_ext;
+    struct iovec iov[BLK_IOV_MAX];
+    void (*cb)(struct wio *w, int err);
+    void *ctx;
+    struct list node;            /* s->writes while in flight */
+    uint32_t csum[IO_BLOCKS_MAX];
+};
+
+struct rio {                     /* a read of whole blocks */
+    struct shard *s;
+    uint32_t layer, nblocks;
+    uint64_t block;
+    const struct iovec *iov;
+    int iovcnt;
+    uint32_t next;               /* blocks before it have been started */
+    uint32_t in_flight;
+    uint32_t retries;
+    int err;
+    uint64_t err_block;
+    bool parked;                 /* on a waiters' list */
+    void (*cb)(struct rio *r);
+    void *ctx;
+    struct list node;            /* s->runs_wanted, s->rios_done */
+    struct sums_waiter wait;
+};
+
+enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_WAIT };
+struct run_at {                  /* where one block lies now */
+    enum run_source source;
+    uint32_t csum;
+    struct journal_loc loc;      /* LOG */
+    uint32_t slot;               /* LOG: index id */
+    uint32_t x;                  /* COLD: extent, place, block in it */
+    struct extent_place place;
+    uint32_t in_extent;
+};
+struct run {                     /* neighbouring blocks from one source: one device request; then, one by one, those that failed */
+    struct dev_io io;
+    struct rio *rio;
+    struct run_at at;            /* of the first block of the request in flight */
+    uint32_t first, n;           /* blocks of the request in flight */
+    struct run_at whole;         /* repair: the run as it was */
+    uint32_t whole_first, whole_n;
+    uint64_t bad[(IO_BLOCKS_MAX + 63) / 64]; /* blocks still to be repaired, from whole_first */
+    bool     repairing, fresh;   /* fresh: the current bad block has not been looked up again yet */
+    uint32_t tries;              /* 0: failed once; 1: read again; 2: the other copy */
+    uint32_t want;               /* repair: the block's checksum */
+    int      last_err;
+    struct sums_waiter wait;
+    struct iovec iov[BLK_IOV_MAX];
+    uint32_t csum[IO_BLOCKS_MAX];
+};
+
+struct zio {                     /* a zeroed range of whole blocks */
+    struct journal_append app;
+    struct shard *s;
+    uint32_t layer;
+    uint64_t block, nblocks, seq;
+    uint32_t segment;
+    uint64_t cursor;             /* extent number, or node number when walking nodes; all before it are done */
+    bool by_node, durable, parked;
+    void (*cb)(struct zio *z, int err);
+    void *ctx;
+    struct list node;            /* s->zeroes once durable */
+    struct sums_waiter wait;
+};
+
+struct range_lock {              /* rmw.c; within one layer */
+    uint64_t first, last;        /* blocks */
+    bool     granted;
+    void   (*fn)(struct range_lock *l);
+    struct list node;
+};
+
+struct rmw {                     /* a request of a volume with 512-byte lbas */
+    struct shard *s;
+    struct blk_io *io;
+    uint32_t layer;
+    struct range_lock lock;      /* not for reads */
+    uint64_t block, nblocks;     /* blocks it touches */
+    uint32_t head_bytes;         /* of the first block, before the request */
+    char    *buf;                /* NULL: whole blocks only, nothing is copied */
+    struct iovec iov[2];         /* over buf */
+    int      err;
+    uint64_t err_block;
+    uint32_t pending;            /* parts under way */
+    void   (*next)(struct rmw *m); /* when none is */
+    struct rio rio[2];
+    struct wio wio[2];
+    struct zio zio;
+};
+
+/* ---- mover ---- */
+
+struct job {                     /* one extent's destage */
+    uint32_t x;
+    uint64_t seq;                /* S */
+    int      err;                /* given up */
+    bool     captured, tombstone, relocate, wrote;
+    struct extent_place place;   /* where it will be */
+    struct extent_place old_place; /* to be given back after the commit; EXTENT_NO_DEV: none */
+    uint64_t dirty[CAPTURE_WORDS];  /* captured */
+    uint64_t put[CAPTURE_WORDS];    /* of them with payload: to be written */
+    uint64_t bridge[CAPTURE_WORDS]; /* clean ones in the log that may be written over a hole */
+    uint64_t cold[CAPTURE_WORDS];   /* relocation: to be read from the old place */
+    uint64_t held[CAPTURE_WORDS];   /* loc's segment is held */
+    struct journal_loc loc[EXTENT_BLOCKS];
+    uint64_t block_seq[EXTENT_BLOCKS];
+    struct extent_sums sums;     /* as the batch will say */
+    uint8_t  rec[EXTENT_REC_BYTES], sums_rec[EXTENT_SUMS_BYTES];
+};
+
+enum lane_state { LANE_IDLE, LANE_PREPARE, LANE_READ, LANE_WRITE, LANE_FLUSH, LANE_COMMIT, LANE_STATE_NR };
+#define LANE_READS 32u
+struct lane;
+struct lane_read { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t first, n; bool busy; };
+
+struct lane {                    /* destages for one device, one batch at a time; the last lane does what needs no device */
+    struct shard *s;
+    uint16_t dev;                /* EXTENT_NO_DEV: the meta lane */
+    enum lane_state state;
+    uint32_t nr_jobs, cur;       /* jobs of this batch; the one at work */
+    struct job *jobs;            /* POLICY_BATCH_EXTENTS */
+    char    *buf;                /* EXTENT_BYTES: block i of the extent at i * BLOCK_BYTES */
+    uint32_t reads_in_flight;
+    uint32_t next_block;         /* reads, writes: all before it were started */
+    uint64_t want[CAPTURE_WORDS];/* reads of this pass: not started yet */
+    uint64_t bad[CAPTURE_WORDS]; /* failed in this pass */
+    int      read_err;           /* a device error among them */
+    bool     second_pass, io_busy;
+    struct lane_read read[LANE_READS];
+    struct dev_io io;            /* write, flush */
+    struct iovec  iov;
+    uint64_t flush_devs;         /* devices this batch wrote to */
+    uint64_t head_bytes;         /* end of the last transfer, for scores */
+    uint64_t not_before_ns;
+    uint64_t bytes;              /* written by this batch */
+    bool     parked;             /* waits for checksums */
+    struct sums_waiter wait;
+    struct meta_batch batch;
+    struct meta_op ops[2 * POLICY_BATCH_EXTENTS + 1];
+    uint8_t shard_rec[64];
+};
+static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
+
+struct give { struct extent_place place; uint32_t x; struct list node; };
+
+/* ---- reclaim ---- */
+
+enum reclaim_state { RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR };
+#define MOVES_MAX 64u
+struct move {                    /* one block, or one record without payload, on its way to the stream of moves */
+    struct journal_append app;
+    struct dev_io io;
+    struct iovec iov;
+    struct shard *s;
+    char    *buf;                /* BLOCK_BYTES; this struct's for good */
+    uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
+    struct journal_loc loc;
+    int      tries;
+};
+struct reclaim {
+    enum reclaim_state state;
+    uint32_t segment, cursor, in_flight;
+    uint32_t passes;             /* over the victim */
+    uint64_t moved;              /* blocks of the victim */
+    uint64_t look_ns;            /* not before */
+    uint64_t seen_changes;       /* s->changes when no victim was found; UINT64_MAX: one was */
+    bool     seen_starved;
+    bool     wanted;             /* the journal asked for space */
+    bool     forgot;             /* planted bug: done for this victim */
+    struct meta_batch batch;
+    struct meta_op op[2];
+    uint8_t  rec[64], shard_rec[64];
+};
+
+/* ---- deleting a layer ---- */
+
+#define FORGET_BATCH 32u
+struct forget {                  /* records of extents that are deleted, a batch at a time */
+    struct shard *s;
+    struct list node;
+    uint32_t layer, cursor;      /* layer index; next node to look at */
+    uint32_t nr;                 /* extents in the batch */
+    uint32_t x[FORGET_BATCH];
+    bool     committing;
+    bool     blocked;            /* an extent was busy: the walk begins again */
+    struct meta_batch batch;
+    struct meta_op op[2 * FORGET_BATCH];
+    void (*cb)(void *ctx, int err);
+    void *ctx;
+};
+
+struct shard {
+    struct shard_opts o;
+    struct tier_opts  t;         /* with defaults filled in */
+    struct env       *env;
+    struct journal   *j;
+    struct index      ix;
+    struct extent_table xt;
+    struct seg       *seg;       /* by segment number of the pool */
+    uint64_t          log_blocks;/* what this shard's part of the log can hold beside its reserves */
+    uint64_t          newest_epoch;
+    bool              opened, started, stopping;
+    uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
+    uint64_t          writing_blocks;   /* appended, not yet durable */
+    uint64_t          changes;   /* events after which another victim may be worth a look: reclaim.c */
+    int               failed;    /* the journal or the metadata store failed: no more writes; 0 or the error */
+    uint32_t         *layer_hash;
+    struct layer     *layer;     /* [1..LAYERS_MAX] */
+    uint32_t          layers_touched, layer_free;
+
+    struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
+    struct list writes_wait;     /* blk_io: for a pool, or for dirt to fall; in order */
+    struct list reads_wait;      /* blk_io: for a pool */
+    struct list ranges_changed;  /* of layer.changed */
+    struct list rios_done;       /* finished inside their submission: answered from the loop */
+    struct list ios_done;        /* blk_io with err set: answered from the loop */
+    struct list runs_wanted;     /* rio: for a run */
+    struct list writes;          /* wio in flight */
+    struct list zeroes;          /* zio durable, being applied, in seq order */
+    struct list gives;           /* places that wait for reads in flight */
+    struct list forgets;
+    struct env_task  work;       /* shard.c: one pass of everything that waits */
+    struct env_timer timer;
+    uint32_t in_flight;          /* requests accepted and not answered */
+
+    struct sums *sums;           /* SUMS_CACHE */
+    uint32_t    *sums_hash;
+    struct list  sums_lru;       /* of sums.lru: unpinned or not, oldest first */
+    struct list  sums_blocked;   /* waiters for a free entry or load */
+
+    struct lane  *lanes;         /* nr_capacity + 1 */
+    uint32_t      nr_lanes;
+    uint64_t      fg_last_ns[CAPACITY_DEVS_MAX];
+    uint32_t      fg_in_flight[CAPACITY_DEVS_MAX];
+    bool          degraded[CAPACITY_DEVS_MAX];
+    uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
+    struct reclaim rc;
+    struct forget  tombs;        /* tombstones that no log segment needs */
+    char          *move_bufs;
+    char          *rmw_mem;
+
+    bool draining, drain_all;
+    void (*drain_cb)(void *ctx);
+    void *drain_ctx;
+
+    struct tier_stats stats;
+    struct tier_bugs  bugs;
+    uint64_t damaged_blocks;
+};
+
+/* shard.c */
+void     shard_kick(struct shard *s);                     /* runs a pass of waiting work, from the loop */
+void     shard_io_later(struct shard *s, struct blk_io *io, int err);  /* answers from the loop */
+void     shard_io_done(struct shard *s, struct blk_io *io, int err);
+void     shard_fail(struct shard *s, int err);
+uint32_t layer_find(const struct shard *s, uint64_t id);  /* 0: not attached */
+uint32_t *layer_hash_head(const struct shard *s, uint64_t id);
+static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return &s->layer[l]; }
+bool     dev_usable(const struct shard *s, const struct dev *d); /* there, and nothing hangs in it past the deadline */
+struct dev *shard_capacity(const struct shard *s, uint16_t dev);
+bool     shard_writes_wait(const struct shard *s);
+
+/* map.c: index, extents, layers and segments in step */
+static inline uint32_t extent_no(uint64_t block) { return (uint32_t)(block / EXTENT_BLOCKS); }
+void     map_put(struct shard *s, const struct index_entry *e);   /* its extent exists */
+void     map_remove(struct shard *s, uint32_t id);
+void     map_set_clean(struct shard *s, uint32_t id);
+void     map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment); /* a whole-extent zero */
+void     map_discard_done(struct shard *s, uint32_t x);
+void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);
+void     map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq);
+int      map_reserve(struct shard *s, struct extent *e);          /* a reservation if it has no place; -FIRN_E_NO_SPACE */
+void     map_settle(struct shard *s, uint32_t x);                 /* lists; reservation given back, node freed if nothing needs it */
+uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */
+void     map_give_place(struct shard *s, uint32_t x, struct extent_place p); /* once no read is in flight there */
+void     map_read_done(struct shard *s, uint32_t x);
+int      map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks, uint32_t *ext, uint32_t *nr);
+void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
+
+/* sums.c */
+struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w); /* pinned and READY, or NULL: w->fn runs later; w NULL: only look */
+void     sums_put(struct shard *s, struct sums *m);
+void     sums_set(struct shard *s, uint32_t x, const struct extent_sums *v); /* what a batch has committed */
+void     sums_drop(struct shard *s, uint32_t x);
+int      sums_get_sync(struct shard *s, uint32_t x, struct sums **out);       /* recovery; not pinned */
+void     sums_init(struct shard *s);
+
+/* write.c, read.c, zero.c, rmw.c */
+void     write_submit(struct shard *s, struct volume *v, struct blk_io *io);
+int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
+                      const struct iovec *iov, int iovcnt, const uint32_t *crc);
+void     writes_resume(struct shard *s);
+void     read_submit(struct shard *s, struct blk_io *io);
+void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
+                     const struct iovec *iov, int iovcnt);
+void     reads_resume(struct shard *s);
+int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
+bool     zeroes_step(struct shard *s);                    /* true: more to do at once */
+uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq); /* largest S <= seq that names no unapplied zero */
+bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nblocks, uint64_t seq, uint32_t segment,
+                     const struct sums *m);               /* false: no free virtual slots; m: NULL, or the map of it counts */
+void     write_count(struct shard *s, const struct blk_io *io, int err);
+bool     rmw_needs_buffer(const struct blk_io *io);
+void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io);
+void     rmws_resume(struct shard *s);
+void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
+
+/* mover.c, mover_io.c, reclaim.c, forget.c */
+int      mover_init(struct shard *s);
+void     mover_fini(struct shard *s);
+uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
+bool     mover_busy(const struct shard *s);
+void     lane_set_state(struct lane *l, enum lane_state to);
+bool     lane_yields(struct lane *l);
+void     lane_read_start(struct lane *l);                 /* mover_io.c: the current job's payload; then its writes; then lane_next */
+void     lane_write_step(struct lane *l);
+void     lane_flush(struct lane *l);                      /* then lane_commit */
+void     lane_commit(struct lane *l);
+void     lane_step(struct lane *l);                       /* goes on with the current job */
+void     job_keep_bridges(struct job *job);
+void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
+bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
+void     job_release(struct lane *l, struct job *job);
+bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
+bool     reclaim_busy(const struct shard *s);
+uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
+void     tombstones_drop(struct shard *s);
+bool     forgets_step(struct shard *s);
+
+#endif

@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* read.c: a host's read, and those of the merge in rmw.c.
+ *
+ * 1. Each block is looked up: index (log), else map (capacity device), else zeros. Neighbours from one source that lie
+ *    together become one run: one device request straight into the caller's memory.
+ * 2. What a run reads is pinned: the segment, or the extent's place. What is overwritten meanwhile may be answered either way,
+ *    whole: the checksum taken at submission says which.
+ * 3. Every block is verified. A request is answered when all its runs are.
+ * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
+ * there is one with the same checksum; then -FIRN_E_DAMAGED for that block. Never zeros, never older bytes.
+ * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood.
+ */
+#include "base/crc32c.h"
+#include "tier/priv.h"
+
+#define RETRIES_MAX 256u /* a request whose blocks keep moving under it is answered with an error at last */
+
+static void rio_step(struct rio *r);
+
+/* ---- where a block lies ---- */
+
+static void at_index(struct shard *s, uint32_t id, struct run_at *at)
+{
+    struct index_entry e;
+
+    index_get(&s->ix, id, &e);
+    if (e.flags & INDEX_ZERO)
+        *at = (struct run_at){.source = RUN_ZERO};
+    else if (e.flags & INDEX_DAMAGED)
+        *at = (struct run_at){.source = RUN_DAMAGED};
+    else
+        *at = (struct run_at){.source = RUN_LOG, .csum = e.csum, .loc = {e.segment, e.unit}, .slot = id};
+}
+
+static void at_sums(const struct sums *m, const struct extent *e, uint32_t x, uint32_t i, struct run_at *at)
+{
+    if (m->err != 0 || bit_get(m->v.damaged, i))
+        *at = (struct run_at){.source = RUN_DAMAGED};
+    else if (!bit_get(m->v.valid, i))
+        *at = (struct run_at){.source = RUN_ZERO};
+    else
+        *at = (struct run_at){.source = RUN_COLD, .csum = m->v.csum[i], .x = x, .place = e->place, .in_extent = i};
+}
+
+static void at_map(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at)
+{
+    struct shard *s = r->s;
+    uint32_t x = extent_find(&s->xt, r->layer, extent_no(block));
+    struct sums *m;
+
+    *at = (struct run_at){.source = RUN_ZERO};
+    if (x == EXTENT_NONE || !extent_mapped(extent_at(&s->xt, x)))
+        return;
+    m = sums_get(s, x, w);
+    if (m == NULL) {
+        at->source = RUN_WAIT;
+        return;
+    }
+    at_sums(m, extent_at(&s->xt, x), x, (uint32_t)(block % EXTENT_BLOCKS), at);
+    sums_put(s, m);
+}
+
+/* Source WAIT: w is called when the checksums have come; without w they are only looked for in RAM. */
+static void look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at)
+{
+    struct shard *s = r->s;
+    uint32_t id = index_find(&s->ix, r->layer, block);
+
+    if (id != INDEX_NONE && s->bugs.damaged_falls_through && (index_flags_of(&s->ix, id) & INDEX_DAMAGED))
+        id = INDEX_NONE;
+    if (id != INDEX_NONE)
+        at_index(s, id, at);
+    else
+        at_map(r, block, w, at);
+}
+
+static bool follows(const struct run_at *a, uint32_t n, const struct run_at *b)
+{
+    if (a->source != b->source)
+        return false;
+    if (a->source == RUN_LOG)
+        return a->loc.segment == b->loc.segment && a->loc.unit + n * JOURNAL_UNITS_PER_BLOCK == b->loc.unit;
+    if (a->source == RUN_COLD)
+        return a->x == b->x && a->in_extent + n == b->in_extent;
+    return a->source == RUN_ZERO;
+}
+
+/* ---- answering ---- */
+
+static void rio_fail(struct rio *r, uint64_t block, int err)
+{
+    if (r->err == 0 || block < r->err_block) {
+        r->err = err;
+        r->err_block = block;
+    }
+}
+
+static void rio_check_done(struct rio *r)
+{
+    if (r->next < r->nblocks || r->in_flight > 0 || r->parked)
+        return;
+    r->cb(r);
+}
+
+/* ---- one run ---- */
+
+static int run_iov(struct run *u)
+{
+    const struct rio *r = u->rio;
+    size_t left = (size_t)u->n * BLOCK_BYTES, off = (size_t)u->first * BLOCK_BYTES;
+    int n = 0;
+
+    for (int i = 0; i < r->iovcnt && left > 0; i++) {
+        size_t take;
+
+        if (off >= r->iov[i].iov_len) {
+            off -= r->iov[i].iov_len;
+            continue;
+        }
+        take = MIN(r->iov[i].iov_len - off, left);
+        u->iov[n++] = (struct iovec){(char *)r->iov[i].iov_base + off, take};
+        left -= take;
+        off = 0;
+    }
+    assert(left == 0);
+    return n;
+}
+
+static void run_unpin(struct run *u)
+{
+    struct shard *s = u->rio->s;
+
+    if (u->at.source == RUN_LOG) {
+        journal_segment_unpin(s->j, u->at.loc.segment);
+        return;
+    }
+    s->fg_in_flight[u->at.place.dev]--;
+    s->fg_last_ns[u->at.place.dev] = env_now_ns(s->env);
+    map_read_done(s, u->at.x);
+}
+
+static bool run_block_ok(const struct run *u, uint32_t i)
+{
+    const struct rio *r = u->rio;
+
+    if (r->s->bugs.skip_csum)
+        return true;
+    return block_csum(iov_block(r->iov, r->iovcnt, u->first + i), layer_at(r->s, r->layer)->id,
+                      r->block + u->first + i) == (u->repairing ? u->want : u->csum[i]);
+}
+
+static void count_bad(struct run *u, uint32_t i)
+{
+    struct shard *s = u->rio->s;
+    bool ssd = u->at.source == RUN_LOG;
+
+    if (ssd)
+        s->stats.csum_errors_ssd++;
+    else
+        s->stats.csum_errors_hdd++;
+    trace(TRACE_TIER_CSUM_ERROR, layer_at(s, u->rio->layer)->id, u->rio->block + u->first + i,
+          ssd ? u->at.loc.segment : u->at.place.slot);
+}
+
+static void run_end(struct run *u)
+{
+    struct rio *r = u->rio;
+    struct shard *s = r->s;
+
+    r->in_flight--;
+    pool_put(&s->runs, u);
+    rio_check_done(r);
+    shard_kick(s);
+}
+
+static void repair_step(struct run *u);
+
+static void run_done(struct dev_io *io)
+{
+    struct run *u = container_of(io, struct run, io);
+    bool any = false;
+
+    run_unpin(u);
+    u->last_err = io->err;
+    for (uint32_t i = 0; i < u->n; i++) {
+        bool ok = io->err == 0 && run_block_ok(u, i);
+
+        if (!ok && io->err == 0)
+            count_bad(u, i);
+        if (u->repairing && ok)
+            bit_clear(u->bad, u->first - u->whole_first);
+        if (u->repairing && ok)
+            u->fresh = true;
+        if (!u->repairing && !ok)
+            bit_set(u->bad, i);
+        any |= !ok;
+    }
+    if (!u->repairing && !any) {
+        run_end(u);
+        return;
+    }
+    if (!u->repairing) {
+        u->whole = u->at;
+        u->whole_first = u->first;
+        u->whole_n = u->n;
+        u->repairing = u->fresh = true;
+    }
+    repair_step(u);
+}
+
+static void run_submit_log(struct shard *s, struct run *u)
+{
+    journal_segment_pin(s->j, u->at.loc.segment);
+    s->stats.read_hit_blocks += u->n;
+    journal_read(s->j, u->at.loc, &u->io);
+}
+
+static void run_submit_cold(struct shard *s, struct run *u)
+{
+    struct extent *e = extent_at(&s->xt, u->at.x);
+
+    e->reads++;
+    s->fg_in_flight[u->at.place.dev]++;
+    s->stats.read_miss_blocks += u->n;
+    u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
+    dev_read(shard_capacity(s, u->at.place.dev), &u->io);
+}
+
+static bool run_dev_usable(struct shard *s, const struct run_at *at)
+{
+    return dev_usable(s, at->source == RUN_LOG ? s->o.journal_dev : shard_capacity(s, at->place.dev));
+}
+
+/* want: the checksum of the block, when only one is repaired. */
+static void run_submit(struct run *u, uint32_t want)
+{
+    struct rio *r = u->rio;
+
+    u->want = want;
+    u->io = (struct dev_io){.len_bytes = (uint64_t)u->n * BLOCK_BYTES, .iov = u->iov, .iovcnt = run_iov(u), .cb = run_done};
+    if (u->at.source == RUN_LOG)
+        run_submit_log(r->s, u);
+    else
+        run_submit_cold(r->s, u);
+}
+
+/* ---- again, and the other copy ---- */
+
+enum repair { REPAIR_UNDER_WAY, REPAIR_OVER };
+
+static bool same_place(const struct run_at *a, const struct run_at *b)
+{
+    if (a->source != b->source || a->csum != b->csum)
+        return false;
+    if (a->source == RUN_LOG)
+        return a->slot == b->slot;
+    return a->place.dev == b->place.dev && a->place.slot == b->place.slot && a->in_extent == b->in_extent;
+}
+
+static struct run_at at_of_block(const struct run *u, uint32_t i)
+{
+    struct run_at at = u->whole;
+
+    at.csum = u->csum[i];
+    at.in_extent += i;
+    if (at.source == RUN_LOG) {
+        at.loc.unit += i * JOURNAL_UNITS_PER_BLOCK;
+        at.slot = index_slot_id(&u->rio->s->ix, at.loc.segment, at.loc.unit);
+    }
+    return at;
+}
+
+static void block_failed(struct rio *r, uint64_t block, int err)
+{
+    memset(iov_block(r->iov, r->iovcnt, (uint32_t)(block - r->block)), 0, BLOCK_BYTES);
+    rio_fail(r, block, err == -FIRN_E_DEVICE_FAILED ? err : -FIRN_E_DAMAGED);
+}
+
+/* The copy beside the one that failed: only beneath a clean entry of the index, and only with the same checksum. */
+static bool other_copy(struct run *u, uint64_t block, const struct run_at *bad, struct run_at *at)
+{
+    struct shard *s = u->rio->s;
+
+    if (bad->source != RUN_LOG || (index_flags_of(&s->ix, bad->slot) & INDEX_DIRTY))
+        return false;
+    at_map(u->rio, block, &u->wait, at);
+    if (at->source == RUN_WAIT)
+        return true;
+    if (at->source != RUN_COLD || at->csum != bad->csum)
+        return false;
+    map_remove(s, bad->slot); /* a clean copy that is bad is worth nothing */
+    return true;
+}
+
+/* Where bad block i is to be read next; false: nowhere, its fate is decided. */
+static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
+{
+    struct rio *r = u->rio;
+    uint64_t block = r->block + u->whole_first + i;
+    struct run_at was = u->at;
+
+    if (u->fresh) {
+        was = at_of_block(u, i);
+        u->tries = 0;
+    }
+    look_up(r, block, &u->wait, now);
+    if (now->source == RUN_WAIT)
+        return true;
+    u->fresh = false;
+    if (now->source == RUN_ZERO) {
+        memset(iov_block(r->iov, r->iovcnt, u->whole_first + i), 0, BLOCK_BYTES);
+        return false;
+    }
+    if (now->source != RUN_DAMAGED && r->retries++ < RETRIES_MAX) {
+        if (!same_place(&was, now)) {
+            u->tries = 0;
+            return true;
+        }
+        if (u->tries++ == 0)
+            return true;
+        if (u->tries == 2 && other_copy(u, block, &was, now)) {
+            if (now->source == RUN_WAIT)
+                u->tries--;
+            return true;
+        }
+    }
+    block_failed(r, block, u->last_err);
+    return false;
+}
+
+static enum repair repair_block(struct run *u, uint32_t i)
+{
+    struct rio *r = u->rio;
+    struct run_at now;
+
+    if (!repair_where(u, i, &now))
+        return REPAIR_OVER;
+    if (now.source == RUN_WAIT)
+        return REPAIR_UNDER_WAY;
+    if (!run_dev_usable(r->s, &now)) {
+        block_failed(r, r->block + u->whole_first + i, -FIRN_E_DEVICE_FAILED);
+        return REPAIR_OVER;
+    }
+    u->at = now;
+    u->first = u->whole_first + i;
+    u->n = 1;
+    r->s->stats.read_retried++;
+    run_submit(u, now.csum);
+    return REPAIR_UNDER_WAY;
+}
+
+static void repair_step(struct run *u)
+{
+    for (uint32_t i = 0; i < u->whole_n; i++) {
+        if (!bit_get(u->bad, i))
+            continue;
+        if (repair_block(u, i) == REPAIR_UNDER_WAY)
+            return;
+        bit_clear(u->bad, i);
+        u->fresh = true;
+    }
+    run_end(u);
+}
+
+static void repair_wake(struct sums_waiter *w) { repair_step(container_of(w, struct run, wait)); }
+
+/* ---- a request ---- */
+
+static void zero_run(struct rio *r, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        memset(iov_block(r->iov, r->iovcnt, r->next + i), 0, BLOCK_BYTES);
+    r->s->stats.read_zero_blocks += n;
+}
+
+/* Planted: what is not durable yet is served from the writes under way. */
+static bool serve_undurable(struct rio *r)
+{
+    uint64_t block = r->block + r->next;
+    bool found = false;
+
+    list_for_each(n, &r->s->writes) {
+        struct wio *w = list_entry(n, struct wio, node);
+
+        if (w->layer != r->layer || block < w->app.lba || block >= w->app.lba + w->app.nblocks)
+            continue;
+        memcpy(iov_block(r->iov, r->iovcnt, r->next),
+               iov_block(w->app.iov, w->app.iovcnt, (uint32_t)(block - w->app.lba)), BLOCK_BYTES);
+        found = true;
+    }
+    return found;
+}
+
+static bool rio_run(struct rio *r, const struct run_at *at)
+{
+    struct shard *s = r->s;
+    struct run *u;
+
+    if (!run_dev_usable(s, at)) {
+        block_failed(r, r->block + r->next, -FIRN_E_DEVICE_FAILED);
+        r->next++;
+        return true;
+    }
+    u = pool_get(&s->runs);
+    if (u == NULL) {
+        r->parked = true;
+        list_push_back(&s->runs_wanted, &r->node);
+        return false;
+    }
+    u->rio = r;
+    u->at = *at;
+    u->first = r->next;
+    u->repairing = false;
+    memset(u->bad, 0, sizeof(u->bad));
+    u->wait.fn = repair_wake;
+    list_init(&u->wait.node);
+    u->csum[0] = at->csum;
+    for (u->n = 1; u->first + u->n < r->nblocks; u->n++) {
+        struct run_at b;
+
+        look_up(r, r->block + u->first + u->n, NULL, &b);
+        if (!follows(at, u->n, &b))
+            break;
+        u->csum[u->n] = b.csum;
+    }
+    r->next += u->n;
+    r->in_flight++;
+    run_submit(u, 0);
+    return true;
+}
+
+/* Starts runs until all have been started or the request must wait. */
+static void rio_step(struct rio *r)
+{
+    struct run_at at;
+
+    while (r->next < r->nblocks) {
+        if (r->s->bugs.index_before_durable && serve_undurable(r)) {
+            r->next++;
+            continue;
+        }
+        look_up(r, r->block + r->next, &r->wait, &at);
+        if (at.source == RUN_WAIT) {
+            r->parked = true;
+            break;
+        }
+        if (at.source == RUN_ZERO) {
+            zero_run(r, 1);
+            r->next++;
+        } else if (at.source == RUN_DAMAGED) {
+            block_failed(r, r->block + r->next, -FIRN_E_DAMAGED);
+            r->next++;
+        } else if (!rio_run(r, &at)) {
+            break;
+        }
+    }
+}
+
+static void rio_wake(struct sums_waiter *w)
+{
+    struct rio *r = container_of(w, struct rio, wait);
+
+    r->parked = false;
+    rio_step(r);
+    rio_check_done(r);
+}
+
+void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
+                 const struct iovec *iov, int iovcnt)
+{
+    assert(nblocks >= 1 && nblocks <= IO_BLOCKS_MAX);
+    r->s = s;
+    r->layer = layer;
+    r->block = block;
+    r->nblocks = nblocks;
+    r->iov = iov;
+    r->iovcnt = iovcnt;
+    r->next = r->in_flight = r->retries = 0;
+    r->err = 0;
+    r->parked = false;
+    r->wait.fn = rio_wake;
+    list_init(&r->wait.node);
+    trace(TRACE_TIER_READ, layer_at(s, layer)->id, block, nblocks);
+    rio_step(r);
+    if (r->next < r->nblocks || r->in_flight > 0 || r->parked)
+        return;
+    list_push_back(&s->rios_done, &r->node); /* nothing to wait for, but never answered from inside the submission */
+    shard_kick(s);
+}
+
+static void host_read(struct rio *r)
+{
+    struct shard *s = r->s;
+    struct blk_io *io = r->ctx;
+    int err = r->err;
+
+    io->err_lba = r->err_block;
+    pool_put(&s->rios, r);
+    s->stats.read_ops += err == 0;
+    s->stats.read_errors += err != 0;
+    shard_io_done(s, io, err);
+}
+
+static bool can_start(const struct shard *s, const struct blk_io *io)
+{
+    if (io->priv.blk->lba_bytes != BLOCK_BYTES)
+        return !pool_is_empty(&s->rmws) && !(rmw_needs_buffer(io) && pool_is_empty(&s->rmw_bufs));
+    return !pool_is_empty(&s->rios);
+}
+
+static void host_read_start(struct shard *s, struct blk_io *io)
+{
+    struct volume *v = container_of(io->priv.blk, struct volume, blk);
+    uint32_t layer = (uint32_t)(uintptr_t)v->priv;
+    struct rio *r;
+
+    if (v->blk.lba_bytes != BLOCK_BYTES) {
+        rmw_start(s, layer, io);
+        return;
+    }
+    r = pool_get(&s->rios);
+    r->cb = host_read;
+    r->ctx = io;
+    read_blocks(s, r, layer, io->lba, io->nlb, io->iov, io->iovcnt);
+}
+
+void read_submit(struct shard *s, struct blk_io *io)
+{
+    if (list_empty(&s->reads_wait) && can_start(s, io))
+        host_read_start(s, io);
+    else
+        list_push_back(&s->reads_wait, &io->priv.node);
+}
+
+/* Requests that wait for a run, then those that wait for a request of their own. From the loop. */
+void reads_resume(struct shard *s)
+{
+    struct blk_io *io;
+    struct rio *r;
+
+    while (!pool_is_empty(&s->runs) && (r = list_first(&s->runs_wanted, struct rio, node)) != NULL) {
+        list_remove(&r->node);
+        r->parked = false;
+        rio_step(r);
+        rio_check_done(r);
+    }
+    while ((io = list_first(&s->reads_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
+        list_remove(&io->priv.node);
+        host_read_start(s, io);
+    }
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reclaim.c: empties log segments, one victim at a time, when the journal runs out of free ones.
+ *
+ * 1. Victim: a sealed segment with nothing dirty, else the best by age * (1 - u) / (1 + u).
+ * 2. Its dirty blocks: of dense extents they are left to the mover, at first; others are read, verified, and
+ *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
+ * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
+ * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
+ * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
+ * Then tombstones whose extents no log segment can name any more are deleted.
+ * Failures: a block that cannot be read moves as a DAMAGED record; an append that fails leaves the entry where it was
+ * and the segment waits; nothing is freed.
+ */
+#include "base/crc32c.h"
+#include "tier/priv.h"
+
+#define SETTLE_NS  (2 * NS_PER_MS)
+#define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
+
+static void set_state(struct shard *s, enum reclaim_state to)
+{
+    static const bool allowed[RECLAIM_STATE_NR][RECLAIM_STATE_NR] = {
+        [RECLAIM_IDLE]     = {[RECLAIM_MOVE] = true},
+        [RECLAIM_MOVE]     = {[RECLAIM_VIRTUAL] = true},
+        [RECLAIM_VIRTUAL]  = {[RECLAIM_DISCARDS] = true},
+        [RECLAIM_DISCARDS] = {[RECLAIM_SETTLE] = true},
+        [RECLAIM_SETTLE]   = {[RECLAIM_MOVE] = true, [RECLAIM_DROP] = true, [RECLAIM_IDLE] = true},
+        [RECLAIM_DROP]     = {[RECLAIM_SETTLE] = true, [RECLAIM_COMMIT] = true},
+        [RECLAIM_COMMIT]   = {[RECLAIM_IDLE] = true},
+    };
+
+    assert(allowed[s->rc.state][to]);
+    s->rc.state = to;
+    s->rc.cursor = 0;
+}
+
+static bool starved(const struct shard *s)
+{
+    struct journal_load load;
+
+    journal_load(s->j, &load);
+    return load.starved;
+}
+
+/* ---- moves ---- */
+
+static void move_free(struct move *m)
+{
+    struct shard *s = m->s;
+
+    s->rc.in_flight--;
+    pool_put(&s->moves, m);
+    shard_kick(s);
+}
+
+/* The index points to the new place, if it still points to the old one. */
+static void repoint_block(struct move *m)
+{
+    struct shard *s = m->s;
+    uint32_t id = index_find(&s->ix, m->layer, m->app.lba);
+    struct index_entry n;
+
+    if (id == INDEX_NONE)
+        return;
+    index_get(&s->ix, id, &n);
+    if (n.segment != m->from || n.seq != m->app.seq)
+        return;
+    n.segment = m->app.loc.segment;
+    n.unit = m->app.loc.unit;
+    if (m->app.type == JOURNAL_DAMAGED && !(n.flags & INDEX_ZERO)) {
+        if (!(n.flags & INDEX_DIRTY)) { /* destaged meanwhile, as damaged or whole: the map knows */
+            map_remove(s, id);
+            return;
+        }
+        if (index_virtual_free(&s->ix) == 0)
+            return;
+        s->damaged_blocks += !(n.flags & INDEX_DAMAGED);
+        n.flags |= INDEX_DAMAGED;
+        n.csum = 0;
+    }
+    if (n.flags & (INDEX_ZERO | INDEX_DAMAGED))
+        n.unit = 0;
+    map_put(s, &n);
+    s->rc.moved++;
+    s->stats.reclaim_moved_blocks++;
+}
+
+static void repoint_discard(struct move *m)
+{
+    struct shard *s = m->s;
+    uint32_t x = extent_find(&s->xt, m->layer, extent_no(m->app.lba));
+    struct extent *e = x == EXTENT_NONE ? NULL : extent_at(&s->xt, x);
+
+    if (e != NULL && e->discard_seq == m->app.seq && e->discard_segment == m->from)
+        map_discard_move(s, x, m->app.loc.segment);
+}
+
+static void move_appended(struct journal_append *a)
+{
+    struct move *m = container_of(a, struct move, app);
+
+    if (a->err == 0) {
+        map_seg_seq(m->s, a->loc.segment, m->app.seq);
+        if (a->nblocks == EXTENT_BLOCKS)
+            repoint_discard(m);
+        else
+            repoint_block(m);
+    }
+    move_free(m);
+}
+
+static void move_append(struct move *m, enum journal_rec_type type, uint64_t seq, uint64_t lba, uint64_t nblocks)
+{
+    bool payload = type == JOURNAL_WRITE;
+
+    m->app = (struct journal_append){.type = type, .stream = JOURNAL_MOVES, .layer = layer_at(m->s, m->layer)->id,
+                                     .lba = lba, .nblocks = nblocks, .seq = seq, .iov = payload ? &m->iov : NULL,
+                                     .iovcnt = payload, .csum = payload ? &m->csum : NULL, .cb = move_appended};
+    journal_append(m->s->j, &m->app);
+}
+
+static void move_read_done(struct dev_io *io);
+
+static void move_read(struct move *m)
+{
+    m->iov = (struct iovec){m->buf, BLOCK_BYTES};
+    m->io = (struct dev_io){.len_bytes = BLOCK_BYTES, .iov = &m->iov, .iovcnt = 1, .cb = move_read_done};
+    journal_read(m->s->j, m->loc, &m->io);
+}
+
+static void move_read_done(struct dev_io *io)
+{
+    struct move *m = container_of(io, struct move, io);
+    struct shard *s = m->s;
+    uint32_t id = index_slot_id(&s->ix, m->loc.segment, m->loc.unit);
+    bool ok = io->err == 0;
+    struct index_entry n;
+
+    if (!index_slot_used(&s->ix, id) || layer_at(s, m->layer)->id == 0) { /* written again, or deleted, meanwhile */
+        move_free(m);
+        return;
+    }
+    index_get(&s->ix, id, &n);
+    if (ok && block_csum(m->buf, layer_at(s, n.layer)->id, n.block) != n.csum) {
+        s->stats.csum_errors_ssd++;
+        trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
+        ok = false;
+    }
+    if (!ok && m->tries++ == 0) {
+        move_read(m);
+        return;
+    }
+    move_append(m, ok ? JOURNAL_WRITE : JOURNAL_DAMAGED, n.seq, n.block, 1);
+}
+
+static struct move *move_get(struct shard *s, uint32_t layer)
+{
+    struct move *m = pool_get(&s->moves);
+
+    if (m == NULL)
+        return NULL;
+    s->rc.in_flight++;
+    m->s = s;
+    m->layer = layer;
+    m->from = s->rc.segment;
+    m->tries = 0;
+    return m;
+}
+
+/* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
+
+/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait. */
+static bool leave_to_mover(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    if (e->nr_dirty < POLICY_DENSE_BLOCKS || s->rc.passes > 1 || (e->flags & EXTENT_SPARSE_MOVE) || starved(s))
+        return false;
+    e->flags |= EXTENT_URGENT;
+    extent_relist(&s->xt, x);
+    return true;
+}
+
+static bool move_slot(struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+    struct move *m;
+
+    index_get(&s->ix, id, &n);
+    if (s->bugs.move_drops_dirty && !s->rc.forgot) {
+        s->rc.forgot = true;
+        map_remove(s, id);
+        return true;
+    }
+    if (leave_to_mover(s, extent_find(&s->xt, n.layer, extent_no(n.block))))
+        return true;
+    m = move_get(s, n.layer);
+    if (m == NULL)
+        return false;
+    m->csum = n.csum;
+    m->loc = (struct journal_loc){n.segment, n.unit};
+    move_read(m);
+    return true;
+}
+
+static bool walk_payload(struct shard *s, uint32_t *budget)
+{
+    struct reclaim *rc = &s->rc;
+
+    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_dirty[rc->segment] > 0; rc->cursor++) {
+        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+
+        if ((*budget)-- == 0)
+            return false;
+        if (index_slot_used(&s->ix, id) && (index_flags_of(&s->ix, id) & INDEX_DIRTY) && !move_slot(s, id))
+            return false;
+    }
+    return true;
+}
+
+static bool walk_virtual(struct shard *s, uint32_t *budget)
+{
+    struct reclaim *rc = &s->rc;
+
+    for (; rc->cursor < s->ix.virtual_touched && s->ix.seg_dirty[rc->segment] > 0; rc->cursor++) {
+        uint32_t id = s->ix.nr_phys + rc->cursor;
+        struct index_entry n;
+        struct move *m;
+
+        if ((*budget)-- == 0)
+            return false;
+        if (!index_slot_used(&s->ix, id))
+            continue;
+        index_get(&s->ix, id, &n);
+        if (n.segment != rc->segment)
+            continue;
+        m = move_get(s, n.layer);
+        if (m == NULL)
+            return false;
+        move_append(m, n.flags & INDEX_ZERO ? JOURNAL_ZERO : JOURNAL_DAMAGED, n.seq, n.block, 1);
+    }
+    return true;
+}
+
+static bool walk_discards(struct shard *s, uint32_t *budget)
+{
+    struct reclaim *rc = &s->rc;
+
+    for (; rc->cursor < s->xt.touched && s->seg[rc->segment].discards > 0; rc->cursor++) {
+        struct extent *e = extent_at(&s->xt, rc->cursor + 1);
+        struct move *m;
+
+        if ((*budget)-- == 0)
+            return false;
+        if (e->layer == 0 || e->discard_seq == 0 || e->discard_segment != rc->segment)
+            continue;
+        m = move_get(s, e->layer);
+        if (m == NULL)
+            return false;
+        move_append(m, JOURNAL_ZERO, e->discard_seq, (uint64_t)e->no * EXTENT_BLOCKS, EXTENT_BLOCKS);
+    }
+    return true;
+}
+
+static bool drop_clean(struct shard *s, uint32_t *budget)
+{
+    struct reclaim *rc = &s->rc;
+
+    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_live[rc->segment] > 0; rc->cursor++) {
+        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+        struct index_entry n;
+        uint32_t x;
+
+        if ((*budget)-- == 0)
+            return false;
+        if (!index_slot_used(&s->ix, id))
+            continue;
+        index_get(&s->ix, id, &n);
+        x = extent_find(&s->xt, n.layer, extent_no(n.block));
+        map_remove(s, id);
+        map_settle(s, x);
+        s->stats.reclaim_dropped_blocks++;
+    }
+    return true;
+}
+
+/* ---- choosing, and the end ---- */
+
+static uint32_t victim(struct shard *s, bool at_any_price)
+{
+    uint32_t best = INDEX_NONE;
+    double best_score = 0;
+
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+        struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment,
+                                   .dirty = s->ix.seg_dirty[g] + s->seg[g].discards};
+        double score;
+
+        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0)
+            continue;
+        p.age = s->newest_epoch - s->seg[g].epoch;
+        score = policy_victim_score(&p);
+        if (score == 0 && at_any_price && p.dirty < p.slots * 31 / 32)
+            score = (double)(p.slots - p.dirty) / (double)p.slots / 1e6;
+        if (score > best_score) {
+            best_score = score;
+            best = g;
+        }
+    }
+    return best;
+}
+
+/* The journal asks at its reserve and two more; in a tiny pool that would be every segment there is. */
+static uint32_t free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->ix.nr_segments / 2, 2u) - 1); }
+
+static bool space_needed(struct shard *s)
+{
+    struct journal_load load;
+
+    journal_load(s->j, &load);
+    if (!load.starved && load.free_segments > free_target(s))
+        s->rc.wanted = false;
+    if (load.starved)
+        s->rc.wanted = true;
+    return s->rc.wanted && (!s->draining || load.starved);
+}
+
+static void reclaim_begin(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+    bool hurry = starved(s);
+    uint32_t g;
+
+    if (rc->seen_changes == s->changes && rc->seen_starved == hurry)
+        return;
+    g = victim(s, hurry);
+    rc->seen_changes = g == INDEX_NONE ? s->changes : UINT64_MAX;
+    rc->seen_starved = hurry;
+    if (g == INDEX_NONE)
+        return;
+    rc->segment = g;
+    rc->passes = 1;
+    rc->moved = 0;
+    rc->forgot = false;
+    trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
+    set_state(s, RECLAIM_MOVE);
+}
+
+static bool needed(const struct shard *s)
+{
+    const struct seg *g = &s->seg[s->rc.segment];
+
+    return s->ix.seg_dirty[s->rc.segment] > 0 || g->discards > 0 || g->holds > 0;
+}
+
+static void settle(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+
+    if (rc->in_flight > 0)
+        return;
+    if (!needed(s)) {
+        set_state(s, RECLAIM_DROP);
+        return;
+    }
+    rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
+    if (rc->passes++ >= PASSES_MAX && s->seg[rc->segment].holds > 0)
+        set_state(s, RECLAIM_IDLE);
+    else
+        set_state(s, RECLAIM_MOVE);
+}
+
+static void segment_freed(struct shard *s, uint32_t g)
+{
+    s->seg[g] = (struct seg){.use = SEGMENT_FREE};
+    s->stats.reclaim_segments++;
+    tombstones_drop(s);
+}
+
+static void reclaim_committed(struct meta_batch *b)
+{
+    struct shard *s = b->ctx;
+    struct reclaim *rc = &s->rc;
+
+    trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
+    trace(TRACE_TIER_RECLAIM_DONE, rc->segment, rc->moved, (uint64_t)-b->err);
+    if (b->err != 0) {
+        shard_fail(s, -FIRN_E_META);
+        return;
+    }
+    s->stats.meta_batches++;
+    segment_freed(s, rc->segment);
+    rc->seen_changes = UINT64_MAX;
+    if (!s->bugs.free_before_commit)
+        journal_segment_free(s->j, rc->segment);
+    set_state(s, RECLAIM_IDLE);
+    shard_kick(s);
+}
+
+static void reclaim_commit(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+
+    assert(s->ix.seg_live[rc->segment] == 0 && !needed(s));
+    set_state(s, RECLAIM_COMMIT);
+    s->seg[rc->segment].use = SEGMENT_FREEING;
+    rc->op[0] = (struct meta_op){.key = meta_key_segment(rc->segment), .value = rc->rec,
+                                 .value_len = segment_rec_encode(s->seg[rc->segment].epoch, rc->rec)};
+    rc->op[1] = (struct meta_op){.key = meta_key_shard(s->o.no), .value = rc->shard_rec,
+                                 .value_len = shard_rec_encode(journal_durable_seq(s->j), rc->shard_rec)};
+    rc->batch = (struct meta_batch){.ops = rc->op, .nr = 2, .env = s->env, .cb = reclaim_committed, .ctx = s};
+    if (s->bugs.free_before_commit)
+        journal_segment_free(s->j, rc->segment);
+    meta_commit(s->o.meta, &rc->batch);
+}
+
+static bool walk(struct shard *s, uint32_t *budget)
+{
+    struct reclaim *rc = &s->rc;
+
+    switch (rc->state) {
+    case RECLAIM_MOVE:
+        return walk_payload(s, budget);
+    case RECLAIM_VIRTUAL:
+        return walk_virtual(s, budget);
+    case RECLAIM_DISCARDS:
+        return walk_discards(s, budget);
+    case RECLAIM_DROP:
+        return drop_clean(s, budget);
+    case RECLAIM_IDLE:
+    case RECLAIM_SETTLE:
+    case RECLAIM_COMMIT:
+    case RECLAIM_STATE_NR:
+        break;
+    }
+    return true;
+}
+
+bool reclaim_step(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+    uint32_t budget = SCAN_BUDGET;
+
+    if (s->failed != 0 || s->stopping || env_now_ns(s->env) < rc->look_ns)
+        return false;
+    if (rc->state == RECLAIM_IDLE) {
+        if (!space_needed(s))
+            return false;
+        reclaim_begin(s);
+        return rc->state != RECLAIM_IDLE;
+    }
+    if (rc->state == RECLAIM_COMMIT)
+        return false;
+    if (rc->state == RECLAIM_SETTLE) {
+        settle(s);
+        return rc->state != RECLAIM_SETTLE && env_now_ns(s->env) >= rc->look_ns;
+    }
+    if (!walk(s, &budget))
+        return budget == UINT32_MAX; /* ran out of budget, not of moves */
+    if (rc->state != RECLAIM_DROP)
+        set_state(s, rc->state + 1);
+    else if (needed(s))
+        set_state(s, RECLAIM_SETTLE);
+    else
+        reclaim_commit(s);
+    return rc->state != RECLAIM_COMMIT;
+}
+
+uint64_t reclaim_look_ns(const struct shard *s)
+{
+    const struct reclaim *rc = &s->rc;
+
+    if (s->failed != 0 || rc->state == RECLAIM_COMMIT || rc->in_flight > 0)
+        return UINT64_MAX;
+    if (rc->state == RECLAIM_IDLE && (!rc->wanted || rc->seen_changes != UINT64_MAX))
+        return UINT64_MAX;
+    return rc->look_ns;
+}
+
+bool reclaim_busy(const struct shard *s) { return s->rc.state != RECLAIM_IDLE; }

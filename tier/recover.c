@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover.c: a shard after a start, clean or not. Straight-line, before the threads run; idempotent.
+ *
+ * 1. The 'E' records of the attached layers: places are marked as taken, destaged_seq says what the log still owes.
+ * 2. The log is replayed. A record of a layer that is not attached: the layer was deleted, ignore. seq <= destaged_seq: a clean
+ *    copy if its checksum is the map's, else stale. Above: dirty, if nothing newer is known. Damage below the durable mark
+ *    becomes an entry that fails reads.
+ * 3. Zeroed ranges are collected and applied at the end, in seq order, exactly as zero.c does.
+ * 4. Dirty extents without a place get their reservation back. Then the log opens, and background work may follow.
+ * Of two records the higher seq wins; equal seqs carry equal bytes, the later segment wins (its predecessor is the victim
+ * that was being emptied), but intact bytes win over damage.
+ * Failures: a map record that fails its checksum, or a place taken twice: refused, nothing is written.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "tier/priv.h"
+
+struct zero_rec { uint64_t seq, block, nblocks; uint32_t layer, segment; };
+
+struct recovery {
+    struct shard *s;
+    struct zero_rec *zeroes;
+    size_t nr, cap;
+    uint64_t seq_named;          /* highest seq that the metadata names */
+    uint64_t damaged_ranges;
+    uint32_t layer;              /* being loaded */
+    char *why;
+};
+
+/* ---- the map ---- */
+
+static int load_extent(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct recovery *r = ctx;
+    struct shard *s = r->s;
+    uint64_t layer, no;
+    struct extent_rec rec;
+    struct extent *e;
+    uint32_t x;
+    int err = meta_key_parse_extent(key, 'E', &layer, &no);
+
+    if (err == 0)
+        err = value == NULL || no > UINT32_MAX ? -FIRN_E_CORRUPT : extent_rec_decode(value, len, &rec);
+    if (err == 0 && rec.place.dev != EXTENT_NO_DEV)
+        err = cold_mark(s->o.cold, rec.place);
+    if (err != 0) {
+        snprintf(r->why, 256, "the map record of layer %llu, extent %llu is damaged: %.80s",
+                 (unsigned long long)layer_at(s, r->layer)->id, err == -FIRN_E_CORRUPT ? 0ull : (unsigned long long)no, err_text(err));
+        return err;
+    }
+    x = extent_add(&s->xt, r->layer, (uint32_t)no);
+    if (x == EXTENT_NONE)
+        return -FIRN_E_NO_RESOURCES;
+    e = extent_at(&s->xt, x);
+    e->place = rec.place;
+    e->destaged_seq = rec.destaged_seq;
+    e->flags = EXTENT_RECORD;
+    layer_at(s, r->layer)->nr_placed += extent_placed(e);
+    r->seq_named = MAX(r->seq_named, rec.destaged_seq);
+    return 0;
+}
+
+static int load_map(struct recovery *r)
+{
+    struct shard *s = r->s;
+
+    for (uint32_t l = 1; l <= s->layers_touched; l++) {
+        struct meta_key prefix = meta_key_layer_extents(layer_at(s, l)->id);
+        int err;
+
+        if (layer_at(s, l)->id == 0)
+            continue;
+        r->layer = l;
+        err = s->o.meta->ops->scan_sync(s->o.meta, &prefix, load_extent, r);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+/* What the metadata knows of this shard's log. */
+static int load_shard_seq(struct recovery *r, uint64_t *seq)
+{
+    struct shard *s = r->s;
+    struct meta_key key = meta_key_shard(s->o.no);
+    uint8_t buf[META_VALUE_MAX];
+    uint32_t len = 0;
+    int err = s->o.meta->ops->get_sync(s->o.meta, &key, buf, &len);
+
+    *seq = 0;
+    if (err == -FIRN_E_NOT_FOUND)
+        return 0;
+    err = err ? err : shard_rec_decode(buf, len, seq);
+    r->seq_named = MAX(r->seq_named, *seq);
+    return err;
+}
+
+/* ---- the log ---- */
+
+/* May an entry with this seq stand where `old` is? Intact bytes also replace damage of the same seq. */
+static bool newer(const struct shard *s, uint32_t old, uint64_t seq, bool damage)
+{
+    uint64_t have;
+
+    if (old == INDEX_NONE)
+        return true;
+    have = index_seq(&s->ix, old);
+    return damage ? seq > have : seq >= have;
+}
+
+static int put_entry(struct shard *s, struct index_entry *e, bool damage)
+{
+    uint32_t old = index_find(&s->ix, e->layer, e->block);
+    bool virt = (e->flags & (INDEX_ZERO | INDEX_DAMAGED)) != 0;
+
+    if (!newer(s, old, e->seq, damage))
+        return 0;
+    if (virt && index_virtual_free(&s->ix) == 0 && (old == INDEX_NONE || !index_is_virtual(&s->ix, old)))
+        return -FIRN_E_NO_RESOURCES;
+    map_put(s, e);
+    return 0;
+}
+
+/* A record that the map has taken: still a clean copy if its bytes are the map's. */
+static int put_if_clean(struct shard *s, uint32_t x, struct index_entry *e)
+{
+    uint32_t i = (uint32_t)(e->block % EXTENT_BLOCKS);
+    struct sums *m;
+    int err;
+
+    if (!extent_mapped(extent_at(&s->xt, x)))
+        return 0;
+    err = sums_get_sync(s, x, &m);
+    if (err != 0 || m->err != 0 || !bit_get(m->v.valid, i) || m->v.csum[i] != e->csum)
+        return err;
+    e->flags = 0;
+    return put_entry(s, e, false);
+}
+
+static int replay_block(struct shard *s, struct index_entry *e, bool damage)
+{
+    uint32_t x = extent_find(&s->xt, e->layer, extent_no(e->block));
+
+    if (x != EXTENT_NONE && e->seq <= extent_at(&s->xt, x)->destaged_seq)
+        return e->flags & INDEX_DAMAGED ? 0 : put_if_clean(s, x, e);
+    if (x == EXTENT_NONE)
+        x = extent_add(&s->xt, e->layer, extent_no(e->block));
+    if (x == EXTENT_NONE)
+        return -FIRN_E_NO_RESOURCES;
+    return put_entry(s, e, damage);
+}
+
+static int remember_zero(struct recovery *r, uint32_t layer, const struct journal_record *rec)
+{
+    if (r->nr == r->cap) {
+        size_t cap = r->cap == 0 ? 1024 : 2 * r->cap;
+        struct zero_rec *z = realloc(r->zeroes, cap * sizeof(*z));
+
+        if (z == NULL)
+            return -ENOMEM;
+        r->zeroes = z;
+        r->cap = cap;
+    }
+    r->zeroes[r->nr++] = (struct zero_rec){.seq = rec->seq, .block = rec->lba, .nblocks = rec->nblocks, .layer = layer,
+                                           .segment = rec->loc.segment};
+    return 0;
+}
+
+static bool range_ok(uint64_t lba, uint64_t nblocks)
+{
+    uint64_t end = UINT64_C(1) << INDEX_BLOCK_BITS;
+
+    return nblocks > 0 && lba < end && nblocks <= end - lba;
+}
+
+static int replay_record(void *ctx, const struct journal_record *rec)
+{
+    struct recovery *r = ctx;
+    struct shard *s = r->s;
+    uint32_t layer = layer_find(s, rec->layer);
+    int err = 0;
+
+    map_seg_seq(s, rec->loc.segment, rec->seq);
+    if (layer == 0)
+        return 0;
+    if (!range_ok(rec->lba, rec->nblocks) || rec->seq > INDEX_SEQ_MAX || rec->loc.segment >= s->ix.nr_segments)
+        return -FIRN_E_CORRUPT;
+    if (rec->type == JOURNAL_ZERO)
+        return remember_zero(r, layer, rec);
+    for (uint64_t i = 0; i < rec->nblocks && err == 0; i++) {
+        bool payload = rec->type == JOURNAL_WRITE;
+        struct index_entry e = {.layer = layer, .block = rec->lba + i, .seq = rec->seq, .segment = rec->loc.segment,
+                                .flags = INDEX_DIRTY | (payload ? 0u : (unsigned)INDEX_DAMAGED)};
+
+        if (payload) {
+            e.csum = rec->csum[i];
+            e.unit = rec->loc.unit + (uint32_t)i * JOURNAL_UNITS_PER_BLOCK;
+        }
+        err = replay_block(s, &e, false);
+    }
+    return err;
+}
+
+static int replay_damage(void *ctx, const struct journal_damage *d)
+{
+    struct recovery *r = ctx;
+    struct shard *s = r->s;
+    uint32_t layer = d->range_known ? layer_find(s, d->layer) : 0;
+    int err = 0;
+
+    r->damaged_ranges++;
+    if (layer == 0 || s->bugs.damaged_falls_through || !range_ok(d->lba, d->nblocks))
+        return 0;
+    map_seg_seq(s, d->segment, d->seq);
+    for (uint64_t i = 0; i < d->nblocks && err == 0; i++) {
+        struct index_entry e = {.layer = layer, .block = d->lba + i, .seq = d->seq, .segment = d->segment,
+                                .flags = INDEX_DIRTY | INDEX_DAMAGED};
+
+        err = replay_block(s, &e, true);
+    }
+    return err;
+}
+
+static void replay_segment(void *ctx, uint32_t segment, const struct segment_info *info)
+{
+    struct shard *s = ((struct recovery *)ctx)->s;
+
+    if (segment >= s->ix.nr_segments)
+        return;
+    s->seg[segment].use = info->use;
+    s->seg[segment].stream = info->stream;
+    s->seg[segment].epoch = info->epoch;
+    s->newest_epoch = MAX(s->newest_epoch, info->epoch);
+}
+
+/* ---- zeroes ---- */
+
+static int by_seq(const void *a, const void *b)
+{
+    const struct zero_rec *x = a, *y = b;
+
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+static int apply_to_extent(struct shard *s, const struct zero_rec *z, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    struct sums *m = NULL;
+    int err = 0;
+
+    if (z->seq <= e->destaged_seq || z->seq <= e->discard_seq)
+        return 0;
+    if (extent_mapped(e))
+        err = sums_get_sync(s, x, &m);
+    if (err == 0 && !zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, m))
+        err = -FIRN_E_NO_RESOURCES;
+    return err;
+}
+
+static int apply_zero(struct shard *s, const struct zero_rec *z)
+{
+    uint32_t first = extent_no(z->block), last = extent_no(z->block + z->nblocks - 1);
+    bool by_node = last - first >= s->xt.touched;
+    uint64_t from = by_node ? 1 : first, to = by_node ? s->xt.touched : last;
+
+    for (uint64_t i = from; i <= to; i++) {
+        uint32_t x = by_node ? (uint32_t)i : extent_find(&s->xt, z->layer, (uint32_t)i);
+        const struct extent *e = x == EXTENT_NONE ? NULL : extent_at(&s->xt, x);
+        int err;
+
+        if (e == NULL || e->layer != z->layer || e->no < first || e->no > last)
+            continue;
+        err = apply_to_extent(s, z, x);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+/* ---- the end ---- */
+
+static int settle_extents(struct shard *s)
+{
+    for (uint32_t x = 1; x <= s->xt.touched; x++) {
+        struct extent *e = extent_at(&s->xt, x);
+        int err = 0;
+
+        if (e->layer == 0)
+            continue;
+        if (e->nr_dirty > 0)
+            err = map_reserve(s, e);
+        if (err != 0)
+            return err;
+        map_settle(s, x);
+    }
+    for (uint32_t id = s->ix.nr_phys; id < s->ix.nr_phys + s->ix.virtual_touched; id++)
+        s->damaged_blocks += index_slot_used(&s->ix, id) && (index_flags_of(&s->ix, id) & INDEX_DAMAGED);
+    return 0;
+}
+
+static int judge(struct recovery *r, const struct journal_replay_report *report, uint64_t durable_seq)
+{
+    struct shard *s = r->s;
+    uint64_t commit_no = meta_commit_no(s->o.meta);
+
+    if (s->t.accept_loss)
+        return 0;
+    if (report->meta_commit_no_max > commit_no)
+        snprintf(r->why, 256, "the metadata is at batch %llu, the journal saw batch %llu: it was rolled back",
+                 (unsigned long long)commit_no, (unsigned long long)report->meta_commit_no_max);
+    else if (report->seq_max < durable_seq)
+        snprintf(r->why, 256, "the journal of shard %u ends at %llu, the metadata knows of %llu: acknowledged writes are missing",
+                 s->o.no, (unsigned long long)report->seq_max, (unsigned long long)durable_seq);
+    else
+        return 0;
+    return -FIRN_E_ROLLED_BACK;
+}
+
+/* ---- the journal's events ---- */
+
+static void segment_opened(void *ctx, uint32_t segment, enum journal_stream stream, uint64_t epoch)
+{
+    struct shard *s = ctx;
+
+    assert(s->ix.seg_live[segment] == 0 && s->seg[segment].discards == 0 && s->seg[segment].holds == 0);
+    s->seg[segment] = (struct seg){.use = SEGMENT_LOG_OPEN, .stream = stream, .epoch = epoch};
+    s->newest_epoch = MAX(s->newest_epoch, epoch);
+}
+
+static void segment_sealed(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max)
+{
+    struct shard *s = ctx;
+
+    (void)seq_max;
+    s->seg[segment].use = SEGMENT_LOG_SEALED;
+    if (seq_min != 0)
+        map_seg_seq(s, segment, seq_min);
+    s->changes++;
+    shard_kick(s);
+}
+
+static void space_wanted(void *ctx)
+{
+    struct shard *s = ctx;
+
+    s->rc.wanted = true;
+    shard_kick(s);
+}
+
+static void journal_failed(void *ctx, int err)
+{
+    (void)err;
+    shard_fail(ctx, -FIRN_E_DEVICE_FAILED);
+}
+
+static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct shard *)ctx)->o.meta); }
+
+static int journal_make(struct shard *s, uint64_t seq_floor)
+{
+    struct journal_events ev = {.ctx = s, .segment_opened = segment_opened, .segment_sealed = segment_sealed,
+                                .space_wanted = space_wanted, .failed = journal_failed, .meta_commit_no = commit_no};
+    struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
+                             .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
+
+    return journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
+}
+
+/* Segments that replay left without a mark of their own were open at the crash: opening the log has sealed them. */
+static void seal_old_segments(struct shard *s, const struct seg *before)
+{
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+        struct segment_info info;
+
+        if (before[g].use == SEGMENT_FREE || s->seg[g].epoch != before[g].epoch)
+            continue;
+        segpool_info(s->o.segpool, g, &info);
+        s->seg[g].use = info.use;
+    }
+}
+
+static int open_log(struct shard *s)
+{
+    size_t bytes = s->ix.nr_segments * sizeof(*s->seg);
+    struct seg *before = malloc(bytes);
+    int err;
+
+    if (before == NULL)
+        return -ENOMEM;
+    memcpy(before, s->seg, bytes);
+    err = journal_open(s->j);
+    if (err == 0)
+        seal_old_segments(s, before);
+    free(before);
+    return err;
+}
+
+static int replay(struct recovery *r, struct journal_replay_report *report)
+{
+    struct journal_replay_ops ops = {.ctx = r, .record = replay_record, .damage = replay_damage, .segment = replay_segment};
+    struct shard *s = r->s;
+    int err = journal_replay(s->j, &ops, report);
+
+    if (err != 0)
+        return err;
+    qsort(r->zeroes, r->nr, sizeof(*r->zeroes), by_seq);
+    for (size_t i = 0; i < r->nr && err == 0; i++)
+        err = apply_zero(s, &r->zeroes[i]);
+    return err != 0 ? err : settle_extents(s);
+}
+
+static int recover_steps(struct recovery *r, struct journal_replay_report *report)
+{
+    struct shard *s = r->s;
+    uint64_t durable_seq = 0;
+    int err = load_map(r);
+
+    err = err ? err : load_shard_seq(r, &durable_seq);
+    err = err ? err : journal_make(s, r->seq_named);
+    err = err ? err : replay(r, report);
+    err = err ? err : judge(r, report, durable_seq);
+    return err ? err : open_log(s);
+}
+
+int shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256])
+{
+    struct recovery r = {.s = s, .why = why};
+    int err = recover_steps(&r, report);
+
+    free(r.zeroes);
+    if (err != 0)
+        return err;
+    if (r.damaged_ranges > 0)
+        log_error("acknowledged data is damaged", "shard=%u ranges=%llu blocks=%llu", s->o.no,
+                  (unsigned long long)r.damaged_ranges, (unsigned long long)s->damaged_blocks);
+    s->opened = true;
+    return 0;
+}

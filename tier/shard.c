@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* shard.c: a shard's birth, its loop pass, its end. The flows are in the files that priv.h names.
+ *
+ * One pass (shard_work) answers what ended inside a submission, starts what waits for a pool or for space, and gives zeroes,
+ * deletions, reclaim and mover a bounded step each. It runs when something kicked it or a timer that they asked for is due.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "tier/priv.h"
+
+#define LAYER_HASH      (2 * LAYERS_MAX)
+#define RECLAIM_STEPS   16 /* a pass */
+#define VIRTUAL_MIN     4096u
+#define VIRTUAL_MAX     (1u << 20)
+#define LANES_OPEN_SEGS 4u /* both streams: the one being filled, and the next */
+
+/* ---- answers ---- */
+
+void shard_kick(struct shard *s)
+{
+    if (!s->work.queued && s->opened)
+        env_defer(s->env, &s->work);
+}
+
+void shard_io_done(struct shard *s, struct blk_io *io, int err)
+{
+    struct blk *b = io->priv.blk;
+    struct volume *v = container_of(b, struct volume, blk);
+
+    assert(s->in_flight > 0 && v->in_flight > 0);
+    s->in_flight--;
+    v->in_flight--;
+    blk_io_done(b, io, err);
+    shard_kick(s);
+}
+
+void shard_io_later(struct shard *s, struct blk_io *io, int err)
+{
+    io->err = err;
+    list_push_back(&s->ios_done, &io->priv.node);
+    shard_kick(s);
+}
+
+static void answer(struct shard *s)
+{
+    struct list ios, rios, *n;
+
+    list_init(&ios);
+    list_init(&rios);
+    list_splice_back(&ios, &s->ios_done);
+    list_splice_back(&rios, &s->rios_done);
+    while ((n = list_pop_front(&ios)) != NULL) {
+        struct blk_io *io = list_entry(n, struct blk_io, priv.node);
+
+        shard_io_done(s, io, io->err);
+    }
+    while ((n = list_pop_front(&rios)) != NULL) {
+        struct rio *r = list_entry(n, struct rio, node);
+
+        r->cb(r);
+    }
+}
+
+void shard_fail(struct shard *s, int err)
+{
+    if (s->failed == 0)
+        log_error("a shard takes no more writes", "shard=%u err=\"%s\"", s->o.no, err_text(err));
+    s->failed = s->failed != 0 ? s->failed : err;
+    shard_kick(s);
+}
+
+/* ---- figures that flows ask for ---- */
+
+bool dev_usable(const struct shard *s, const struct dev *d)
+{
+    return d != NULL && dev_oldest_ns(d) <= s->t.io_deadline_ns;
+}
+
+struct dev *shard_capacity(const struct shard *s, uint16_t dev)
+{
+    return dev < s->o.nr_capacity ? s->o.capacity[dev] : NULL;
+}
+
+bool shard_writes_wait(const struct shard *s)
+{
+    return policy_writes_wait(s->ix.nr_dirty + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct);
+}
+
+/* ---- layers ---- */
+
+uint32_t *layer_hash_head(const struct shard *s, uint64_t id)
+{
+    return &s->layer_hash[(id * UINT64_C(0x9e3779b97f4a7c15) >> 32) % LAYER_HASH];
+}
+
+uint32_t layer_find(const struct shard *s, uint64_t id)
+{
+    uint32_t l = *layer_hash_head(s, id);
+
+    while (l != 0 && s->layer[l].id != id)
+        l = s->layer[l].hash_next;
+    return l;
+}
+
+int shard_attach(struct shard *s, struct volume *v)
+{
+    uint32_t l = s->layer_free;
+    struct layer *y;
+
+    if (layer_find(s, v->layer) != 0)
+        return -FIRN_E_EXISTS;
+    if (l != 0)
+        s->layer_free = s->layer[l].hash_next;
+    else if (s->layers_touched < LAYERS_MAX)
+        l = ++s->layers_touched;
+    else
+        return -FIRN_E_NO_RESOURCES;
+    y = layer_at(s, l);
+    *y = (struct layer){.id = v->layer, .vol = v, .hash_next = *layer_hash_head(s, v->layer)};
+    list_init(&y->ranges);
+    list_init(&y->changed);
+    *layer_hash_head(s, v->layer) = l;
+    v->priv = (void *)(uintptr_t)l;
+    return 0;
+}
+
+void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int err), void *ctx)
+{
+    uint32_t l = layer_find(s, v->layer);
+    struct forget *f = pool_get(&s->forgets_pool);
+
+    assert(l != 0 && v->in_flight == 0 && f != NULL); /* as many as there can be layers */
+    shard_start(s);
+    layer_at(s, l)->vol = NULL;
+    f->s = s;
+    f->layer = l;
+    f->cursor = 1;
+    f->nr = 0;
+    f->committing = f->blocked = false;
+    f->cb = cb;
+    f->ctx = ctx;
+    list_push_back(&s->forgets, &f->node);
+    shard_kick(s);
+}
+
+/* ---- requests ---- */
+
+void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
+{
+    s->in_flight++;
+    v->in_flight++;
+    s->started = true;
+    if (s->stopping) {
+        shard_io_later(s, io, -FIRN_E_STOPPED);
+        return;
+    }
+    switch (io->op) {
+    case BLK_READ:
+        read_submit(s, io);
+        return;
+    case BLK_WRITE:
+    case BLK_WRITE_ZEROES:
+    case BLK_DISCARD:
+        write_submit(s, v, io);
+        return;
+    case BLK_FLUSH: /* what was answered is durable */
+        shard_io_later(s, io, s->failed);
+        return;
+    case BLK_OP_NR:
+        break;
+    }
+    assert(!"blk_submit lets no other operation through");
+}
+
+/* ---- the pass ---- */
+
+static bool work_left(const struct shard *s)
+{
+    if (s->in_flight > 0)
+        return true;
+    if (s->failed != 0)
+        return false; /* what is under way will not get further */
+    if (mover_busy(s) || reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
+        return true;
+    return s->xt.side[EXTENT_SIDE_DISCARD].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0);
+}
+
+static void check_drained(struct shard *s)
+{
+    void (*cb)(void *ctx) = s->drain_cb;
+
+    if (!s->draining || work_left(s))
+        return;
+    s->draining = false;
+    s->drain_cb = NULL;
+    shard_kick(s); /* background work goes on afterwards */
+    cb(s->drain_ctx);
+}
+
+static bool background(struct shard *s)
+{
+    bool more = zeroes_step(s);
+
+    more |= forgets_step(s);
+    for (int i = 0; i < RECLAIM_STEPS; i++) {
+        if (!reclaim_step(s))
+            return more;
+    }
+    return true;
+}
+
+static void arm(struct shard *s, uint64_t at)
+{
+    if (at == UINT64_MAX)
+        return;
+    at = MAX(at, env_now_ns(s->env) + NS_PER_US);
+    if (!env_timer_armed(&s->timer) || s->timer.deadline_ns > at)
+        env_timer_arm(s->env, &s->timer, at);
+}
+
+static void shard_work(struct env_task *task)
+{
+    struct shard *s = container_of(task, struct shard, work);
+
+    answer(s);
+    rmws_resume(s);
+    reads_resume(s);
+    writes_resume(s);
+    if (s->started && !s->stopping) {
+        bool more = background(s);
+        uint64_t at = mover_step(s);
+
+        arm(s, MIN(at, reclaim_look_ns(s)));
+        if (more)
+            shard_kick(s);
+    }
+    check_drained(s);
+}
+
+static void shard_timer(struct env_timer *t) { shard_kick(container_of(t, struct shard, timer)); }
+
+void shard_start(struct shard *s)
+{
+    s->started = true;
+    shard_kick(s);
+}
+
+void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void *ctx)
+{
+    assert(!s->draining);
+    s->draining = true;
+    s->drain_all = destage_all;
+    s->drain_cb = cb;
+    s->drain_ctx = ctx;
+    shard_start(s);
+}
+
+/* ---- birth ---- */
+
+static void defaults(struct tier_opts *t)
+{
+    t->dirty_start_pct = t->dirty_start_pct != 0 ? t->dirty_start_pct : 60;
+    t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 80;
+    t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
+    t->ios_per_shard = t->ios_per_shard != 0 ? t->ios_per_shard : IOS_DEFAULT;
+}
+
+static int pools_init(struct shard *s)
+{
+    uint32_t n = s->t.ios_per_shard;
+    int err = pool_init(&s->wios, sizeof(struct wio), 16, n);
+
+    err = err ? err : pool_init(&s->rios, sizeof(struct rio), 16, n);
+    err = err ? err : pool_init(&s->runs, sizeof(struct run), 16, 4 * n);
+    err = err ? err : pool_init(&s->gives_pool, sizeof(struct give), 16, 4 * n);
+    err = err ? err : pool_init(&s->zios, sizeof(struct zio), 16, n);
+    err = err ? err : pool_init(&s->rmws, sizeof(struct rmw), 16, n);
+    err = err ? err : pool_init(&s->rmw_bufs, IO_BLOCKS_MAX * BLOCK_BYTES, BLOCK_BYTES, RMW_MAX);
+    err = err ? err : pool_init(&s->sums_loads, sizeof(struct sums_load), 16, SUMS_LOADS);
+    err = err ? err : pool_init(&s->moves, sizeof(struct move), 16, MOVES_MAX);
+    return err ? err : pool_init(&s->forgets_pool, sizeof(struct forget), 16, LAYERS_MAX);
+}
+
+static void *reserve(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* Each move owns a block of memory for good. */
+static int moves_init(struct shard *s)
+{
+    struct move *m[MOVES_MAX];
+
+    s->move_bufs = reserve(MOVES_MAX * BLOCK_BYTES);
+    if (s->move_bufs == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < MOVES_MAX; i++) {
+        m[i] = pool_get(&s->moves);
+        m[i]->buf = s->move_bufs + (size_t)i * BLOCK_BYTES;
+    }
+    for (uint32_t i = 0; i < MOVES_MAX; i++)
+        pool_put(&s->moves, m[i]);
+    return 0;
+}
+
+static int tables_init(struct shard *s)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, total, used, seed;
+    uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
+    int err;
+
+    env_random(s->env, &seed, sizeof(seed));
+    cold_usage(s->o.cold, EXTENT_NO_DEV, &total, &used);
+    err = index_init(&s->ix, geo->nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
+    if (!err) /* twice what can have a place: tombstones beside their successors */
+        err = extent_table_init(&s->xt, (uint32_t)MIN(2 * total + 65536, (uint64_t)UINT32_MAX / 2));
+    s->seg = reserve(geo->nr_segments * sizeof(*s->seg));
+    s->layer = reserve((LAYERS_MAX + 1) * sizeof(*s->layer));
+    s->layer_hash = reserve(LAYER_HASH * sizeof(*s->layer_hash));
+    s->sums = reserve((SUMS_CACHE + 1) * sizeof(*s->sums));
+    s->sums_hash = reserve(SUMS_CACHE * 2 * sizeof(*s->sums_hash));
+    if (!err && (!s->seg || !s->layer || !s->layer_hash || !s->sums || !s->sums_hash))
+        err = -ENOMEM;
+    s->reserve_segments = 2 * geo->nr_shards;
+    s->log_blocks = (share > 2 + LANES_OPEN_SEGS ? share - 2 - LANES_OPEN_SEGS : 1) * (uint64_t)s->ix.slots_per_segment;
+    return err;
+}
+
+static void lists_init(struct shard *s)
+{
+    struct list *lists[] = {&s->writes_wait, &s->reads_wait, &s->ranges_changed, &s->rios_done, &s->ios_done,
+                            &s->runs_wanted, &s->writes, &s->zeroes, &s->gives, &s->forgets, &s->sums_lru, &s->sums_blocked};
+
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        list_init(lists[i]);
+    s->work.fn = shard_work;
+    s->timer.fn = shard_timer;
+    s->rc.seen_changes = UINT64_MAX;
+}
+
+int shard_new(const struct shard_opts *opts, struct shard **out)
+{
+    struct shard *s = calloc(1, sizeof(*s));
+    int err;
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->o = *opts;
+    s->t = *opts->tier;
+    s->env = opts->env;
+    defaults(&s->t);
+    lists_init(s);
+    err = pools_init(s);
+    err = err ? err : tables_init(s);
+    err = err ? err : moves_init(s);
+    err = err ? err : mover_init(s);
+    if (err) {
+        shard_free(s);
+        return err;
+    }
+    sums_init(s);
+    *out = s;
+    return 0;
+}
+
+/* ---- end ---- */
+
+int shard_stop(struct shard *s)
+{
+    int err = 0;
+
+    assert(s->in_flight == 0);
+    s->stopping = true;
+    env_timer_cancel(s->env, &s->timer);
+    while (s->work.queued && err == 0)
+        err = env_run_once(s->env);
+    if (err == 0 && s->j != NULL && s->failed == 0) {
+        err = journal_close(s->j, true);
+        s->j = NULL;
+    }
+    s->opened = false;
+    return err;
+}
+
+/* After a crash in the simulator objects are still out, and nobody will bring them back. */
+static void pool_abandon(struct pool *p)
+{
+    p->nr_free = p->nr;
+    pool_fini(p);
+}
+
+static void unreserve(void *p, size_t bytes)
+{
+    if (p != NULL)
+        munmap(p, bytes);
+}
+
+void shard_free(struct shard *s)
+{
+    struct pool *pools[] = {&s->wios, &s->rios, &s->runs, &s->gives_pool, &s->zios, &s->rmws, &s->rmw_bufs,
+                            &s->sums_loads, &s->moves, &s->forgets_pool};
+
+    if (s == NULL)
+        return;
+    journal_abandon(s->j);
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        pool_abandon(pools[i]);
+    mover_fini(s);
+    unreserve(s->seg, s->ix.nr_segments * sizeof(*s->seg));
+    unreserve(s->layer, (LAYERS_MAX + 1) * sizeof(*s->layer));
+    unreserve(s->layer_hash, LAYER_HASH * sizeof(*s->layer_hash));
+    unreserve(s->sums, (SUMS_CACHE + 1) * sizeof(*s->sums));
+    unreserve(s->sums_hash, SUMS_CACHE * 2 * sizeof(*s->sums_hash));
+    unreserve(s->move_bufs, MOVES_MAX * BLOCK_BYTES);
+    index_fini(&s->ix);
+    extent_table_fini(&s->xt);
+    free(s);
+}
+
+/* ---- figures, switches ---- */
+
+void shard_info(const struct shard *s, struct tier_info *add)
+{
+    add->journal_dirty_bytes += s->ix.nr_dirty * BLOCK_BYTES;
+    add->index_blocks += s->ix.nr_entries;
+    add->index_bytes += index_bytes_at(&s->ix, s->ix.nr_entries);
+    add->damaged_blocks += s->damaged_blocks;
+}
+
+const struct tier_stats *shard_stats(const struct shard *s) { return &s->stats; }
+
+void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out)
+{
+    const struct layer *l = layer_at(s, (uint32_t)(uintptr_t)v->priv);
+
+    out->used_bytes_ssd = l->nr_live * BLOCK_BYTES;
+    out->used_bytes_hdd = l->nr_placed * EXTENT_BYTES;
+    out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
+}
+
+void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal)
+{
+    s->bugs = bugs != NULL ? *bugs : (struct tier_bugs){0};
+    if (s->j != NULL)
+        journal_set_bugs(s->j, journal);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify.c: the shard's counters proved against each other by a full walk. For tests and the simulator: it allocates. */
+#include <stdlib.h>
+
+#include "tier/priv.h"
+
+struct count { uint32_t live, dirty; };
+
+static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struct count *of)
+{
+    for (uint32_t id = from; id < to; id++) {
+        struct index_entry e;
+        uint32_t x;
+
+        if (!index_slot_used(&s->ix, id))
+            continue;
+        index_get(&s->ix, id, &e);
+        x = extent_find(&s->xt, e.layer, extent_no(e.block));
+        assert(x != EXTENT_NONE);
+        assert(s->seg[e.segment].use != SEGMENT_FREE); /* what it points to may not be written again */
+        assert(s->seg[e.segment].seq_min != 0 && s->seg[e.segment].seq_min <= e.seq);
+        if (e.flags & INDEX_DIRTY)
+            assert(e.seq > extent_at(&s->xt, x)->destaged_seq);
+        of[x].live++;
+        of[x].dirty += (e.flags & INDEX_DIRTY) != 0;
+    }
+}
+
+static void verify_extent(const struct shard *s, uint32_t x, const struct count *c)
+{
+    const struct extent *e = extent_at(&s->xt, x);
+
+    assert(e->nr_live == c->live && e->nr_dirty == c->dirty);
+    assert(extent_find(&s->xt, e->layer, e->no) == x);
+    assert(layer_at(s, e->layer)->id != 0);
+    if (e->nr_dirty > 0 || e->users > 0) /* what was acknowledged can settle; zeros need no place */
+        assert(extent_placed(e) || (e->flags & EXTENT_RESERVED) || e->state == EXTENT_DESTAGING);
+    assert((e->list != 0) == (e->state == EXTENT_IDLE && e->nr_dirty > 0));
+    if (e->state == EXTENT_IDLE && e->discard_seq != 0 && e->nr_dirty == 0)
+        assert(e->side == EXTENT_SIDE_DISCARD);
+    if (e->discard_seq != 0)
+        assert(e->discard_seq > e->destaged_seq && s->seg[e->discard_segment].discards > 0);
+}
+
+static void verify_layers(const struct shard *s, const struct count *of)
+{
+    struct layer *sum = calloc(s->layers_touched + 1, sizeof(*sum));
+    uint64_t reserved = 0;
+
+    assert(sum != NULL);
+    for (uint32_t x = 1; x <= s->xt.touched; x++) {
+        const struct extent *e = extent_at(&s->xt, x);
+
+        if (e->layer == 0)
+            continue;
+        verify_extent(s, x, &of[x]);
+        sum[e->layer].nr_live += of[x].live;
+        sum[e->layer].nr_dirty += of[x].dirty;
+        sum[e->layer].nr_placed += extent_placed(e);
+        reserved += (e->flags & EXTENT_RESERVED) != 0;
+    }
+    for (uint32_t l = 1; l <= s->layers_touched; l++) {
+        const struct layer *y = layer_at(s, l);
+
+        assert(y->nr_live == sum[l].nr_live && y->nr_dirty == sum[l].nr_dirty && y->nr_placed == sum[l].nr_placed);
+    }
+    assert(reserved <= cold_reserved(s->o.cold));
+    free(sum);
+}
+
+static void verify_segments(const struct shard *s)
+{
+    uint32_t *discards = calloc(s->ix.nr_segments, sizeof(*discards));
+
+    assert(discards != NULL);
+    for (uint32_t x = 1; x <= s->xt.touched; x++)
+        if (extent_at(&s->xt, x)->layer != 0 && extent_at(&s->xt, x)->discard_seq != 0)
+            discards[extent_at(&s->xt, x)->discard_segment]++;
+    list_for_each(n, &s->zeroes)
+        discards[list_entry(n, struct zio, node)->segment]++;
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+        assert(s->seg[g].discards == discards[g]);
+        if (!mover_busy(s))
+            assert(s->seg[g].holds == 0);
+        if (s->seg[g].use == SEGMENT_FREE)
+            assert(s->ix.seg_live[g] == 0 && s->seg[g].discards == 0);
+    }
+    free(discards);
+}
+
+void shard_verify(struct shard *s)
+{
+    struct count *of = calloc((size_t)s->xt.touched + 1, sizeof(*of));
+
+    assert(of != NULL);
+    index_verify(&s->ix);
+    count_slots(s, 0, s->ix.nr_phys, of);
+    count_slots(s, s->ix.nr_phys, s->ix.nr_phys + s->ix.virtual_touched, of);
+    verify_layers(s, of);
+    verify_segments(s);
+    free(of);
+}

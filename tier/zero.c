@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* zero.c: write zeroes and discard: a range of whole blocks that reads as zeros from now on.
+ *
+ * 1. One JOURNAL_ZERO record, whatever the length.
+ * 2. When it is durable it is applied to the extents that exist in the range, a bounded number a pass: by number, or, when the
+ *    range has more extents than there are nodes, by node. Until then the segment of the record counts a discard.
+ * 3. An extent covered whole: its older entries leave the index, discard_seq says that the map no longer counts; a
+ *    tombstone batch follows (mover.c). One covered in part: a dirty entry without payload for each block that index or map hold.
+ * 4. The host is answered when all extents have been visited.
+ * A write that came later has a higher seq, and survives wherever the walk meets it. A destage in between names an S below
+ * the zero's seq for extents that the walk has not reached (zeroes_seq_below).
+ * Failures: no free virtual slot, or checksums not in RAM: the walk waits there; destage frees slots.
+ */
+#include "tier/priv.h"
+
+static bool drop_older(struct shard *s, const struct extent *e, uint64_t seq)
+{
+    uint64_t block = (uint64_t)e->no * EXTENT_BLOCKS;
+    bool dropped = false;
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++) {
+        uint32_t id = index_find(&s->ix, e->layer, block + i);
+
+        if (id == INDEX_NONE || index_seq(&s->ix, id) > seq)
+            continue;
+        map_remove(s, id);
+        dropped = true;
+    }
+    return dropped;
+}
+
+static void zero_whole(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    bool undo = extent_mapped(e) || e->state == EXTENT_DESTAGING || e->discard_seq != 0;
+
+    if (drop_older(s, e, seq))
+        undo = true;
+    if (undo && seq > e->discard_seq && seq > e->destaged_seq)
+        map_discard(s, x, seq, segment);
+    map_settle(s, x);
+}
+
+static bool map_holds(const struct sums *m, uint32_t i)
+{
+    return m != NULL && (m->err != 0 || bit_get(m->v.valid, i) || bit_get(m->v.damaged, i));
+}
+
+static void zero_part(struct shard *s, uint32_t x, uint32_t from, uint32_t to, uint64_t seq, uint32_t segment,
+                      const struct sums *m)
+{
+    struct extent *e = extent_at(&s->xt, x);
+
+    for (uint32_t i = from; i <= to; i++) {
+        struct index_entry n = {.layer = e->layer, .block = (uint64_t)e->no * EXTENT_BLOCKS + i, .seq = seq,
+                                .segment = segment, .flags = INDEX_DIRTY | INDEX_ZERO};
+        uint32_t id = index_find(&s->ix, n.layer, n.block);
+
+        if (id != INDEX_NONE ? index_seq(&s->ix, id) < seq : map_holds(m, i))
+            map_put(s, &n);
+    }
+    map_settle(s, x);
+}
+
+bool zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nblocks, uint64_t seq, uint32_t segment,
+                 const struct sums *m)
+{
+    uint64_t start = (uint64_t)extent_at(&s->xt, x)->no * EXTENT_BLOCKS, end = start + EXTENT_BLOCKS;
+    uint64_t from = MAX(block, start), to = MIN(block + nblocks, end);
+
+    assert(from < to);
+    if (to - from == EXTENT_BLOCKS) {
+        zero_whole(s, x, seq, segment);
+        return true;
+    }
+    if (index_virtual_free(&s->ix) < to - from)
+        return false;
+    zero_part(s, x, (uint32_t)(from - start), (uint32_t)(to - 1 - start), seq, segment, m);
+    return true;
+}
+
+/* ---- the walk ---- */
+
+static bool covers(const struct zio *z, const struct extent *e)
+{
+    return e->layer == z->layer && e->no >= extent_no(z->block) && e->no <= extent_no(z->block + z->nblocks - 1);
+}
+
+static bool in_part(const struct zio *z, const struct extent *e)
+{
+    uint64_t start = (uint64_t)e->no * EXTENT_BLOCKS;
+
+    return z->block > start || z->block + z->nblocks < start + EXTENT_BLOCKS;
+}
+
+enum step { STEP_ON, STEP_WAIT };
+
+static enum step zio_visit(struct zio *z, uint32_t x)
+{
+    struct shard *s = z->s;
+    struct extent *e = extent_at(&s->xt, x);
+    struct sums *m = NULL;
+    bool done;
+
+    if (z->seq <= e->discard_seq) /* a later zero has taken all that this one could */
+        return STEP_ON;
+    if (in_part(z, e) && extent_mapped(e)) {
+        m = sums_get(s, x, &z->wait);
+        if (m == NULL) {
+            z->parked = true;
+            return STEP_WAIT;
+        }
+    }
+    done = zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, m);
+    if (m != NULL)
+        sums_put(s, m);
+    return done ? STEP_ON : STEP_WAIT;
+}
+
+static uint64_t zio_end(const struct zio *z)
+{
+    return z->by_node ? (uint64_t)z->s->xt.touched + 1 : (uint64_t)extent_no(z->block + z->nblocks - 1) + 1;
+}
+
+/* True: every extent of the range has been visited. */
+static bool zio_walk(struct zio *z, uint32_t *budget)
+{
+    struct shard *s = z->s;
+
+    for (; z->cursor < zio_end(z); z->cursor++) {
+        uint32_t x = z->by_node ? (uint32_t)z->cursor : extent_find(&s->xt, z->layer, (uint32_t)z->cursor);
+
+        if (*budget == 0)
+            return false;
+        --*budget;
+        if (x == EXTENT_NONE || !covers(z, extent_at(&s->xt, x)))
+            continue;
+        *budget -= MIN(*budget, 16u); /* a visit costs more than a look */
+        if (zio_visit(z, x) == STEP_WAIT)
+            return false;
+    }
+    return true;
+}
+
+bool zeroes_step(struct shard *s)
+{
+    uint32_t budget = SCAN_BUDGET;
+
+    list_for_each_safe(n, tmp, &s->zeroes) {
+        struct zio *z = list_entry(n, struct zio, node);
+
+        if (z->parked || !zio_walk(z, &budget))
+            continue;
+        list_remove(n);
+        s->seg[z->segment].discards--;
+        s->changes++;
+        z->cb(z, 0);
+        shard_kick(s);
+    }
+    return budget == 0;
+}
+
+uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq)
+{
+    const struct extent *e = extent_at(&s->xt, x);
+
+    list_for_each(n, &s->zeroes) {
+        const struct zio *z = list_entry(n, struct zio, node);
+
+        if (z->seq <= seq && covers(z, e) && (z->by_node ? x >= z->cursor : e->no >= z->cursor))
+            seq = z->seq - 1;
+    }
+    return seq;
+}
+
+static void zio_wake(struct sums_waiter *w)
+{
+    struct zio *z = container_of(w, struct zio, wait);
+
+    z->parked = false;
+    shard_kick(z->s);
+}
+
+static void zio_appended(struct journal_append *a)
+{
+    struct zio *z = container_of(a, struct zio, app);
+    struct shard *s = z->s;
+    uint64_t first = extent_no(z->block), last = extent_no(z->block + z->nblocks - 1);
+
+    if (a->err != 0) {
+        z->cb(z, a->err);
+        return;
+    }
+    z->seq = a->seq;
+    z->segment = a->loc.segment;
+    map_seg_seq(s, z->segment, z->seq);
+    s->seg[z->segment].discards++;
+    z->by_node = last - first >= s->xt.touched;
+    z->cursor = z->by_node ? 1 : first;
+    list_push_back(&s->zeroes, &z->node);
+    shard_kick(s);
+}
+
+int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks)
+{
+    if (s->failed != 0)
+        return s->failed;
+    if (!dev_usable(s, s->o.journal_dev))
+        return -FIRN_E_DEVICE_FAILED;
+    z->s = s;
+    z->layer = layer;
+    z->block = block;
+    z->nblocks = nblocks;
+    z->parked = false;
+    z->wait.fn = zio_wake;
+    z->app = (struct journal_append){.type = JOURNAL_ZERO, .stream = JOURNAL_HOST, .layer = layer_at(s, layer)->id,
+                                     .lba = block, .nblocks = nblocks, .cb = zio_appended};
+    trace(TRACE_TIER_ZERO, z->app.layer, block, nblocks);
+    journal_append(s->j, &z->app);
+    return 0;
+}
