@@ -181,7 +181,7 @@ static void worker_start(struct run *r, uint32_t me)
 
 static void say_last_words(struct run *r, uint32_t me)
 {
-    static char text[16384];
+    static char text[6000];
     off_t end = lseek(r->worker[me].stderr_fd, 0, SEEK_END);
     ssize_t n = pread(r->worker[me].stderr_fd, text, sizeof(text) - 1, MAX(end - (off_t)sizeof(text) + 1, 0));
 

@@ -23,7 +23,7 @@ struct sim {
     uint32_t         nr, cap;
     uint64_t         crash_in_events, crash_in_writes; /* 0: not planned */
     bool             crash_due;     /* a write was the last straw: crash before the next event */
-    bool             crashed, stuck, in_event;
+    bool             crashed, stuck;
     struct list      hooks;         /* of sim_crash_hook.node, in the order of their making */
     struct sim_faults counts;
     char             violation[256];

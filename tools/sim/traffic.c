@@ -124,7 +124,8 @@ static void draw_range(struct world *w, struct slot *s)
 {
     uint64_t units = oracle_units(s->vol->oracle), from = 0, span = units, per_block = BLOCK_BYTES / s->vol->params.lba_bytes;
 
-    s->nr = MIN(draw_length(w, s->vol, s->io.op), units);
+    s->nr = draw_length(w, s->vol, s->io.op);
+    s->nr = MIN(s->nr, units);
     if (sim_below(w->sim, 100) < w->plan.hot_pct)
         span = MAX(units / 8, s->nr);
     s->unit = from + sim_below(w->sim, span - s->nr + 1);
