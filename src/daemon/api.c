@@ -89,13 +89,12 @@ unsigned api_http_status(int err)
     return e == ETIMEDOUT ? 504 : 500;
 }
 
-static void reply_err(struct reply *out, int err, const char *what)
+static void reply_err(struct reply *out, int err)
 {
-    char text[512];
-
-    snprintf(text, sizeof(text), "%s: %s", what,
-             err == -ETIMEDOUT ? "the server did not answer in time; it may still do it" : err_text(err));
-    reply_error(out, api_http_status(err), err == -ETIMEDOUT ? "timeout" : err_code(err), text);
+    if (err == -ETIMEDOUT)
+        reply_error(out, api_http_status(err), "timeout", "the server did not answer in time; it may still do it");
+    else
+        reply_error(out, api_http_status(err), err_code(err), err_text(err));
 }
 
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
@@ -190,10 +189,10 @@ static json_t *devices_json(struct node *n)
 
 /* ---- volumes ----------------------------------------------------------------------------------------------------- */
 
-static void reply_view(struct reply *out, int err, unsigned status, const char *name, const struct volume_view *v)
+static void reply_view(struct reply *out, int err, unsigned status, const struct volume_view *v)
 {
     if (err)
-        reply_err(out, err, name);
+        reply_err(out, err);
     else
         reply_json(out, status, volume_json(v));
 }
@@ -218,7 +217,7 @@ static void volumes_list(struct api *a, const struct route *r, struct reply *out
     free(v);
     if (nr < 0) {
         json_decref(list);
-        reply_err(out, nr, "volumes");
+        reply_err(out, nr);
     } else { /* a full page: the name to go on after; else there is no more */
         reply_json(out, 200, json_pack("{s:o,s:s?}", "volumes", list, "next", left == 0 && r->limit > 0 ? after : NULL));
     }
@@ -252,7 +251,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
         else {
             int err = node_volume_create(a->node, &p, &created, v);
 
-            reply_view(out, err, created ? 201 : 200, p.name, v);
+            reply_view(out, err, created ? 201 : 200, v);
         }
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
@@ -287,7 +286,7 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
         if (seen < 0)
             reply_error(out, 400, "invalid", why);
         else
-            reply_view(out, change_volume(a, name, seen, &p, v), 200, name, v);
+            reply_view(out, change_volume(a, name, seen, &p, v), 200, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
     }
@@ -307,13 +306,13 @@ static void volume(struct api *a, const struct route *r, const char *body, size_
         if (err == -FIRN_E_IN_USE)
             reply_error(out, 409, "in_use", "a host is connected, or another change is in work; disconnect it, or add ?force=true");
         else if (err)
-            reply_err(out, err, r->volume);
+            reply_err(out, err);
         else
             out->status = 204;
     } else {
         v = calloc(1, sizeof(*v));
         err = v ? node_volume_get(a->node, r->volume, v) : -FIRN_E_NO_RESOURCES;
-        reply_view(out, err, 200, r->volume, v);
+        reply_view(out, err, 200, v);
         free(v);
     }
 }
@@ -330,7 +329,7 @@ static void hosts(struct api *a, const struct route *r, struct reply *out)
     else if (!err)
         err = node_volume_get(a->node, r->volume, v);
     if (err)
-        reply_err(out, err, r->volume);
+        reply_err(out, err);
     else
         reply_json(out, 200, json_pack("{s:o}", "hosts", hosts_json(&v->info)));
     free(v);

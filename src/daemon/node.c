@@ -7,25 +7,12 @@
  * A start that fails undoes what it did and says why; nothing was written but what recovery itself may write.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
 #include "daemon/node_priv.h"
-
-static uint32_t reactors_wanted(const struct node *n, uint64_t ram_bytes)
-{
-    cpu_set_t set;
-    uint32_t want = (uint32_t)config_num(&n->cfg, reactors);
-
-    if (want == 0 && ram_bytes != 0)
-        want = 1; /* one volume lives on one reactor; more would only accept */
-    if (want == 0 && sched_getaffinity(0, sizeof(set), &set) == 0)
-        want = (uint32_t)CPU_COUNT(&set);
-    return MIN(MAX(want, 1u), REACTORS_MAX);
-}
 
 static int make_reactors(struct node *n, uint32_t nr, char why[static 256])
 {
@@ -153,6 +140,14 @@ static void stop_target_run(struct call *c)
     target_stop(sc->n->target, stopped, sc);
 }
 
+static void remove_subsystems_run(struct call *c)
+{
+    struct stop_call *sc = container_of(c, struct stop_call, call);
+
+    if (table_unexport_all(sc->n, stopped, sc) != 0)
+        call_done(c, -FIRN_E_NO_RESOURCES);
+}
+
 static void stop_tier_run(struct call *c)
 {
     struct stop_call *sc = container_of(c, struct stop_call, call);
@@ -182,9 +177,11 @@ static int stop_running(struct node *n, uint64_t timeout_ns)
 
     ports_close(n, timeout_ns / 8);
     if (n->target)
-        err = stop_part(n, stop_target_run, "target", timeout_ns / 2);
+        err = stop_part(n, stop_target_run, "target", timeout_ns / 4);
+    if (!err && n->target)
+        err = stop_part(n, remove_subsystems_run, "subsystems", timeout_ns / 4);
     if (!err && n->tier)
-        err = stop_part(n, stop_tier_run, "tier", timeout_ns / 2);
+        err = stop_part(n, stop_tier_run, "tier", timeout_ns / 3);
     return err;
 }
 
@@ -234,7 +231,7 @@ int node_open(const struct node_opts *opts, struct node **out, char why[static 2
     config_node_name(&n->cfg, n->name);
     node_set_volumes_max(n, config_num(&n->cfg, limits_volumes));
     ports_choose(n);
-    err = make_reactors(n, reactors_wanted(n, opts->ram_bytes), why);
+    err = make_reactors(n, reactors_wanted(&n->cfg, opts->ram_bytes != 0), why);
     if (!err)
         err = open_storage(n, opts, why);
     if (!err)

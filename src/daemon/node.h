@@ -23,6 +23,11 @@ struct node_opts {
     bool     accept_loss;
 };
 
+/* Prepares the devices of the configuration as a new pool; force overwrites what they hold. */
+int  node_format(const struct config *cfg, bool force, char why[static 256]);
+/* Looks at them and changes nothing: could this pool be opened? */
+int  node_probe(const struct config *cfg, char why[static 256]);
+
 /* Devices, recovery, reactors, subsystems, listeners: it serves when this returns 0. Else why says what is wrong. */
 int  node_open(const struct node_opts *opts, struct node **out, char why[static 256]);
 /* Stops accepting, finishes what was accepted, commits, frees n. -ETIMEDOUT: something hangs and n is still alive. */

@@ -45,6 +45,8 @@ struct node {
     _Atomic uint64_t    volumes_max;
 };
 
+uint32_t reactors_wanted(const struct config *cfg, bool ram);
+
 /* node_ports.c: on the main thread; open and close with the reactors running. */
 void ports_choose(struct node *n);
 int  ports_open(struct node *n, char why[static 256]);
@@ -56,6 +58,8 @@ struct exported *table_add(struct node *n, const char *name);       /* NULL: no 
 void table_remove(struct node *n, struct exported *x);              /* frees x */
 int  table_export(struct node *n, struct exported *x, struct blk *blk, const struct volume_info *info);
 struct subsys *table_unexport(struct node *n, struct exported *x);  /* the subsystem is the caller's to remove */
+/* Every subsystem is removed from the target (hosts are gone already); cb when all are. */
+int  table_unexport_all(struct node *n, void (*cb)(void *ctx), void *ctx);
 void table_free(struct node *n);                                    /* main thread, after the reactors ended */
 void volume_nqn(const struct node *n, const char *name, char out[static NQN_MAX_BYTES + 1]);
 void volume_serial(const struct uuid *uuid, char out[static 21]);

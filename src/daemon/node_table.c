@@ -169,3 +169,47 @@ void node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys
     twalk_r(n->table, visit, &w);
     pthread_mutex_unlock(&n->table_mu);
 }
+
+struct removal {
+    struct node *n;
+    uint32_t     left;
+    void       (*cb)(void *ctx);
+    void        *ctx;
+};
+
+static void one_removed(void *ctx)
+{
+    struct removal *r = ctx;
+
+    if (--r->left > 0)
+        return;
+    r->cb(r->ctx);
+    free(r);
+}
+
+static void remove_one(const void *nodep, VISIT which, void *closure)
+{
+    struct exported *x = *(struct exported *const *)nodep;
+    struct removal *r = closure;
+    struct subsys *s;
+
+    if (which != postorder && which != leaf)
+        return;
+    s = table_unexport(r->n, x);
+    if (!s)
+        return;
+    r->left++;
+    subsys_remove(s, one_removed, r);
+}
+
+int table_unexport_all(struct node *n, void (*cb)(void *ctx), void *ctx)
+{
+    struct removal *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return -FIRN_E_NO_RESOURCES;
+    *r = (struct removal){.n = n, .left = 1, .cb = cb, .ctx = ctx}; /* 1: the walk itself */
+    twalk_r(n->table, remove_one, r); /* without the lock: this thread alone changes the tree, and does not now */
+    one_removed(r);
+    return 0;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* embedded.c: see embedded.h. A file named "formatting" lies in DIR while the first format runs; a crash leaves it there, and
+ * the next start formats again: nothing had been served from those files. A pool without the mark is never overwritten; nor
+ * is one with it whose labels are there (format writes them last), whatever left the mark.
+ */
+#include "daemon/embedded.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "base/err.h"
+
+#define JOURNAL_BYTES  GIB
+#define CAPACITY_BYTES (64 * GIB)
+#define TMPFS_MAGIC    0x01021994
+#define MARK           "formatting"
+
+static int set(struct config *c, enum config_key key, const char *dir, const char *name, char why[static 256])
+{
+    char path[CONFIG_TEXT_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return config_set_text(c, key, path, why);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[CONFIG_TEXT_MAX + 32];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return stat(path, &st) == 0;
+}
+
+/* tmpfs has no O_DIRECT. */
+static bool needs_buffering(const char *dir)
+{
+    struct statfs fs;
+
+    return statfs(dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+int embedded_config(const char *dir, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c, enum embedded_state *state,
+                    char why[static 256])
+{
+    char *real;
+    int err;
+
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        err = -errno;
+        snprintf(why, 256, "%.150s cannot be made: %.60s", dir, err_text(err));
+        return err;
+    }
+    real = realpath(dir, NULL);
+    if (!real || strlen(real) > 180) {
+        err = real ? -ENAMETOOLONG : -errno;
+        snprintf(why, 256, "%.150s: %.60s", dir, err_text(err));
+        free(real);
+        return err;
+    }
+    config_defaults(c);
+    c->has_pool = true;
+    err = set(c, CONFIG_KEY_journal_path, real, "journal", why);
+    if (!err)
+        err = set(c, CONFIG_KEY_pool_metadata, real, "meta", why);
+    if (!err && strlen(real) <= 96)
+        err = set(c, CONFIG_KEY_api_unix, real, "firnd.sock", why);
+    if (!err && strlen(real) > 96) {
+        err = -ENAMETOOLONG;
+        snprintf(why, 256, "%.180s: too long for a unix socket in it", real);
+    }
+    config_num(c, journal_size) = journal_bytes ? journal_bytes : JOURNAL_BYTES;
+    c->nr_capacity = 1;
+    snprintf(c->capacity[0].path, sizeof(c->capacity[0].path), "%s/capacity", real);
+    c->capacity[0].size_bytes = capacity_bytes ? capacity_bytes : CAPACITY_BYTES;
+    snprintf(config_text(c, export_listen), CONFIG_TEXT_MAX, "127.0.0.1");
+    config_text(c, api_listen)[0] = '\0';
+    config_num(c, pool_buffered) = needs_buffering(real);
+    *state = exists(real, MARK) ? EMBEDDED_UNFINISHED : exists(real, "journal") ? EMBEDDED_POOL : EMBEDDED_EMPTY;
+    if (config_num(c, journal_size) < GIB) /* a small log still needs segments enough to reclaim from */
+        config_num(c, journal_segment_size) = MAX(ROUND_DOWN(config_num(c, journal_size) / 64, MIB), 4 * MIB);
+    if (*state == EMBEDDED_POOL) /* its files are what they were made */
+        config_num(c, journal_size) = c->capacity[0].size_bytes = 0;
+    free(real);
+    return err;
+}
+
+int embedded_mark(const char *dir, bool formatting, char why[static 256])
+{
+    char path[CONFIG_TEXT_MAX + 32];
+    int fd, err = 0;
+
+    snprintf(path, sizeof(path), "%.240s/%s", dir, MARK);
+    if (formatting) {
+        fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0 || close(fd) != 0)
+            err = -errno;
+    } else if (unlink(path) != 0 && errno != ENOENT) {
+        err = -errno;
+    }
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!err && (fd < 0 || fsync(fd) != 0))
+        err = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (err)
+        snprintf(why, 256, "%.150s: %.60s", path, err_text(err));
+    return err;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* embedded.h: `firnd --dev DIR`: a whole pool of sparse files in one directory, without a configuration file. */
+#ifndef FIRN_DAEMON_EMBEDDED_H
+#define FIRN_DAEMON_EMBEDDED_H
+
+#include "daemon/config.h"
+
+enum embedded_state {
+    EMBEDDED_POOL,       /* a pool is there */
+    EMBEDDED_EMPTY,      /* to be formatted */
+    EMBEDDED_UNFINISHED, /* a first format was cut short: format again, whatever the files hold */
+};
+
+/* Makes DIR (0700) if it is not there and fills *c with files in it, loopback only. journal_bytes, capacity_bytes: of
+ * the files when they are made (0: 1 GiB, 64 GiB); a pool that is there keeps its own. */
+int embedded_config(const char *dir, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c, enum embedded_state *state,
+                    char why[static 256]);
+/* Around the first format: the mark says that what lies in DIR was never served. */
+int embedded_mark(const char *dir, bool formatting, char why[static 256]);
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c: firnd from its command line to its exit status.
+ *
+ * 1. Options and configuration; anything wrong there ends in 2, with every problem said. 2. --format and --check do their
+ * part and end. 3. The node opens and serves; the API opens; "ready" is logged and systemd told. 4. Signals: SIGHUP
+ * reads the configuration again; SIGTERM and SIGINT stop. 5. Stop: API, listeners, target, tier; 0 when all is
+ * committed. What hangs beyond STOP_S seconds ends in 1: the pool is then as after a crash, which loses nothing.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon/api.h"
+#include "daemon/embedded.h"
+#include "daemon/http.h"
+#include "daemon/metrics_page.h"
+#include "daemon/options.h"
+#include "daemon/settings.h"
+#include "rt/trace.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+#define STOP_S 24
+
+/* ---- configuration ------------------------------------------------------------------------------------------------- */
+
+struct plan {
+    struct options      opts;
+    struct config       cfg;
+    uint64_t            ram_bytes;
+    enum embedded_state dev_state;
+};
+
+static int size_option(const char *name, const char *text, uint64_t min, uint64_t *out)
+{
+    *out = 0;
+    if (!text)
+        return 0;
+    if (size_parse(text, out) == 0 && *out >= min)
+        return 0;
+    fprintf(stderr, "(command line):1: %s: \"%s\" is not a size of at least %llu bytes, such as \"1GiB\"\n", name, text,
+            (unsigned long long)min);
+    return -FIRN_E_INVALID;
+}
+
+static void ram_config(struct config *c)
+{
+    config_defaults(c);
+    snprintf(config_text(c, export_listen), CONFIG_TEXT_MAX, "127.0.0.1");
+    config_text(c, api_listen)[0] = '\0';
+    config_text(c, api_unix)[0] = '\0'; /* two of them may run at once; --api-socket opens one */
+}
+
+/* Fills plan->cfg; 0, EXIT_FAILED or EXIT_USAGE. */
+static int make_config(struct plan *p, struct strbuf *problems)
+{
+    uint64_t journal, capacity;
+    char why[256];
+
+    if (size_option("--ram", p->opts.ram, MIB, &p->ram_bytes) != 0 ||
+        size_option("--journal-size", p->opts.journal_size, 64 * MIB, &journal) != 0 ||
+        size_option("--capacity-size", p->opts.capacity_size, 64 * MIB, &capacity) != 0)
+        return EXIT_USAGE;
+    if (p->opts.dev) {
+        if (embedded_config(p->opts.dev, journal, capacity, &p->cfg, &p->dev_state, why) != 0) {
+            fprintf(stderr, "firnd: --dev: %s\n", why);
+            return EXIT_FAILED;
+        }
+        return 0;
+    }
+    if (p->opts.ram) {
+        ram_config(&p->cfg);
+        p->ram_bytes = ROUND_UP(p->ram_bytes, MIB);
+        return 0;
+    }
+    return config_load(p->opts.config ? p->opts.config : CONFIG_FILE_DEFAULT, &p->cfg, problems) ? EXIT_USAGE : 0;
+}
+
+static int read_config(struct plan *p)
+{
+    struct strbuf problems;
+    int rc, bad;
+
+    strbuf_init(&problems);
+    rc = make_config(p, &problems);
+    if (rc != EXIT_FAILED && !(rc == EXIT_USAGE && problems.len == 0)) {
+        bad = options_apply(&p->opts, &p->cfg, &problems);
+        if (rc == 0 && !bad && !p->opts.ram)
+            bad = config_validate(&p->cfg, &problems);
+        if (bad)
+            rc = EXIT_USAGE;
+    }
+    fputs(strbuf_str(&problems), stderr);
+    strbuf_fini(&problems);
+    return rc;
+}
+
+/* ---- format, check ------------------------------------------------------------------------------------------------- */
+
+/* why may hold quotes of its own, which would end the value early. */
+static int failed(const char *what, char *why)
+{
+    for (char *p = why; *p; p++)
+        if (*p == '"')
+            *p = '\'';
+    log_error(what, "why=\"%s\"", why);
+    return EXIT_FAILED;
+}
+
+static int format(struct plan *p, bool force)
+{
+    bool mark = p->opts.dev && p->dev_state != EMBEDDED_POOL; /* what may hold data is never marked for overwriting */
+    char why[256] = "";
+
+    if (mark && embedded_mark(p->opts.dev, true, why) != 0)
+        return failed("cannot format", why);
+    if (node_format(&p->cfg, force, why) != 0)
+        return failed("cannot format", why);
+    if (mark && embedded_mark(p->opts.dev, false, why) != 0)
+        return failed("cannot format", why);
+    log_info("formatted", "pool=%s", config_text(&p->cfg, pool_name));
+    return EXIT_DONE;
+}
+
+/* --dev, first start: the files are made. A format that was cut short is done again, if no label says otherwise. */
+static int prepare_dev(struct plan *p)
+{
+    char why[256] = "";
+    int err;
+
+    if (p->dev_state == EMBEDDED_EMPTY)
+        return format(p, false);
+    err = node_probe(&p->cfg, why);
+    if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
+        return format(p, false);
+    if (err == -FIRN_E_NOT_FIRN)
+        return format(p, true);
+    if (err)
+        return failed("cannot start", why);
+    return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
+}
+
+static int check(struct plan *p)
+{
+    char why[256] = "";
+    int err;
+
+    if (p->ram_bytes || (p->opts.dev && p->dev_state != EMBEDDED_POOL)) {
+        printf("configuration: good\n");
+        return EXIT_DONE;
+    }
+    err = node_probe(&p->cfg, why);
+    if (err == -FIRN_E_BUSY) {
+        printf("configuration: good\ndevices: in use by a running server, not looked at\n");
+        return EXIT_DONE;
+    }
+    if (err) {
+        fprintf(stderr, "firnd: %s\n", why);
+        return EXIT_FAILED;
+    }
+    printf("configuration: good\ndevices: good\n");
+    return EXIT_DONE;
+}
+
+/* ---- serving ------------------------------------------------------------------------------------------------------- */
+
+struct server {
+    struct node         *node;
+    struct http         *http;
+    struct api           api;
+};
+
+/* Thousands of hosts need descriptors; the soft limit is only a default. */
+static void raise_limits(const struct config *c)
+{
+    struct rlimit files, memlock;
+    uint64_t want = config_num(c, limits_connections) + 1024;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < want) {
+        files.rlim_cur = MIN((rlim_t)want, files.rlim_max);
+        setrlimit(RLIMIT_NOFILE, &files);
+        if (files.rlim_cur < want)
+            log_warn("few file descriptors: fewer connections than configured",
+                     "limit=%llu wanted=%llu do=\"raise the hard limit of open files (LimitNOFILE=)\"",
+                     (unsigned long long)files.rlim_cur, (unsigned long long)want);
+    }
+    if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY)
+        log_info("locked memory is limited", "limit_kib=%llu", (unsigned long long)memlock.rlim_cur / 1024);
+}
+
+static int start_api(struct server *s, const struct plan *p, char why[static 256])
+{
+    const struct config *c = &p->cfg;
+    struct timespec now;
+    int err;
+
+    snprintf(why, 256, "out of memory");
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    s->api.started_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+    s->api.node = s->node;
+    err = http_new(&s->http);
+    if (!err)
+        err = http_load_token(s->http, config_text(c, api_token_file), why);
+    if (!err)
+        err = settings_new(c, s->node, s->http, &s->api.settings);
+    if (!err)
+        err = metrics_page_new(s->node, &s->api.metrics);
+    if (!err && (config_text(c, api_unix)[0] || config_text(c, api_listen)[0]))
+        err = http_start(s->http, &s->api, config_text(c, api_unix), config_text(c, api_listen), (uint16_t)config_num(c, api_port), why);
+    return err;
+}
+
+static void stop_api(struct server *s)
+{
+    s->api.stopping = true;
+    if (s->http)
+        http_stop(s->http);
+    if (s->api.metrics)
+        metrics_page_free(s->api.metrics);
+    if (s->api.settings)
+        settings_free(s->api.settings);
+    if (s->http)
+        http_free(s->http);
+}
+
+static void say_ready(const struct server *s, const struct plan *p)
+{
+    log_info("ready", "port=%u discovery_port=%u api=\"%s\" api_port=%u node=%s reactors=%u", node_port(s->node),
+             node_discovery_port(s->node), config_text(&p->cfg, api_unix), http_port(s->http), node_name(s->node),
+             node_reactors(s->node));
+    sd_notify(0, "READY=1");
+}
+
+static void overdue(int sig)
+{
+    static const char words[] = "level=error msg=\"stop takes too long\" action=\"exit as after a crash\"\n";
+
+    (void)sig;
+    if (write(STDERR_FILENO, words, sizeof(words) - 1) < 0)
+        _exit(EXIT_FAILED);
+    _exit(EXIT_FAILED);
+}
+
+static void serve_signals(struct server *s, const sigset_t *set)
+{
+    for (;;) {
+        siginfo_t info;
+        int sig = sigwaitinfo(set, &info);
+
+        if (sig == SIGHUP) {
+            sd_notify(0, "RELOADING=1");
+            settings_reload(s->api.settings);
+            sd_notify(0, "READY=1");
+        } else if (sig == SIGTERM || sig == SIGINT) {
+            log_info("stopping", "signal=%s", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+    }
+}
+
+static int stop(struct server *s)
+{
+    signal(SIGALRM, overdue);
+    alarm(STOP_S);
+    sd_notify(0, "STOPPING=1");
+    stop_api(s);
+    if (node_stop(s->node, (STOP_S - 2) * NS_PER_S) != 0)
+        _exit(EXIT_FAILED); /* threads still run: nothing may be freed */
+    log_info("stopped", "dropped_log_lines=%llu", (unsigned long long)log_dropped());
+    return EXIT_DONE;
+}
+
+static int serve(struct plan *p)
+{
+    struct server s = {0};
+    struct node_opts o = {.cfg = &p->cfg, .ram_bytes = p->ram_bytes, .accept_loss = p->opts.accept_loss != NULL};
+    char why[256] = "";
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the first thread, so that all inherit it */
+    signal(SIGPIPE, SIG_IGN);
+    raise_limits(&p->cfg);
+    if (node_open(&o, &s.node, why) != 0)
+        return failed("cannot start", why);
+    if (start_api(&s, p, why) != 0) {
+        stop_api(&s);
+        if (node_stop(s.node, (STOP_S - 2) * NS_PER_S) != 0)
+            _exit(EXIT_FAILED);
+        return failed("cannot start", why);
+    }
+    say_ready(&s, p);
+    serve_signals(&s, &set);
+    return stop(&s);
+}
+
+static int run(struct plan *p)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    int rc = read_config(p);
+
+    if (rc)
+        return rc;
+    log_level_parse(config_text(&p->cfg, log_level), &level);
+    log_set_level(level);
+    if (p->opts.check)
+        return check(p);
+    if (p->opts.format && p->opts.ram) {
+        fprintf(stderr, "firnd: --ram has nothing to format\n");
+        return EXIT_USAGE;
+    }
+    if (p->opts.force && !p->opts.format) {
+        fprintf(stderr, "firnd: --force belongs to --format\n");
+        return EXIT_USAGE;
+    }
+    if (p->opts.format)
+        return format(p, p->opts.force != NULL);
+    if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {
+        rc = prepare_dev(p);
+        if (rc)
+            return rc;
+    }
+    return serve(p);
+}
+
+static void print_config(void)
+{
+    struct strbuf b;
+
+    strbuf_init(&b);
+    config_print_default(&b);
+    fputs(strbuf_str(&b), stdout);
+    strbuf_fini(&b);
+}
+
+int main(int argc, char **argv)
+{
+    struct plan *p = calloc(1, sizeof(*p));
+    int rc;
+
+    if (!p)
+        return EXIT_FAILED;
+    umask(077);
+    trace_install_crash_handler();
+    if (options_parse(argc, argv, &p->opts) != 0) {
+        rc = EXIT_USAGE;
+    } else if (p->opts.help) {
+        options_help();
+        rc = EXIT_DONE;
+    } else if (p->opts.version) {
+        printf("firnd %s\n", FIRN_VERSION);
+        rc = EXIT_DONE;
+    } else if (p->opts.print_config) {
+        print_config();
+        rc = EXIT_DONE;
+    } else {
+        rc = run(p);
+    }
+    free(p);
+    return rc;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* args.h: firnctl's command line: options before or after the words of the command, each command taking its own. */
+#ifndef FIRN_TOOLS_FIRNCTL_ARGS_H
+#define FIRN_TOOLS_FIRNCTL_ARGS_H
+
+#include "base/types.h"
+
+#define SOCKET_DEFAULT "/run/firn/firnd.sock"
+#define POSITIONAL_MAX 66u
+
+/*    name         argument  global  what it does */
+#define CTL_OPTIONS(x)                                                                             \
+    x(socket,      "PATH",   true,   "the server's unix socket (" SOCKET_DEFAULT ")")              \
+    x(url,         "URL",    true,   "the server's TCP address instead, such as http://10.0.0.1:9920") \
+    x(token_file,  "FILE",   true,   "token for --url")                                            \
+    x(json,        NULL,     true,   "one JSON document on standard output")                       \
+    x(quiet,       NULL,     true,   "say nothing but errors")                                     \
+    x(help,        NULL,     true,   "what a command does")                                        \
+    x(version,     NULL,     true,   "print the version")                                          \
+    x(size,        "SIZE",   false,  "size of the volume, such as 10GiB")                          \
+    x(lba,         "BYTES",  false,  "block size hosts see: 4096 (default) or 512")                \
+    x(tier,        "TIER",   false,  "auto (default), ssd or hdd")                                 \
+    x(iops,        "N",      false,  "at most N operations a second; 0: no cap")                   \
+    x(bandwidth,   "SIZE",   false,  "at most SIZE a second; 0: no cap")                           \
+    x(force,       NULL,     false,  "also while hosts are connected: they are cut off")           \
+    x(config,      "FILE",   false,  "offline: the server's configuration (/etc/firn/firn.conf)")  \
+    x(dev,         "DIR",    false,  "offline: the directory of `firnd --dev DIR`")                \
+    x(quick,       NULL,     false,  "labels and the journal's ends only")                         \
+    x(meta,        NULL,     false,  "everything but the data (default)")                          \
+    x(data,        NULL,     false,  "also read and verify every block")                           \
+    x(count,       "N",      false,  "stop after N screens")                                       \
+    x(interval,    "SECONDS",false,  "between two screens (1)")
+
+enum ctl_option {
+#define X(name, arg, global, help) CTL_##name,
+    CTL_OPTIONS(X)
+#undef X
+    CTL_OPTION_NR
+};
+#define CTL(name) (1u << CTL_##name)
+
+struct args {
+    const char *opt[CTL_OPTION_NR]; /* the argument, "" for a flag, NULL when not given */
+    const char *pos[POSITIONAL_MAX];
+    unsigned    npos;
+};
+#define arg(a, name) ((a)->opt[CTL_##name])
+
+struct command {
+    const char *words;              /* "volume create" */
+    const char *operands;           /* "NAME --size SIZE" */
+    unsigned    takes;              /* CTL() bits beside the global ones */
+    unsigned    pos_min, pos_max;
+    int       (*run)(const struct args *a);
+    const char *help;
+};
+
+enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_DAMAGE = 3 };
+
+/* 0, or CTL_USAGE with a line on standard error. */
+int  args_parse(int argc, char **argv, struct args *out);
+/* Prints the options whose bits are set, or the global ones. */
+void args_help(unsigned takes, bool global);
+unsigned args_given(const struct args *a); /* bits of the command options that were given */
+const char *args_spelling(enum ctl_option o, char buf[static 32]);
+
+#endif

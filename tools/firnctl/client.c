@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client.c: see client.h. */
+#include "tools/firnctl/client.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/strbuf.h"
+
+#define ANSWER_BYTES_MAX (256u << 20) /* metrics of ten thousand busy volumes */
+#define TIMEOUT_S        60L
+
+struct answer { struct strbuf b; long status; };
+
+static size_t on_data(char *p, size_t size, size_t n, void *ctx)
+{
+    struct answer *a = ctx;
+
+    if (a->b.len + size * n > ANSWER_BYTES_MAX)
+        return 0;
+    strbuf_add_bytes(&a->b, p, size * n);
+    return a->b.failed ? 0 : size * n;
+}
+
+/* What to do about an error, by the API's code. */
+static const char *advice(const char *code, long status)
+{
+    static const struct { const char *code, *text; } rows[] = {
+        {"not_found", "`firnctl volume list` shows what is there"},
+        {"exists", "choose another name, or delete it first"},
+        {"invalid", "see --help of the command"},
+        {"in_use", "disconnect the host (nvme disconnect), or add --force"},
+        {"no_space", "delete volumes or add capacity"},
+        {"no_resources", "see the limits in firn.conf"},
+        {"unauthorized", "give --token-file the server's token"},
+        {"stopped", "start the server again"},
+        {"timeout", "see the server's log and `firnctl status`"},
+        {"device_failed", "see `firnctl device list`"},
+        {"read_only", "see `firnctl status`"},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcmp(rows[i].code, code) == 0)
+            return rows[i].text;
+    return status == 404 ? "the server may be older than this firnctl" : "see the server's log";
+}
+
+static int say_error(const char *what, const struct answer *ans)
+{
+    json_t *doc = json_loadb(ans->b.s ? ans->b.s : "", ans->b.len, 0, NULL);
+    const json_t *e = doc ? json_object_get(doc, "error") : NULL;
+    const char *code = e ? json_text(e, "code") : "", *message = e ? json_text(e, "message") : "";
+
+    if (message[0])
+        fprintf(stderr, "firnctl: %s: %s; %s\n", what, message, advice(code, ans->status));
+    else
+        fprintf(stderr, "firnctl: %s: the server answered %ld; %s\n", what, ans->status, advice("", ans->status));
+    json_decref(doc);
+    return CTL_FAILED;
+}
+
+static bool read_token(const char *file, char *out, size_t cap)
+{
+    FILE *f = fopen(file, "re");
+    bool ok = f && fgets(out, (int)cap, f);
+
+    if (f)
+        fclose(f);
+    if (ok)
+        out[strcspn(out, " \t\r\n")] = '\0';
+    return ok && out[0];
+}
+
+static int add_token(const struct args *a, struct curl_slist **headers)
+{
+    char token[1024], line[1100];
+
+    if (!arg(a, token_file))
+        return 0;
+    if (!read_token(arg(a, token_file), token, sizeof(token))) {
+        fprintf(stderr, "firnctl: %s: cannot be read or holds no token; give the file that api.token_file names\n", arg(a, token_file));
+        return CTL_USAGE;
+    }
+    snprintf(line, sizeof(line), "Authorization: Bearer %s", token);
+    *headers = curl_slist_append(*headers, line);
+    explicit_bzero(token, sizeof(token));
+    explicit_bzero(line, sizeof(line));
+    return 0;
+}
+
+static void set_target(const struct args *a, CURL *c, const char *path, char url[static 1024])
+{
+    if (arg(a, url)) {
+        size_t len = strlen(arg(a, url));
+
+        while (len > 0 && arg(a, url)[len - 1] == '/')
+            len--;
+        snprintf(url, 1024, "%.*s%s", (int)MIN(len, 300u), arg(a, url), path);
+    } else {
+        snprintf(url, 1024, "http://firnd%s", path);
+        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, arg(a, socket) ? arg(a, socket) : SOCKET_DEFAULT);
+    }
+    curl_easy_setopt(c, CURLOPT_URL, url);
+    curl_easy_setopt(c, CURLOPT_PROXY, "");
+}
+
+static int say_unreachable(const struct args *a, const char *what, CURLcode rc, const char *detail)
+{
+    const char *where = arg(a, url) ? arg(a, url) : arg(a, socket) ? arg(a, socket) : SOCKET_DEFAULT;
+
+    fprintf(stderr, "firnctl: %s: no answer at %s (%s); is firnd running, and is --%s right?\n", what, where,
+            detail[0] ? detail : curl_easy_strerror(rc), arg(a, url) ? "url" : "socket");
+    return CTL_FAILED;
+}
+
+static int request(const struct args *a, const char *what, const char *method, const char *path, json_t *body, struct answer *ans)
+{
+    CURL *c = curl_easy_init();
+    char url[1024], detail[CURL_ERROR_SIZE] = "", *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    int err = add_token(a, &headers);
+    CURLcode rc = CURLE_OK;
+
+    strbuf_init(&ans->b);
+    ans->status = 0;
+    if (!err && c) {
+        set_target(a, c, path, url);
+        curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
+        curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+        curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(c, CURLOPT_TIMEOUT, TIMEOUT_S);
+        curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
+        curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+        curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+        curl_easy_setopt(c, CURLOPT_WRITEDATA, ans);
+        if (text)
+            curl_easy_setopt(c, CURLOPT_POSTFIELDS, text);
+        rc = curl_easy_perform(c);
+        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &ans->status);
+    }
+    if (!err && (!c || rc != CURLE_OK))
+        err = say_unreachable(a, what, rc, detail);
+    else if (!err && (ans->status < 200 || ans->status > 299))
+        err = say_error(what, ans);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(c);
+    free(text);
+    json_decref(body);
+    return err;
+}
+
+int client_json(const struct args *a, const char *what, const char *method, const char *path, json_t *body, json_t **out, long *status)
+{
+    struct answer ans;
+    json_error_t je;
+    int err = request(a, what, method, path, body, &ans);
+
+    if (status)
+        *status = ans.status;
+    if (!err && out) {
+        *out = json_loadb(strbuf_str(&ans.b), ans.b.len, 0, &je);
+        if (!*out) {
+            fprintf(stderr, "firnctl: %s: the answer is not JSON; is that a firnd?\n", what);
+            err = CTL_FAILED;
+        }
+    }
+    strbuf_fini(&ans.b);
+    return err;
+}
+
+int client_text(const struct args *a, const char *what, const char *path, char **out)
+{
+    struct answer ans;
+    int err = request(a, what, "GET", path, NULL, &ans);
+
+    *out = err ? NULL : strdup(strbuf_str(&ans.b));
+    strbuf_fini(&ans.b);
+    return !err && !*out ? CTL_FAILED : err;
+}
+
+void client_escape(const char *text, char *out, size_t cap)
+{
+    size_t n = 0;
+
+    for (; *text && n + 4 < cap; text++) {
+        unsigned char ch = (unsigned char)*text;
+
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '.' || ch == '-' || ch == '_' || ch == ':')
+            out[n++] = (char)ch;
+        else
+            n += (size_t)snprintf(out + n, 4, "%%%02X", ch);
+    }
+    out[n] = '\0';
+}
+
+int64_t json_num(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+const char *json_text(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+bool print_json(const struct args *a, const json_t *doc)
+{
+    if (!arg(a, json))
+        return false;
+    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    putchar('\n');
+    return true;
+}

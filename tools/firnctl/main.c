@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* main.c: firnctl: the table of commands, its help, and dispatch. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/firnctl/commands.h"
+
+#define VOLUME_FIELDS (CTL(size) | CTL(lba) | CTL(tier) | CTL(iops) | CTL(bandwidth))
+#define OFFLINE       (CTL(config) | CTL(dev))
+
+static const struct command commands[] = {
+    {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen"},
+    {"volume create", "NAME --size SIZE", VOLUME_FIELDS, 1, 1, cmd_volume_create,
+     "make a volume; the same again is fine, with other parameters an error"},
+    {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line"},
+    {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume"},
+    {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told"},
+    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth"},
+    {"volume delete", "NAME", CTL(force), 1, 1, cmd_volume_delete, "delete a volume and its data"},
+    {"host allow", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_allow, "let a host connect; '*' lets any"},
+    {"host deny", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_deny, "take that back; its connections are cut"},
+    {"host list", "VOLUME", 0, 1, 1, cmd_host_list, "hosts that may connect"},
+    {"device list", "", 0, 0, 0, cmd_device_list, "devices of the pool and their state"},
+    {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume"},
+    {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data), 0, 0, cmd_check,
+     "offline: every invariant and checksum of a pool; 3: damage found"},
+    {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words"},
+    {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out"},
+};
+
+static void help_all(void)
+{
+    printf("Usage: firnctl [options] COMMAND …\n\nCommands:\n");
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        char left[80];
+
+        snprintf(left, sizeof(left), "%s %s", commands[i].words, commands[i].operands);
+        printf("  %-38s %s\n", left, commands[i].help);
+    }
+    printf("\nOptions, before or after the command:\n");
+    args_help(0, true);
+    printf("\n`firnctl COMMAND --help` shows what a command takes.\n"
+           "Exit status: 0 done; 1 the operation failed; 2 the command line is wrong; 3 check found damage.\n");
+}
+
+static void help_one(const struct command *c)
+{
+    printf("Usage: firnctl %s %s\n\n%s.\n\n", c->words, c->operands, c->help);
+    if (c->takes) {
+        printf("Options of this command:\n");
+        args_help(c->takes, false);
+        printf("\n");
+    }
+    printf("Options of every command:\n");
+    args_help(0, true);
+}
+
+/* How many words of pos the command's name takes; 0: it is not this one. */
+static unsigned match(const struct command *c, const struct args *a)
+{
+    const char *space = strchr(c->words, ' ');
+    size_t first = space ? (size_t)(space - c->words) : strlen(c->words);
+
+    if (a->npos < 1 || strlen(a->pos[0]) != first || strncmp(a->pos[0], c->words, first) != 0)
+        return 0;
+    if (!space)
+        return 1;
+    return a->npos >= 2 && strcmp(a->pos[1], space + 1) == 0 ? 2 : 0;
+}
+
+/* Names what exists: the verbs of the noun that was given, or all first words. */
+static int say_unknown(const struct args *a)
+{
+    const char *last = "";
+    bool noun = false;
+
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        size_t len = strlen(a->pos[0]);
+
+        noun |= strncmp(commands[i].words, a->pos[0], len) == 0 && commands[i].words[len] == ' ';
+    }
+    fprintf(stderr, "firnctl: unknown command \"%s%s%s\"; there %s", a->pos[0], a->npos > 1 && noun ? " " : "",
+            a->npos > 1 && noun ? a->pos[1] : "", noun ? "is" : "are");
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
+        const char *space = strchr(commands[i].words, ' ');
+        size_t first = space ? (size_t)(space - commands[i].words) : strlen(commands[i].words);
+
+        if (noun && space && strlen(a->pos[0]) == first && strncmp(commands[i].words, a->pos[0], first) == 0) {
+            fprintf(stderr, " %s", commands[i].words);
+            fputs(",", stderr);
+        } else if (!noun && strncmp(last, commands[i].words, first) != 0) {
+            fprintf(stderr, " %.*s", (int)first, commands[i].words);
+            fputs(",", stderr);
+        }
+        last = commands[i].words;
+    }
+    fprintf(stderr, " see firnctl --help\n");
+    return CTL_USAGE;
+}
+
+static int check_options(const struct command *c, const struct args *a)
+{
+    unsigned odd = args_given(a) & ~c->takes;
+    char name[32];
+
+    if (!odd)
+        return 0;
+    fprintf(stderr, "firnctl: %s does not take %s; see firnctl %s --help\n", c->words,
+            args_spelling((enum ctl_option)__builtin_ctz(odd), name), c->words);
+    return CTL_USAGE;
+}
+
+static int run(struct args *a)
+{
+    const struct command *c = NULL;
+    unsigned words = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(commands) && !words; i++) {
+        words = match(&commands[i], a);
+        c = &commands[i];
+    }
+    if (!words)
+        return say_unknown(a);
+    if (arg(a, help)) {
+        help_one(c);
+        return CTL_DONE;
+    }
+    if (check_options(c, a) != 0)
+        return CTL_USAGE;
+    a->npos -= words;
+    memmove(a->pos, a->pos + words, a->npos * sizeof(a->pos[0]));
+    if (a->npos < c->pos_min || a->npos > c->pos_max) {
+        fprintf(stderr, "firnctl: usage: firnctl %s %s; see firnctl %s --help\n", c->words, c->operands, c->words);
+        return CTL_USAGE;
+    }
+    return c->run(a);
+}
+
+int main(int argc, char **argv)
+{
+    struct args a;
+    int rc = args_parse(argc, argv, &a);
+
+    if (rc)
+        return rc;
+    if (arg(&a, version)) {
+        printf("firnctl %s\n", FIRN_VERSION);
+        return CTL_DONE;
+    }
+    if (a.npos == 0) {
+        if (arg(&a, help)) {
+            help_all();
+            return CTL_DONE;
+        }
+        fprintf(stderr, "firnctl: no command; see firnctl --help\n");
+        return CTL_USAGE;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    rc = run(&a);
+    curl_global_cleanup();
+    return rc;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* offline.c: `firnctl check` and `firnctl dump`: read the pool's devices directly, change nothing. The server must be
+ * stopped: its locks on the devices refuse a second reader, whose picture would be torn.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "daemon/config.h"
+#include "daemon/embedded.h"
+#include "daemon/options.h"
+#include "rt/reactor.h"
+#include "tier/tier.h"
+#include "tools/firnctl/commands.h"
+
+static int dev_dir_config(const char *dir, struct config *c)
+{
+    enum embedded_state state;
+    struct stat st;
+    char why[256];
+
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) { /* looking must not make it */
+        fprintf(stderr, "firnctl: --dev %s: there is no such directory; name the one that firnd --dev was given\n", dir);
+        return CTL_FAILED;
+    }
+    if (embedded_config(dir, 0, 0, c, &state, why) != 0 || state != EMBEDDED_POOL) {
+        fprintf(stderr, "firnctl: --dev %s: there is no pool in it; firnd --dev makes one\n", dir);
+        return CTL_FAILED;
+    }
+    return 0;
+}
+
+static int read_config(const struct args *a, struct config *c)
+{
+    struct strbuf problems;
+    int rc = 0;
+
+    if (arg(a, config) && arg(a, dev)) {
+        fprintf(stderr, "firnctl: --config and --dev exclude each other; choose one\n");
+        return CTL_USAGE;
+    }
+    if (arg(a, dev))
+        return dev_dir_config(arg(a, dev), c);
+    strbuf_init(&problems);
+    if (config_load(arg(a, config) ? arg(a, config) : CONFIG_FILE_DEFAULT, c, &problems) != 0 || config_validate(c, &problems) != 0)
+        rc = CTL_USAGE;
+    fputs(strbuf_str(&problems), stderr);
+    strbuf_fini(&problems);
+    return rc;
+}
+
+struct job {
+    enum tier_check_depth    depth;
+    enum tier_dump           dump;
+    struct strbuf            out;
+    struct tier_check_report report;
+};
+
+static int do_check(const struct tier_opts *o, struct job *j, char *why)
+{
+    return tier_check(o, j->depth, &j->out, &j->report, why);
+}
+
+static int do_dump(const struct tier_opts *o, struct job *j, char *why)
+{
+    return tier_dump(o, j->dump, &j->out, why);
+}
+
+/* Runs fn over a reactor of its own; CTL_DONE, or an error that was said. */
+static int with_pool(const struct args *a, const char *what, int (*fn)(const struct tier_opts *, struct job *, char *), struct job *j)
+{
+    struct reactor_opts ro = {.cpu = -1};
+    struct config *c = calloc(1, sizeof(*c));
+    struct tier_opts *o = calloc(1, sizeof(*o));
+    struct reactor *r = NULL;
+    struct env *env;
+    char why[256] = "out of memory";
+    int rc = c && o ? read_config(a, c) : CTL_FAILED, err = 0;
+
+    if (rc == 0) {
+        err = reactor_new(&ro, &r, why);
+        if (!err) {
+            env = reactor_env(r);
+            config_tier_opts(c, o);
+            o->envs = &env;
+            o->nr_envs = 1;
+            err = fn(o, j, why);
+            reactor_free(r);
+        }
+        if (err) {
+            fprintf(stderr, "firnctl: %s: %s; %s\n", what, why[0] ? why : err_text(err),
+                    err == -FIRN_E_BUSY ? "stop firnd first" : "see that the configuration names the pool's devices");
+            rc = CTL_FAILED;
+        }
+    }
+    free(o);
+    free(c);
+    return rc;
+}
+
+static void print_report(const struct args *a, const struct job *j)
+{
+    const struct tier_check_report *r = &j->report;
+    json_t *list, *doc;
+    const char *p = strbuf_str(&j->out);
+
+    if (!arg(a, json)) {
+        fputs(p, stdout);
+        if (!arg(a, quiet))
+            printf("%" PRIu64 " records, %" PRIu64 " blocks read: %" PRIu64 " finding%s, %" PRIu64 " with loss of data\n", r->records,
+                   r->blocks_read, r->findings, r->findings == 1 ? "" : "s", r->losses);
+        return;
+    }
+    list = json_array();
+    while (*p) {
+        size_t len = strcspn(p, "\n");
+
+        json_array_append_new(list, json_stringn_nocheck(p, len));
+        p += len + (p[len] == '\n');
+    }
+    doc = json_pack("{s:o,s:I,s:I,s:I,s:I}", "lines", list, "findings", (json_int_t)r->findings, "losses", (json_int_t)r->losses,
+                    "blocks_read", (json_int_t)r->blocks_read, "records", (json_int_t)r->records);
+    json_dumpf(doc, stdout, JSON_INDENT(2));
+    printf("\n");
+    json_decref(doc);
+}
+
+int cmd_check(const struct args *a)
+{
+    struct job j = {.depth = TIER_CHECK_META};
+    int rc;
+
+    if ((arg(a, quick) != NULL) + (arg(a, meta) != NULL) + (arg(a, data) != NULL) > 1) {
+        fprintf(stderr, "firnctl: check: --quick, --meta and --data exclude each other; choose one\n");
+        return CTL_USAGE;
+    }
+    if (arg(a, quick))
+        j.depth = TIER_CHECK_QUICK;
+    if (arg(a, data))
+        j.depth = TIER_CHECK_DATA;
+    strbuf_init(&j.out);
+    rc = with_pool(a, "cannot check", do_check, &j);
+    if (rc == CTL_DONE)
+        print_report(a, &j);
+    if (rc == CTL_DONE && (j.report.findings || j.report.losses))
+        rc = CTL_DAMAGE;
+    strbuf_fini(&j.out);
+    return rc;
+}
+
+int cmd_dump(const struct args *a)
+{
+    static const struct { const char *name; enum tier_dump dump; } kinds[] = {
+        {"journal", TIER_DUMP_JOURNAL}, {"extents", TIER_DUMP_EXTENTS}, {"labels", TIER_DUMP_LABELS}, {"volumes", TIER_DUMP_VOLUMES},
+    };
+    struct job j = {0};
+    unsigned i = 0;
+    json_t *doc;
+    int rc;
+
+    while (i < ARRAY_LEN(kinds) && strcmp(a->pos[0], kinds[i].name) != 0)
+        i++;
+    if (i == ARRAY_LEN(kinds)) {
+        fprintf(stderr, "firnctl: dump: \"%s\" is nothing to dump; there are journal, extents, labels, volumes\n", a->pos[0]);
+        return CTL_USAGE;
+    }
+    j.dump = kinds[i].dump;
+    strbuf_init(&j.out);
+    rc = with_pool(a, "cannot dump", do_dump, &j);
+    if (rc == CTL_DONE && arg(a, json)) {
+        doc = json_pack("{s:s,s:o}", "dump", a->pos[0], "text", json_stringn_nocheck(strbuf_str(&j.out), j.out.len));
+        json_dumpf(doc, stdout, JSON_INDENT(2));
+        printf("\n");
+        json_decref(doc);
+    } else if (rc == CTL_DONE) {
+        fputs(strbuf_str(&j.out), stdout);
+    }
+    strbuf_fini(&j.out);
+    return rc;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c: `firnctl status` and `firnctl device list`: one screen. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/sizefmt.h"
+#include "tools/firnctl/client.h"
+#include "tools/firnctl/commands.h"
+
+#define VOLUMES_SHOWN 20u
+
+static const char *size_of(const json_t *o, const char *key, char buf[static 32])
+{
+    return size_format((uint64_t)json_num(o, key), buf);
+}
+
+static void print_devices(const json_t *devices)
+{
+    size_t i;
+    json_t *d;
+
+    printf("%-10s %-44s %12s %12s %-9s %s\n", "ROLE", "DEVICE", "SIZE", "USED", "STATE", "ERRORS");
+    json_array_foreach(devices, i, d)
+    {
+        char b1[32], b2[32];
+
+        printf("%-10s %-44s %12s %12s %-9s %" PRId64 "\n", json_text(d, "role"), json_text(d, "path"), size_of(d, "size", b1),
+               size_of(d, "used", b2), json_text(d, "state"), json_num(json_object_get(d, "io"), "errors"));
+    }
+}
+
+static void print_pool(const json_t *pool)
+{
+    const json_t *j = json_object_get(pool, "journal"), *c = json_object_get(pool, "capacity");
+    int64_t size = json_num(j, "size"), dirty = json_num(j, "dirty");
+    char b1[32], b2[32];
+
+    printf("pool %s (%s)\n", json_text(pool, "name"), json_text(pool, "uuid"));
+    printf("  journal   %s, %" PRId64 " %% not yet destaged, %" PRId64 " of %" PRId64 " segments free\n", size_of(j, "size", b1),
+           size ? dirty * 100 / size : 0, json_num(j, "free_segments"), json_num(j, "segments"));
+    printf("  capacity  %s of %s used\n", size_of(c, "used", b1), size_of(c, "size", b2));
+}
+
+static void print_volumes(const json_t *volumes)
+{
+    size_t i, n = json_array_size(volumes);
+    json_t *v;
+
+    printf("\n%zu volume%s\n", n, n == 1 ? "" : "s");
+    json_array_foreach(volumes, i, v)
+    {
+        char b1[32];
+
+        if (i == VOLUMES_SHOWN) {
+            printf("  and %zu more: firnctl volume list\n", n - i);
+            break;
+        }
+        printf("  %-32s %12s  %" PRId64 " connected%s\n", json_text(v, "name"), size_of(v, "size", b1), json_num(v, "controllers"),
+               json_is_true(json_object_get(v, "read_only")) ? ", read-only" : "");
+    }
+}
+
+static void print_status(const json_t *s, const json_t *volumes)
+{
+    const json_t *pool = json_object_get(s, "pool"), *alerts = json_object_get(s, "alerts");
+    size_t i;
+    json_t *a;
+
+    printf("node %s: firn %s, up %" PRId64 " s, %" PRId64 " reactors, port %" PRId64 ", discovery also on %" PRId64 ", %" PRId64 " connections\n",
+           json_text(s, "node"), json_text(s, "version"), json_num(s, "uptime_s"), json_num(s, "reactors"), json_num(s, "port"),
+           json_num(s, "discovery_port"), json_num(json_object_get(s, "target"), "connections"));
+    if (json_is_object(pool))
+        print_pool(pool);
+    else
+        printf("no pool: the server runs from memory\n");
+    printf("\n");
+    print_devices(json_object_get(s, "devices"));
+    print_volumes(volumes);
+    printf("\nalerts: %s\n", json_array_size(alerts) ? "" : "none");
+    json_array_foreach(alerts, i, a)
+        printf("  %s\n", json_string_value(a));
+}
+
+int cmd_status(const struct args *a)
+{
+    json_t *s = NULL, *volumes = NULL;
+    int err = client_json(a, "cannot get the status", "GET", "/v1/status", NULL, &s, NULL);
+
+    if (!err && !print_json(a, s)) {
+        volumes = all_volumes(a);
+        if (volumes)
+            print_status(s, volumes);
+        else
+            err = CTL_FAILED;
+    }
+    json_decref(volumes);
+    json_decref(s);
+    return err;
+}
+
+int cmd_device_list(const struct args *a)
+{
+    json_t *doc = NULL;
+    int err = client_json(a, "cannot list devices", "GET", "/v1/devices", NULL, &doc, NULL);
+
+    if (!err && !print_json(a, doc))
+        print_devices(json_object_get(doc, "devices"));
+    json_decref(doc);
+    return err;
+}
