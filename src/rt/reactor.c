@@ -19,6 +19,7 @@
 #include <time.h>
 
 #define DEFER_ROUNDS 4   /* rounds of deferred tasks before the pass submits: completion, queue, send */
+#define WAKE_NS      (30 * NS_PER_US) /* what waking adds to a sleep, on a virtual machine */
 #define SPIN_LOOKS   32u /* looks at shared memory between two looks at the clock */
 
 /* TASKRUN: the kernel says in shared memory that completions wait for us to enter; OVERFLOW: that it keeps some. */
@@ -265,10 +266,11 @@ static void sleep_in_kernel(struct reactor *r)
         stat_add(&r->stats.wakeups, 1);
 }
 
-/* A sleep shorter than the longest spin would have been worth a spin; a long one says that spinning does not pay. */
-static void spin_adapt(struct reactor *r, uint64_t slept_ns)
+/* A wait that the longest spin would have outlasted was worth one, also if the waking made it longer: else two sleepers that
+ * answer each other would never begin to spin. Any other says that spinning does not pay. */
+static void spin_adapt(struct reactor *r, uint64_t waited_ns)
 {
-    if (slept_ns <= r->spin_max_ns)
+    if (waited_ns <= r->spin_max_ns + WAKE_NS)
         r->spin_ns = r->spin_max_ns;
     else
         r->spin_ns = r->spin_ns > r->spin_max_ns / 8 ? r->spin_ns / 2 : 0;

@@ -30,7 +30,8 @@ Test(size, what_users_write)
 
 Test(size, what_is_refused)
 {
-    static const char *const bad[] = {"", " ", "G", "GiB", "-1", "+1", " 1", "1 ", "1 GiB", "1G", "1GB", "1gib", "1GIB", "0x10", "1e3", "1.", ".5GiB",
+    static const char *const bad[] = {"", " ", "G", "GiB", "-1", "+1", " 1", "1 ", "1 GiB", "1G", "1GB", "1gib", "1GIB", "0x10",
+                                      "1e3", "1.", ".5GiB",
                                       "1.5", "0.3KiB", "1.0000000000GiB", "1..5GiB", "1,5GiB", "10GiBx", "1GiB ", "1PiB", "1us"};
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
