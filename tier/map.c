@@ -65,6 +65,10 @@ void map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq)
 
     if (g->seq_min == 0 || seq < g->seq_min)
         g->seq_min = seq;
+    if (seq >= s->seq_high) {
+        s->seq_high = seq;
+        s->seq_high_segment = segment;
+    }
 }
 
 void map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment)

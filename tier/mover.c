@@ -2,7 +2,7 @@
 /* mover.c: destage. A lane a capacity device, so that a hung device holds up nobody else; and one lane that needs no device.
  *
  * 1. policy says when; the lane takes up to 16 extents, best score first, then in address order.
- * 2. Each in turn is captured: S = journal_durable_seq, all its dirty blocks with seq <= S; what the map will say is
+ * 2. Each in turn is captured: S = the highest durable seq, all its dirty blocks with seq <= S; what the map will say is
  *    computed from what it says now. A first destage takes a place near the extent's neighbour.
  * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
  *    block that is written (seg.holds), so a torn write is never visible.
@@ -300,7 +300,7 @@ void job_keep_bridges(struct job *job)
 
 static uint64_t capture_seq(struct shard *s, const struct job *job)
 {
-    return zeroes_seq_below(s, job->x, journal_durable_seq(s->j));
+    return zeroes_seq_below(s, job->x, s->seq_high);
 }
 
 /* Planted: S from the blocks alone. */
@@ -607,7 +607,7 @@ void lane_commit(struct lane *l)
     }
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         nr += job_ops(l, &l->jobs[i], &l->ops[nr]);
-    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, shard_rec_encode(journal_durable_seq(s->j), l->shard_rec));
+    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, shard_rec_encode(s->seq_high, l->shard_rec));
     l->batch = (struct meta_batch){.ops = l->ops, .nr = nr, .env = s->env, .cb = lane_committed, .ctx = l};
     meta_commit(s->o.meta, &l->batch);
 }

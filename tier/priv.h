@@ -9,7 +9,7 @@
  *  - A block enters the index in the callback of its append, in seq order within the HOST stream. What is not in the index and
  *    not in the map was never written, or is zero.
  *  - An extent has a place, or a reservation of one, before a write to it is appended.
- *  - One destage an extent at a time. It captures with S = journal_durable_seq(), or just below the seq of a zero that is
+ *  - One destage an extent at a time. It captures with S = seq_high, the highest durable seq (all up to it are indexed), or just below the seq of a zero that is
  *    durable but has not reached this extent yet (zero.c works in steps): so no zero is ever named by an S that lacks it.
  *  - seg.holds: destages that rely on the segment's bytes to repair what they overwrite in place; reclaim waits for them.
  *  - seg.discards: records without payload in the segment whose effect the map lacks: whole-extent zeros, and zeroes
@@ -288,6 +288,9 @@ struct shard {
     struct seg       *seg;       /* by segment number of the pool */
     uint64_t          log_blocks;/* what this shard's part of the log can hold beside its reserves */
     uint64_t          newest_epoch;
+    uint64_t          seq_high;  /* of all durable records that were indexed: what destages name as S. (The journal's durable
+                                  * seq leaps ahead at a start; a record in the log must bear witness to what the map names.) */
+    uint32_t          seq_high_segment; /* holds that record: it is not reclaimed */
     bool              opened, started, stopping;
     uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
     uint64_t          writing_blocks;   /* appended, not yet durable */

@@ -296,7 +296,7 @@ static uint32_t victim(struct shard *s, bool at_any_price)
                                    .dirty = s->ix.seg_dirty[g] + s->seg[g].discards};
         double score;
 
-        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0)
+        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || g == s->seq_high_segment)
             continue;
         p.age = s->newest_epoch - s->seg[g].epoch;
         score = policy_victim_score(&p);
@@ -407,7 +407,7 @@ static void reclaim_commit(struct shard *s)
     rc->op[0] = (struct meta_op){.key = meta_key_segment(rc->segment), .value = rc->rec,
                                  .value_len = segment_rec_encode(s->seg[rc->segment].epoch, rc->rec)};
     rc->op[1] = (struct meta_op){.key = meta_key_shard(s->o.no), .value = rc->shard_rec,
-                                 .value_len = shard_rec_encode(journal_durable_seq(s->j), rc->shard_rec)};
+                                 .value_len = shard_rec_encode(s->seq_high, rc->shard_rec)};
     rc->batch = (struct meta_batch){.ops = rc->op, .nr = 2, .env = s->env, .cb = reclaim_committed, .ctx = s};
     if (s->bugs.free_before_commit)
         journal_segment_free(s->j, rc->segment);

@@ -405,6 +405,7 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
 
     if (err != 0)
         return err;
+    report->seq_max = MAX(report->seq_max, s->seq_high); /* damaged records count: the map may have named them */
     qsort(r->zeroes, r->nr, sizeof(*r->zeroes), by_seq);
     for (size_t i = 0; i < r->nr && err == 0; i++)
         err = apply_zero(s, &r->zeroes[i]);

@@ -152,7 +152,8 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 {
     s->in_flight++;
     v->in_flight++;
-    s->started = true;
+    if (!s->started)
+        shard_start(s);
     if (s->stopping) {
         shard_io_later(s, io, -FIRN_E_STOPPED);
         return;
@@ -196,7 +197,7 @@ static void check_drained(struct shard *s)
         return;
     s->draining = false;
     s->drain_cb = NULL;
-    shard_kick(s); /* background work goes on afterwards */
+    s->started = false; /* background work rests until something is asked of the shard: a stop may follow */
     cb(s->drain_ctx);
 }
 
