@@ -187,6 +187,29 @@ Test(dev_uring, a_file_cut_under_us_is_an_error_not_short_data)
     reactor_free(r);
 }
 
+Test(dev_uring, a_vector_that_stops_inside_an_element_goes_on_there)
+{
+    struct reactor *r = test_reactor(0, false);
+    char *path = test_file(FILE_BYTES), *a = blocks(64 * KIB, 'v'), *got = blocks(64 * KIB, 0);
+    struct dev *d = open_file(r, path, false);
+    struct iovec iov[3] = {{got, 4 * KIB}, {got + 4 * KIB, 40 * KIB}, {got + 44 * KIB, 20 * KIB}};
+    struct waiting w = {.io = {.off_bytes = MIB - 20 * KIB, .len_bytes = 64 * KIB, .iov = iov, .iovcnt = 3, .cb = waiting_cb}};
+
+    cr_assert_eq(dev_write_sync(d, MIB - 20 * KIB, a, 64 * KIB, 0), 0);
+    cr_assert_eq(truncate(path, (off_t)MIB), 0);
+    dev_read(d, &w.io);
+    cr_assert(run_until(r, &w.done));
+    cr_assert_eq(w.io.err, -EIO, "the rest was asked for, and is not there");
+    cr_assert_eq(w.io.priv.done_bytes, 20 * KIB);
+    cr_assert_eq(w.io.priv.rest.iov_base, got + 20 * KIB, "in the middle of the second element");
+    cr_assert_eq(w.io.priv.rest.iov_len, 24 * KIB);
+    cr_assert_eq(memcmp(got, a, 20 * KIB), 0);
+    dev_close(d);
+    unlink(path);
+    free(path), free(a), free(got);
+    reactor_free(r);
+}
+
 static void refused(const char *path, bool pmem, const char *word)
 {
     struct reactor *r = test_reactor(0, false);
