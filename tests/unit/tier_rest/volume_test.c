@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volume_test.c: a pool from open to close on a simulated machine: its volumes, a crash at every event of their control,
+ * and what an offline check says of it.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tier/check.h"
+#include "tier/tier.h"
+#include "tools/sim/sim.h"
+
+static struct sim *sim;
+static struct sim_machine machine;
+static struct env *envs[2];
+static struct tier_opts opts;
+static struct tier *tier;
+static char why[256];
+
+static void dev_add(const char *path, enum tier_role role, uint64_t size)
+{
+    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
+
+    d->role = role;
+    d->size_bytes = size;
+    snprintf(d->path, sizeof(d->path), "%s", path);
+}
+
+static void boot(void)
+{
+    envs[0] = sim_env_new(sim);
+    envs[1] = sim_env_new(sim);
+}
+
+static void begin_seed(uint64_t seed)
+{
+    sim = sim_new(seed);
+    sim_machine_init(&machine, sim);
+    boot();
+    memset(&opts, 0, sizeof(opts));
+    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
+    snprintf(opts.meta_path, sizeof(opts.meta_path), "meta");
+    opts.envs = envs;
+    opts.nr_envs = 2;
+    opts.segment_bytes = 1 << 20;
+    opts.ios_per_shard = 64;
+    dev_add("journal", TIER_JOURNAL, 40 * MIB);
+    dev_add("hdd-0", TIER_CAPACITY, 70 * MIB);
+    sim_machine_seams(&machine, &opts.seams);
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
+static void begin(void) { begin_seed(5); }
+
+static void end(void)
+{
+    sim_env_free(envs[0]);
+    sim_env_free(envs[1]);
+    sim_machine_fini(&machine);
+    sim_free(sim);
+}
+
+TestSuite(volumes, .init = begin, .fini = end, .timeout = 120);
+
+static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
+
+static bool flag_up(void *ctx) { return *(bool *)ctx; }
+static void raise(void *ctx) { *(bool *)ctx = true; }
+
+static void close_pool(void)
+{
+    bool stopped = false;
+
+    tier_stop(tier, raise, &stopped);
+    cr_assert_eq(sim_run_until(sim, flag_up, &stopped, 100 * NS_PER_S), 0);
+    tier_close(tier);
+    tier = NULL;
+}
+
+struct answer { bool done; int err; struct blk *blk; struct volume_info info; };
+
+static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct answer *a = ctx;
+
+    cr_assert_not(a->done, "one answer");
+    a->done = true;
+    a->err = err;
+    a->blk = blk;
+    if (info != NULL)
+        a->info = *info;
+}
+
+static int wait_for(struct answer *a)
+{
+    cr_assert_not(a->done, "never from inside the call");
+    cr_assert_eq(sim_run_until(sim, flag_up, &a->done, 100 * NS_PER_S), 0);
+    return a->err;
+}
+
+static struct volume_params params(const char *name, uint64_t size)
+{
+    struct volume_params p = {.size_bytes = size, .lba_bytes = 4096};
+
+    snprintf(p.name, sizeof(p.name), "%s", name);
+    return p;
+}
+
+static struct answer create(const char *name, uint64_t size)
+{
+    struct volume_params p = params(name, size);
+    struct answer a = {0};
+
+    tier_volume_create(tier, &p, answered, &a);
+    wait_for(&a);
+    return a;
+}
+
+static _Alignas(4096) uint8_t bytes[8][4096];
+
+struct io { struct blk_io io; struct iovec iov; bool done; };
+static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
+
+static int do_io(struct blk *b, enum blk_op op, uint64_t lba, uint32_t nlb, void *buf)
+{
+    struct io r = {.iov = {.iov_base = buf, .iov_len = (size_t)nlb * b->lba_bytes}};
+
+    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = nlb, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
+    blk_submit(b, &r.io);
+    cr_assert_eq(sim_run_until(sim, flag_up, &r.done, 100 * NS_PER_S), 0);
+    return r.io.err;
+}
+
+static struct blk *blk_of(const char *name)
+{
+    struct blk *b = NULL;
+
+    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0);
+    return b;
+}
+
+static void check_is(uint64_t findings)
+{
+    struct tier_check_report report;
+    struct strbuf out;
+    int err;
+
+    strbuf_init(&out);
+    err = tier_check(&opts, TIER_CHECK_DATA, &out, &report, why);
+    cr_assert_eq(err, 0, "%s", why);
+    cr_assert_eq(report.findings, findings, "%s", strbuf_str(&out));
+    strbuf_fini(&out);
+}
+
+Test(volumes, a_volume_and_its_bytes_are_there_after_a_restart)
+{
+    struct answer a;
+
+    open_pool();
+    a = create("db", 5 * MIB + 1);
+    cr_assert_eq(a.err, 0);
+    cr_assert_eq(a.info.p.size_bytes, 6 * MIB, "rounded up to whole extents");
+    memset(bytes[0], 0xab, 4096);
+    cr_assert_eq(do_io(a.blk, BLK_WRITE, 7, 1, bytes[0]), 0);
+    close_pool();
+    check_is(0);
+    open_pool();
+    memset(bytes[1], 0, 4096);
+    cr_assert_eq(do_io(blk_of("db"), BLK_READ, 7, 1, bytes[1]), 0);
+    cr_assert_eq(memcmp(bytes[0], bytes[1], 4096), 0);
+    close_pool();
+}
+
+Test(volumes, creating_again_gives_the_same_one_or_says_it_exists)
+{
+    struct answer first, again, other;
+
+    open_pool();
+    first = create("db", 4 * MIB);
+    again = create("db", 4 * MIB);
+    other = create("db", 8 * MIB);
+    cr_assert_eq(again.err, 0);
+    cr_assert_eq(again.info.id, first.info.id);
+    cr_assert_eq(other.err, -FIRN_E_EXISTS);
+    cr_assert_eq(create("Bad", MIB).err, -FIRN_E_INVALID);
+    cr_assert_eq(create("zero", 0).err, -FIRN_E_INVALID);
+    cr_assert_eq(create("huge", VOLUME_BYTES_MAX + 1).err, -FIRN_E_INVALID);
+    close_pool();
+}
+
+Test(volumes, two_requests_for_one_volume_do_not_mix)
+{
+    struct volume_params p = params("db", 4 * MIB);
+    struct answer a = {0}, b = {0};
+
+    open_pool();
+    tier_volume_create(tier, &p, answered, &a);
+    tier_volume_create(tier, &p, answered, &b);
+    cr_assert_eq(wait_for(&b), -FIRN_E_IN_USE);
+    if (!a.done)
+        wait_for(&a);
+    cr_assert_eq(a.err, 0);
+    close_pool();
+}
+
+Test(volumes, lists_are_sorted_and_paged_and_shards_evenly_used)
+{
+    struct volume_info *v = calloc(10, sizeof(*v));
+    char name[16];
+
+    open_pool();
+    for (int i = 9; i >= 0; i--) {
+        snprintf(name, sizeof(name), "v%d", i);
+        cr_assert_eq(create(name, MIB).err, 0);
+    }
+    cr_assert_eq(tier_volume_list(tier, "", v, 4), 4);
+    cr_assert_str_eq(v[3].p.name, "v3");
+    cr_assert_eq(tier_volume_list(tier, "v3", v, 10), 6);
+    cr_assert_str_eq(v[0].p.name, "v4");
+    cr_assert_neq(v[0].shard, v[1].shard);
+    free(v);
+    close_pool();
+}
+
+struct watcher { struct blk_watch w; unsigned resized; };
+static void watched(struct blk_watch *w, enum blk_event ev)
+{
+    container_of(w, struct watcher, w)->resized += ev == BLK_EVENT_RESIZED;
+}
+
+Test(volumes, growing_is_seen_by_watchers_and_shrinking_refused)
+{
+    struct watcher w = {.w.cb = watched};
+    struct answer a = {0}, b = {0}, c = {0};
+
+    open_pool();
+    blk_watch_add(create("db", 4 * MIB).blk, &w.w);
+    tier_volume_resize(tier, "db", 9 * MIB, answered, &a);
+    cr_assert_eq(wait_for(&a), 0);
+    cr_assert_eq(w.resized, 1);
+    cr_assert_eq(blk_of("db")->size_lba, 9 * MIB / 4096);
+    cr_assert_eq(do_io(blk_of("db"), BLK_READ, 8 * MIB / 4096, 1, bytes[0]), 0);
+    tier_volume_resize(tier, "db", 4 * MIB, answered, &b);
+    cr_assert_eq(wait_for(&b), -FIRN_E_INVALID);
+    tier_volume_resize(tier, "none", 4 * MIB, answered, &c);
+    cr_assert_eq(wait_for(&c), -FIRN_E_NOT_FOUND);
+    blk_watch_remove(&w.w);
+    close_pool();
+    open_pool();
+    cr_assert_eq(blk_of("db")->size_lba, 9 * MIB / 4096);
+    close_pool();
+}
+
+Test(volumes, hosts_and_caps_are_kept)
+{
+    const char *hosts[] = {"nqn.a", "nqn.b", "nqn.c"}, *bad[] = {"has blank"};
+    struct volume_params p = {.iops = 500, .tier = VOLUME_HDD, .bandwidth = 9};
+    struct volume_info *info = calloc(1, sizeof(*info));
+    struct answer a = {0}, b = {0}, c = {0}, d = {0};
+
+    open_pool();
+    create("db", MIB);
+    tier_volume_set_hosts(tier, "db", hosts, 3, answered, &a);
+    cr_assert_eq(wait_for(&a), 0);
+    tier_volume_set_hosts(tier, "db", hosts + 1, 1, answered, &b);
+    cr_assert_eq(wait_for(&b), 0);
+    tier_volume_set_hosts(tier, "db", bad, 1, answered, &c);
+    cr_assert_eq(wait_for(&c), -FIRN_E_INVALID);
+    tier_volume_set(tier, "db", VOLUME_F_IOPS | VOLUME_F_TIER, &p, answered, &d);
+    cr_assert_eq(wait_for(&d), 0);
+    close_pool();
+    check_is(0);
+    open_pool();
+    cr_assert_eq(tier_volume_get(tier, "db", info, NULL), 0);
+    cr_assert_eq(info->nr_hosts, 1);
+    cr_assert_str_eq(info->hosts[0], "nqn.b");
+    cr_assert(info->p.iops == 500 && info->p.tier == VOLUME_HDD && info->p.bandwidth == 0);
+    free(info);
+    close_pool();
+}
+
+static void write_some(struct blk *b, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        memset(bytes[0], (int)(i + 1), 4096);
+        cr_assert_eq(do_io(b, BLK_WRITE, i * 37 % b->size_lba, 1, bytes[0]), 0);
+    }
+}
+
+static void drain(void)
+{
+    bool drained = false;
+
+    tier_drain(tier, true, raise, &drained);
+    cr_assert_eq(sim_run_until(sim, flag_up, &drained, 1000 * NS_PER_S), 0);
+}
+
+Test(volumes, a_deleted_volume_gives_its_space_back_and_its_id_is_not_used_again)
+{
+    struct tier_info before, after;
+    struct answer a, gone = {0}, again;
+
+    open_pool();
+    tier_info_get(tier, &before);
+    a = create("db", 16 * MIB);
+    write_some(a.blk, 50);
+    drain();
+    tier_info_get(tier, &after);
+    cr_assert_gt(after.capacity_used_bytes, before.capacity_used_bytes);
+    tier_volume_delete(tier, "db", answered, &gone);
+    cr_assert_eq(wait_for(&gone), 0);
+    tier_info_get(tier, &after);
+    cr_assert_eq(after.capacity_used_bytes, before.capacity_used_bytes);
+    cr_assert_eq(after.capacity_reserved_bytes, before.capacity_reserved_bytes);
+    again = create("db", 16 * MIB);
+    cr_assert_neq(again.info.id, a.info.id);
+    memset(bytes[0], 1, 4096);
+    cr_assert_eq(do_io(again.blk, BLK_READ, 0, 1, bytes[0]), 0);
+    cr_assert(bytes[0][0] == 0 && bytes[0][4095] == 0, "a new volume reads as zeros");
+    close_pool();
+    check_is(0);
+}
+
+static void crash_and_reboot(void)
+{
+    tier_close(tier);
+    tier = NULL;
+    sim_env_free(envs[0]);
+    sim_env_free(envs[1]);
+    sim_reboot(sim);
+    boot();
+}
+
+/* Creates and deletes while the machine may stop between any two events: whole or absent, and nothing leaks. */
+Test(volumes, a_crash_leaves_a_volume_whole_or_absent)
+{
+    unsigned cut = 0, finished = 0;
+
+    for (unsigned step = 1; step < 60; step++) {
+        struct volume_params p = params("b", 4 * MIB);
+        struct answer made = {0}, gone = {0};
+        struct volume_info *v = calloc(4, sizeof(*v));
+        uint32_t nr;
+        struct blk *b;
+
+        end();
+        begin_seed(100 + step);
+        open_pool();
+        create("a", 4 * MIB);
+        write_some(blk_of("a"), 10);
+        drain();
+        sim_crash_in_events(sim, step * 2);
+        tier_volume_create(tier, &p, answered, &made);
+        tier_volume_delete(tier, "a", answered, &gone);
+        if (sim_run_until(sim, flag_up, &gone.done, 100 * NS_PER_S) == 0 && !sim_crashed(sim))
+            sim_crash(sim);
+        cut += !made.done || !gone.done;
+        finished += made.done && gone.done;
+        crash_and_reboot();
+        open_pool();
+        nr = tier_volume_list(tier, "", v, 4);
+        for (uint32_t i = 0; i < nr; i++)
+            cr_assert(strcmp(v[i].p.name, "a") == 0 || strcmp(v[i].p.name, "b") == 0);
+        cr_assert(!gone.done || gone.err || tier_volume_get(tier, "a", NULL, NULL) == -FIRN_E_NOT_FOUND);
+        cr_assert(!made.done || made.err || tier_volume_get(tier, "b", NULL, &b) == 0);
+        free(v);
+        close_pool();
+        check_is(0);
+    }
+    cr_assert_gt(cut, 5);
+    cr_assert_gt(finished, 5);
+}
+
+Test(volumes, a_stopping_pool_takes_no_more_requests)
+{
+    struct volume_params p = params("late", MIB);
+    struct answer a = {0};
+    bool stopped = false;
+
+    open_pool();
+    tier_stop(tier, raise, &stopped);
+    tier_volume_create(tier, &p, answered, &a);
+    cr_assert_eq(wait_for(&a), -FIRN_E_STOPPED);
+    cr_assert_eq(sim_run_until(sim, flag_up, &stopped, 100 * NS_PER_S), 0);
+    tier_close(tier);
+}
+
+/* ---- what check finds ---- */
+
+static void make_data(void)
+{
+    struct answer a;
+
+    open_pool();
+    a = create("db", 16 * MIB);
+    write_some(a.blk, 40);
+    drain();
+    write_some(a.blk, 3);
+    close_pool();
+}
+
+static struct tier_check_report checked(enum tier_check_depth depth, char *text, size_t len)
+{
+    struct tier_check_report report;
+    struct strbuf out, again;
+
+    strbuf_init(&out);
+    strbuf_init(&again);
+    cr_assert_eq(tier_check(&opts, depth, &out, &report, why), 0, "%s", why);
+    cr_assert_eq(tier_check(&opts, depth, &again, &report, why), 0);
+    cr_assert_str_eq(strbuf_str(&out), strbuf_str(&again), "the same twice");
+    snprintf(text, len, "%s", strbuf_str(&out));
+    strbuf_fini(&out);
+    strbuf_fini(&again);
+    return report;
+}
+
+Test(volumes, check_names_a_rotten_extent_block)
+{
+    struct tier_check_report r;
+    struct strbuf dump;
+    char text[4096];
+    uint64_t off;
+
+    make_data();
+    check_is(0);
+    cr_assert(sim_disk_pick_written(sim_machine_disk(&machine, "hdd-0"), region_extent_offset(MIB, 0),
+                                    region_extent_offset(MIB, 10), &off));
+    sim_disk_rot(sim_machine_disk(&machine, "hdd-0"), off);
+    r = checked(TIER_CHECK_DATA, text, sizeof(text));
+    cr_assert_eq(r.findings, 1, "%s", text);
+    cr_assert_not_null(strstr(text, "I11"));
+    r = checked(TIER_CHECK_META, text, sizeof(text));
+    cr_assert_eq(r.findings, 0, "%s", text);
+    for (int what = TIER_DUMP_LABELS; what <= TIER_DUMP_VOLUMES; what++) {
+        strbuf_init(&dump);
+        cr_assert_eq(tier_dump(&opts, (enum tier_dump)what, &dump, why), 0, "%s", why);
+        cr_assert_gt(dump.len, 20u);
+        strbuf_fini(&dump);
+    }
+}
+
+Test(volumes, check_names_rotten_metadata_and_labels)
+{
+    struct tier_check_report r;
+    char text[4096];
+
+    make_data();
+    sim_disk_rot(sim_machine_disk(&machine, "hdd-0"), 0);
+    r = checked(TIER_CHECK_QUICK, text, sizeof(text));
+    cr_assert(r.findings == 1 && r.losses == 0, "%s", text);
+    cr_assert_not_null(strstr(text, "I14"));
+    cr_assert(sim_meta_rot(machine.store, 'C'));
+    r = checked(TIER_CHECK_META, text, sizeof(text));
+    cr_assert_geq(r.findings, 2u, "%s", text);
+    cr_assert_geq(r.losses, 1u, "%s", text);
+}
+
+/* faults.md A6: a device that lied about a flush has lost what another one remembers. */
+Test(volumes, a_journal_that_lost_acknowledged_writes_is_seen)
+{
+    struct meta_key key = meta_key_shard(0);
+    struct tier_info info;
+    uint8_t value[16];
+    struct meta *m;
+    char text[4096];
+
+    make_data();
+    cr_assert_eq(sim_meta_open(machine.store, &m), 0);
+    cr_assert_eq(m->ops->commit_sync(m, &(struct meta_op){.key = key, .value = value,
+                                                          .value_len = shard_rec_encode(1000000, value)}, 1), 0);
+    m->ops->close(m);
+    cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
+    cr_assert_not_null(strstr(text, "I5"), "%s", text);
+    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK);
+    cr_assert_not_null(strstr(why, "shard 0"), "%s", why);
+    opts.accept_loss = true;
+    open_pool();
+    tier_info_get(tier, &info);
+    cr_assert_not_null(strstr(info.alert, "shard 0"), "%s", info.alert);
+    close_pool();
+}
+
+Test(volumes, labels_move_on_together_and_rotten_copies_are_made_good)
+{
+    struct tier_check_report r;
+    char text[4096];
+
+    make_data();
+    sim_disk_rot(sim_machine_disk(&machine, "journal"), 4096);
+    open_pool();
+    close_pool();
+    r = checked(TIER_CHECK_QUICK, text, sizeof(text));
+    cr_assert_eq(r.findings, 0, "%s", text);
+}
+
+Test(volumes, an_idle_volume_is_small)
+{
+    cr_assert_leq(sizeof(struct volume), 1024u);
+}
+
+Test(volumes, a_damaged_volume_record_refuses_the_start)
+{
+    make_data();
+    cr_assert(sim_meta_rot(machine.store, 'V'));
+    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT);
+    cr_assert_not_null(strstr(why, "volume"), "%s", why);
+}
