@@ -237,6 +237,7 @@ struct rstream {
     uint64_t mark;             /* highest group known durable */
     uint64_t expected;         /* next group; 0: nothing known yet */
     uint64_t floor;            /* the next group's number when none is left to tell */
+    bool     ended;            /* a torn group was met: what follows was never acknowledged */
     struct rseg *last;         /* last one that was judged */
 };
 

@@ -32,6 +32,8 @@ void rseg_enter(struct recovery *r, struct rseg *s)
     struct rstream *st = &r->streams[s->stream];
     uint64_t first = first_known(s);
 
+    if (s->head_ok && s->head.cut_group)
+        st->ended = false; /* an earlier recovery settled where it ended */
     if (!first || (st->last && st->expected && (s->head_ok || s->foot_ok) && follows(r, st->last, s)))
         return;
     if (st->expected == 0 || s->head_ok || s->foot_ok || first <= st->mark + 1)
@@ -123,9 +125,9 @@ static int keep_lost(struct recovery *r, struct rseg *s, uint64_t from, uint64_t
 int judge_missing(struct recovery *r, struct rseg *s, uint64_t to, uint64_t off, const struct jrn_group *next)
 {
     struct rstream *st = &r->streams[s->stream];
-    bool unreadable = st->expected < to && st->expected > st->mark && rseg_unreadable(r, s, off);
+    bool unreadable = !st->ended && st->expected < to && st->expected > st->mark && rseg_unreadable(r, s, off);
 
-    while (st->expected < to) {
+    while (!st->ended && st->expected < to) {
         uint64_t n = st->expected, end = MIN(to, s->cut);
         struct facts f = {.cut = n >= s->cut, .marked = unreadable || n <= st->mark};
         enum decision d = judge(&f);
@@ -133,6 +135,7 @@ int judge_missing(struct recovery *r, struct rseg *s, uint64_t to, uint64_t off,
 
         if (d != DECISION_CORRUPT_HEADER) {
             *(d == DECISION_CUT ? &r->report->groups_cut : &r->report->groups_torn) += 1;
+            st->ended |= d == DECISION_TORN;
             return 0;
         }
         if (!unreadable)
@@ -174,8 +177,13 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
             return err;
         f.marked = unreadable; /* a block that cannot be read is no tear: its write may have been acknowledged */
     }
-    if (!f.epoch_current && r->j->bugs.skip_epoch_check)
-        return keep(r, s, it);
+    if (!f.epoch_current && r->j->bugs.skip_epoch_check) {
+        uint64_t expected = st->expected;
+        int err = keep(r, s, it);
+
+        st->expected = expected;
+        return err;
+    }
     switch (judge(&f)) {
     case DECISION_KEEP:
         return keep(r, s, it);
@@ -184,6 +192,7 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
         return 0;
     case DECISION_TORN:
         r->report->groups_torn++;
+        st->ended = true;
         s->drop[s->nr_drop++] = it->off;
         return 0;
     case DECISION_CUT:
