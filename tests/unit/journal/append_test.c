@@ -205,7 +205,7 @@ Test(journal_append, a_failed_write_fails_everything_behind_it_in_order_in_both_
         cr_assert_eq(rig_wait(r), 0, "every append is answered");
         for (uint32_t i = 0; i < r->nr_w; i++) {
             struct wr *w = &r->w[i];
-            int s = w->a.stream;
+            enum journal_stream s = w->a.stream;
 
             cr_assert_gt(w->order, last[s]);
             last[s] = w->order;

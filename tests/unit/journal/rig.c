@@ -43,6 +43,7 @@ void rig_free(struct rig *r)
         free(r->w[i].csum);
     }
     free(r->rec);
+    free(r->image);
     sim_disk_free(r->disk);
     sim_free(r->sim);
     free(r);
@@ -125,7 +126,7 @@ static int open_journal(struct rig *r)
         return err;
     journal_set_bugs(r->j, &r->opts.bugs);
     err = journal_replay(r->j, &ops, &r->report);
-    return err ? err : journal_open(r->j);
+    return err || r->replay_only ? err : journal_open(r->j);
 }
 
 int rig_open(struct rig *r)
@@ -137,7 +138,7 @@ int rig_open(struct rig *r)
     r->life++;
     r->nr_rec = r->nr_dmg = r->nr_unnamed = r->nr_sealed = r->opened = 0;
     err = open_journal(r);
-    if (err && err != -FIRN_E_STOPPED)
+    if (r->replay_only || (err && err != -FIRN_E_STOPPED))
         rig_crash(r);
     else if (err)
         rig_down(r);
@@ -172,6 +173,35 @@ void rig_crash(struct rig *r)
     if (!sim_crashed(r->sim))
         sim_crash(r->sim);
     rig_down(r);
+}
+
+void rig_save(struct rig *r)
+{
+    size_t len = sim_disk_size(r->disk);
+
+    if (!r->image)
+        r->image = malloc(len);
+    sim_disk_peek(r->disk, 0, r->image, len);
+}
+
+void rig_restore(struct rig *r) { sim_disk_poke(r->disk, 0, r->image, sim_disk_size(r->disk)); }
+
+void rig_flip(struct rig *r, uint32_t segment, uint64_t off, uint32_t bit)
+{
+    uint8_t sector[512];
+    uint64_t at = rig_base(r, segment) + off;
+
+    sim_disk_peek(r->disk, ROUND_DOWN(at, 512u), sector, sizeof(sector));
+    sector[at % 512] ^= (uint8_t)(1u << bit);
+    sim_disk_poke(r->disk, ROUND_DOWN(at, 512u), sector, sizeof(sector));
+}
+
+void rig_zero(struct rig *r, uint32_t segment, uint64_t off, size_t len)
+{
+    uint8_t *zeros = calloc(1, len);
+
+    sim_disk_poke(r->disk, rig_base(r, segment) + off, zeros, len);
+    free(zeros);
 }
 
 int rig_close(struct rig *r, bool seal)
@@ -293,15 +323,15 @@ uint32_t rig_verify(struct rig *r)
 
     for (uint32_t i = 0; i < r->nr_w; i++) {
         struct wr *w = &r->w[i];
-        const struct journal_record *rec = w->freed ? NULL : rig_find(r, w->a.layer, w->a.lba, w->a.seq);
-        const char *why = NULL;
+        const struct journal_record *rec = rig_find(r, w->a.layer, w->a.lba, w->a.seq);
+        const char *why = rec && w->freed ? "replayed although its segment was freed" : NULL;
 
         if (w->life != last_life)
             ended[0] = ended[1] = false;
         last_life = w->life;
         if (w->freed || w->life == r->life)
-            continue;
-        if (!rec && w->acked)
+            rec = NULL;
+        else if (!rec && w->acked)
             why = "acknowledged and not replayed";
         else if (rec && w->absent)
             why = "came back from the dead";
@@ -309,10 +339,10 @@ uint32_t rig_verify(struct rig *r)
             why = "kept although one before it in its stream is not";
         else if (rec && !in_place(r, w, rec))
             why = "replayed with other bytes";
-        if (!rec) {
+        if (!w->freed && w->life != r->life && !rec) {
             ended[w->a.stream] = true;
             w->absent = true;
-        } else {
+        } else if (rec) {
             w->acked = true; /* seen once: it must stay */
             w->a.loc = rec->loc;
         }

@@ -55,6 +55,8 @@ struct rig {
     uint32_t nr_dmg, nr_unnamed;
     uint32_t sealed[RIG_SEGMENTS * 4], nr_sealed;
     uint32_t opened, space_wanted, failed;
+    bool     replay_only;         /* rig_open() reads and then crashes: the disk stays as it is */
+    uint8_t *image;
 };
 
 struct rig *rig_new(const struct rig_opts *opts); /* formatted, not open */
@@ -63,6 +65,10 @@ int  rig_open(struct rig *r);                     /* an error of replay or open 
 int  rig_close(struct rig *r, bool seal);
 void rig_down(struct rig *r);                     /* after a crash: forgets memory, boots */
 void rig_crash(struct rig *r);                    /* now, then rig_down() */
+void rig_save(struct rig *r);                     /* remembers the disk; nothing is open */
+void rig_restore(struct rig *r);
+void rig_flip(struct rig *r, uint32_t segment, uint64_t off, uint32_t bit);
+void rig_zero(struct rig *r, uint32_t segment, uint64_t off, size_t len);
 
 struct wr *rig_append(struct rig *r, enum journal_stream stream, enum journal_rec_type type, uint64_t lba,
                       uint64_t nblocks);
