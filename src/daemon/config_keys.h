@@ -23,7 +23,7 @@
       "most the metadata may grow to; 0: 1 GiB and 2 GiB a TiB of capacity. Costs address space, not memory")           \
     x("pool.buffered",         BOOL,     pool_buffered,        0,           1,                "false", 0,               \
       "go through the page cache, for file systems without O_DIRECT; slower, as durable")                               \
-    x("pool.journal.path",     PATH,     journal_path,         1,           200,              "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED, \
+    x("pool.journal.path",     PATH,     journal_path,         1, 200, "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED,    \
       "SSD, partition or file that holds the log: every write lands here first")                                        \
     x("pool.journal.size",     SIZE,     journal_size,         64 * MIB,    256 * TIB,        "16GiB", KEY_ZERO,        \
       "bytes of it to use; 0: the whole device. A file is made this long. More absorbs longer bursts")                  \

@@ -36,6 +36,18 @@ static bool unix_alive(const struct sockaddr_un *sa)
     return alive;
 }
 
+/* The directory of the socket, if only that is missing (/run is empty after a boot). */
+static void make_parent(const char *path)
+{
+    char dir[128];
+    const char *slash = strrchr(path, '/');
+
+    if (!slash || slash == path || (size_t)(slash - path) >= sizeof(dir))
+        return;
+    snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
+    mkdir(dir, 0755);
+}
+
 int http_listen_unix(const char *path, char why[static 256])
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -45,6 +57,7 @@ int http_listen_unix(const char *path, char why[static 256])
     if (strlen(path) >= sizeof(sa.sun_path))
         return fail(-1, -ENAMETOOLONG, "the API's socket", path, why);
     memcpy(sa.sun_path, path, strlen(path) + 1);
+    make_parent(path);
     if (lstat(path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
             return fail(-1, -EEXIST, "the API's socket would replace a file", path, why);

@@ -2,6 +2,7 @@
 /* client.c: see client.h. */
 #include "tools/firnctl/client.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,7 +187,7 @@ void client_escape(const char *text, char *out, size_t cap)
     for (; *text && n + 4 < cap; text++) {
         unsigned char ch = (unsigned char)*text;
 
-        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '.' || ch == '-' || ch == '_' || ch == ':')
+        if (isalnum(ch) || strchr(".-_:", ch))
             out[n++] = (char)ch;
         else
             n += (size_t)snprintf(out + n, 4, "%%%02X", ch);

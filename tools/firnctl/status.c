@@ -66,7 +66,8 @@ static void print_status(const json_t *s, const json_t *volumes)
     size_t i;
     json_t *a;
 
-    printf("node %s: firn %s, up %" PRId64 " s, %" PRId64 " reactors, port %" PRId64 ", discovery also on %" PRId64 ", %" PRId64 " connections\n",
+    printf("node %s: firn %s, up %" PRId64 " s, %" PRId64 " reactors, port %" PRId64 ", discovery also on %" PRId64
+           ", %" PRId64 " connections\n",
            json_text(s, "node"), json_text(s, "version"), json_num(s, "uptime_s"), json_num(s, "reactors"), json_num(s, "port"),
            json_num(s, "discovery_port"), json_num(json_object_get(s, "target"), "connections"));
     if (json_is_object(pool))

@@ -76,7 +76,8 @@ static void show_volume(const json_t *v)
 
     printf("%-12s %s\n%-12s %s\n%-12s %s\n%-12s %s\n", "name", json_text(v, "name"), "nqn", json_text(v, "nqn"), "uuid",
            json_text(v, "uuid"), "serial", json_text(v, "serial"));
-    printf("%-12s %s (%" PRId64 " bytes), blocks of %" PRId64 "\n", "size", size_of(v, "size", b1), json_num(v, "size"), json_num(v, "lba"));
+    printf("%-12s %s (%" PRId64 " bytes), blocks of %" PRId64 "\n", "size", size_of(v, "size", b1), json_num(v, "size"),
+           json_num(v, "lba"));
     printf("%-12s %s on SSD, %s on HDD; %s not yet destaged\n", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
            size_of(v, "dirty", b3));
     printf("%-12s %s\n", "tier", json_text(v, "tier"));
@@ -115,7 +116,8 @@ int cmd_volume_create(const struct args *a)
     snprintf(what, sizeof(what), "cannot create volume %s", a->pos[0]);
     err = client_json(a, what, "POST", "/v1/volumes", body, &v, &status);
     if (!err && !print_json(a, v) && !arg(a, quiet))
-        printf("%s %s, %s\nnqn %s\n", status == 201 ? "created" : "exists", json_text(v, "name"), size_of(v, "size", buf), json_text(v, "nqn"));
+        printf("%s %s, %s\nnqn %s\n", status == 201 ? "created" : "exists", json_text(v, "name"), size_of(v, "size", buf),
+               json_text(v, "nqn"));
     json_decref(v);
     return err;
 }
