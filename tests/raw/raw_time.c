@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* raw_time.c: what ends when nobody speaks or reads: Connect timeout, Keep Alive, a slow reader; and fences: a second host is
+ * refused, a host that comes back waits for its old writes, hosts that lose their right are cut.
+ */
+#include "raw.h"
+
+/* ---- a blk that holds writes until it is told to let go ------------------------------------------------------------------ */
+
+struct hold {
+    struct blk    blk;
+    struct blk   *ram;
+    struct list   held;
+    bool          holding;
+    uint32_t      nr_held, landed; /* landed: writes let go */
+};
+static struct hold hold;
+
+static void hold_submit(struct blk *b, struct blk_io *io);
+static const struct blk_ops hold_ops = {.name = "hold", .submit = hold_submit};
+
+struct passed { struct blk_io io; struct blk_io *outer; };
+
+static void passed_done(struct blk_io *io)
+{
+    struct passed *p = container_of(io, struct passed, io);
+    struct blk_io *outer = p->outer;
+    int err = io->err;
+
+    free(p);
+    blk_io_done(&hold.blk, outer, err);
+}
+
+static void pass(struct blk_io *io)
+{
+    struct passed *p = calloc(1, sizeof(*p));
+
+    p->outer = io;
+    p->io = (struct blk_io){.op = io->op, .lba = io->lba, .nlb = io->nlb, .iov = io->iov, .iovcnt = io->iovcnt, .cb = passed_done};
+    blk_submit(hold.ram, &p->io);
+}
+
+static void hold_submit(struct blk *b, struct blk_io *io)
+{
+    (void)b;
+    if (hold.holding && io->op == BLK_WRITE) {
+        list_push_back(&hold.held, &io->priv.node);
+        __atomic_fetch_add(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
+        return;
+    }
+    pass(io);
+}
+
+static struct blk *hold_wrap(struct blk *ram)
+{
+    hold.ram = ram;
+    list_init(&hold.held);
+    blk_init(&hold.blk, &hold_ops, ram->env, ram->lba_bytes, ram->size_lba);
+    return &hold.blk;
+}
+
+static void hold_on(void *arg) { hold.holding = arg != NULL; }
+
+static void let_go(void *arg)
+{
+    struct list *n;
+
+    (void)arg;
+    hold.holding = false;
+    while ((n = list_pop_front(&hold.held)) != NULL) {
+        hold.nr_held--;
+        hold.landed++;
+        pass(container_of(n, struct blk_io, priv.node));
+    }
+}
+
+static void wait_held(uint32_t nr)
+{
+    for (int i = 0; i < 2000 && __atomic_load_n(&hold.nr_held, __ATOMIC_SEQ_CST) < nr; i++)
+        usleep(1000);
+}
+
+/* ---- fences ------------------------------------------------------------------------------------------------------------------- */
+
+static bool readable(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, ms) == 1;
+}
+
+static void connect_waits_for_old_writes(struct raw_srv *s)
+{
+    static uint8_t old[4096], new[4096], back[4096], pdu[8192];
+    struct raw_connect p = {.sqsize = 31};
+    struct raw_conn a = raw_admin(s, false, false, &p), q = raw_ioq(s, &a, 1, false, false), b = {.fd = raw_open(s)}, bq;
+    struct nvme_sqe wr = raw_io(IO_WRITE, 1, 5, 1, 4096, true), rd = raw_io(IO_READ, 2, 5, 1, 4096, false);
+
+    memset(old, 'o', sizeof(old));
+    memset(new, 'n', sizeof(new));
+    raw_on_env(s->env[0], hold_on, s);
+    raw_send(q.fd, pdu, raw_capsule(pdu, &wr, old, sizeof(old), false, false));
+    wait_held(1);
+    raw_check(raw_ic(&b) && raw_send(b.fd, pdu, raw_connect_pdu(pdu, &p, false, false)), "the same host comes back");
+    raw_check(raw_at_end(a.fd) && raw_at_end(q.fd), "its old queues are cut");
+    raw_check(!readable(b.fd, 300), "no answer while an old write is in flight");
+    raw_on_env(s->env[0], let_go, NULL);
+    struct raw_answer r = raw_resp(&b);
+    raw_check(raw_status(r) == 0 && r.result != a.cntlid && hold.landed == 1, "then it is let in");
+    b.cntlid = (uint16_t)r.result;
+    raw_check(raw_status(raw_property_set(&b, PROP_CC, 0x460001)) == 0, "enable");
+    bq = raw_ioq(s, &b, 1, false, false);
+    raw_check(raw_status(raw_cmd(&bq, &wr, new, sizeof(new))) == 0, "a newer write");
+    raw_check(raw_read_cmd(&bq, &rd, back, sizeof(back)) == 0 && memcmp(back, new, sizeof(back)) == 0, "and it stays");
+    close(bq.fd);
+    close(b.fd);
+    close(a.fd);
+    close(q.fd);
+}
+
+static void wait_no_controllers(const struct raw_srv *s)
+{
+    for (int i = 0; i < 3000 && subsys_controllers(s->subsys) != 0; i++)
+        usleep(1000);
+    raw_check(subsys_controllers(s->subsys) == 0, "controllers gone");
+}
+
+static void second_host_is_refused(struct raw_srv *s)
+{
+    struct raw_connect p = {.sqsize = 31}, other = {.sqsize = 31, .hostnqn = "nqn.2014-08.org.nvmexpress:uuid:other", .hostid = 7};
+    struct raw_conn a = raw_admin(s, false, false, &p), b = {.fd = raw_open(s)};
+    struct raw_answer r;
+
+    raw_check(raw_ic(&b), "ICResp");
+    r = raw_connect(&b, &other);
+    raw_check(raw_status(r) == ST_CONNECT_HOST && !(r.status & STATUS_DNR), "another host: %03x", r.status);
+    close(b.fd);
+    close(a.fd);
+    wait_no_controllers(s);
+    b = raw_admin(s, false, false, &other);
+    raw_check(b.fd >= 0, "welcome once the first has left");
+    close(b.fd);
+    wait_no_controllers(s);
+}
+
+struct hosts { struct raw_srv *s; const char *names[2]; uint32_t nr; };
+static void set_hosts(void *arg)
+{
+    struct hosts *h = arg;
+
+    raw_check(subsys_set_hosts(h->s->subsys, h->names, h->nr) == 0, "set hosts");
+}
+
+static void rights(struct raw_srv *s)
+{
+    struct raw_connect p = {.sqsize = 31}, gone = {.sqsize = 31, .subnqn = "nqn.2026-11.io.firn:raw:none"};
+    struct raw_conn a = raw_admin(s, false, false, &p), b = {.fd = raw_open(s)}, c = {.fd = raw_open(s)};
+    struct hosts none = {.s = s}, any = {.s = s, .names = {"nqn.x", "*"}, .nr = 2};
+    struct raw_answer r;
+
+    raw_on_env(s->env[0], set_hosts, &none);
+    raw_check(raw_at_end(a.fd), "a host that lost its right is cut");
+    raw_check(raw_ic(&b), "ICResp");
+    r = raw_connect(&b, &p);
+    raw_check(r.status == (ST_CONNECT_HOST | STATUS_DNR), "no host is allowed by default: %03x", r.status);
+    raw_check(raw_ic(&c), "ICResp");
+    r = raw_connect(&c, &gone);
+    raw_check(raw_status(r) == ST_CONNECT_PARAM && r.result == 0x10100, "unknown subsystem: %03x %x", r.status, r.result);
+    raw_on_env(s->env[0], set_hosts, &any);
+    close(a.fd);
+    close(b.fd);
+    close(c.fd);
+}
+
+/* ---- timeouts --------------------------------------------------------------------------------------------------------------------- */
+
+static void silent_connections_are_cut(struct raw_srv *s)
+{
+    uint64_t start = raw_now_ms(), took;
+    struct raw_conn c = {.fd = raw_open(s)};
+    int none = raw_open(s);
+
+    raw_check(raw_ic(&c), "ICResp");
+    raw_check(raw_at_end(none), "no ICReq");
+    raw_check(raw_at_end(c.fd), "no Connect");
+    took = raw_now_ms() - start;
+    raw_check(took >= 450 && took < 3000, "after %lu ms", (unsigned long)took);
+    close(none);
+    close(c.fd);
+}
+
+static void keep_alive_expires(struct raw_srv *s)
+{
+    struct raw_connect p = {.sqsize = 31, .kato_ms = 1000};
+    struct nvme_sqe ka = raw_sqe(ADMIN_KEEP_ALIVE, 1, 0);
+    uint64_t start = raw_now_ms(), took;
+    struct raw_conn a = raw_admin(s, false, false, &p), q = raw_ioq(s, &a, 1, false, false);
+
+    for (int i = 0; i < 4; i++) {
+        usleep(400000);
+        raw_check(raw_status(raw_cmd(&a, &ka, NULL, 0)) == 0, "alive");
+    }
+    raw_check(raw_at_end(q.fd) && raw_at_end(a.fd), "cut");
+    took = raw_now_ms() - start;
+    raw_check(took >= 2500 && took < 6000, "after %lu ms", (unsigned long)took);
+    close(q.fd);
+    close(a.fd);
+    wait_no_controllers(s);
+}
+
+static void slow_reader_is_cut(struct raw_srv *s)
+{
+    struct raw_connect p = {.sqsize = 31}, io = {.qid = 1, .sqsize = 127};
+    struct raw_conn a = raw_admin(s, false, false, &p), q = {.fd = raw_open_rcvbuf(s, 4096)};
+    uint64_t start = raw_now_ms();
+    uint8_t pdu[128];
+
+    io.cntlid = a.cntlid;
+    raw_check(raw_ic(&q) && raw_status(raw_connect(&q, &io)) == 0, "an I/O queue with a small window");
+    for (uint16_t i = 0; i < 127; i++) { /* 63 MiB that nobody reads */
+        struct nvme_sqe rd = raw_io(IO_READ, i, 0, 128, MDTS_BYTES, false);
+
+        raw_send(q.fd, pdu, raw_capsule(pdu, &rd, NULL, 0, false, false));
+    }
+    for (int i = 0; i < 10; i++) {
+        struct nvme_sqe ka = raw_sqe(ADMIN_KEEP_ALIVE, 1, 0);
+
+        raw_check(raw_status(raw_cmd(&a, &ka, NULL, 0)) == 0, "the admin queue works meanwhile");
+        usleep(100000);
+    }
+    while (raw_now_ms() - start < 8000) {
+        struct tcp_info ti;
+        socklen_t n = sizeof(ti);
+
+        getsockopt(q.fd, IPPROTO_TCP, TCP_INFO, &ti, &n);
+        if (ti.tcpi_state == TCP_CLOSE)
+            break;
+        usleep(20000);
+    }
+    raw_check(raw_now_ms() - start < 7000, "cut after the send timeout");
+    close(q.fd);
+    close(a.fd);
+    wait_no_controllers(s);
+}
+
+static void term_req_is_not_waited_for_long(struct raw_srv *s)
+{
+    uint8_t junk[8] = {0x55};
+    int fd = raw_open(s);
+    struct target_stats st;
+    uint64_t start = raw_now_ms();
+
+    raw_send(fd, junk, sizeof(junk)); /* and never closes */
+    do {
+        usleep(50000);
+        target_stats_get(s->target, &st);
+    } while (st.connections != 0 && raw_now_ms() - start < 9000);
+    raw_check(st.connections == 0 && st.protocol_errors > 0, "a host that ignores C2HTermReq is cut");
+    close(fd);
+}
+
+int main(void)
+{
+    struct raw_srv s = {.single_host = true, .wrap = hold_wrap};
+
+    s.opts.connect_timeout_ns = NS_PER_S / 2;
+    s.opts.send_timeout_ns = 2 * NS_PER_S;
+    raw_start(&s);
+    connect_waits_for_old_writes(&s);
+    wait_no_controllers(&s);
+    second_host_is_refused(&s);
+    rights(&s);
+    silent_connections_are_cut(&s);
+    keep_alive_expires(&s);
+    slow_reader_is_cut(&s);
+    term_req_is_not_waited_for_long(&s);
+    raw_check(raw_works(&s, true, true), "the target works");
+    raw_stop(&s);
+    return raw_end();
+}
