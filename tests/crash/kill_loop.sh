@@ -23,11 +23,11 @@ snooze_ms() { sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"; }
 
 pool_make() { # pool_make DIR MODE
     if [ "$2" = small ]; then
-        conf "$1" 128MiB 'journal: { segment_size = "16MiB"; };  tier: { dirty_start = 20; dirty_max = 50; };'
+        REACTORS=1 conf "$1" 256MiB 'journal: { segment_size = "16MiB"; };  tier: { dirty_start = 20; dirty_max = 50; };'
     else
         conf "$1" 2GiB
     fi
-    "$firnd" --config "$1/firn.conf" --format 2>>"$work/firnd.log"
+    pool_format "$1"
     socket=$1/firnd.sock
 }
 
@@ -113,8 +113,8 @@ run_mode() { # run_mode MODE CYCLES
             [ -z "${STOP_ON_FAILURE:-}" ] || { KEEP=1; exit 1; }
         fi
     done
-    server_term || { echo "SIGTERM: exit status $?"; failed=$((failed + 1)); }
-    "$firnctl" check --config "$pool/firn.conf" >"$work/check.txt" 2>&1 || { cat "$work/check.txt"; failed=$((failed + 1)); }
+    server_term || { echo "SIGTERM: exit status $?; firnd's last words:"; tail -n 4 "$work/firnd.log"; failed=$((failed + 1)); }
+    "$firnctl" check --data --config "$pool/firn.conf" >"$work/check.txt" 2>&1 || { cat "$work/check.txt"; failed=$((failed + 1)); }
     rm -rf "$pool"
 }
 

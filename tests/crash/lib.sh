@@ -85,3 +85,7 @@ api: { unix = "$1/firnd.sock"; listen = ""; };
 ${3:-}
 CONF
 }
+
+pool_format() { # pool_format DIR: what conf wrote; firnd's words only if it fails
+    "$firnd" --config "$1/firn.conf" --format 2>"$work/format.log" || { cat "$work/format.log" >&2; return 1; }
+}
