@@ -206,6 +206,7 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
                   it->off, g->number);
         r->report->groups_corrupt++;
         r->unnamed++;
+        s->drop[s->nr_drop++] = it->off; /* erased if the loss is accepted */
         return 0;
     }
     return -FIRN_E_CORRUPT;

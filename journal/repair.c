@@ -3,7 +3,7 @@
  *
  * 1. A flush: what replay read, and what the owner now relies on, is durable.
  * 2. Groups that were dropped are erased (their headers become zeros), so that they never come back, whatever rots later.
- * 3. Segments without a summary get one, in the order of epochs; damaged headers are written again from the footer.
+ * 3. Segments without a summary get one, in the order of epochs; damaged headers are written again.
  * 4. Segments with nothing in them go back to the pool.
  * Idempotent: after a crash at any of these writes, replay comes to the same records: a dropped group is above the durable
  * mark and stays so, a summary is whole or ignored.
@@ -49,16 +49,16 @@ static int repair_segment(struct recovery *r, struct rseg *s)
     struct segpool *p = r->j->pool;
     int err = 0;
 
+    if (!rseg_empty(s) && !s->sealed)
+        err = write_summary(r, s);
+    if (!err && !s->head_ok)
+        err = write_header(r, s); /* of an empty one too: its epoch hides what older uses left there */
+    if (err)
+        return err;
     if (rseg_empty(s)) {
         segpool_give(p, s->segment);
         return 0;
     }
-    if (!s->sealed)
-        err = write_summary(r, s);
-    if (!err && !s->head_ok)
-        err = write_header(r, s);
-    if (err)
-        return err;
     segpool_set_span(p, s->segment, s->sealed ? s->foot.seq_min : s->sum.seq_min,
                      s->sealed ? s->foot.seq_max : s->sum.seq_max, s->end_off);
     segpool_set_use(p, s->segment, SEGMENT_LOG_SEALED);
