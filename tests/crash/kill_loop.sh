@@ -66,6 +66,20 @@ verify_all() {
     return $rc
 }
 
+# A destage that a kill tore leaves cold blocks that the map no longer describes while the log still holds the newer ones:
+# that is how it is meant to be (design, rule 9). Any other finding is a failure.
+check_clean() {
+    "$firnctl" check --data --config "$pool/firn.conf" >"$work/check.txt" 2>&1 && return
+    if grep -q ' 0 with loss of data$' "$work/check.txt" &&
+        ! grep -vE 'fails its checksum; the log holds a newer one$| 0 with loss of data$' "$work/check.txt" >"$work/findings.txt"; then
+        return
+    fi
+    echo "firnctl check:"
+    head -n 20 "$work/findings.txt"
+    tail -n 1 "$work/check.txt"
+    return 1
+}
+
 note_ready() { [ "$ready_ms" -le "$ready_max" ] || ready_max=$ready_ms; }
 
 one_kill() { # 0: the server came back
@@ -114,7 +128,7 @@ run_mode() { # run_mode MODE CYCLES
         fi
     done
     server_term || { echo "SIGTERM: exit status $?; firnd's last words:"; tail -n 4 "$work/firnd.log"; failed=$((failed + 1)); }
-    "$firnctl" check --data --config "$pool/firn.conf" >"$work/check.txt" 2>&1 || { cat "$work/check.txt"; failed=$((failed + 1)); }
+    check_clean || failed=$((failed + 1))
     rm -rf "$pool"
 }
 
