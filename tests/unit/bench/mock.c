@@ -231,8 +231,10 @@ static void io(struct peer *p, const struct nvme_sqe *sqe, const uint8_t *data, 
     uint16_t cid = from_le16(sqe->cid);
     uint32_t want = from_le32(sqe->sgl_len);
 
-    if (p->m->o.lie == MOCK_CUT && __atomic_add_fetch(&p->m->commands, 1, __ATOMIC_RELAXED) % 500 == 0) {
-        p->gone = true;
+    bool lie = __atomic_add_fetch(&p->m->commands, 1, __ATOMIC_RELAXED) % 500 == 0;
+
+    if (lie && (p->m->o.lie == MOCK_CUT || p->m->o.lie == MOCK_MUTE)) {
+        p->gone = p->m->o.lie == MOCK_CUT;
         return;
     }
     if (sqe->opcode == OP_READ) {

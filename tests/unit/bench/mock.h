@@ -13,6 +13,7 @@ enum mock_lie {
     MOCK_DROP_ZEROES,    /* acknowledges write zeroes and deallocations only */
     MOCK_SHORT_READ,     /* C2HData beyond the command's length */
     MOCK_BAD_DDGST,      /* wrong data digest in every 64th C2HData */
+    MOCK_MUTE,           /* never answers every 500th command */
     MOCK_CUT,            /* closes the connection at every 500th command */
 };
 

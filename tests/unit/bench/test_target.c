@@ -129,6 +129,70 @@ Test(target, a_cut_connection_ends_the_run_unless_it_may_reconnect, .init = quie
     unlink(log);
 }
 
+Test(target, a_command_without_an_answer_ends_the_association, .init = quiet, .timeout = 60)
+{
+    struct mock_opts mo = honest;
+    struct mock *m;
+    char *log = log_path();
+    struct bench_opts o;
+
+    mo.lie = MOCK_MUTE;
+    m = mock_start(&mo);
+    o = OPTS(m, log, "--rw", "randmixed", "--ops", "1200", "--verify", "--fresh", "--timeout", "300ms");
+    cr_assert_eq(cmd_run(&o), 1);
+    o.reconnect_ns = 5 * NS_PER_S;
+    cr_assert_eq(cmd_run(&o), 0);
+    mock_stop(m);
+    unlink(log);
+}
+
+static struct oracle gen_oracle;
+static void generate(struct bench_opts *o, uint32_t seed)
+{
+    struct gen g;
+    struct gen_req req[32];
+    uint32_t nr = 0;
+
+    oracle_init(&gen_oracle, (const uint8_t *)"0123456789abcdef", 4096, 256);
+    gen_init(&g, o, &gen_oracle, 65536, 65536 + 100 * (uint64_t)o->bs_bytes, seed);
+    for (uint32_t turn = 0; turn < 20000; turn++) {
+        if (nr < 32 && gen_next(&g, &req[nr])) {
+            struct gen_req *r = &req[nr];
+
+            cr_assert(r->off_bytes >= 65536 && r->off_bytes + r->len_bytes <= 65536 + 100 * (uint64_t)o->bs_bytes);
+            for (uint32_t k = 0; k < nr; k++) /* judged without the oracle */
+                cr_assert(r->off_bytes >= req[k].off_bytes + req[k].len_bytes || req[k].off_bytes >= r->off_bytes + r->len_bytes ||
+                          (r->op == GEN_READ && req[k].op == GEN_READ));
+            if (r->op != GEN_READ)
+                oracle_begin_write(&gen_oracle, r->off_bytes / 4096, r->len_bytes / 4096, turn + 1);
+            nr++;
+        } else if (nr > 0) {
+            struct gen_req done = req[gen_random(&g) % nr];
+            uint32_t at = 0;
+
+            while (memcmp(&req[at], &done, sizeof(done)) != 0)
+                at++;
+            if (done.op == GEN_READ)
+                oracle_end_read(&gen_oracle, done.off_bytes / 4096, done.len_bytes / 4096);
+            else
+                oracle_acked(&gen_oracle, done.off_bytes / 4096, done.len_bytes / 4096, turn + 1);
+            req[at] = req[--nr];
+        }
+    }
+    oracle_fini(&gen_oracle);
+}
+
+Test(gen, never_a_write_beside_another_request_on_a_block)
+{
+    struct bench_opts o;
+
+    cr_assert_eq(opts_parse(4, (char *[]){"--rw", "randmixed", "--bs", "8KiB"}, &o), 0);
+    generate(&o, 1);
+    generate(&o, 2);
+    cr_assert_eq(opts_parse(4, (char *[]){"--rw", "mixed", "--bs", "4KiB"}, &o), 0);
+    generate(&o, 3);
+}
+
 Test(target, threads_share_the_range_and_the_log, .init = quiet, .timeout = 60)
 {
     struct mock *m = mock_start(&honest);
