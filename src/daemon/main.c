@@ -313,14 +313,6 @@ static int run(struct plan *p)
     log_set_level(level);
     if (p->opts.check)
         return check(p);
-    if (p->opts.format && p->opts.ram) {
-        fprintf(stderr, "firnd: --ram has nothing to format\n");
-        return EXIT_USAGE;
-    }
-    if (p->opts.force && !p->opts.format) {
-        fprintf(stderr, "firnd: --force belongs to --format\n");
-        return EXIT_USAGE;
-    }
     if (p->opts.format)
         return format(p, p->opts.force != NULL);
     if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {

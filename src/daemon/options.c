@@ -22,6 +22,24 @@ static void spell(const char *name, char out[static 32])
             *p = '-';
 }
 
+/* Refused before anything is looked at or made. */
+static int check_together(const struct options *o)
+{
+    const char *wrong = NULL;
+
+    if (o->format && o->ram)
+        wrong = "--ram has nothing to format";
+    else if (o->force && !o->format)
+        wrong = "--force belongs to --format";
+    else if (o->format && o->check)
+        wrong = "--format and --check exclude each other";
+    else if ((o->journal_size || o->capacity_size) && !o->dev)
+        wrong = "--journal-size and --capacity-size belong to --dev; a configuration says sizes itself";
+    if (wrong)
+        fprintf(stderr, "firnd: %s\n", wrong);
+    return wrong ? -FIRN_E_INVALID : 0;
+}
+
 int options_parse(int argc, char **argv, struct options *out)
 {
     static char names[ARRAY_LEN(rows)][32];
@@ -49,7 +67,7 @@ int options_parse(int argc, char **argv, struct options *out)
         fprintf(stderr, "firnd: --config, --dev and --ram exclude each other; choose one\n");
         return -FIRN_E_INVALID;
     }
-    return 0;
+    return check_together(out);
 }
 
 void options_help(void)

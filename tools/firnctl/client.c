@@ -81,7 +81,7 @@ static int add_token(const struct args *a, struct curl_slist **headers)
         return 0;
     if (!read_token(arg(a, token_file), token, sizeof(token))) {
         fprintf(stderr, "firnctl: %s: cannot be read or holds no token; give the file that api.token_file names\n", arg(a, token_file));
-        return CTL_USAGE;
+        return CTL_FAILED;
     }
     snprintf(line, sizeof(line), "Authorization: Bearer %s", token);
     *headers = curl_slist_append(*headers, line);

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Configuration errors: golden messages, all at once, exit 2, nothing made.
+. "$(dirname "$0")/lib.bash"
+conf=$T/f.conf
+golden() { # golden TEXT MESSAGE
+    printf '%b' "$1" >"$conf"
+    exits 2 "$firnd" --check --config "$conf"
+    grep -qxF -- "$conf:$2" <<<"$out" && ok || bad "wanted \"$conf:$2\", got: $out"
+}
+pool='pool: { metadata = "'$T'/m"; journal: { path = "'$T'/j"; size = "64MiB"; }; capacity: ( { path = "'$T'/c"; size = "64MiB"; } ); };\n'
+golden 'export: {\n  prot = 4420;\n};\n' '2: export.prot: unknown key; allowed here: listen port discovery_port announce poll queues connect_timeout send_timeout'
+golden 'export: { port = 70000; };\n' '1: export.port: out of range; allowed: 0 to 65535'
+golden 'export: { port = "4420"; };\n' '1: export.port: wrong type; allowed: a whole number'
+golden '\n\nexport: { poll = "5"; };\n' '3: export.poll: "5" is not a duration such as "50us" (us ms s m h)'
+golden 'journal: { group_max = "64MB"; };\n' '1: journal.group_max: "64MB" is not a size such as "64MiB" (KiB MiB GiB TiB, Ki Mi Gi Ti) or a number of bytes'
+golden 'journal: { group_max = "2MiB"; };\n' '1: journal.group_max: out of range; allowed: 16KiB to 1MiB'
+golden 'log: { level = "loud"; };\n' '1: log.level: "loud" is not a level; allowed: debug, info, warn, error'
+golden 'node = "Node 1";\n' "1: node: \"Node 1\" is not a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63"
+golden 'tier: { profile = "mysql"; };\n' '1: tier.profile: unknown key; allowed here: dirty_start dirty_max io_deadline'
+golden "${pool}tier: { dirty_start = 80; };\n" '2: tier.dirty_start: not below tier.dirty_max'
+golden "${pool}api: { listen = \"0.0.0.0\"; };\n" '2: api.listen: is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1'
+golden 'reactors = 1;\n' '1: pool.capacity: missing; at least one device, such as ( { path = "/dev/sdb"; } )'
+golden '@include "x"\n' '1: @include: files cannot include others; put the keys here'
+golden 'reactors = = 1;\n' '1: syntax error: the file does not parse; settings look like  name = value;'
+
+printf 'export: { port = -1; };\nlog: { level = 3; };\ncolour = 1;\n' >"$conf"
+exits 2 "$firnd" --config "$conf"
+is "all problems at once" "$(wc -l <<<"$out")" 3
+exits 2 "$firnd" --config "$T/none.conf"
+has "a missing file is named" "$out" "^$T/none.conf:1: .*No such file"
+exits 2 "$firnd" --config "$T"
+printf 'node = "a";\0' >"$conf"
+exits 2 "$firnd" --config "$conf"
+printf '%b' "$pool" >"$conf"
+exits 2 "$firnd" --config "$conf" --port 99999
+has "options are checked like keys" "$out" '^\(command line\):1: --port: out of range; allowed: 0 to 65535'
+exits 2 "$firnd" --colour
+exits 2 "$firnd" --dev "$T/x" --ram 1GiB
+exits 2 "$firnd" --ram fast
+exits 2 "$firnd" --dev "$T/x" --force
+exits 2 "$firnd" surplus
+is "a refused configuration makes nothing" "$(ls "$T")" "f.conf"
+exits 0 "$firnd" --help
+exits 0 "$firnd" --version

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SIGHUP applies what may change and names what may not; a bad file changes nothing; SIGTERM and SIGINT end in 0, soon.
+. "$(dirname "$0")/lib.bash"
+conf=$T/f.conf
+write() { # write EXPORT-QUEUES LEVEL
+    cat >"$conf" <<END
+reactors = 1;
+pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "160MiB"; }; capacity: ( { path = "$T/c"; size = "256MiB"; } ); };
+export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; queues = $1; };
+api: { unix = "$T/s"; listen = ""; };
+log: { level = "$2"; };
+END
+}
+write 8 info
+exits 0 "$firnd" --format --config "$conf"
+start --config "$conf"
+sock=$T/s
+key() { curl -s --unix-socket "$sock" http://x/v1/config | jq -r ".\"$1\""; }
+is "as configured" "$(key log.level)" info
+write 4 debug
+kill -HUP "$pid"; sleep 0.5
+is "the level changed" "$(key log.level)" debug
+is "the queues did not" "$(key export.queues)" 8
+has "and that is said" "$(cat "$log")" 'msg="needs a restart" key=export.queues'
+write 4 loud
+kill -HUP "$pid"; sleep 0.5
+is "a bad file changes nothing" "$(key log.level)" debug
+has "and is said" "$(cat "$log")" 'problem="'"$conf"':5: log.level: '
+is "it still serves" "$(curl -s --unix-socket "$sock" http://x/readyz)" ok
+begin=$SECONDS
+stop
+is "SIGTERM" $rc 0
+[ $((SECONDS - begin)) -le 5 ] && ok || bad "took $((SECONDS - begin)) s"
+write 4 info
+start --config "$conf"
+kill -INT "$pid"; wait "$pid"; rc=$?; pid=
+is "SIGINT" $rc 0
+
+# A full standard error does not stop it.
+if [ -w /dev/full ]; then
+    "$firnd" --config "$conf" 2>/dev/full &
+    pid=$!
+    for i in $(seq 1 100); do [ -S "$sock" ] && break; sleep 0.05; done
+    is "serves without a log" "$(curl -s --retry 5 --retry-connrefused --unix-socket "$sock" http://x/healthz)" ok
+    stop
+    is "and stops" $rc 0
+fi
+
+# From memory: one volume, no pool.
+start --ram 64MiB --port 0 --api-socket "$T/r"
+sock=$T/r
+is "its volume" "$(ctl volume list --json | jq -c '[.volumes[] | [.name,.size]]')" '[["ram",67108864]]'
+exits 1 ctl volume create a --size 1MiB
+exits 1 ctl volume delete ram
+has "status says so" "$(ctl status)" 'runs from memory'
+stop
+is "stops" $rc 0
