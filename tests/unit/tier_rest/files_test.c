@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* files_test.c: a pool on real files, LMDB and a real reactor: making them, locking them, a restart, and damage to them. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rt/reactor.h"
+#include "tier/format.h"
+#include "tier/tier.h"
+
+static char dir[64], why[256];
+static struct reactor *reactor;
+static struct env *env;
+static struct tier_opts opts;
+
+static void dev_add(const char *name, enum tier_role role, uint64_t size)
+{
+    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
+
+    d->role = role;
+    d->size_bytes = size;
+    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
+}
+
+static void begin(void)
+{
+    struct reactor_opts o = {.cpu = -1};
+
+    snprintf(dir, sizeof(dir), "/tmp/firn-files-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
+    env = reactor_env(reactor);
+    memset(&opts, 0, sizeof(opts));
+    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
+    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
+    opts.envs = &env;
+    opts.nr_envs = 1;
+    opts.segment_bytes = 1 << 20;
+    opts.ios_per_shard = 64;
+    dev_add("journal", TIER_JOURNAL, 24 * MIB);
+    dev_add("hdd", TIER_CAPACITY, 70 * MIB);
+}
+
+static void end(void)
+{
+    char cmd[128];
+
+    reactor_free(reactor);
+    snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+    cr_assert_eq(system(cmd), 0);
+}
+
+TestSuite(files, .init = begin, .fini = end, .timeout = 120);
+
+static void raise(void *ctx) { *(bool *)ctx = true; }
+
+static void run_until(bool *flag)
+{
+    while (!*flag)
+        cr_assert_eq(env_run_once(env), 0);
+}
+
+static struct tier *open_pool(void)
+{
+    struct tier *t = NULL;
+
+    cr_assert_eq(tier_open(&opts, &t, why), 0, "%s", why);
+    return t;
+}
+
+static void close_pool(struct tier *t)
+{
+    bool stopped = false;
+
+    tier_stop(t, raise, &stopped);
+    run_until(&stopped);
+    tier_close(t);
+}
+
+struct answer { bool done; int err; struct blk *blk; };
+
+static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct answer *a = ctx;
+
+    (void)info;
+    *a = (struct answer){.done = true, .err = err, .blk = blk};
+}
+
+struct io { struct blk_io io; struct iovec iov; bool done; };
+static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
+
+static int do_io(struct blk *b, enum blk_op op, uint64_t lba, void *buf)
+{
+    struct io r = {.iov = {.iov_base = buf, .iov_len = 4096}};
+
+    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
+    blk_submit(b, &r.io);
+    run_until(&r.done);
+    return r.io.err;
+}
+
+Test(files, formatting_makes_the_files_and_writes_the_journal_whole)
+{
+    struct stat st;
+
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    cr_assert_eq(tier_probe(&opts, why), 0, "%s", why);
+    cr_assert_eq(stat(opts.devs[0].path, &st), 0);
+    cr_assert_eq(st.st_size, 24 * (off_t)MIB);
+    cr_assert_geq((uint64_t)st.st_blocks * 512, 24 * MIB, "no holes");
+    cr_assert_eq(stat(opts.devs[1].path, &st), 0);
+    cr_assert_lt((uint64_t)st.st_blocks * 512, 8 * MIB, "sparse");
+    cr_assert_eq(tier_format(&opts, why), -FIRN_E_FOREIGN, "%s", why);
+    opts.force = true;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
+Test(files, bytes_survive_a_restart_and_the_check_is_clean)
+{
+    static _Alignas(4096) uint8_t in[4096], out[4096];
+    struct volume_params p = {.name = "db", .size_bytes = 8 * MIB, .lba_bytes = 4096};
+    struct tier_check_report report;
+    struct answer a = {0};
+    struct strbuf text;
+    struct blk *b;
+    struct tier *t;
+
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    t = open_pool();
+    tier_volume_create(t, &p, answered, &a);
+    run_until(&a.done);
+    cr_assert_eq(a.err, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        memset(in, (int)i + 1, sizeof(in));
+        cr_assert_eq(do_io(a.blk, BLK_WRITE, i * 19, in), 0);
+    }
+    close_pool(t);
+    strbuf_init(&text);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_DATA, &text, &report, why), 0, "%s", why);
+    cr_assert_eq(report.findings, 0, "%s", strbuf_str(&text));
+    cr_assert_geq(report.blocks_read, 100u);
+    strbuf_fini(&text);
+    t = open_pool();
+    cr_assert_eq(tier_volume_get(t, "db", NULL, &b), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        memset(in, (int)i + 1, sizeof(in));
+        cr_assert_eq(do_io(b, BLK_READ, i * 19, out), 0);
+        cr_assert_eq(memcmp(in, out, sizeof(in)), 0, "block %u", i * 19);
+    }
+    close_pool(t);
+}
+
+/* faults.md C8. */
+Test(files, a_second_opener_is_refused_at_once)
+{
+    struct strbuf text;
+    struct tier_check_report report;
+    struct tier *t, *other;
+
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    t = open_pool();
+    cr_assert_eq(tier_open(&opts, &other, why), -FIRN_E_BUSY);
+    cr_assert_not_null(strstr(why, "in use"), "%s", why);
+    strbuf_init(&text);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_QUICK, &text, &report, why), -FIRN_E_BUSY);
+    strbuf_fini(&text);
+    close_pool(t);
+    t = open_pool();
+    close_pool(t);
+}
+
+/* faults.md C1, C2, B5: what is missing or rotten is named; nothing crashes, nothing is changed. */
+Test(files, missing_and_rotten_parts_are_named)
+{
+    char file[400];
+    struct tier_check_report report;
+    struct strbuf text;
+    struct tier *t;
+    int fd;
+
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    snprintf(file, sizeof(file), "%s.away", opts.devs[1].path);
+    cr_assert_eq(rename(opts.devs[1].path, file), 0);
+    cr_assert_eq(tier_open(&opts, &t, why), -FIRN_E_MISSING, "%s", why);
+    cr_assert_not_null(strstr(why, "hdd"), "%s", why);
+    cr_assert_eq(rename(file, opts.devs[1].path), 0);
+    snprintf(file, sizeof(file), "%s/data.mdb", opts.meta_path);
+    fd = open(file, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "\xff\xff", 2, 2 * 4096 + 12), 2);
+    cr_assert_eq(pwrite(fd, "\xff\xff", 2, 3 * 4096 + 12), 2);
+    cr_assert_eq(pwrite(fd, "\xff\xff", 2, 4 * 4096 + 12), 2);
+    close(fd);
+    cr_assert_eq(tier_open(&opts, &t, why), -FIRN_E_CORRUPT, "%s", why);
+    cr_assert_not_null(strstr(why, opts.meta_path), "%s", why);
+    strbuf_init(&text);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_META, &text, &report, why), 0, "%s", why);
+    cr_assert_geq(report.losses, 1u);
+    cr_assert_not_null(strstr(strbuf_str(&text), "rebuild"), "%s", strbuf_str(&text));
+    strbuf_fini(&text);
+}
