@@ -64,7 +64,7 @@ static bool draw_error(struct sim_disk *d, enum dev_op op)
 static int draw_fate(struct sim_disk *d, struct sim_req *r)
 {
     static const enum sim_fault class_of[DEV_OP_NR] = {[DEV_READ] = SIM_EIO_READ, [DEV_WRITE] = SIM_EIO_WRITE,
-                                                       [DEV_FLUSH] = SIM_EIO_FLUSH, [DEV_DISCARD] = SIM_EIO_DISCARD};
+                                                       [DEV_FLUSH] = SIM_EIO_FLUSH, [DEV_DISCARD] = SIM_EIO_WRITE};
     enum dev_op op = r->io->priv.op;
     enum sim_fault f = d->faults.gone ? SIM_DEVICE_GONE : class_of[op];
 
@@ -165,8 +165,8 @@ static void do_discard(struct sim_disk *d, const struct dev_io *io)
     }
     disk_write(d, io->off_bytes, noise, io->len_bytes, false);
     free(noise);
-    sim_fault_fired(d->sim, SIM_DISCARD_GARBAGE);
-    sim_fault_mattered(d->sim, SIM_DISCARD_GARBAGE);
+    sim_fault_fired(d->sim, SIM_GARBAGE);
+    sim_fault_mattered(d->sim, SIM_GARBAGE);
 }
 
 static int carry_out(struct sim_disk *d, struct sim_req *r)

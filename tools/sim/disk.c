@@ -81,8 +81,10 @@ static void get_cur(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len
         struct disk_page *p = d->pages[off / BLOCK_BYTES];
 
         n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
-        if (p == NULL && d->opts.garbage)
+        if (p == NULL && d->opts.garbage) {
             p = page_get(d, off);
+            sim_fault_mattered(d->sim, SIM_GARBAGE);
+        }
         if (p == NULL)
             memset(buf, 0, n);
         else
@@ -324,6 +326,8 @@ struct sim_disk *sim_disk_new(struct sim *s, const char *name, const struct sim_
     list_init(&d->inflight);
     d->hook.fn = disk_crashed;
     sim_crash_hook_add(s, &d->hook);
+    if (opts->garbage)
+        sim_fault_fired(s, SIM_GARBAGE);
     d->opts.size_bytes = 0;
     sim_disk_grow(d, opts->size_bytes);
     return d;

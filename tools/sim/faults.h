@@ -40,13 +40,12 @@
     x(EIO_READ,            "B9 B11 a read fails once")                                            \
     x(EIO_WRITE,           "B10 B11 a write fails")                                               \
     x(EIO_FLUSH,           "B10 B11 a flush fails; what it covered may be gone")                  \
-    x(EIO_DISCARD,         "B10 a discard fails")                                                 \
     x(REORDERED,           "B12 a request finished before an older one")                          \
     x(DELAYED,             "B13 a request took milliseconds")                                     \
     x(STALLED,             "B13 a request took seconds")                                          \
     x(HUNG,                "B13 a request never finished, or only when the fault was lifted")     \
     x(DEVICE_GONE,         "B14 a device stopped answering anything but errors")                  \
-    x(DISCARD_GARBAGE,     "B15 a discarded range reads as garbage")                              \
+    x(GARBAGE,             "B15 space that was discarded or never written reads as garbage")     \
     x(POOL_FULL,           "C5 a write met a full pool")                                          \
     x(JOURNAL_FULL,        "C4 host writes waited for a segment")                                 \
     x(NET_SEGMENTED,       "D a stream cut into small pieces")                                    \

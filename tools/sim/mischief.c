@@ -85,7 +85,6 @@ static void set_rates(struct world *w, struct sim_disk *d)
         break;
     case PROFILE_CRASH:
         f->delayed = (w->kinds & KIND(0)) ? 5000 : 0;
-        f->eio_discard = (w->kinds & KIND(1)) ? 100000 : 0;
         break;
     case PROFILE_NETWORK:
         f->delayed = 20000; /* so that writes of a dead association are still under way */

@@ -16,6 +16,7 @@
 struct version {
     uint64_t id;        /* step at which its write began; 0: the zeros a volume is born with */
     uint64_t done;      /* step at which it ended; NEVER: under way */
+    uint64_t settled;   /* step from which it can no longer come: done, or for a failed write the next crash */
     uint64_t dead_from; /* reads that begin at or after this step must not return it */
     bool     zeros;
     bool     one_block; /* its write lay in one 4 KiB block: there whole or not at all */
@@ -99,7 +100,7 @@ static void unit_push(struct unit *u, struct version v)
 static void unit_add(struct oracle *o, struct unit *u, struct version v)
 {
     if (u->v == NULL)
-        unit_push(u, (struct version){.id = 0, .done = 0, .dead_from = NEVER, .zeros = true});
+        unit_push(u, (struct version){.id = 0, .done = 0, .settled = 0, .dead_from = NEVER, .zeros = true});
     else if (u->nr == u->cap)
         unit_prune(u, MIN(oldest_read(o), o->step) - 1);
     unit_push(u, v);
@@ -153,7 +154,7 @@ uint64_t oracle_write_begin(struct oracle *o, uint64_t unit, uint64_t nr, bool z
 
     assert(nr > 0 && unit + nr <= o->units);
     for (uint64_t i = unit; i < unit + nr; i++)
-        unit_add(o, &o->u[i], (struct version){id, NEVER, NEVER, zeros, one});
+        unit_add(o, &o->u[i], (struct version){id, NEVER, NEVER, NEVER, zeros, one});
     return id;
 }
 
@@ -163,7 +164,7 @@ void oracle_fill(const struct oracle *o, uint64_t version, uint64_t unit, uint64
         stamp_fill(o->tag, unit + i, version, (uint8_t *)buf + i * o->unit_bytes, o->unit_bytes);
 }
 
-void oracle_write_end(struct oracle *o, uint64_t version, uint64_t unit, uint64_t nr, bool acked)
+void oracle_write_end(struct oracle *o, uint64_t version, uint64_t unit, uint64_t nr, enum oracle_end end)
 {
     uint64_t now = ++o->step;
 
@@ -173,7 +174,9 @@ void oracle_write_end(struct oracle *o, uint64_t version, uint64_t unit, uint64_
 
         if (mine != NULL)
             mine->done = now;
-        for (uint16_t k = 0; k < u->nr && acked; k++)
+        if (mine != NULL && end != ORACLE_FAILED)
+            mine->settled = now;
+        for (uint16_t k = 0; k < u->nr && end == ORACLE_ACKED; k++)
             if (u->v[k].done < version)
                 u->v[k].dead_from = MIN(u->v[k].dead_from, now);
     }
@@ -184,8 +187,10 @@ void oracle_crash(struct oracle *o)
     uint64_t now = ++o->step;
 
     for (uint64_t i = 0; i < o->units; i++)
-        for (uint16_t k = 0; k < o->u[i].nr; k++)
+        for (uint16_t k = 0; k < o->u[i].nr; k++) {
             o->u[i].v[k].done = MIN(o->u[i].v[k].done, now);
+            o->u[i].v[k].settled = MIN(o->u[i].v[k].settled, now);
+        }
     memset(o->reads, 0, sizeof(o->reads));
     ++o->step;
 }
@@ -233,7 +238,7 @@ static void unit_saw(struct unit *u, uint64_t begun, uint64_t now, bool zeros, u
         struct version *v = &u->v[k];
         bool same = zeros ? v->zeros : v->id == id;
 
-        if (!same && v->done < begun)
+        if (!same && v->settled < begun)
             v->dead_from = MIN(v->dead_from, now);
     }
 }
@@ -290,7 +295,7 @@ static int block_check(struct oracle *o, uint64_t begun, uint64_t unit, uint64_t
     for (uint64_t i = 0; i < nr; i++) {
         const struct version *w = seen[i] == 0 ? NULL : unit_find(&o->u[unit + i], seen[i]);
 
-        if (w == NULL || !w->one_block || w->done >= begun)
+        if (w == NULL || !w->one_block || w->settled >= begun)
             continue;
         for (uint64_t k = 0; k < nr; k++) {
             struct unit *u = &o->u[unit + k];

@@ -25,8 +25,12 @@ uint64_t oracle_units(const struct oracle *o);
 uint64_t oracle_write_begin(struct oracle *o, uint64_t unit, uint64_t nr, bool zeros);
 /* Fills buf with what the version's units hold. */
 void oracle_fill(const struct oracle *o, uint64_t version, uint64_t unit, uint64_t nr, void *buf);
-/* acked: from now on nothing older may be read. Else it may or may not be there. */
-void oracle_write_end(struct oracle *o, uint64_t version, uint64_t unit, uint64_t nr, bool acked);
+enum oracle_end {
+    ORACLE_ACKED,   /* from now on nothing older may be read */
+    ORACLE_FAILED,  /* an error: it may or may not be there, and may still come with the next start */
+    ORACLE_OVER,    /* nobody said, but it can no longer come: it is there or it is not */
+};
+void oracle_write_end(struct oracle *o, uint64_t version, uint64_t unit, uint64_t nr, enum oracle_end end);
 /* Everything under way has ended without an answer. */
 void oracle_crash(struct oracle *o);
 

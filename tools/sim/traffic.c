@@ -157,9 +157,7 @@ bool world_error_allowed(struct world *w, enum blk_op op, int err)
 {
     if (err == -ECONNRESET)
         return w->plan.profile == PROFILE_NETWORK;
-    if (err == -FIRN_E_DAMAGED && op != BLK_FLUSH)
-        return w->damaged; /* a small write reads the block around it, so it too may meet damage */
-    if (op == BLK_READ)
+    if (op == BLK_READ || err == -FIRN_E_DAMAGED) /* a small write reads the block around it */
         return w->damaged || w->device_failed || w->plan.profile == PROFILE_TRANSIENT || w->plan.profile == PROFILE_SLOW;
     if (err == -FIRN_E_NO_SPACE) {
         w->was_full = true;
@@ -201,7 +199,8 @@ void traffic_complete(struct slot *s)
     if (s->io.op == BLK_READ)
         read_answered(s);
     else if (is_write(s->io.op))
-        oracle_write_end(v->oracle, s->version, s->unit, s->nr, s->io.err == 0);
+        oracle_write_end(v->oracle, s->version, s->unit, s->nr,
+                         s->io.err == 0 ? ORACLE_ACKED : s->io.err == -ECONNRESET ? ORACLE_OVER : ORACLE_FAILED);
     sim_trace_mix(w->sim, (s->unit << 8) ^ s->nr ^ ((uint64_t)s->io.op << 56) ^ (uint64_t)(s->io.err != 0));
     s->vol = NULL;
     mischief_act(w);

@@ -60,7 +60,7 @@ bool world_dead(void *ctx)
 static void make_disks(struct world *w)
 {
     const struct plan *p = &w->plan;
-    struct sim_disk_opts o = {.block_bytes = p->device_block, .torn_bytes = p->torn};
+    struct sim_disk_opts o = {.block_bytes = p->device_block, .torn_bytes = p->torn, .garbage = sim_chance(w->sim, 300000)};
 
     o.size_bytes = 2 * MIB + (uint64_t)p->segments * p->segment_bytes;
     sim_machine_add(&w->machine, "journal", &o);
@@ -130,7 +130,7 @@ static void format(struct world *w)
 {
     int err;
 
-    w->topts.force = false;
+    w->topts.force = true; /* noise looks like somebody's data */
     if (sim_chance(w->sim, 50000))
         sim_crash_in_events(w->sim, sim_between(w->sim, 1, 60));
     err = tier_format(&w->topts, w->why);
@@ -139,7 +139,6 @@ static void format(struct world *w)
         sim_fault_mattered(w->sim, SIM_CRASH_IN_FORMAT);
         world_say(w, "crashed in format");
         reboot(w);
-        w->topts.force = true;
         err = tier_format(&w->topts, w->why);
     }
     sim_crash_in_events(w->sim, 0);

@@ -11,7 +11,7 @@ static uint64_t write_whole(struct oracle *o, uint64_t unit, uint64_t nr, bool a
 {
     uint64_t v = oracle_write_begin(o, unit, nr, false);
 
-    oracle_write_end(o, v, unit, nr, acked);
+    oracle_write_end(o, v, unit, nr, acked ? ORACLE_ACKED : ORACLE_OVER);
     return v;
 }
 
@@ -68,8 +68,8 @@ Test(oracle, concurrent_writes_may_end_either_way_and_then_stay)
     struct oracle *o = oracle_new(1, 4096, 1);
     uint64_t a = oracle_write_begin(o, 0, 1, false), b = oracle_write_begin(o, 0, 1, false);
 
-    oracle_write_end(o, b, 0, 1, true);
-    oracle_write_end(o, a, 0, 1, true);
+    oracle_write_end(o, b, 0, 1, ORACLE_ACKED);
+    oracle_write_end(o, a, 0, 1, ORACLE_ACKED);
     cr_assert_neq(read_of(o, 0, 0, 1), 0);
     cr_assert_eq(read_of(o, a, 0, 1), 0);
     cr_assert_neq(read_of(o, b, 0, 1), 0);
@@ -95,7 +95,7 @@ Test(oracle, zeros_are_a_version)
 
     cr_assert_neq(read_of(o, 0, 0, 1), 0);
     z = oracle_write_begin(o, 0, 1, true);
-    oracle_write_end(o, z, 0, 1, true);
+    oracle_write_end(o, z, 0, 1, ORACLE_ACKED);
     cr_assert_eq(read_of(o, 0, 0, 1), 0);
     cr_assert_neq(read_of(o, a, 0, 1), 0);
     oracle_free(o);
@@ -126,5 +126,19 @@ Test(oracle, a_stamp_in_the_wrong_place_or_half_a_unit_is_caught)
     oracle_fill(o, b, 3, 1, half);
     memcpy(buf + 2048, half + 2048, 2048);
     cr_assert_neq(oracle_read_check(o, oracle_read_begin(o), 3, 1, buf, why), 0);
+    oracle_free(o);
+}
+
+Test(oracle, a_failed_write_may_still_come_with_the_next_start_and_not_later)
+{
+    struct oracle *o = oracle_new(1, 4096, 2);
+    uint64_t a = write_whole(o, 0, 2, true), b = oracle_write_begin(o, 0, 2, false);
+
+    oracle_write_end(o, b, 0, 2, ORACLE_FAILED);
+    cr_assert_eq(read_of(o, a, 0, 2), 0);
+    oracle_crash(o);
+    cr_assert_eq(read_of(o, b, 0, 1), 0);
+    cr_assert_eq(read_of(o, a, 1, 1), 0);
+    cr_assert_neq(read_of(o, b, 1, 1), 0);
     oracle_free(o);
 }
