@@ -156,10 +156,17 @@ static void write_zeroes(struct cmd *c) { submit(c, BLK_WRITE_ZEROES, slba_of(c)
 
 static uint32_t nr_ranges(const struct cmd *c) { return (from_le32(c->sqe.cdw10) & 0xff) + 1; }
 
+#define DSM_RANGES_MAX 256u /* NVM command set specification, Dataset Management: NR is 0's based and one byte */
+
+/* Linux always sends the whole list of 256 ranges and says with NR how many count: more data than NR needs is fine. */
 static uint16_t prepare_dsm(struct cmd *c)
 {
+    uint32_t given = from_le32(c->sqe.sgl.length);
+
     c->dir = DIR_H2C;
     c->bytes = nr_ranges(c) * (uint32_t)sizeof(struct nvme_dsm_range);
+    if (given > c->bytes && given <= DSM_RANGES_MAX * sizeof(struct nvme_dsm_range))
+        c->bytes = given;
     return check_ns(c);
 }
 

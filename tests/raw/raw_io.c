@@ -19,11 +19,13 @@ static void transfers(const struct raw_srv *s, bool hd, bool dd, uint32_t lba_by
 
             raw_fill(w, n, n + (uint32_t)k);
             raw_check(raw_write_r2t(&q, &wr, w, n, steps[k]) == 0, "write %u by %u", n, steps[k]);
-            raw_check(raw_read_cmd(&q, &rd, r, n) == 0 && memcmp(w, r, n) == 0, "read back %u (steps %u) hd=%d dd=%d", n, steps[k], hd, dd);
+            raw_check(raw_read_cmd(&q, &rd, r, n) == 0 && memcmp(w, r, n) == 0,
+                    "read back %u (steps %u) hd=%d dd=%d", n, steps[k], hd, dd);
         }
     }
     for (uint32_t n = lba_bytes; n <= IN_CAPSULE_BYTES; n += lba_bytes) {
-        struct nvme_sqe wr = raw_io(IO_WRITE, cid++, 40, n / lba_bytes, n, true), rd = raw_io(IO_READ, cid++, 40, n / lba_bytes, n, false);
+        struct nvme_sqe wr = raw_io(IO_WRITE, cid++, 40, n / lba_bytes, n, true), rd = raw_io(IO_READ, cid++, 40,
+                n / lba_bytes, n, false);
 
         raw_fill(w, n, n);
         raw_check(raw_status(raw_cmd(&q, &wr, w, n)) == 0, "in-capsule write %u", n);
@@ -41,7 +43,8 @@ static void other_io(const struct raw_srv *s)
     struct nvme_sqe wr = raw_io(IO_WRITE, 1, 100, 4, 16384, false), rd = raw_io(IO_READ, 2, 100, 4, 16384, false);
     struct nvme_sqe cmp = raw_io(IO_COMPARE, 3, 100, 4, 16384, false), ver = raw_io(IO_VERIFY, 4, 100, 128, 0, false);
     struct nvme_sqe fl = raw_sqe(IO_FLUSH, 5, 1), wz = raw_io(IO_WRITE_ZEROES, 6, 101, 1, 0, false);
-    struct nvme_sqe dsm = raw_io(IO_DSM, 7, 0, 1, sizeof(ranges), true), bad;
+    struct nvme_dsm_range list[256] = {{.nlb = to_le32(0)}};
+    struct nvme_sqe dsm = raw_io(IO_DSM, 7, 0, 1, sizeof(ranges), true), whole, bad;
 
     raw_fill(w, sizeof(w), 5);
     raw_check(raw_write_r2t(&q, &wr, w, sizeof(w), 16384) == 0, "write");
@@ -56,10 +59,16 @@ static void other_io(const struct raw_srv *s)
     fl.nsid = to_le32(0xffffffff);
     raw_check(raw_status(raw_cmd(&q, &fl, NULL, 0)) == 0, "flush of all namespaces");
     raw_check(raw_status(raw_cmd(&q, &wz, NULL, 0)) == 0, "write zeroes");
-    raw_check(raw_read_cmd(&q, &rd, r, sizeof(r)) == 0 && memcmp(r + 4096, zero, 4096) == 0 && memcmp(r, w, 4096) == 0, "one block is zero");
+    raw_check(raw_read_cmd(&q, &rd, r, sizeof(r)) == 0 && memcmp(r + 4096, zero, 4096) == 0 && memcmp(r, w,
+            4096) == 0, "one block is zero");
     dsm.cdw10 = to_le32(1);
     dsm.cdw11 = to_le32(DSM_AD);
     raw_check(raw_status(raw_cmd(&q, &dsm, ranges, sizeof(ranges))) == 0, "deallocate two ranges");
+    whole = raw_io(IO_DSM, 7, 0, 1, sizeof(list), true);
+    whole.cdw10 = to_le32(1);
+    whole.cdw11 = to_le32(DSM_AD);
+    memcpy(list, ranges, sizeof(ranges));
+    raw_check(raw_status(raw_cmd(&q, &whole, list, sizeof(list))) == 0, "a list of 256 ranges of which two count, as Linux sends it");
     raw_check(raw_read_cmd(&q, &rd, r, sizeof(r)) == 0 && memcmp(r, zero, sizeof(r)) == 0, "all zero");
     ranges[1].slba = to_le64(RAW_BLOCKS - 1);
     raw_check(raw_status(raw_cmd(&q, &dsm, ranges, sizeof(ranges))) == ST_LBA_RANGE, "a range beyond the end");
@@ -98,7 +107,8 @@ static uint16_t get_log(const struct raw_conn *a, uint8_t lid, uint64_t off, voi
 static void admin(const struct raw_srv *s)
 {
     static uint8_t page[4096];
-    static const uint8_t good[] = {0, 1, 2, 3, 5, 6, 7, 8, 0x10, 0x11, 0x12, 0x13, 0x1a, 0x1c}, bad[] = {4, 9, 0x0a, 0x14, 0x15, 0x18, 0x20, 0xff};
+    static const uint8_t good[] = {0, 1, 2, 3, 5, 6, 7, 8, 0x10, 0x11, 0x12, 0x13, 0x1a, 0x1c}, bad[] = {4, 9, 0x0a,
+            0x14, 0x15, 0x18, 0x20, 0xff};
     struct raw_conn a = raw_admin(s, false, false, NULL);
     struct nvme_id_ctrl *id = (void *)page;
     struct nvme_sqe sqe;
