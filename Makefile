@@ -47,15 +47,20 @@ PROGRAMS := $(if $(wildcard src/daemon/main.c),$(O)/firnd) $(if $(wildcard tools
 .PHONY: all
 all: $(PROGRAMS)
 
+# `make V=1` shows whole command lines.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo "$(1)")
+
 $(O)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,cc $<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
 define archive_rule
 $(O)/lib/lib$(1).a: $(call objs,$(call room_src,$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call archive_rule,$(firstword $(subst :, ,$(r))))))
 

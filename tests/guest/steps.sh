@@ -64,7 +64,7 @@ if d2=$(device "$v2"); then
     step "mkfs.xfs" mkfs.xfs -q -f "$d2"
     step "mount xfs" mount "$d2" /mnt/b
     step "fio verify crc32c on xfs with digests" verify /mnt/b/f 10 128m
-    step "fstrim xfs" fstrim -v /mnt/b
+    step "fstrim xfs" sh -c "fstrim -v /mnt/b || { dmesg | tail -n 5; false; }"
     step "reset under load" sh -c "fio --name=l --filename=/mnt/b/g --rw=randwrite --bs=4k --size=64m --io_size=64m --direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c >/run/l 2>&1 & sleep 0.5; echo 1 >$(controller "$v2")/reset_controller; wait; grep -q 'err= 0' /run/l || { cat /run/l; false; }"
     step "umount xfs" umount /mnt/b
     step "xfs_repair finds nothing" xfs_repair -n "$d2"

@@ -40,6 +40,7 @@ start_daemon() {
 }
 ctl() { "$bin/firnctl" --socket "$work/pool/firnd.sock" "$@"; }
 
+hostname >"$work/node"
 start_daemon 0
 ctl volume create v1 --size 1GiB && ctl volume create v2 --size 1GiB && ctl volume create v3 --size 512MiB --lba 512 &&
     ctl host allow v1 '*' && ctl host allow v2 '*' && ctl host allow v3 '*' || exit 1
@@ -54,7 +55,7 @@ ip link set lo up; ip addr add 10.77.0.2/24 dev vec0; ip link set vec0 up
 sync; poweroff -f
 INIT
 chmod +x "$work/init"
-TMPDIR=$work ip netns exec "$ns" "$kernel" mem=1024M umid="$ns" uml_dir="$work/" root=/dev/root rootfstype=hostfs rootflags=/ rw \
+TMPDIR=$([ -w /dev/shm ] && echo /dev/shm || echo "$work") ip netns exec "$ns" "$kernel" mem=1024M umid="$ns" uml_dir="$work/" root=/dev/root rootfstype=hostfs rootflags=/ rw \
     init="$work/init" vec0:transport=tap,ifname=tap0,depth=128,gro=1 con=null con0=null,fd:1 panic=1 \
     >"$work/console.log" 2>&1 </dev/null &
 guest=$!
@@ -75,7 +76,7 @@ while kill -0 $guest 2>/dev/null; do
 done
 guest=
 cat "$work/steps.log"
-grep -qiE 'kernel panic|BUG:|Oops|WARNING:' "$work/console.log" && { echo "not ok - the guest kernel complained"; grep -iE -A5 'panic|BUG:|Oops|WARNING:' "$work/console.log" | head -n 20; }
+grep -qE 'Kernel panic|BUG: |Oops: |WARNING: ' "$work/console.log" && { echo "not ok - the guest kernel complained"; grep -E -A5 'Kernel panic|BUG: |Oops: |WARNING: ' "$work/console.log" | head -n 20; }
 kill -TERM $daemon; wait $daemon; rc=$?
 daemon=
 [ $rc = 0 ] && echo "ok - SIGTERM ends firnd with status 0" || echo "not ok - SIGTERM ends firnd with status $rc"
