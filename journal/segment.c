@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* segment.c: the pool of segments: what each is used for, handing out and taking back.
  *
- * At start every header is read: epoch above the metadata's free mark = in use. A damaged header is looked behind: the
- * footer says the same; else the first group; else the whole area is searched, unless it is all zeros as formatting left
- * it. A mutex guards the table's free list; it is taken when a segment changes hands, never once a write.
+ * At start every header is read: epoch above the metadata's free mark = in use. The first group is read with it: its epoch
+ * is the higher one when the header's write was lost. Behind a damaged header the footer says the same; else the whole area
+ * is searched, unless the header is all zeros as formatting left it. A mutex guards the table's free list; it is taken when
+ * a segment changes hands, never once a write.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -91,12 +92,14 @@ int segpool_format(struct dev *d, const struct segpool_geometry *geo)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------- */
 
+#define SURVEY_BYTES (JRN_SEG_HEADER_BYTES + JRN_GROUP_HEADER_MAX)
+
 struct survey {               /* one segment looked at */
     struct segpool *p;
     struct dev     *d;
     uint32_t        segment;
     uint64_t        freed;    /* the metadata calls it free up to this epoch */
-    uint8_t        *buf;      /* a group header's bytes at least */
+    uint8_t        *buf;      /* SURVEY_BYTES */
     uint64_t        epoch;    /* highest valid one found; 0: none */
     uint32_t        shard;
     enum journal_stream stream;
@@ -116,12 +119,13 @@ static int survey_footer(struct survey *s)
     const struct segpool_geometry *geo = &s->p->geo;
     struct jrn_footer f;
     bool unreadable;
-    int err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, s->buf,
+    uint8_t *buf = s->buf + JRN_SEG_HEADER_BYTES;
+    int err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, buf,
                         JRN_FOOTER_BYTES, &unreadable);
 
     if (err)
         return err;
-    err = jrn_footer_decode(geo, s->segment, s->buf, &f);
+    err = jrn_footer_decode(geo, s->segment, buf, &f);
     if (err == 0)
         survey_found(s, f.head.epoch, f.head.shard, f.head.stream);
     return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
@@ -138,27 +142,26 @@ static int survey_area(struct survey *s)
     return err;
 }
 
+/* The first group, read along with the header. */
+static void survey_first_group(struct survey *s)
+{
+    struct jrn_group g;
+
+    if (jrn_group_decode(&s->p->geo, s->segment, JRN_SEG_HEADER_BYTES, s->buf + JRN_SEG_HEADER_BYTES,
+                         JRN_GROUP_HEADER_MAX, &g) == 0)
+        survey_found(s, g.epoch, g.shard, g.stream);
+}
+
 /* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
 static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
 {
-    const struct segpool_geometry *geo = &s->p->geo;
-    struct jrn_group g;
-    bool unreadable;
     int err = survey_footer(s);
 
     if (err == -EIO && header_unreadable)
         return err; /* this is not a bad spot: the device is gone */
     if (err && err != -EIO)
         return err;
-    if (s->epoch > s->freed)
-        return 0;
-    if (!zeros)
-        return survey_area(s);
-    err = read_soft(s->d, segment_base(geo, s->segment) + JRN_SEG_HEADER_BYTES, s->buf, JRN_GROUP_HEADER_MAX,
-                    &unreadable);
-    if (!err && jrn_group_decode(geo, s->segment, JRN_SEG_HEADER_BYTES, s->buf, JRN_GROUP_HEADER_MAX, &g) == 0)
-        survey_found(s, g.epoch, g.shard, g.stream);
-    return err;
+    return zeros || s->epoch > s->freed ? 0 : survey_area(s);
 }
 
 static int survey_segment(struct survey *s)
@@ -166,13 +169,14 @@ static int survey_segment(struct survey *s)
     struct segpool *p = s->p;
     struct jrn_seg_header h;
     bool unreadable, zeros;
-    int err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, JRN_SEG_HEADER_BYTES, &unreadable);
+    int err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, SURVEY_BYTES, &unreadable);
 
     if (err)
         return err;
     err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
+    survey_first_group(s); /* above the header's epoch when the header's write was lost */
     if (err == 0) {
         survey_found(s, h.epoch, h.shard, h.stream);
         p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);
@@ -184,7 +188,7 @@ static int survey_segment(struct survey *s)
 
 static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epoch)(void *, uint32_t), void *ctx)
 {
-    uint8_t *buf = aligned_alloc(4096, JRN_GROUP_HEADER_MAX);
+    uint8_t *buf = aligned_alloc(4096, SURVEY_BYTES);
     int err = buf ? 0 : -ENOMEM;
 
     for (uint32_t i = 0; i < p->geo.nr_segments && !err; i++) {

@@ -180,6 +180,38 @@ Test(journal_recover, headers_footers_and_summaries_stand_in_for_each_other)
     rig_free(r);
 }
 
+Test(journal_recover, a_segment_whose_header_write_was_lost_is_still_found)
+{
+    struct rig *r = rig_new(&(struct rig_opts){.nr_segments = 10});
+    static uint8_t old[JRN_SEG_HEADER_BYTES];
+    uint32_t segment;
+
+    cr_assert_eq(rig_open(r), 0);
+    for (uint32_t i = 0; i < 60; i++)
+        rig_write(r, i * 10, 3);
+    cr_assert_eq(rig_wait(r), 0);
+    sim_run_for(r->sim, NS_PER_MS);
+    segment = r->sealed[0];
+    sim_disk_peek(r->disk, rig_base(r, segment), old, sizeof(old));
+    for (uint32_t i = 0; r->w[r->nr_w - 1].a.loc.segment != segment; i++) {
+        cr_assert_lt(i, 500);
+        rig_write(r, 1000 + i * 10, 3);
+        cr_assert_eq(rig_wait(r), 0);
+        sim_run_for(r->sim, NS_PER_MS);
+        if (r->nr_sealed)
+            rig_free_oldest(r);
+    }
+    rig_crash(r);
+    sim_disk_poke(r->disk, rig_base(r, segment), old, sizeof(old));
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert_eq(rig_verify(r), 0);
+        cr_assert_eq(r->nr_dmg + r->nr_unnamed, 0);
+        rig_crash(r);
+    }
+    rig_free(r);
+}
+
 /* Two groups in flight at the crash; the first is torn, the second whole. Neither was acknowledged. */
 static struct rig *torn_and_whole(uint32_t groups_before)
 {
