@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rebuild.c: new metadata from what the devices say of themselves. A last resort, never in place.
+ *
+ * 1. Every description on every capacity device is read; it counts if it names this pool, this device and its own slot.
+ *    Of two for one extent the one destaged later counts.
+ * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
+ * 3. Each layer becomes a volume, sized by the last block that either knows. The records are committed elsewhere.
+ * A description that is older than its extent's bytes makes those blocks fail their checksum: an error, not a wrong byte.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tier/check.h"
+
+#define BATCH_EXTENTS 64u
+
+struct found { uint64_t layer, extent, destaged_seq; struct extent_place place; };
+struct found_layer { uint64_t layer, blocks; uint32_t shard, extents; };
+
+struct rebuild {
+    struct offline o;
+    struct strbuf *out;
+    struct found *exts;
+    size_t nr_exts, cap_exts;
+    struct found_layer *layers; /* by layer */
+    size_t nr_layers, cap_layers;
+    uint8_t *table;             /* a region's descriptions */
+};
+
+/* ---- what the devices say ---- */
+
+static int take_desc(struct rebuild *b, const struct pool_dev *d, uint32_t slot, const void *buf)
+{
+    struct extent_desc desc;
+    struct found *f;
+
+    if (extent_desc_decode(buf, &desc) != 0 || memcmp(&desc.pool, &d->label.pool, sizeof(desc.pool)) != 0 ||
+        memcmp(&desc.device, &d->label.device, sizeof(desc.device)) != 0 || desc.slot != slot)
+        return 0;
+    f = check_grow((void **)&b->exts, &b->nr_exts, &b->cap_exts, sizeof(*f));
+    if (f == NULL)
+        return -ENOMEM;
+    *f = (struct found){.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
+                        .place = {.dev = d->index, .slot = slot}};
+    return 0;
+}
+
+static int read_device(struct rebuild *b, const struct pool_dev *d)
+{
+    int err = 0;
+
+    for (uint32_t slot = 0; slot < d->label.ext_nr && !err; slot += REGION_EXTENTS) {
+        if (dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, slot), b->table, DESC_TABLE_BYTES) != 0) {
+            strbuf_add(b->out, "device \"%s\": descriptions of slots from %u cannot be read\n", d->opts.path, slot);
+            continue;
+        }
+        for (uint32_t i = 0; i < REGION_EXTENTS && slot + i < d->label.ext_nr && !err; i++)
+            err = take_desc(b, d, slot + i, b->table + (size_t)i * DESC_BYTES);
+    }
+    return err;
+}
+
+static int found_order(const void *pa, const void *pb)
+{
+    const struct found *a = pa, *b = pb;
+
+    if (a->layer != b->layer)
+        return a->layer < b->layer ? -1 : 1;
+    if (a->extent != b->extent)
+        return a->extent < b->extent ? -1 : 1;
+    if (a->destaged_seq != b->destaged_seq) /* the newest first: it stays */
+        return a->destaged_seq > b->destaged_seq ? -1 : 1;
+    return 0;
+}
+
+static void drop_older(struct rebuild *b)
+{
+    size_t n = 0;
+
+    if (b->nr_exts > 0)
+        qsort(b->exts, b->nr_exts, sizeof(*b->exts), found_order);
+    for (size_t i = 0; i < b->nr_exts; i++)
+        if (n == 0 || b->exts[n - 1].layer != b->exts[i].layer || b->exts[n - 1].extent != b->exts[i].extent)
+            b->exts[n++] = b->exts[i];
+    b->nr_exts = n;
+}
+
+/* ---- layers ---- */
+
+static struct found_layer *layer_get(struct rebuild *b, uint64_t layer)
+{
+    struct found_layer *l;
+
+    for (size_t i = b->nr_layers; i-- > 0;)
+        if (b->layers[i].layer == layer)
+            return &b->layers[i];
+    l = check_grow((void **)&b->layers, &b->nr_layers, &b->cap_layers, sizeof(*l));
+    if (l != NULL)
+        l->layer = layer;
+    return l;
+}
+
+static int layer_order(const void *a, const void *b)
+{
+    uint64_t x = ((const struct found_layer *)a)->layer, y = ((const struct found_layer *)b)->layer;
+
+    return x < y ? -1 : x > y;
+}
+
+static int find_layers(struct rebuild *b)
+{
+    struct found_layer *l = NULL;
+
+    offline_sort(&b->o); /* one search a layer and not one a record */
+    for (size_t i = 0; i < b->nr_exts; i++) {
+        if (l == NULL || l->layer != b->exts[i].layer)
+            l = layer_get(b, b->exts[i].layer);
+        if (l == NULL)
+            return -ENOMEM;
+        l->blocks = MAX(l->blocks, (b->exts[i].extent + 1) * EXTENT_BLOCKS);
+        l->extents++;
+    }
+    for (size_t i = 0; i < b->o.nr_recs; i++) {
+        const struct log_rec *r = &b->o.recs[i];
+
+        if (l == NULL || l->layer != r->layer)
+            l = layer_get(b, r->layer);
+        if (l == NULL)
+            return -ENOMEM;
+        l->shard = r->shard;
+        if (r->type == JOURNAL_WRITE)
+            l->blocks = MAX(l->blocks, r->lba + r->nblocks);
+    }
+    if (b->nr_layers > 0)
+        qsort(b->layers, b->nr_layers, sizeof(*b->layers), layer_order);
+    return b->nr_layers <= VOLUMES_MAX ? 0 : -FIRN_E_CORRUPT;
+}
+
+/* ---- the new records ---- */
+
+static int write_pool(struct rebuild *b)
+{
+    const struct label *j = &b->o.devs.dev[0].label;
+    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = b->nr_layers + 1, .next_layer_id = 1, .nr_shards = j->nr_shards,
+                            .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
+    uint8_t values[POOL_DEVS_MAX + 1][POOL_REC_BYTES];
+    struct meta_op ops[POOL_DEVS_MAX + 1];
+
+    memcpy(pool.name, j->pool_name, sizeof(pool.name));
+    if (b->nr_layers > 0)
+        pool.next_layer_id = b->layers[b->nr_layers - 1].layer + 1;
+    ops[0] = (struct meta_op){.key = meta_key_pool(), .value = values[0], .value_len = pool_rec_encode(&pool, values[0])};
+    for (uint32_t i = 0; i < b->o.devs.nr; i++) {
+        const struct label *l = &b->o.devs.dev[i].label;
+        struct device_rec r = {.uuid = l->device, .device_bytes = l->device_bytes};
+
+        ops[i + 1] = (struct meta_op){.key = meta_key_device(l->role, l->index), .value = values[i + 1],
+                                      .value_len = device_rec_encode(&r, values[i + 1])};
+    }
+    return b->o.meta->ops->commit_sync(b->o.meta, ops, b->o.devs.nr + 1);
+}
+
+static int write_volume(struct rebuild *b, uint64_t id, const struct found_layer *l)
+{
+    uint64_t bytes = MAX(ROUND_UP(l->blocks * BLOCK_BYTES, (uint64_t)EXTENT_BYTES), (uint64_t)EXTENT_BYTES);
+    struct volume_rec v = {.id = id, .layer = l->layer, .size_bytes = MIN(bytes, VOLUME_BYTES_MAX), .lba_bytes = BLOCK_BYTES,
+                           .shard = (uint16_t)l->shard};
+    struct layer_rec layer = {.volume = id};
+    uint8_t value[VOLUME_REC_BYTES], layer_value[LAYER_REC_BYTES];
+    struct meta_op ops[2] = {{.key = meta_key_volume(id), .value = value}, {.key = meta_key_layer(l->layer), .value = layer_value}};
+
+    env_random(b->o.opts->envs[0], v.uuid.b, sizeof(v.uuid.b));
+    v.uuid.b[6] = (uint8_t)((v.uuid.b[6] & 0x0f) | 0x40);
+    v.uuid.b[8] = (uint8_t)((v.uuid.b[8] & 0x3f) | 0x80);
+    snprintf(v.name, sizeof(v.name), "recovered-%llu", (unsigned long long)l->layer);
+    ops[0].value_len = volume_rec_encode(&v, value);
+    ops[1].value_len = layer_rec_encode(&layer, layer_value);
+    strbuf_add(b->out, "volume name=%s bytes=%llu extents=%u\n", v.name, (unsigned long long)v.size_bytes, l->extents);
+    return b->o.meta->ops->commit_sync(b->o.meta, ops, 2);
+}
+
+static int put_extents(struct rebuild *b, const struct found *f, uint32_t nr)
+{
+    static uint8_t rec[BATCH_EXTENTS][EXTENT_REC_BYTES], sums[BATCH_EXTENTS][EXTENT_SUMS_BYTES];
+    struct meta_op ops[2 * BATCH_EXTENTS];
+
+    for (uint32_t i = 0; i < nr; i++) {
+        struct extent_rec r = {.place = f[i].place, .destaged_seq = f[i].destaged_seq};
+        const struct pool_dev *d = NULL;
+        struct extent_desc desc;
+        int err;
+
+        for (uint32_t k = 0; k < b->o.devs.nr; k++)
+            if (b->o.devs.dev[k].opts.role == TIER_CAPACITY && b->o.devs.dev[k].index == r.place.dev)
+                d = &b->o.devs.dev[k];
+        assert(d != NULL);
+        err = dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, r.place.slot), b->table, DESC_BYTES);
+        if (!err)
+            err = extent_desc_decode(b->table, &desc);
+        if (err)
+            return err;
+        ops[2 * i] = (struct meta_op){.key = meta_key_extent(f[i].layer, f[i].extent), .value = rec[i],
+                                      .value_len = extent_rec_encode(&r, rec[i])};
+        ops[2 * i + 1] = (struct meta_op){.key = meta_key_sums(f[i].layer, f[i].extent), .value = sums[i],
+                                          .value_len = extent_sums_encode(&desc.sums, sums[i])};
+    }
+    return b->o.meta->ops->commit_sync(b->o.meta, ops, 2 * nr);
+}
+
+static int write_records(struct rebuild *b)
+{
+    int err = write_pool(b);
+
+    for (size_t i = 0; i < b->nr_exts && !err; i += BATCH_EXTENTS)
+        err = put_extents(b, b->exts + i, (uint32_t)MIN(b->nr_exts - i, (size_t)BATCH_EXTENTS));
+    for (size_t i = 0; i < b->nr_layers && !err; i++)
+        err = write_volume(b, i + 1, &b->layers[i]);
+    return err;
+}
+
+static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *d)
+{
+    strbuf_add(((struct rebuild *)ctx)->out, "log of shard %u: segment %u, unit %u cannot be read back\n", shard, d->segment, d->unit);
+}
+
+static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
+{
+    int err = pool_labels_read(&b->o.devs, why);
+
+    if (!err)
+        err = pool_meta_open(new_opts, true, false, &b->o.meta, why);
+    if (!err)
+        err = offline_segments(&b->o, why);
+    b->o.pool.nr_shards = b->o.devs.dev[0].label.nr_shards;
+    if (!err)
+        err = offline_replay(&b->o, damage_line, b, why);
+    for (uint32_t i = 0; i < b->o.devs.nr && !err; i++)
+        if (b->o.devs.dev[i].opts.role == TIER_CAPACITY)
+            err = read_device(b, &b->o.devs.dev[i]);
+    if (err)
+        return err;
+    drop_older(b);
+    err = find_layers(b);
+    return err ? err : write_records(b);
+}
+
+int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out, char why[static 256])
+{
+    struct rebuild *b = calloc(1, sizeof(*b));
+    struct tier_opts *new_opts = malloc(sizeof(*new_opts));
+    int err = b == NULL || new_opts == NULL ? -ENOMEM : 0;
+
+    why[0] = '\0';
+    if (err)
+        goto free_both;
+    *new_opts = *opts;
+    snprintf(new_opts->meta_path, sizeof(new_opts->meta_path), "%s", new_meta_dir);
+    b->out = out;
+    b->table = aligned_alloc(4096, DESC_TABLE_BYTES);
+    err = b->table == NULL ? -ENOMEM : offline_open(&b->o, opts, why);
+    if (!err) {
+        err = run(b, new_opts, why);
+        offline_close(&b->o);
+    }
+    if (err && why[0] == '\0')
+        snprintf(why, 256, "the map cannot be rebuilt: %s", err_text(err));
+    free(b->table);
+    free(b->exts);
+    free(b->layers);
+free_both:
+    free(new_opts);
+    free(b);
+    return err;
+}
