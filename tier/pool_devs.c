@@ -37,6 +37,10 @@ static int file_make(const struct tier_dev_opts *o, char why[static 256])
 
     if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
         return 0;
+    if (stat(o->path, &st) != 0 && o->size_bytes == 0) {
+        snprintf(why, 256, "%s device \"%.150s\" is missing; to make a file, give it a size", pool_role_name(o->role), o->path);
+        return -FIRN_E_MISSING;
+    }
     fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &st) != 0)
         err = -errno;

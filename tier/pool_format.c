@@ -5,10 +5,11 @@
  * 2. Every device is empty, or `force` says that what it holds may go.
  * 3. Metadata: pool and device records in one batch.
  * 4. Label areas are zeroed; a journal that is a file is written whole, so that no later append allocates.
- * 5. Labels, journal last: a device is the pool's from then on.
+ * 5. Directories are flushed, then the labels are written, journal last: a device is the pool's from then on.
  * Failures: a crash before 5 leaves no pool; formatting again needs `force` where something was already written.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -195,6 +196,42 @@ static int labels_write(const struct pool_devs *p, char why[static 256])
     return 0;
 }
 
+static int parent_sync(const char *path, char why[static 256])
+{
+    char dir[256];
+    char *slash;
+    int fd, err = 0;
+
+    snprintf(dir, sizeof(dir), "%s", path);
+    slash = strrchr(dir, '/');
+    if (slash == NULL)
+        snprintf(dir, sizeof(dir), ".");
+    else
+        slash[slash == dir] = '\0';
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0)
+        err = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (err)
+        snprintf(why, 256, "directory \"%.150s\" cannot be flushed: %s", dir, err_text(err));
+    return err;
+}
+
+/* A pool whose files lose their names in a power cut is lost: what was made here gets durable names. */
+static int names_sync(const struct pool_devs *p, char why[static 256])
+{
+    struct stat st;
+    int err = 0;
+
+    if (p->opts->seams.meta_open == NULL)
+        err = parent_sync(p->opts->meta_path, why);
+    for (uint32_t i = 0; i < p->nr && !err && p->opts->seams.dev_open == NULL; i++)
+        if (stat(p->dev[i].opts.path, &st) == 0 && S_ISREG(st.st_mode))
+            err = parent_sync(p->dev[i].opts.path, why);
+    return err;
+}
+
 int tier_format(const struct tier_opts *opts, char why[static 256])
 {
     struct pool_devs *p = calloc(1, sizeof(*p));
@@ -214,6 +251,8 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
         err = meta_create(p, why);
     if (!err)
         err = devices_prepare(p, why);
+    if (!err)
+        err = names_sync(p, why);
     if (!err)
         err = labels_write(p, why);
     if (!err)

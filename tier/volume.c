@@ -52,7 +52,7 @@ int tier_insert(struct tier *t, struct volume *v)
     }
     memmove(&t->vols[i + 1], &t->vols[i], (t->nr_vols - i) * sizeof(t->vols[0]));
     t->vols[i] = v;
-    t->nr_vols++;
+    __atomic_store_n(&t->nr_vols, t->nr_vols + 1, __ATOMIC_RELAXED); /* tier_info_get() reads it from anywhere */
     t->nr_on_shard[v->shard_no]++;
     return 0;
 }
@@ -63,7 +63,7 @@ void tier_remove(struct tier *t, struct volume *v)
 
     assert(i < t->nr_vols && t->vols[i] == v);
     memmove(&t->vols[i], &t->vols[i + 1], (t->nr_vols - i - 1) * sizeof(t->vols[0]));
-    t->nr_vols--;
+    __atomic_store_n(&t->nr_vols, t->nr_vols - 1, __ATOMIC_RELAXED);
     t->nr_on_shard[v->shard_no]--;
 }
 

@@ -108,6 +108,10 @@ Test(files, formatting_makes_the_files_and_writes_the_journal_whole)
 {
     struct stat st;
 
+    opts.devs[1].size_bytes = 0;
+    cr_assert_eq(tier_format(&opts, why), -FIRN_E_MISSING, "a file needs a size");
+    cr_assert_neq(access(opts.devs[1].path, F_OK), 0, "none was made");
+    opts.devs[1].size_bytes = 70 * MIB;
     cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
     cr_assert_eq(tier_probe(&opts, why), 0, "%s", why);
     cr_assert_eq(stat(opts.devs[0].path, &st), 0);
