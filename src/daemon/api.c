@@ -524,5 +524,5 @@ void api_handle(struct api *a, const struct route *r, const char *body, size_t l
     case ROUTE_NR:
         break;
     }
-    assert(!"a route without a verb");
+    assert(false && "a route without a verb");
 }

@@ -19,7 +19,7 @@ void config_defaults(struct config *c)
         const struct config_key_info *k = config_key_info((enum config_key)i);
 
         if (!(k->flags & KEY_REQUIRED) && config_set_text(c, (enum config_key)i, k->shown, why) != 0)
-            assert(!"a default must be allowed by its own key");
+            assert(false && "a default must be allowed by its own key");
     }
     config_num(c, journal_size) = 0; /* the example names a size; a device is used whole unless told otherwise */
 }

@@ -158,7 +158,7 @@ static int parse_number(const struct config_key_info *k, const char *text, uint6
     case CONFIG_PATH:
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
-        assert(!"a text is not parsed as a number");
+        assert(false && "a text is not parsed as a number");
     }
     if (err == -ERANGE)
         say_range(k, why);

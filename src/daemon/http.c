@@ -326,7 +326,7 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *mc, char *s)
     return strlen(s);
 }
 
-static void mhd_says(void *cls, const char *fmt, va_list ap)
+static PRINTF_LIKE(2, 0) void mhd_says(void *cls, const char *fmt, va_list ap)
 {
     char text[200];
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Caps: a blk_limit over a RAM blk lets through what the caps allow, in order, and passes resizes on. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "daemon/blk_limit.h"
+#include "rt/reactor.h"
+
+#define IOS 64
+
+static struct reactor *r;
+static struct env *env;
+static struct blk *ram;
+static struct blk_limit *l;
+static struct blk_io ios[IOS];
+static struct iovec iov;
+static unsigned done, order[IOS];
+
+static void on_done(struct blk_io *io)
+{
+    cr_assert_eq(io->err, 0);
+    order[done++] = (unsigned)(io - ios);
+}
+
+static void setup(uint64_t iops, uint64_t bandwidth)
+{
+    struct reactor_opts o = {.cpu = -1};
+    char why[256];
+
+    cr_assert_eq(reactor_new(&o, &r, why), 0, "%s", why);
+    env = reactor_env(r);
+    cr_assert_eq(blk_ram_new(env, 4096, MIB, &ram), 0);
+    cr_assert_eq(blk_limit_new(ram, iops, bandwidth, &l), 0);
+    blk_limit_start(l);
+    iov = (struct iovec){aligned_alloc(4096, 4096), 4096};
+    memset(iov.iov_base, 1, 4096);
+    done = 0;
+}
+
+static void teardown_all(void)
+{
+    blk_limit_stop(l);
+    blk_limit_free(l);
+    blk_ram_free(ram);
+    reactor_free(r);
+    free(iov.iov_base);
+}
+
+static void submit(unsigned i, enum blk_op op)
+{
+    ios[i] = (struct blk_io){.op = op, .lba = 0, .nlb = op == BLK_FLUSH ? 0 : 1, .iov = op == BLK_FLUSH ? NULL : &iov,
+                             .iovcnt = op == BLK_FLUSH ? 0 : 1, .cb = on_done};
+    blk_submit(blk_limit_blk(l), &ios[i]);
+}
+
+/* Runs until nr are done; the time it took in ms. */
+static uint64_t run_until(unsigned nr)
+{
+    uint64_t begin = env_now_ns(env);
+
+    while (done < nr)
+        env_run_once(env);
+    return (env_now_ns(env) - begin) / NS_PER_MS;
+}
+
+Test(limit, no_caps_hold_nothing_back)
+{
+    setup(0, 0);
+    for (unsigned i = 0; i < IOS; i++)
+        submit(i, BLK_WRITE);
+    cr_assert_lt(run_until(IOS), 100);
+    cr_assert_eq(blk_limit_blk(l)->in_flight, 0);
+    teardown_all();
+}
+
+Test(limit, iops_are_kept_and_order_too)
+{
+    uint64_t ms;
+
+    setup(100, 0); /* a burst of 10, then one each 10 ms */
+    for (unsigned i = 0; i < 40; i++)
+        submit(i, BLK_WRITE);
+    ms = run_until(40);
+    cr_assert(ms >= 250 && ms < 1500, "%llu ms", (unsigned long long)ms);
+    for (unsigned i = 0; i < 40; i++)
+        cr_assert_eq(order[i], i);
+    cr_assert_eq(ram->in_flight, 0);
+    teardown_all();
+}
+
+Test(limit, bandwidth_is_kept)
+{
+    uint64_t ms;
+
+    setup(0, 40 * 4096); /* 4 blocks at once, then one each 25 ms */
+    for (unsigned i = 0; i < 16; i++)
+        submit(i, BLK_READ);
+    ms = run_until(16);
+    cr_assert(ms >= 230 && ms < 1500, "%llu ms", (unsigned long long)ms);
+    teardown_all();
+}
+
+Test(limit, lifted_caps_let_all_go)
+{
+    setup(1, 0);
+    for (unsigned i = 0; i < 20; i++)
+        submit(i, BLK_WRITE);
+    run_until(1);
+    blk_limit_set(l, 0, 0);
+    cr_assert_lt(run_until(20), 100);
+    teardown_all();
+}
+
+static unsigned told;
+static void on_event(struct blk_watch *w, enum blk_event ev)
+{
+    (void)w;
+    told += ev == BLK_EVENT_RESIZED;
+}
+
+Test(limit, resizes_reach_the_watchers_above)
+{
+    struct blk_watch w = {.cb = on_event};
+
+    setup(0, 0);
+    blk_watch_add(blk_limit_blk(l), &w);
+    ram->size_lba += 10;
+    blk_notify(ram, BLK_EVENT_RESIZED);
+    cr_assert_eq(told, 1);
+    cr_assert_eq(blk_limit_blk(l)->size_lba, ram->size_lba);
+    ram->size_lba -= 10;
+    blk_watch_remove(&w);
+    teardown_all();
+}
+
+Test(limit, flushes_pay_nothing)
+{
+    setup(1, 0);
+    for (unsigned i = 0; i < 20; i++)
+        submit(i, BLK_FLUSH);
+    cr_assert_lt(run_until(20), 100);
+    teardown_all();
+}
