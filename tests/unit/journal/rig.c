@@ -24,7 +24,6 @@ struct rig *rig_new(const struct rig_opts *opts)
         r->opts.align_bytes = 512;
     if (opts->torn_bytes)
         d.torn_bytes = opts->torn_bytes;
-    log_set_level(LOG_LEVEL_ERROR);
     r->sim = sim_new(opts->seed ? opts->seed : 1);
     d.size_bytes = 2 * MIB + (uint64_t)r->opts.segment_bytes * r->opts.nr_segments;
     r->disk = sim_disk_new(r->sim, "journal", &d);
