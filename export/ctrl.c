@@ -53,7 +53,7 @@ void ctrl_set_kato(struct ctrl *c, uint32_t kato_ms)
 
     c->kato_ms = kato_ms;
     ctrl_seen(c);
-    if (kato_ms)
+    if (kato_ms && c->state == CTRL_LIVE)
         env_timer_arm(env, &c->kato_timer, kato_deadline(c));
     else
         env_timer_cancel(env, &c->kato_timer);

@@ -200,9 +200,10 @@ static enum step first_capsule(struct queue *q, const struct pdu_event *ev)
     q->connect.have = 0;
     q->connect.bad_digest = false;
     q->capsule_data = ev->data_bytes;
-    if (ev->data_bytes == 0)
-        connect_received(q);
-    return STEP_AGAIN;
+    if (ev->data_bytes)
+        return STEP_AGAIN;
+    connect_received(q);
+    return STEP_WAIT;
 }
 
 static enum step begin(struct queue *q, const struct nvme_sqe *sqe, uint32_t data_bytes)
@@ -275,7 +276,7 @@ static enum step on_end(struct queue *q, const struct pdu_event *ev)
     if (q->state == QUEUE_CONNECT) {
         q->connect.bad_digest = !ev->digest_ok;
         connect_received(q);
-        return STEP_AGAIN;
+        return STEP_WAIT; /* q may be on its way to another thread */
     }
     assert(c != NULL);
     q->rx_cmd = NULL;

@@ -100,7 +100,8 @@ static uint32_t add_c2h_header(struct tx_batch *b, struct cmd *c)
     struct pdu_c2h_data *d = (void *)at;
 
     memset(at, 0, pdo);
-    d->common = (struct pdu_common){.type = PDU_C2H_DATA, .hlen = sizeof(*d), .pdo = (uint8_t)pdo, .plen = to_le32(pdo + c->bytes + ddgst)};
+    d->common = (struct pdu_common){.type = PDU_C2H_DATA, .hlen = sizeof(*d), .pdo = (uint8_t)pdo,
+            .plen = to_le32(pdo + c->bytes + ddgst)};
     d->common.flags = (uint8_t)(PDU_LAST | (ddgst ? PDU_DDGSTF : 0) | (spares_resp(c) ? PDU_SUCCESS : 0));
     d->cccid = to_le16(c->cid);
     d->datal = to_le32(c->bytes);
@@ -179,23 +180,20 @@ void queue_tx_release(struct queue *q)
 
 static void ctl_sent(struct queue *q)
 {
-    q->ctl_bytes = 0;
-    q->ctl_busy = false;
     if (q->state == QUEUE_TERM) {
         if (q->tx_fin)
             net_shutdown(q->conn);
         queue_rx_run(q);
         return;
     }
-    if (q->state == QUEUE_MOVING)
-        queue_move(q);
-    else
-        queue_rx_schedule(q);
+    queue_rx_schedule(q);
+    tx_run(q);
 }
 
 static void tx_done(struct net_io *io)
 {
     struct queue *q = container_of(io, struct queue, tx_io);
+    bool ctl = q->ctl_busy;
 
     q->tx_busy = false;
     queue_tx_release(q);
@@ -205,9 +203,16 @@ static void tx_done(struct net_io *io)
         queue_close(q, true);
         return;
     }
-    if (q->ctl_busy)
+    q->ctl_busy = false;
+    if (ctl)
+        q->ctl_bytes = 0;
+    if (q->state == QUEUE_MOVING) {
+        queue_move(q); /* from here on q may be another thread's */
+        return;
+    }
+    if (ctl)
         ctl_sent(q);
-    if (q->state == QUEUE_LIVE || q->state == QUEUE_DRAIN || q->state == QUEUE_TERM)
+    else
         tx_run(q);
     queue_maybe_done(q);
 }

@@ -364,7 +364,8 @@ struct nvme_discovery_entry {
     uint8_t tsas[256];              /* 768 */
 };
 static_assert(sizeof(struct nvme_discovery_entry) == 1024, "wire size");
-static_assert(offsetof(struct nvme_discovery_entry, trsvcid) == 32 && offsetof(struct nvme_discovery_entry, traddr) == 512, "wire offsets");
+static_assert(offsetof(struct nvme_discovery_entry, trsvcid) == 32 && offsetof(struct nvme_discovery_entry,
+        traddr) == 512, "wire offsets");
 
 struct nvme_dsm_range { le32 cattr, nlb; le64 slba; };
 static_assert(sizeof(struct nvme_dsm_range) == 16, "wire size");

@@ -171,7 +171,7 @@ static inline void raw_stop(struct raw_srv *s)
     sem_wait(&st.sem);
     raw_on_env(s->env[0], raw_remove_subsys, &st);
     sem_wait(&st.sem);
-    for (uint32_t i = 0; i < s->nr; i++) {
+    for (uint32_t i = s->nr; i-- > 0;) { /* the first is posted to by the others: last */
         reactor_stop(s->reactor[i]);
         reactor_join(s->reactor[i]);
     }
@@ -201,10 +201,23 @@ static inline int raw_open_rcvbuf(const struct raw_srv *s, int rcvbuf)
 }
 static inline int raw_open(const struct raw_srv *s) { return raw_open_rcvbuf(s, 0); }
 
+/* With SO_RCVTIMEO the kernel does not restart a call that its own notifications interrupt. */
+static inline ssize_t raw_recv_some(int fd, void *buf, size_t n)
+{
+    ssize_t k;
+
+    do
+        k = recv(fd, buf, n, 0);
+    while (k < 0 && errno == EINTR);
+    return k;
+}
+
 static inline bool raw_send(int fd, const void *buf, size_t n)
 {
     for (ssize_t k; n > 0; buf = (const char *)buf + k, n -= (size_t)k) {
-        k = send(fd, buf, n, MSG_NOSIGNAL);
+        do
+            k = send(fd, buf, n, MSG_NOSIGNAL);
+        while (k < 0 && errno == EINTR);
         if (k <= 0)
             return false;
     }
@@ -214,7 +227,7 @@ static inline bool raw_send(int fd, const void *buf, size_t n)
 static inline bool raw_recv(int fd, void *buf, size_t n)
 {
     for (ssize_t k; n > 0; buf = (char *)buf + k, n -= (size_t)k) {
-        k = recv(fd, buf, n, 0);
+        k = raw_recv_some(fd, buf, n);
         if (k <= 0)
             return false;
     }
@@ -227,7 +240,7 @@ static inline bool raw_at_end(int fd)
     char buf[4096];
     ssize_t k;
 
-    while ((k = recv(fd, buf, sizeof(buf), 0)) > 0)
+    while ((k = raw_recv_some(fd, buf, sizeof(buf))) > 0)
         ;
     return k == 0 || errno == ECONNRESET;
 }
@@ -276,7 +289,8 @@ static inline uint32_t raw_capsule(uint8_t *out, const struct nvme_sqe *sqe, con
     return plen;
 }
 
-static inline uint32_t raw_h2c(uint8_t *out, uint16_t cid, uint16_t ttag, uint32_t off, const void *data, uint32_t n, bool last, bool hd, bool dd)
+static inline uint32_t raw_h2c(uint8_t *out, uint16_t cid, uint16_t ttag, uint32_t off, const void *data, uint32_t n,
+        bool last, bool hd, bool dd)
 {
     struct pdu_h2c_data *d = (void *)out;
     uint32_t head = (uint32_t)sizeof(*d) + (hd ? 4 : 0), plen = head + n + (dd ? 4 : 0);
@@ -435,7 +449,8 @@ static inline uint16_t raw_write_r2t(const struct raw_conn *c, const struct nvme
     for (uint32_t off = 0; off < n; off += step) {
         uint32_t part = MIN(step, n - off);
 
-        if (!raw_send(c->fd, buf, raw_h2c(buf, from_le16(sqe->cid), ttag, off, (const char *)data + off, part, off + part == n, c->hd, c->dd)))
+        if (!raw_send(c->fd, buf, raw_h2c(buf, from_le16(sqe->cid), ttag, off, (const char *)data + off, part,
+                off + part == n, c->hd, c->dd)))
             goto out;
     }
     status = raw_status(raw_resp(c));

@@ -78,7 +78,8 @@ static bool do_r2t_write(struct session *s, uint16_t cid, uint32_t lba)
 
     fill_block(data, s->id);
     fill_block(data + LBA, s->id);
-    if (!out(s, pdu, raw_capsule(pdu, &sqe, NULL, 0, s->c.hd, s->c.dd)) || raw_pdu(s->c.fd, pdu, sizeof(pdu)) == 0 || r->common.type != PDU_R2T)
+    if (!out(s, pdu, raw_capsule(pdu, &sqe, NULL, 0, s->c.hd, s->c.dd)) || raw_pdu(s->c.fd, pdu, sizeof(pdu)) == 0 ||
+            r->common.type != PDU_R2T)
         return false;
     ttag = from_le16(r->ttag);
     for (uint32_t off = 0; off < R2T_LEN; off += LBA)
@@ -151,7 +152,8 @@ static bool play_at(struct raw_srv *srv, struct session *s, const struct raw_con
     bool ok = false;
 
     for (int tries = 0; tries < 200; tries++) {
-        *s = (struct session){.c = {.fd = raw_open(srv), .hd = dgst, .dd = dgst}, .budget = budget, .id = id, .one_by_one = s->one_by_one};
+        *s = (struct session){.c = {.fd = raw_open(srv), .hd = dgst, .dd = dgst}, .budget = budget, .id = id,
+                .one_by_one = s->one_by_one};
         ok = play(s, admin, (uint16_t)(2 + id % 14));
         end_with(s->c.fd, id & 1);
         if (ok || s->cut)

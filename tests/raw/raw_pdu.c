@@ -84,9 +84,11 @@ static void expect_term(struct link *l, const uint8_t *sent, uint32_t n, uint16_
     raw_send(l->c.fd, sent, n);
     got = raw_pdu(l->c.fd, buf, sizeof(buf));
     data = got > sizeof(*t) ? got - (uint32_t)sizeof(*t) : 0;
-    raw_check(got >= sizeof(*t) && got <= TERM_REQ_PLEN_MAX && t->common.type == PDU_C2H_TERM_REQ && t->common.flags == 0 && from_le16(t->fes) == fes &&
+    raw_check(got >= sizeof(*t) && got <= TERM_REQ_PLEN_MAX && t->common.type == PDU_C2H_TERM_REQ &&
+            t->common.flags == 0 && from_le16(t->fes) == fes &&
                   from_le32(t->fei) == fei && data >= 8 && data <= n && memcmp(buf + sizeof(*t), sent, data) == 0,
-              "%s (type %02x hlen %u): wanted FES %u FEI %u, got type %02x FES %u FEI %u, %u bytes of header", group, sent[0], sent[2], fes, fei,
+              "%s (type %02x hlen %u): wanted FES %u FEI %u, got type %02x FES %u FEI %u, %u bytes of header", group,
+                      sent[0], sent[2], fes, fei,
               t->common.type, from_le16(t->fes), from_le32(t->fei), data);
     raw_check(raw_at_end(l->c.fd), "%s: the stream ends", group);
     close_link(l);
@@ -144,7 +146,8 @@ static void icreq_case(uint32_t off, uint32_t v, uint32_t bytes, uint16_t fes, u
 
 static void icreq_fields(void)
 {
-    static const uint8_t hlens[] = {0, 1, 8, 24, 72, 127, 129, 255}, flags[] = {1, 2, 3, 7}, hpdas[] = {32, 33, 127, 255}, dgsts[] = {4, 7, 0x40, 0x80, 0xff};
+    static const uint8_t hlens[] = {0, 1, 8, 24, 72, 127, 129, 255}, flags[] = {1, 2, 3, 7}, hpdas[] = {32, 33, 127,
+            255}, dgsts[] = {4, 7, 0x40, 0x80, 0xff};
     static const uint32_t plens[] = {0, 1, 8, 127, 129, 256, 0x7fffffff, 0x80000000, 0xffffffff}, pfvs[] = {1, 2, 0x100, 0xffff};
 
     for (size_t i = 0; i < ARRAY_LEN(hlens); i++)
@@ -246,7 +249,8 @@ static void h2c_fields(void)
 {
     static const uint8_t hlens[] = {0, 8, 23, 25, 28, 255}, pdos[] = {0, 23, 25, 32, 128, 255};
     static const uint32_t plens[] = {0, 8, 23, 24, 4096, 4096 + 36, 0x20000}, huge[] = {H2C_DATA_MAX_BYTES + 64, 0x80000000, 0xffffffff};
-    static const uint32_t tags[] = {0x7fff, 0x8000, 0xfffe, 0xffff}, cids[] = {0, 1, R2T_CID + 1, 0xffff}, offs[] = {4, 4096, 16384, 0x80000000, 0xfffffffc};
+    static const uint32_t tags[] = {0x7fff, 0x8000, 0xfffe, 0xffff}, cids[] = {0, 1, R2T_CID + 1, 0xffff},
+            offs[] = {4, 4096, 16384, 0x80000000, 0xfffffffc};
     static const uint32_t lens[] = {0, 1, 2, 3, 4095, 4098};
 
     for (size_t i = 0; i < ARRAY_LEN(hlens); i++)
@@ -327,13 +331,14 @@ static void term_reqs(void)
     for (enum at at = AT_START; at <= AT_R2T; at++)
         for (size_t i = 0; i < ARRAY_LEN(plens); i++) { /* never answered, whatever it says */
             struct link l = open_at(at, i & 1, i & 2);
-            struct pdu_term_req t = {.common = {.type = PDU_H2C_TERM_REQ, .hlen = 24, .plen = to_le32(plens[i])}, .fes = to_le16((uint16_t)(i * 1000))};
+            struct pdu_term_req t = {.common = {.type = PDU_H2C_TERM_REQ, .hlen = 24, .plen = to_le32(plens[i])},
+                    .fes = to_le16((uint16_t)(i * 1000))};
             char c;
             ssize_t k;
 
             cases++;
             raw_send(l.c.fd, &t, sizeof(t));
-            k = recv(l.c.fd, &c, 1, 0);
+            k = raw_recv_some(l.c.fd, &c, 1);
             raw_check(k == 0 || (k < 0 && errno == ECONNRESET), "%s: H2CTermReq PLEN %u in state %d closes", group, plens[i], at);
             close_link(&l);
         }
@@ -396,12 +401,14 @@ static void sgls(void)
 
 static void ranges(void)
 {
-    static const uint64_t lbas[] = {RAW_BLOCKS, RAW_BLOCKS + 1, UINT64_C(1) << 32, UINT64_C(1) << 52, INT64_MAX, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t lbas[] = {RAW_BLOCKS, RAW_BLOCKS + 1, UINT64_C(1) << 32, UINT64_C(1) << 52, INT64_MAX,
+            UINT64_MAX - 1, UINT64_MAX};
     static const uint8_t opcs[] = {IO_READ, IO_WRITE, IO_COMPARE, IO_VERIFY, IO_WRITE_ZEROES};
 
     for (size_t i = 0; i < ARRAY_LEN(lbas); i++)
         for (size_t k = 0; k < ARRAY_LEN(opcs); k++)
-            expect_status("LBA", raw_io(opcs[k], 6, lbas[i], 1, opcs[k] == IO_VERIFY || opcs[k] == IO_WRITE_ZEROES ? 0 : 4096, false), NULL, 0, ST_LBA_RANGE);
+            expect_status("LBA", raw_io(opcs[k], 6, lbas[i], 1, opcs[k] == IO_VERIFY ||
+                    opcs[k] == IO_WRITE_ZEROES ? 0 : 4096, false), NULL, 0, ST_LBA_RANGE);
     for (uint32_t nlb = 129; nlb <= 65536; nlb = nlb * 3 + 1)
         expect_status("NLB above MDTS", raw_io(IO_READ, 6, 0, nlb, nlb * 4096, false), NULL, 0, ST_INVALID_FIELD);
     for (uint32_t opc = 3; opc < 256; opc += 7) {
@@ -473,7 +480,8 @@ static void connect_case(const char *what, uint32_t off, const void *bytes, uint
     memcpy(pdu + off, bytes, n);
     if (raw_ic(&c) && raw_send(c.fd, pdu, len))
         a = raw_resp(&c);
-    raw_check(raw_status(a) == status && (!result || a.result == result), "Connect with bad %s: status %03x result %x", what, raw_status(a), a.result);
+    raw_check(raw_status(a) == status && (!result || a.result == result),
+            "Connect with bad %s: status %03x result %x", what, raw_status(a), a.result);
     close(c.fd);
 }
 
@@ -510,7 +518,8 @@ static void io_connects(void)
         {"QID 65535", {.qid = 65535, .cntlid = l.admin.cntlid, .sqsize = 7, .hostid = 2}, 42},
         {"CNTLID of nobody", {.qid = 2, .cntlid = 0x7777, .sqsize = 7, .hostid = 2}, 0x10010},
         {"HOSTID of another", {.qid = 2, .cntlid = l.admin.cntlid, .sqsize = 7, .hostid = 9}, 0x10010},
-        {"HOSTNQN of another", {.qid = 2, .cntlid = l.admin.cntlid, .sqsize = 7, .hostid = 2, .hostnqn = "nqn.2014-08.org.nvmexpress:uuid:x"}, 0x10010},
+        {"HOSTNQN of another", {.qid = 2, .cntlid = l.admin.cntlid, .sqsize = 7, .hostid = 2,
+                .hostnqn = "nqn.2014-08.org.nvmexpress:uuid:x"}, 0x10010},
         {"SQSIZE above MQES", {.qid = 2, .cntlid = l.admin.cntlid, .sqsize = 128, .hostid = 2}, 44},
     };
 
@@ -521,7 +530,8 @@ static void io_connects(void)
         cases++;
         if (raw_ic(&c))
             a = raw_connect(&c, &bad[i].p);
-        raw_check(raw_status(a) == ST_CONNECT_PARAM && a.result == bad[i].result, "I/O Connect: %s: %03x %x", bad[i].what, raw_status(a), a.result);
+        raw_check(raw_status(a) == ST_CONNECT_PARAM && a.result == bad[i].result, "I/O Connect: %s: %03x %x",
+                bad[i].what, raw_status(a), a.result);
         close(c.fd);
     }
     close_link(&l);

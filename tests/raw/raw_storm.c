@@ -36,7 +36,8 @@ static bool join_storm(int host, int fds[static QUEUES + 1])
         struct nvme_sqe wr = raw_io(IO_WRITE, i, (uint64_t)host, 1, 4096, true), rd = raw_io(IO_READ, i, (uint64_t)host, 1, 4096, false);
 
         fds[i] = q.fd;
-        if (!raw_ic(&q) || raw_status(raw_connect(&q, &io)) != 0 || raw_status(raw_cmd(&q, &wr, data, 4096)) != 0 || raw_read_cmd(&q, &rd, back, 4096) != 0)
+        if (!raw_ic(&q) || raw_status(raw_connect(&q, &io)) != 0 || raw_status(raw_cmd(&q, &wr, data, 4096)) != 0 ||
+                raw_read_cmd(&q, &rd, back, 4096) != 0)
             return false;
     }
     return true;
@@ -87,7 +88,8 @@ static void storm(void)
         pthread_join(t[i], NULL);
     raw_check(joined == 2 * HOSTS, "%d of %d joined", joined, 2 * HOSTS);
     raw_check(raw_now_ms() - start < 10000, "in %lu ms", (unsigned long)(raw_now_ms() - start));
-    printf("storm: %d associations of %d queues in %lu ms, slowest read %lu ms\n", joined, QUEUES, (unsigned long)(raw_now_ms() - start), (unsigned long)worst);
+    printf("storm: %d associations of %d queues in %lu ms, slowest read %lu ms\n", joined, QUEUES,
+            (unsigned long)(raw_now_ms() - start), (unsigned long)worst);
     close(q.fd);
     close(a.fd);
 }
@@ -141,7 +143,8 @@ static void idle(void)
     }
     raw_check(fds[nr - 1] > 0, "%d idle controllers", nr);
     printf("idle: %d controllers, %lu KiB more resident\n", nr, (unsigned long)(rss_kib() - before));
-    raw_check((rss_kib() - before) < (uint64_t)nr * 40, "memory of %d idle controllers: %lu KiB", nr, (unsigned long)(rss_kib() - before));
+    raw_check((rss_kib() - before) < (uint64_t)nr * 40, "memory of %d idle controllers: %lu KiB", nr,
+            (unsigned long)(rss_kib() - before));
     raw_check(raw_works(&srv, false, false) || nr >= (int)CONNECTIONS_MAX - 2, "one more host works");
     for (int i = 0; i < nr; i++)
         close(fds[i]);
