@@ -279,3 +279,46 @@ Test(pool, impossible_options_are_refused_in_words)
     cr_expect_eq(tier_format(&o, why), -FIRN_E_INVALID, "%s", why);
     cr_expect_not_null(strstr(why, "tiny"), "%s", why);
 }
+
+static uint64_t check_losses(void)
+{
+    struct tier_check_report report;
+    struct strbuf out;
+
+    strbuf_init(&out);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_META, &out, &report, why), 0, "%s", why);
+    strbuf_fini(&out);
+    return report.losses;
+}
+
+/* Whichever request fails: an error in words, and no pool; or, if only spare copies of the last label failed, a whole one. */
+Test(pool, formatting_that_fails_anywhere_leaves_no_pool_or_a_whole_one)
+{
+    static const enum dev_op ops[] = {DEV_READ, DEV_WRITE, DEV_FLUSH};
+    bool passed = false;
+
+    for (size_t o = 0; o < ARRAY_LEN(ops); o++) {
+        unsigned failed = 0;
+
+        passed = false;
+        for (unsigned n = 1; n < 400 && !passed; n++) {
+            int err;
+
+            end();
+            begin();
+            cr_assert_eq(tier_probe(&opts, why), -FIRN_E_NOT_FIRN); /* makes the disks */
+            sim_disk_fail_nth(sim_machine_disk(&machine, "journal"), ops[o], n, 1);
+            err = tier_format(&opts, why);
+            passed = err == 0;
+            failed += !passed;
+            sim_disk_heal(sim_machine_disk(&machine, "journal"));
+            if (!passed)
+                cr_assert_neq(why[0], '\0');
+            if (tier_probe(&opts, why) == 0)
+                cr_assert_eq(check_losses(), 0, "op %d, request %u", (int)ops[o], n);
+            else
+                cr_assert_not(passed, "op %d, request %u: %s", (int)ops[o], n, why);
+        }
+        cr_assert(passed && failed > 0, "op %d: %u failed", (int)ops[o], failed);
+    }
+}

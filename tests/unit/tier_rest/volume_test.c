@@ -385,6 +385,32 @@ Test(volumes, a_stopping_pool_takes_no_more_requests)
     tier_close(tier);
 }
 
+Test(volumes, a_failed_metadata_commit_is_answered_and_leaves_no_volume)
+{
+    struct volume_params set = {.iops = 5};
+    struct answer a = {0};
+    struct volume_info *v = calloc(4, sizeof(*v));
+
+    open_pool();
+    cr_assert_eq(create("kept", MIB).err, 0);
+    sim_meta_faults(machine.store)->fail_nth = 1;
+    cr_assert_lt(create("lost", MIB).err, 0);
+    cr_assert_eq(tier_volume_get(tier, "lost", NULL, NULL), -FIRN_E_NOT_FOUND);
+    tier_volume_set(tier, "kept", VOLUME_F_IOPS, &set, answered, &a);
+    cr_assert_lt(wait_for(&a), 0, "a failed commit is final");
+    cr_assert_eq(tier_volume_get(tier, "kept", v, NULL), 0);
+    cr_assert_eq(v->p.iops, 0);
+    free(v);
+    sim_crash(sim);
+    crash_and_reboot();
+    sim_meta_heal(machine.store);
+    sim_meta_faults(machine.store)->fail_nth = 0;
+    open_pool();
+    cr_assert_eq(tier_volume_get(tier, "kept", NULL, NULL), 0);
+    cr_assert_eq(tier_volume_get(tier, "lost", NULL, NULL), -FIRN_E_NOT_FOUND);
+    close_pool();
+}
+
 /* ---- what check finds ---- */
 
 static void make_data(void)
