@@ -38,7 +38,8 @@ static struct cmd sgl_cmd(enum cmd_dir dir, uint8_t type, uint32_t length)
 
 Test(sgl, forms_that_fit)
 {
-    struct cmd r2t = sgl_cmd(DIR_H2C, SGL_TRANSPORT, 4096), in = sgl_cmd(DIR_H2C, SGL_OFFSET, 4096), rd = sgl_cmd(DIR_C2H, SGL_TRANSPORT, 4096);
+    struct cmd r2t = sgl_cmd(DIR_H2C, SGL_TRANSPORT, 4096), in = sgl_cmd(DIR_H2C, SGL_OFFSET, 4096);
+    struct cmd rd = sgl_cmd(DIR_C2H, SGL_TRANSPORT, 4096);
 
     cr_assert_eq(cmd_check_sgl(&r2t, 0), 0);
     cr_assert_eq(cmd_check_sgl(&in, 4096), 0);
@@ -47,8 +48,10 @@ Test(sgl, forms_that_fit)
 
 Test(sgl, data_in_the_capsule_and_descriptor_must_agree)
 {
-    struct cmd r2t = sgl_cmd(DIR_H2C, SGL_TRANSPORT, 4096), in = sgl_cmd(DIR_H2C, SGL_OFFSET, 4096), rd = sgl_cmd(DIR_C2H, SGL_TRANSPORT, 4096);
-    struct cmd short_len = sgl_cmd(DIR_H2C, SGL_OFFSET, 512), keyed = sgl_cmd(DIR_C2H, 0x40, 4096), rd_in = sgl_cmd(DIR_C2H, SGL_OFFSET, 4096);
+    struct cmd r2t = sgl_cmd(DIR_H2C, SGL_TRANSPORT, 4096), in = sgl_cmd(DIR_H2C, SGL_OFFSET, 4096);
+    struct cmd rd = sgl_cmd(DIR_C2H, SGL_TRANSPORT, 4096);
+    struct cmd short_len = sgl_cmd(DIR_H2C, SGL_OFFSET, 512), keyed = sgl_cmd(DIR_C2H, 0x40, 4096);
+    struct cmd rd_in = sgl_cmd(DIR_C2H, SGL_OFFSET, 4096);
 
     cr_assert_eq(cmd_check_sgl(&r2t, 4096), ST_SGL_LENGTH | STATUS_DNR);
     cr_assert_eq(cmd_check_sgl(&in, 0), ST_SGL_LENGTH | STATUS_DNR);
