@@ -105,7 +105,7 @@ static uint16_t list_wanted(const struct extent *e)
 {
     unsigned lane = extent_placed(e) ? e->place.dev : CAPACITY_DEVS_MAX;
 
-    if (e->state != EXTENT_IDLE || e->nr_dirty == 0)
+    if (e->state != EXTENT_IDLE || e->nr_dirty == 0 || extent_needs_no_device(e))
         return 0;
     return (uint16_t)(lane * EXTENT_BUCKETS + bucket_of(e) + 1);
 }

@@ -29,7 +29,7 @@ enum extent_flags {
 /* Lists of work, by lane and density; extents in IDLE state with dirty blocks are on exactly one. */
 #define EXTENT_BUCKETS 10u  /* 0..8: log2 of dirty blocks; 9: urgent */
 #define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
-enum extent_side_list { EXTENT_SIDE_NONE, EXTENT_SIDE_DISCARD, EXTENT_SIDE_TOMBSTONE, EXTENT_SIDE_NR };
+enum extent_side_list { EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE, EXTENT_SIDE_NR };
 
 struct extent {
     uint32_t layer;           /* layer index; 0: a free node */
@@ -77,6 +77,12 @@ static inline bool extent_placed(const struct extent *e) { return e->place.dev !
 static inline bool extent_mapped(const struct extent *e)
 {
     return extent_placed(e) && !(e->flags & EXTENT_FRESH) && e->discard_seq == 0;
+}
+/* Work for the lane without a device: a whole-extent zero, or zeroed blocks of an extent that has neither place nor
+ * reservation (it was all zeros when they came). */
+static inline bool extent_needs_no_device(const struct extent *e)
+{
+    return e->nr_dirty == 0 ? e->discard_seq != 0 : !extent_placed(e) && !(e->flags & EXTENT_RESERVED);
 }
 void extent_set_state(struct extent *e, enum extent_state to); /* asserts the transition */
 /* Puts it on the work list that fits lane, dirt and urgency, or on none if it is clean or not idle. */

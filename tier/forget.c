@@ -35,11 +35,11 @@ static bool forget_committed(struct forget *f)
     struct shard *s = f->s;
 
     trace(TRACE_META_COMMIT, f->batch.commit_no, f->batch.nr, (uint64_t)-f->batch.err);
+    f->committing = false;
     if (f->batch.err != 0) {
         shard_fail(s, -FIRN_E_META);
         return false;
     }
-    f->committing = false;
     s->stats.meta_batches++;
     s->changes++;
     shard_kick(s);
@@ -121,7 +121,9 @@ static void layer_committed(struct meta_batch *b)
     struct forget *f = b->ctx;
 
     if (!forget_committed(f)) {
+        list_remove(&f->node);
         f->cb(f->ctx, -FIRN_E_META);
+        pool_put(&f->s->forgets_pool, f);
         return;
     }
     for (uint32_t i = 0; i < f->nr; i++)
@@ -168,6 +170,7 @@ static void forget_walk(struct forget *f, uint32_t *budget)
             continue;
         if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0) {
             f->blocked = true;
+            f->changes = s->changes;
             continue;
         }
         *budget -= MIN(*budget, 64u);
@@ -192,7 +195,7 @@ static bool forget_step(struct forget *f, uint32_t *budget)
     if (f->blocked) {
         f->blocked = false;
         f->cursor = 1;
-        return false; /* what holds the extent kicks the shard when it lets go */
+        return s->changes != f->changes; /* what holds the extent kicks the shard when it lets go; or it has, long since */
     }
     list_remove(&f->node);
     layer_free(s, f->layer);

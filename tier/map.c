@@ -115,13 +115,13 @@ int map_reserve(struct shard *s, struct extent *e)
     return err;
 }
 
-/* Which side list: an uncommitted whole-extent zero that needs no device, or a record without a place. */
+/* Which side list: work for the metadata alone, or a record without a place. */
 static enum extent_side_list side_wanted(const struct extent *e)
 {
     if (e->state != EXTENT_IDLE)
         return EXTENT_SIDE_NONE;
-    if (e->discard_seq != 0 && e->nr_dirty == 0)
-        return EXTENT_SIDE_DISCARD;
+    if (extent_needs_no_device(e))
+        return EXTENT_SIDE_NO_DEVICE;
     if (!extent_placed(e) && (e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->discard_seq == 0)
         return EXTENT_SIDE_TOMBSTONE;
     return EXTENT_SIDE_NONE;

@@ -18,7 +18,7 @@
 #include "tier/priv.h"
 
 #define BRIDGE_BLOCKS  (64u * 1024u / BLOCK_BYTES)
-#define PAUSE_ERROR_NS NS_PER_S
+#define PAUSE_ERROR_NS (100 * NS_PER_MS)
 #define PAUSE_RETRY_NS NS_PER_MS
 
 /* ---- lanes ---- */
@@ -209,7 +209,7 @@ static void lane_pick_meta(struct lane *l)
     struct shard *s = l->s;
     uint32_t x;
 
-    while (l->nr_jobs < POLICY_BATCH_EXTENTS && (x = s->xt.side[EXTENT_SIDE_DISCARD].first) != EXTENT_NONE)
+    while (l->nr_jobs < POLICY_BATCH_EXTENTS && (x = s->xt.side[EXTENT_SIDE_NO_DEVICE].first) != EXTENT_NONE)
         lane_add(l, x);
 }
 
@@ -303,15 +303,14 @@ static uint64_t capture_seq(struct shard *s, const struct job *job)
     return zeroes_seq_below(s, job->x, s->seq_high);
 }
 
-/* Planted: S from the blocks alone. */
-static uint64_t highest_captured(const struct job *job)
+/* Planted: S as it would come from blocks that were indexed when they were submitted: it covers writes still in flight. */
+static uint64_t seq_of_submitted(const struct shard *s)
 {
-    uint64_t max = 0;
+    uint64_t seq = s->seq_high;
 
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        if (bit_get(job->dirty, i))
-            max = MAX(max, job->block_seq[i]);
-    return max;
+    list_for_each(n, &s->writes)
+        seq++;
+    return seq;
 }
 
 /* An extent that reads as zeros all over needs no place; unless a write is under way to it, which relies on the place. */
@@ -346,7 +345,7 @@ static int capture(struct lane *l, struct job *job, const struct sums *base)
     struct extent *e = extent_at(&s->xt, job->x);
 
     job->seq = capture_seq(s, job);
-    if (job->seq < e->discard_seq || job->seq <= e->destaged_seq)
+    if (job->seq < e->discard_seq || (job->seq <= e->destaged_seq && !s->bugs.s_from_blocks))
         return -EAGAIN;
     if (base != NULL && base->err == 0)
         job->sums = base->v;
@@ -366,8 +365,8 @@ static int capture(struct lane *l, struct job *job, const struct sums *base)
         job_keep_bridges(job);
     job->captured = true;
     decide_tombstone(s, job, e);
-    if (s->bugs.s_from_blocks && bits_any(job->dirty))
-        job->seq = highest_captured(job);
+    if (s->bugs.s_from_blocks)
+        job->seq = seq_of_submitted(s);
     return bits_any(job->put) && l->dev == EXTENT_NO_DEV ? -EAGAIN : 0;
 }
 
@@ -416,7 +415,7 @@ static void job_abandon(struct lane *l, struct job *job)
         if (e->flags & EXTENT_RESERVED)
             cold_unreserve(s->o.cold, 1);
         e->flags &= (uint8_t)~EXTENT_RESERVED;
-    } else if (job->relocate) {
+    } else if (job->relocate && s->failed == 0) { /* else the map may name it: nobody may have it before a restart tells */
         cold_give(s->o.cold, job->place);
     }
     if (job->err != -EAGAIN) {
@@ -549,12 +548,22 @@ static void entry_committed(struct shard *s, const struct job *job, const struct
         map_set_clean(s, id);
 }
 
+/* What the batch made clean. */
+static void job_clean(struct lane *l, struct job *job)
+{
+    struct extent *e = extent_at(&l->s->xt, job->x);
+
+    job_release(l, job);
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->dirty, i))
+            entry_committed(l->s, job, e, i);
+}
+
 static void job_committed(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
     struct extent *e = extent_at(&s->xt, job->x);
 
-    job_release(l, job);
     e->destaged_seq = job->seq;
     e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD);
     if (job->relocate)
@@ -565,9 +574,8 @@ static void job_committed(struct lane *l, struct job *job)
         sums_drop(s, job->x);
     else
         sums_set(s, job->x, &job->sums);
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        if (bit_get(job->dirty, i))
-            entry_committed(s, job, e, i);
+    if (!s->bugs.free_before_commit)
+        job_clean(l, job);
     if (job->old_place.dev != EXTENT_NO_DEV) {
         s->stats.extents_freed += job->tombstone;
         map_give_place(s, job->x, job->old_place);
@@ -584,8 +592,12 @@ static void lane_committed(struct meta_batch *b)
     struct shard *s = l->s;
 
     trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
-    if (b->err != 0) {
-        shard_fail(s, -FIRN_E_META); /* final: nobody knows what the map says; the lane stays as it is */
+    if (b->err != 0) { /* final: nobody knows what the map says now; the index still has all that is dirty */
+        shard_fail(s, -FIRN_E_META);
+        for (uint32_t i = 0; i < l->nr_jobs; i++)
+            l->jobs[i].err = -FIRN_E_META;
+        drop_failed_jobs(l);
+        lane_rest(l);
         return;
     }
     s->stats.meta_batches++;
@@ -608,6 +620,8 @@ void lane_commit(struct lane *l)
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         nr += job_ops(l, &l->jobs[i], &l->ops[nr]);
     set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, shard_rec_encode(s->seq_high, l->shard_rec));
+    for (uint32_t i = 0; i < l->nr_jobs && s->bugs.free_before_commit; i++)
+        job_clean(l, &l->jobs[i]);
     l->batch = (struct meta_batch){.ops = l->ops, .nr = nr, .env = s->env, .cb = lane_committed, .ctx = l};
     meta_commit(s->o.meta, &l->batch);
 }
@@ -632,7 +646,7 @@ static void lane_begin(struct lane *l)
 static bool lane_has_work(const struct shard *s, const struct lane *l)
 {
     if (l->dev == EXTENT_NO_DEV)
-        return s->xt.side[EXTENT_SIDE_DISCARD].nr > 0;
+        return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0;
     for (unsigned b = 0; b < EXTENT_BUCKETS; b++)
         if (s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0)
             return true;

@@ -2,7 +2,8 @@
 /* mover_io.c: the bytes of one destage: payload out of the log, verified; runs onto the device; the batch's flush.
  *
  * Reads: neighbours joined, many at once; what fails its checksum or its device is read a second time, alone.
- * Then a dirty block is damaged (its only copy is bad), a bridging block is left out.
+ * Then a dirty block is damaged (its only copy is bad), a bridging block is left out. A device error is no damage: the
+ * extent stays dirty.
  * Writes: one run at a time, in address order, each yielding to foreground requests.
  */
 #include "base/crc32c.h"
@@ -117,12 +118,6 @@ static void mark_damaged(struct lane *l)
     job_keep_bridges(job);
 }
 
-/* A device that does not answer is no proof that the block is lost: the first time the extent just waits. */
-static bool wait_for_device(struct lane *l)
-{
-    return l->read_err != 0 && !(extent_at(&l->s->xt, current(l)->x)->flags & EXTENT_SPARSE_MOVE);
-}
-
 static void reads_done(struct lane *l)
 {
     if (bits_any(l->bad) && !l->second_pass) {
@@ -133,7 +128,7 @@ static void reads_done(struct lane *l)
         read_more(l);
         return;
     }
-    if (bits_any(l->bad) && wait_for_device(l)) {
+    if (l->read_err != 0) { /* no proof that the block is lost: the extent stays dirty and has another try */
         current(l)->err = l->read_err;
         lane_next(l);
         return;

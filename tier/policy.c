@@ -2,8 +2,6 @@
 /* policy.c: when to destage, which extents first, which log segment to empty. */
 #include "tier/policy.h"
 
-#include <math.h>
-
 #include "base/limits.h"
 #include "rt/dev_model.h"
 
@@ -85,7 +83,7 @@ double policy_victim_score(const struct policy_segment *s)
     double u = s->slots == 0 ? 1.0 : (double)s->dirty / (double)s->slots;
 
     if (s->dirty == 0)
-        return INFINITY;
+        return 1e12 * (double)(s->age + 1); /* costs nothing; the oldest copies first */
     if (u * 100 > VICTIM_FULL_PCT)
         return 0;
     return (double)(s->age + 1) * (1 - u) / (1 + u);

@@ -61,6 +61,7 @@ struct seg {                     /* a log segment of this shard */
     uint64_t epoch;
     uint64_t seq_min;            /* of the records inside; 0: none */
     uint32_t discards, holds;    /* see above */
+    uint64_t skip_until_ns;      /* no victim before: a block in it could not be read */
 };
 
 /* ---- checksums of extents (sums.c) ---- */
@@ -255,6 +256,7 @@ struct reclaim {
     uint64_t seen_changes;       /* s->changes when no victim was found; UINT64_MAX: one was */
     bool     seen_starved;
     bool     wanted;             /* the journal asked for space */
+    bool     stuck;              /* a block of the victim could not be read: it stays */
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
@@ -272,6 +274,7 @@ struct forget {                  /* records of extents that are deleted, a batch
     uint32_t x[FORGET_BATCH];
     bool     committing;
     bool     blocked;            /* an extent was busy: the walk begins again */
+    uint64_t changes;            /* s->changes when it was */
     struct meta_batch batch;
     struct meta_op op[2 * FORGET_BATCH];
     void (*cb)(void *ctx, int err);

@@ -7,7 +7,7 @@
  *    whole: the checksum taken at submission says which.
  * 3. Every block is verified. A request is answered when all its runs are.
  * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
- * there is one with the same checksum; then -FIRN_E_DAMAGED for that block. Never zeros, never older bytes.
+ * there is one with the same checksum; then -FIRN_E_DAMAGED, or the device's error. Never zeros, never older bytes.
  * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood.
  */
 #include "base/crc32c.h"
@@ -270,10 +270,11 @@ static struct run_at at_of_block(const struct run *u, uint32_t i)
     return at;
 }
 
+/* err: the device's, which may mend; 0: the bytes were read, and are not those that were written. */
 static void block_failed(struct rio *r, uint64_t block, int err)
 {
     memset(iov_block(r->iov, r->iovcnt, (uint32_t)(block - r->block)), 0, BLOCK_BYTES);
-    rio_fail(r, block, err == -FIRN_E_DEVICE_FAILED ? err : -FIRN_E_DAMAGED);
+    rio_fail(r, block, err != 0 ? err : -FIRN_E_DAMAGED);
 }
 
 /* The copy beside the one that failed: only beneath a clean entry of the index, and only with the same checksum. */
@@ -324,7 +325,7 @@ static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
             return true;
         }
     }
-    block_failed(r, block, u->last_err);
+    block_failed(r, block, now->source == RUN_DAMAGED ? 0 : u->last_err);
     return false;
 }
 
@@ -448,7 +449,7 @@ static void rio_step(struct rio *r)
             zero_run(r, 1);
             r->next++;
         } else if (at.source == RUN_DAMAGED) {
-            block_failed(r, r->block + r->next, -FIRN_E_DAMAGED);
+            block_failed(r, r->block + r->next, 0);
             r->next++;
         } else if (!rio_run(r, &at)) {
             break;

@@ -8,13 +8,15 @@
  * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
- * Failures: a block that cannot be read moves as a DAMAGED record; an append that fails leaves the entry where it was
+ * Failures: a block whose bytes are bad moves as a DAMAGED record; one that the device does not give stays, and its segment
+ * with it, for another try; an append that fails leaves the entry where it was
  * and the segment waits; nothing is freed.
  */
 #include "base/crc32c.h"
 #include "tier/priv.h"
 
 #define SETTLE_NS  (2 * NS_PER_MS)
+#define SKIP_NS    NS_PER_S
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -148,6 +150,11 @@ static void move_read_done(struct dev_io *io)
     }
     if (!ok && m->tries++ == 0) {
         move_read(m);
+        return;
+    }
+    if (io->err != 0) { /* no proof that it is lost */
+        s->rc.stuck = true;
+        move_free(m);
         return;
     }
     move_append(m, ok ? JOURNAL_WRITE : JOURNAL_DAMAGED, n.seq, n.block, 1);
@@ -288,6 +295,7 @@ static bool drop_clean(struct shard *s, uint32_t *budget)
 
 static uint32_t victim(struct shard *s, bool at_any_price)
 {
+    uint64_t now = env_now_ns(s->env);
     uint32_t best = INDEX_NONE;
     double best_score = 0;
 
@@ -296,7 +304,8 @@ static uint32_t victim(struct shard *s, bool at_any_price)
                                    .dirty = s->ix.seg_dirty[g] + s->seg[g].discards};
         double score;
 
-        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || g == s->seq_high_segment)
+        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || g == s->seq_high_segment ||
+            s->seg[g].skip_until_ns > now)
             continue;
         p.age = s->newest_epoch - s->seg[g].epoch;
         score = policy_victim_score(&p);
@@ -341,7 +350,7 @@ static void reclaim_begin(struct shard *s)
     rc->segment = g;
     rc->passes = 1;
     rc->moved = 0;
-    rc->forgot = false;
+    rc->forgot = rc->stuck = false;
     trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
     set_state(s, RECLAIM_MOVE);
 }
@@ -364,7 +373,9 @@ static void settle(struct shard *s)
         return;
     }
     rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
-    if (rc->passes++ >= PASSES_MAX && s->seg[rc->segment].holds > 0)
+    if (rc->stuck)
+        s->seg[rc->segment].skip_until_ns = env_now_ns(s->env) + SKIP_NS;
+    if (rc->stuck || (rc->passes++ >= PASSES_MAX && s->seg[rc->segment].holds > 0))
         set_state(s, RECLAIM_IDLE);
     else
         set_state(s, RECLAIM_MOVE);
@@ -385,7 +396,8 @@ static void reclaim_committed(struct meta_batch *b)
     trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
     trace(TRACE_TIER_RECLAIM_DONE, rc->segment, rc->moved, (uint64_t)-b->err);
     if (b->err != 0) {
-        shard_fail(s, -FIRN_E_META);
+        shard_fail(s, -FIRN_E_META); /* whether the segment is free only a restart can tell: it stays as it is */
+        set_state(s, RECLAIM_IDLE);
         return;
     }
     s->stats.meta_batches++;

@@ -180,13 +180,13 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 
 static bool work_left(const struct shard *s)
 {
-    if (s->in_flight > 0)
+    if (s->in_flight > 0 || mover_busy(s))
         return true;
-    if (s->failed != 0)
-        return false; /* what is under way will not get further */
-    if (mover_busy(s) || reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
+    if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
+        return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing;
+    if (reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
         return true;
-    return s->xt.side[EXTENT_SIDE_DISCARD].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0);
+    return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0);
 }
 
 static void check_drained(struct shard *s)
@@ -409,6 +409,11 @@ void shard_free(struct shard *s)
 
     if (s == NULL)
         return;
+    s->stopping = true;
+    if (env_timer_armed(&s->timer))
+        env_timer_cancel(s->env, &s->timer);
+    while (s->work.queued && env_run_once(s->env) == 0) /* a start that failed late: the loop goes on without us */
+        ;
     journal_abandon(s->j);
     for (size_t i = 0; i < ARRAY_LEN(pools); i++)
         pool_abandon(pools[i]);

@@ -4,7 +4,7 @@
 
 #include "tier/priv.h"
 
-struct count { uint32_t live, dirty; };
+struct count { uint32_t live, dirty, zeroes; };
 
 static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struct count *of)
 {
@@ -23,6 +23,7 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
             assert(e.seq > extent_at(&s->xt, x)->destaged_seq);
         of[x].live++;
         of[x].dirty += (e.flags & INDEX_DIRTY) != 0;
+        of[x].zeroes += (e.flags & INDEX_ZERO) != 0;
     }
 }
 
@@ -33,11 +34,12 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
     assert(e->nr_live == c->live && e->nr_dirty == c->dirty);
     assert(extent_find(&s->xt, e->layer, e->no) == x);
     assert(layer_at(s, e->layer)->id != 0);
-    if (e->nr_dirty > 0 || e->users > 0) /* what was acknowledged can settle; zeros need no place */
-        assert(extent_placed(e) || (e->flags & EXTENT_RESERVED) || e->state == EXTENT_DESTAGING);
-    assert((e->list != 0) == (e->state == EXTENT_IDLE && e->nr_dirty > 0));
+    if (c->dirty > c->zeroes || e->users > 0) /* what was acknowledged can settle; zeros need no place */
+        assert(extent_placed(e) || (e->flags & EXTENT_RESERVED));
+    if (e->state == EXTENT_IDLE && e->nr_dirty > 0)
+        assert((e->list != 0) != (e->side == EXTENT_SIDE_NO_DEVICE));
     if (e->state == EXTENT_IDLE && e->discard_seq != 0 && e->nr_dirty == 0)
-        assert(e->side == EXTENT_SIDE_DISCARD);
+        assert(e->side == EXTENT_SIDE_NO_DEVICE);
     if (e->discard_seq != 0)
         assert(e->discard_seq > e->destaged_seq && s->seg[e->discard_segment].discards > 0);
 }
