@@ -76,6 +76,9 @@ static void draw_geometry(struct plan *p, struct sim *s)
     p->torn = p->device_block == 4096 ? 4096 : PICK(s, 512, 4096);
     p->align = p->device_block == 4096 ? 4096 : PICK(s, 512, 4096);
     p->capacity_devs = (uint32_t)sim_between(s, 1, 3);
+    p->journal_ns = PICK(s, 80, 80, 500, 3000) * NS_PER_US;
+    p->capacity_ns = PICK(s, 100, 1000, 8000) * NS_PER_US;
+    p->meta_ns = PICK(s, 1, 2, 20, 100) * NS_PER_MS;
     p->io_max_bytes = MIN(p->segment_bytes / 8, WORLD_IO_MAX);
     p->group_bytes_max = PICK(s, 0, 0, 64 * 1024, 16 * 1024);
     p->groups_in_flight = PICK(s, 0, 1, 2, 4);

@@ -62,12 +62,16 @@ static void make_disks(struct world *w)
     const struct plan *p = &w->plan;
     struct sim_disk_opts o = {.block_bytes = p->device_block, .torn_bytes = p->torn, .garbage = sim_chance(w->sim, 300000)};
 
+    o.latency_min_ns = 10 * NS_PER_US;
+    o.latency_max_ns = p->journal_ns;
     o.size_bytes = 2 * MIB + (uint64_t)p->segments * p->segment_bytes;
     sim_machine_add(&w->machine, "journal", &o);
     o.size_bytes = p->capacity_bytes;
     o.capacity = o.rotational = true;
     o.latency_min_ns = 50 * NS_PER_US;
-    o.latency_max_ns = sim_between(w->sim, 100, 8000) * NS_PER_US;
+    o.latency_max_ns = p->capacity_ns;
+    sim_meta_faults(w->machine.store)->latency_min_ns = 50 * NS_PER_US;
+    sim_meta_faults(w->machine.store)->latency_max_ns = p->meta_ns;
     for (uint32_t i = 0; i < p->capacity_devs; i++) {
         char name[24];
 
