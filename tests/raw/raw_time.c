@@ -150,6 +150,33 @@ static void set_hosts(void *arg)
     raw_check(subsys_set_hosts(h->s->subsys, h->names, h->nr) == 0, "set hosts");
 }
 
+static struct raw_srv *bug_srv;
+static void set_bugs(void *arg) { target_set_bugs(bug_srv->target, arg); }
+
+/* The two planted bugs do what the checks above would catch. */
+static void planted_bugs_show(struct raw_srv *s)
+{
+    static uint8_t data[4096], pdu[8192];
+    struct export_bugs early = {.complete_before_blk = true}, unfenced = {.skip_association_fence = true}, none = {0};
+    struct raw_connect p = {.sqsize = 31};
+    struct raw_conn a = raw_admin(s, false, false, &p), q = raw_ioq(s, &a, 1, false, false), b = {.fd = raw_open(s)};
+    struct nvme_sqe wr = raw_io(IO_WRITE, 1, 6, 1, 4096, true);
+
+    bug_srv = s;
+    raw_on_env(s->env[0], hold_on, s);
+    raw_on_env(s->env[0], set_bugs, &early);
+    raw_check(raw_status(raw_cmd(&q, &wr, data, sizeof(data))) == 0 && hold.nr_held == 1, "answered while the blk holds it");
+    raw_on_env(s->env[0], set_bugs, &unfenced);
+    raw_check(raw_ic(&b) && raw_send(b.fd, pdu, raw_connect_pdu(pdu, &p, false, false)), "the same host comes back");
+    raw_check(raw_status(raw_resp(&b)) == 0 && hold.nr_held == 1, "let in while its old write is in flight");
+    raw_on_env(s->env[0], let_go, NULL);
+    raw_on_env(s->env[0], set_bugs, &none);
+    close(a.fd);
+    close(b.fd);
+    close(q.fd);
+    wait_no_controllers(s);
+}
+
 static void rights(struct raw_srv *s)
 {
     struct raw_connect p = {.sqsize = 31}, gone = {.sqsize = 31, .subnqn = "nqn.2026-11.io.firn:raw:none"};
@@ -268,6 +295,7 @@ int main(void)
     connect_waits_for_old_writes(&s);
     wait_no_controllers(&s);
     second_host_is_refused(&s);
+    planted_bugs_show(&s);
     rights(&s);
     silent_connections_are_cut(&s);
     keep_alive_expires(&s);
