@@ -28,6 +28,9 @@ static void bad_cold_block(struct check *c, const struct check_extent *e, uint32
     uint64_t block = e->extent * EXTENT_BLOCKS + i;
     const char *what = readable ? "fails its checksum" : "cannot be read";
 
+    /* A destage writes in place what the log still holds; one that a crash cut off before its batch leaves just this. */
+    if (readable && offline_newer(&c->off, e->layer, block, e->rec.destaged_seq))
+        return;
     if (offline_newer(&c->off, e->layer, block, e->rec.destaged_seq))
         check_say(c, "I11", CHECK_HARMLESS, "layer %llu block %llu on capacity device %u %s; the log holds a newer one",
                   ull(e->layer), ull(block), e->rec.place.dev, what);
