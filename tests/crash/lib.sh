@@ -27,10 +27,12 @@ need() { # need PROGRAM...: else the script is skipped
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 
 # server_start ARGS...: runs firnd; sets $server (its process) and appends its words to $work/firnd.log. Does not wait.
+# $pinned may hold a prefix that execs, such as taskset.
 server_start() {
     log_from=$(($(stat -c %s "$work/firnd.log" 2>/dev/null || echo 0) + 1))
     started_ms=$(now_ms)
-    "$firnd" "$@" 2>>"$work/firnd.log" &
+    # shellcheck disable=SC2086
+    ${pinned:-} "$firnd" "$@" 2>>"$work/firnd.log" &
     server=$!
 }
 
