@@ -66,6 +66,8 @@ int write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block,
         return s->failed;
     if (!dev_usable(s, s->o.journal_dev))
         return -FIRN_E_DEVICE_FAILED;
+    if (nblocks > segpool_record_blocks_max(segpool_geometry(s->o.segpool))) /* segments of tests; real ones hold any request */
+        return -FIRN_E_INVALID;
     err = map_use(s, layer, block, nblocks, w->ext, &w->nr_ext);
     if (err != 0)
         return err;

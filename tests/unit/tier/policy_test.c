@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "tier/policy.h"
+
+static struct policy_state state(uint64_t dirty)
+{
+    return (struct policy_state){.now_ns = NS_PER_S, .fg_last_ns = NS_PER_S, .dirty = dirty, .capacity = 1000, .start_pct = 60, .max_pct = 80};
+}
+
+Test(policy, little_dirt_is_left_alone)
+{
+    struct policy_state p = state(600);
+
+    cr_assert_eq(policy_destage_at(&p), UINT64_MAX);
+    p.drain = true;
+    cr_assert_eq(policy_destage_at(&p), 0);
+}
+
+Test(policy, more_dirt_asks_for_less_silence)
+{
+    struct policy_state a = state(620), b = state(700), c = state(800);
+
+    cr_assert_gt(policy_destage_at(&a), policy_destage_at(&b));
+    cr_assert_gt(policy_destage_at(&b), b.now_ns);
+    cr_assert_eq(policy_destage_at(&c), 0);
+    a.fg_last_ns = 0;
+    cr_assert_eq(policy_destage_at(&a), 0, "silence was long enough");
+}
+
+Test(policy, foreground_goes_first_unless_writers_wait)
+{
+    struct policy_state p = state(700);
+
+    p.fg_in_flight = 1;
+    cr_assert(policy_yields(&p));
+    p.urgent = true;
+    cr_assert_not(policy_yields(&p));
+}
+
+Test(policy, chooses_dense_extents_and_puts_them_in_address_order)
+{
+    struct policy_extent c[4] = {{.x = 1, .dirty = 2, .off_bytes = 5 << 20}, {.x = 2, .dirty = 200, .off_bytes = 9 << 20},
+                                 {.x = 3, .dirty = 150, .off_bytes = 1 << 20}, {.x = 4, .dirty = 1, .off_bytes = 7 << 20}};
+
+    cr_assert_eq(policy_choose(c, 4, 2, 1 << 30, 0), 2);
+    cr_assert(c[0].x == 3 && c[1].x == 2);
+}
+
+Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones)
+{
+    struct policy_segment empty = {.dirty = 0, .slots = 100, .age = 1}, old = {.dirty = 20, .slots = 100, .age = 50},
+                          young = {.dirty = 20, .slots = 100, .age = 2}, full = {.dirty = 90, .slots = 100, .age = 99};
+
+    cr_assert_gt(policy_victim_score(&empty), policy_victim_score(&old));
+    cr_assert_gt(policy_victim_score(&old), policy_victim_score(&young));
+    cr_assert_eq(policy_victim_score(&full), 0);
+}

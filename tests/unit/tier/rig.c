@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rig.h"
+
+#include <stdlib.h>
+
+#define SEGMENT (256u * 1024u)
+#define EXT_BASE (1u << 20)
+
+void rig_init(struct rig *r, const struct rig_opts *o)
+{
+    *r = (struct rig){.o = *o};
+    r->o.lba_bytes = o->lba_bytes != 0 ? o->lba_bytes : BLOCK_BYTES;
+    r->o.hdd_extents = o->hdd_extents != 0 ? o->hdd_extents : 16;
+    r->o.segments = o->segments != 0 ? o->segments : 24;
+    r->o.volume_blocks = o->volume_blocks != 0 ? o->volume_blocks : 2048;
+    r->sim = sim_new(o->seed);
+    r->geo = (struct segpool_geometry){.base_bytes = 1u << 20, .segment_bytes = SEGMENT, .nr_segments = r->o.segments,
+                                       .align_bytes = 512, .nr_shards = 1, .pool = {{1}}};
+    r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)SEGMENT,
+                                                                 .block_bytes = 512, .torn_bytes = 512});
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = EXT_BASE + r->o.hdd_extents * (uint64_t)EXTENT_BYTES,
+                                                                        .block_bytes = 4096, .torn_bytes = 512, .capacity = true,
+                                                                        .rotational = true});
+    r->store = sim_meta_store_new(r->sim);
+}
+
+static uint64_t freed_epoch(void *ctx, uint32_t segment)
+{
+    struct rig *r = ctx;
+    struct meta_key key = meta_key_segment(segment);
+    uint8_t buf[META_VALUE_MAX];
+    uint64_t epoch = 0;
+    uint32_t len;
+
+    if (r->meta->ops->get_sync(r->meta, &key, buf, &len) == 0)
+        cr_assert_eq(segment_rec_decode(buf, len, &epoch), 0);
+    return epoch;
+}
+
+static void submit(struct blk *b, struct blk_io *io)
+{
+    struct volume *v = container_of(b, struct volume, blk);
+
+    shard_submit(v->shard, v, io);
+}
+
+static const struct blk_ops ops = {.name = "rig", .submit = submit};
+
+int rig_boot(struct rig *r)
+{
+    struct cold_dev_desc desc[RIG_HDDS];
+    struct shard_opts so;
+    char why[256] = "";
+    int err;
+
+    r->env = sim_env_new(r->sim);
+    cr_assert_eq(sim_dev_open(r->ssd, r->env, &r->ssd_dev), 0);
+    cr_assert_eq(sim_meta_open(r->store, &r->meta), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++) {
+        cr_assert_eq(sim_dev_open(r->hdd[i], r->env, &r->hdd_dev[i]), 0);
+        desc[i] = (struct cold_dev_desc){.ext_base_bytes = EXT_BASE, .ext_nr = r->o.hdd_extents};
+    }
+    cr_assert_eq(cold_new(desc, RIG_HDDS, &r->cold), 0);
+    err = segpool_open(r->ssd_dev, &r->geo, freed_epoch, r, &r->segpool);
+    if (err != 0)
+        return err;
+    so = (struct shard_opts){.tier = &r->opts, .env = r->env, .segpool = r->segpool, .journal_dev = r->ssd_dev,
+                             .nr_capacity = RIG_HDDS, .cold = r->cold, .meta = r->meta};
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        so.capacity[i] = r->hdd_dev[i];
+    cr_assert_eq(shard_new(&so, &r->shard), 0);
+    shard_set_bugs(r->shard, &r->bugs, NULL);
+    r->vol = (struct volume){.shard = r->shard, .layer = RIG_LAYER, .size_blocks = r->o.volume_blocks};
+    blk_init(&r->vol.blk, &ops, r->env, r->o.lba_bytes, r->o.volume_blocks * (BLOCK_BYTES / r->o.lba_bytes));
+    cr_assert_eq(shard_attach(r->shard, &r->vol), 0);
+    err = shard_recover(r->shard, &r->report, why);
+    if (err == 0)
+        shard_start(r->shard);
+    return err;
+}
+
+static void close_all(struct rig *r)
+{
+    r->meta->ops->close(r->meta);
+    shard_free(r->shard);
+    if (r->segpool != NULL)
+        segpool_close(r->segpool);
+    cold_free(r->cold);
+    dev_close(r->ssd_dev);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        dev_close(r->hdd_dev[i]);
+    sim_env_free(r->env);
+    r->shard = NULL;
+    r->segpool = NULL;
+}
+
+void rig_crash(struct rig *r)
+{
+    if (!sim_crashed(r->sim))
+        sim_crash(r->sim);
+    close_all(r);
+    sim_reboot(r->sim);
+}
+
+void rig_restart(struct rig *r)
+{
+    rig_crash(r);
+    cr_assert_eq(rig_boot(r), 0);
+}
+
+void rig_fini(struct rig *r)
+{
+    rig_crash(r);
+    sim_disk_free(r->ssd);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_free(r->hdd[i]);
+    sim_meta_store_free(r->store);
+    sim_free(r->sim);
+}
+
+static bool flag_set(void *ctx) { return *(bool *)ctx; }
+static void set_flag(void *ctx) { *(bool *)ctx = true; }
+
+void rig_drain(struct rig *r, bool destage_all)
+{
+    bool done = false;
+
+    shard_drain(r->shard, destage_all, set_flag, &done);
+    cr_assert_eq(sim_run_until(r->sim, flag_set, &done, 1000 * NS_PER_S), 0);
+    shard_verify(r->shard);
+}
+
+void rig_stop(struct rig *r)
+{
+    rig_drain(r, false);
+    cr_assert_eq(shard_stop(r->shard), 0);
+    close_all(r);
+}
+
+/* ---- requests ---- */
+
+static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
+
+static int run(struct rig *r, struct blk_io *io)
+{
+    bool done = false;
+
+    io->cb = io_done;
+    io->ctx = &done;
+    blk_submit(&r->vol.blk, io);
+    cr_assert_not(done, "never from inside the submission");
+    cr_assert_eq(sim_run_until(r->sim, flag_set, &done, 1000 * NS_PER_S), 0);
+    return io->err;
+}
+
+void rig_fill(const struct rig *r, char *buf, uint64_t lba, uint32_t nlb, uint64_t stamp)
+{
+    size_t per = r->o.lba_bytes / 8;
+
+    for (uint32_t i = 0; i < nlb; i++) {
+        for (size_t k = 0; k < per; k++) {
+            uint64_t word = stamp == 0 ? 0 : k % 2 == 0 ? lba + i : stamp;
+
+            memcpy(buf + (i * per + k) * 8, &word, 8);
+        }
+    }
+}
+
+static void *buf_new(const struct rig *r, uint32_t nlb)
+{
+    return aligned_alloc(BLOCK_BYTES, ROUND_UP((size_t)nlb * r->o.lba_bytes, (size_t)BLOCK_BYTES));
+}
+
+int rig_write(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp)
+{
+    char *buf = buf_new(r, nlb);
+    struct iovec iov = {buf, (size_t)nlb * r->o.lba_bytes};
+    struct blk_io io = {.op = BLK_WRITE, .lba = lba, .nlb = nlb, .iov = &iov, .iovcnt = 1};
+    int err;
+
+    rig_fill(r, buf, lba, nlb, stamp);
+    err = run(r, &io);
+    free(buf);
+    return err;
+}
+
+int rig_zero(struct rig *r, uint64_t lba, uint32_t nlb)
+{
+    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = lba, .nlb = nlb};
+
+    return run(r, &io);
+}
+
+int rig_read(struct rig *r, uint64_t lba, uint32_t nlb, char *buf)
+{
+    struct iovec iov = {buf, (size_t)nlb * r->o.lba_bytes};
+    struct blk_io io = {.op = BLK_READ, .lba = lba, .nlb = nlb, .iov = &iov, .iovcnt = 1};
+
+    return run(r, &io);
+}
+
+void rig_expect(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp)
+{
+    char *got = buf_new(r, nlb), *want = buf_new(r, nlb);
+
+    cr_assert_eq(rig_read(r, lba, nlb, got), 0);
+    rig_fill(r, want, lba, nlb, stamp);
+    cr_assert_eq(memcmp(got, want, (size_t)nlb * r->o.lba_bytes), 0, "lba %lu+%u is not of stamp %lu", (unsigned long)lba, nlb,
+                 (unsigned long)stamp);
+    free(got);
+    free(want);
+}
+
+uint64_t rig_log_offset(struct rig *r, uint64_t block)
+{
+    uint32_t id = index_find(&r->shard->ix, 1, block);
+    struct index_entry e;
+
+    if (id == INDEX_NONE || index_is_virtual(&r->shard->ix, id))
+        return 0;
+    index_get(&r->shard->ix, id, &e);
+    return r->geo.base_bytes + (uint64_t)e.segment * SEGMENT + (uint64_t)e.unit * JOURNAL_UNIT_BYTES;
+}
+
+uint64_t rig_used(struct rig *r)
+{
+    uint64_t total, used;
+
+    cold_usage(r->cold, EXTENT_NO_DEV, &total, &used);
+    return used;
+}

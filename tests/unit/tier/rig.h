@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rig.h: one shard with one volume over simulated devices and metadata, driven in virtual time; crash and reopen at will. */
+#ifndef FIRN_TEST_TIER_RIG_H
+#define FIRN_TEST_TIER_RIG_H
+
+#include <criterion/criterion.h>
+
+#include "tier/priv.h"
+#include "tools/sim/sim.h"
+
+#define RIG_HDDS 2u
+#define RIG_LAYER 7u
+
+struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments; uint64_t volume_blocks; };
+
+struct rig {
+    struct rig_opts  o;
+    struct sim      *sim;
+    struct sim_disk *ssd, *hdd[RIG_HDDS];
+    struct sim_meta_store *store;
+    struct segpool_geometry geo;
+    struct tier_opts opts;
+    struct tier_bugs bugs;
+    /* of one boot */
+    struct env      *env;
+    struct dev      *ssd_dev, *hdd_dev[RIG_HDDS];
+    struct meta     *meta;
+    struct segpool  *segpool;
+    struct cold     *cold;
+    struct shard    *shard;
+    struct volume    vol;
+    struct journal_replay_report report;
+};
+
+void rig_init(struct rig *r, const struct rig_opts *o);
+void rig_fini(struct rig *r);
+int  rig_boot(struct rig *r);
+void rig_crash(struct rig *r);            /* and close */
+void rig_restart(struct rig *r);          /* crash and boot */
+void rig_drain(struct rig *r, bool destage_all);
+void rig_stop(struct rig *r);             /* orderly */
+
+/* One request from start to end; its error. Data: every 512 bytes carry (lba, stamp). */
+int  rig_write(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp);
+int  rig_zero(struct rig *r, uint64_t lba, uint32_t nlb);
+int  rig_read(struct rig *r, uint64_t lba, uint32_t nlb, char *buf);
+void rig_fill(const struct rig *r, char *buf, uint64_t lba, uint32_t nlb, uint64_t stamp);
+/* Asserts that the range reads as written with this stamp (0: zeros). */
+void rig_expect(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp);
+/* Where the newest bytes of a block lie on the SSD; 0: not in the log. */
+uint64_t rig_log_offset(struct rig *r, uint64_t block);
+uint64_t rig_used(struct rig *r);         /* extents that have a place */
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "rig.h"
+
+static _Alignas(4096) char buf[600 * 1024];
+
+Test(shard, reads_zeros_where_nothing_was_written)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 1});
+    cr_assert_eq(rig_boot(&r), 0);
+    memset(buf, 0xee, 8192);
+    cr_assert_eq(rig_read(&r, 3, 2, buf), 0);
+    for (int i = 0; i < 8192; i++)
+        cr_assert_eq(buf[i], 0);
+    rig_fini(&r);
+}
+
+Test(shard, an_acknowledged_write_survives_a_crash)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 2});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 250, 12, 5), 0); /* across an extent's bound */
+    cr_assert_eq(rig_write(&r, 252, 1, 6), 0);
+    for (int i = 0; i < 3; i++) {
+        rig_expect(&r, 250, 2, 5);
+        rig_expect(&r, 252, 1, 6);
+        rig_expect(&r, 253, 9, 5);
+        rig_expect(&r, 262, 4, 0);
+        rig_restart(&r);
+    }
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
+
+Test(shard, destaged_blocks_are_clean_and_read_from_either_copy)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 3});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 10, 20, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_eq(rig_used(&r), 1);
+    rig_restart(&r);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0, "a record at or below destaged_seq is not dirty");
+    cr_assert_eq(r.shard->ix.nr_entries, 20, "but a clean copy");
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 12)); /* B2: the copy on the SSD rots: the other one serves */
+    rig_expect(&r, 10, 20, 1);
+    cr_assert_eq(rig_log_offset(&r, 12), 0, "and the bad copy is forgotten");
+    cr_assert_gt(shard_stats(r.shard)->csum_errors_ssd, 0);
+    rig_expect(&r, 10, 20, 1);
+    rig_fini(&r);
+}
+
+static void expect_damaged(struct rig *r, uint64_t block)
+{
+    rig_expect(r, block - 1, 1, 2);
+    rig_expect(r, block + 1, 1, 2);
+    cr_assert_eq(rig_read(r, block - 1, 3, buf), -FIRN_E_DAMAGED);
+}
+
+Test(shard, a_damaged_dirty_block_fails_reads_for_ever_and_never_shows_older_bytes)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 4});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 100, 8, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_write(&r, 100, 8, 2), 0);
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 104) + 512);
+    expect_damaged(&r, 104);
+    rig_drain(&r, true);
+    expect_damaged(&r, 104);
+    rig_restart(&r);
+    expect_damaged(&r, 104);
+    cr_assert_eq(rig_write(&r, 104, 1, 3), 0); /* writing it again heals it */
+    rig_expect(&r, 104, 1, 3);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    rig_expect(&r, 104, 1, 3);
+    rig_fini(&r);
+}
+
+Test(shard, discard_gives_the_place_back_and_nothing_rises_from_the_dead)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 5});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 8; i++)
+        cr_assert_eq(rig_write(&r, 256 + i * 32, 32, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_used(&r), 1);
+    cr_assert_eq(rig_write(&r, 300, 8, 2), 0);
+    cr_assert_eq(rig_zero(&r, 0, 2048), 0);
+    rig_expect(&r, 256, 100, 0);
+    rig_restart(&r); /* before or after the tombstone's batch: the same */
+    rig_expect(&r, 256, 100, 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_used(&r), 0);
+    rig_restart(&r);
+    rig_expect(&r, 256, 100, 0);
+    rig_fini(&r);
+}
+
+Test(shard, a_zeroed_part_hides_log_and_map)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 6});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 20, 1), 0);
+    cr_assert_eq(rig_write(&r, 20, 20, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_write(&r, 20, 10, 2), 0);
+    cr_assert_eq(rig_zero(&r, 10, 15), 0);
+    for (int i = 0; i < 3; i++) {
+        rig_expect(&r, 0, 10, 1);
+        rig_expect(&r, 10, 15, 0);
+        rig_expect(&r, 25, 5, 2);
+        rig_expect(&r, 30, 10, 1);
+        if (i == 0)
+            rig_restart(&r);
+        else
+            rig_drain(&r, true);
+    }
+    cr_assert_eq(r.shard->ix.virtual_used, 0);
+    rig_fini(&r);
+}
+
+Test(shard, a_full_pool_refuses_new_extents_and_takes_overwrites)
+{
+    struct rig r;
+    uint32_t n = 0;
+
+    rig_init(&r, &(struct rig_opts){.seed = 7, .hdd_extents = 2, .volume_blocks = 4096});
+    cr_assert_eq(rig_boot(&r), 0);
+    while (rig_write(&r, n * 256u, 1, 1) == 0)
+        n++;
+    cr_assert_eq(n, 2 * RIG_HDDS);
+    cr_assert_eq(rig_write(&r, n * 256u, 1, 1), -FIRN_E_NO_SPACE);
+    cr_assert_eq(rig_write(&r, 5, 3, 2), 0);
+    cr_assert_eq(rig_zero(&r, 0, 256), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_write(&r, n * 256u, 1, 1), 0);
+    rig_drain(&r, true);
+    rig_fini(&r);
+}
+
+Test(shard, a_device_that_refuses_writes_is_left)
+{
+    struct rig r;
+    struct extent_place p;
+
+    rig_init(&r, &(struct rig_opts){.seed = 8});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
+    rig_drain(&r, true);
+    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    sim_disk_fail_nth(r.hdd[p.dev], DEV_WRITE, 1, UINT32_MAX);
+    cr_assert_eq(rig_write(&r, 20, 20, 2), 0);
+    rig_drain(&r, true);
+    cr_assert_neq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    cr_assert_eq(rig_used(&r), 1, "the old place was given back");
+    rig_restart(&r);
+    rig_expect(&r, 0, 20, 1);
+    rig_expect(&r, 20, 20, 2);
+    rig_fini(&r);
+}
+
+static void detached(void *ctx, int e) { *(int *)ctx = e; }
+
+Test(shard, deleting_a_layer_gives_everything_back)
+{
+    struct rig r;
+    int err = 1;
+
+    rig_init(&r, &(struct rig_opts){.seed = 9});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(rig_write(&r, i * 256, 30, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_write(&r, 1530, 30, 1), 0);
+    shard_detach(r.shard, &r.vol, detached, &err);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_eq(err, 0);
+    cr_assert_eq(rig_used(&r), 0);
+    cr_assert_eq(cold_reserved(r.cold), 0);
+    cr_assert_eq(r.shard->ix.nr_entries, 0);
+    cr_assert_eq(r.shard->xt.nr_used, 0);
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
+
+Test(shard, reclaim_keeps_writes_going_for_many_times_the_size_of_the_log)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 10, .segments = 12});
+    cr_assert_eq(rig_boot(&r), 0);
+    srand(10);
+    for (uint64_t i = 1; i <= 3000; i++)
+        cr_assert_eq(rig_write(&r, (uint64_t)rand() % 2040, 1 + (uint32_t)rand() % 8, i), 0);
+    cr_assert_gt(shard_stats(r.shard)->reclaim_segments, 20);
+    rig_drain(&r, true);
+    rig_stop(&r);
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_fini(&r);
+}
+
+/* ---- against an array ---- */
+
+struct model { uint64_t stamp[8192]; }; /* of each lba */
+
+static void model_step(struct rig *r, struct model *m, uint64_t lbas, uint64_t stamp)
+{
+    uint32_t n = 1 + (uint32_t)rand() % (rand() % 8 == 0 ? 300 : 12);
+    uint64_t lba = (uint64_t)rand() % (lbas - 300), at = lba;
+    int what = rand() % 100;
+
+    if (what < 45) {
+        n = MIN(n, r->o.lba_bytes == 512 ? 200u : 30u);
+        cr_assert_eq(rig_write(r, lba, n, stamp), 0);
+    } else if (what < 60) {
+        cr_assert_eq(rig_zero(r, lba, n), 0);
+        stamp = 0;
+    } else if (what < 63) {
+        rig_drain(r, rand() % 2);
+        return;
+    } else if (what < 66) {
+        rig_restart(r);
+        return;
+    } else {
+        for (; at < lba + MIN(n, 20u); at++)
+            rig_expect(r, at, 1, m->stamp[at]);
+        return;
+    }
+    for (; at < lba + n; at++)
+        m->stamp[at] = stamp;
+}
+
+static void model_run(uint32_t lba_bytes, uint64_t seed)
+{
+    static struct model m;
+    struct rig r;
+    uint64_t lbas = lba_bytes == 512 ? 8192 : 2048;
+
+    memset(&m, 0, sizeof(m));
+    srand((unsigned)seed);
+    rig_init(&r, &(struct rig_opts){.seed = seed, .lba_bytes = lba_bytes, .segments = 14,
+                                    .volume_blocks = lbas * lba_bytes / BLOCK_BYTES});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint64_t i = 1; i <= 600; i++)
+        model_step(&r, &m, lbas, i);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    for (uint64_t i = 0; i < lbas; i++)
+        rig_expect(&r, i, 1, m.stamp[i]);
+    rig_fini(&r);
+}
+
+Test(shard, agrees_with_an_array_through_crashes)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        model_run(4096, seed);
+}
+
+Test(shard, agrees_with_an_array_through_crashes_in_units_of_512_bytes)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++)
+        model_run(512, seed);
+}
