@@ -105,6 +105,8 @@ struct ctrl *ctrl_new(struct queue *admin, const struct fabrics_connect *sqe, co
     c->hostnqn[NQN_MAX_BYTES] = 0;
     ctrl_set_kato(c, (uint32_t)MIN(ROUND_UP((uint64_t)from_le32(sqe->kato), 1000u), 3600000u)); /* KAS: whole seconds */
     subsys_watch(s);
+    log_info("host connected", "subsystem=%s host=%s cntlid=%u kato_ms=%u peer=%s", s->p.nqn, c->hostnqn, c->cntlid, c->kato_ms,
+             admin->conn->peer.text);
     return c;
 }
 
@@ -145,6 +147,7 @@ static void gone(struct ctrl *c)
     struct target *t = s->t;
 
     assert(c->nr_aers == 0);
+    log_info("host gone", "subsystem=%s host=%s cntlid=%u", s->p.nqn, c->hostnqn, c->cntlid);
     list_remove(&c->node);
     __atomic_fetch_sub(&s->nr_ctrls, 1, __ATOMIC_RELAXED);
     set_state(c, CTRL_FREE);

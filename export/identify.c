@@ -169,22 +169,24 @@ static uint16_t cns_ns_common(const struct cmd *c, uint8_t *page)
     return ST_SUCCESS;
 }
 
+#define CTRL_LIST_MAX 2047
+
 /* Controllers of the subsystem from CNTID on: a count, then identifiers in rising order. */
 static uint16_t cns_ctrl_list(const struct cmd *c, uint8_t *page)
 {
-    uint16_t from = (uint16_t)(from_le32(c->sqe.cdw10) >> 16), nr = 0;
+    uint32_t from = from_le32(c->sqe.cdw10) >> 16;
+    uint8_t present[65536 / 8] = {0};
     le16 *ids = (void *)page;
+    uint16_t nr = 0;
 
-    for (uint32_t id = from; id < 0xfff0 && nr < 2047; id++) {
-        bool found = false;
+    list_for_each(n, &c->q->s->ctrls) {
+        uint16_t id = list_entry(n, struct ctrl, node)->cntlid;
 
-        list_for_each(n, &c->q->s->ctrls)
-            found |= list_entry(n, struct ctrl, node)->cntlid == id;
-        if (found)
-            ids[++nr] = to_le16((uint16_t)id);
-        if (id > c->q->s->last_cntlid && nr == 0 && from > c->q->s->last_cntlid)
-            break;
+        present[id / 8] |= (uint8_t)(1u << id % 8);
     }
+    for (uint32_t id = from; id < 65536 && nr < CTRL_LIST_MAX; id++)
+        if (present[id / 8] & 1u << id % 8)
+            ids[++nr] = to_le16((uint16_t)id);
     ids[0] = to_le16(nr);
     return ST_SUCCESS;
 }

@@ -7,6 +7,7 @@
  * that is the fence a controller waits for.
  * Failures: a protocol error sends a termination request and gives the host TERM_WAIT_NS to close; timeouts cut.
  */
+#include "base/log.h"
 #include "export/priv.h"
 
 static const uint8_t allowed[QUEUE_NR] = {
@@ -201,6 +202,7 @@ void queue_terminate(struct queue *q, uint16_t fes, uint32_t fei)
     struct pdu_term_req *t = (void *)q->ctl;
 
     metric_add(&q->te->stats.protocol_errors, 1);
+    log_debug("protocol error", "peer=%s fes=%u fei=%u", q->conn ? q->conn->peer.text : "", fes, fei);
     if (q->state == QUEUE_CLOSING || q->state == QUEUE_TERM)
         return;
     if (q->state == QUEUE_MOVING || q->state == QUEUE_DRAIN || q->ctl_bytes) {

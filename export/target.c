@@ -4,7 +4,6 @@
  * Start: every pool is reserved; memory is resident only once it was used. Accept: a queue from the pool, or the
  * connection is cut. Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
  */
-#include "base/log.h"
 #include "export/priv.h"
 
 #include <errno.h>

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "base/log.h"
 #include "export/export.h"
 #include "export/spec.h"
 #include "rt/blk.h"
@@ -128,6 +129,7 @@ static inline void raw_start(struct raw_srv *s)
     char why[256];
 
     setvbuf(stdout, NULL, _IOLBF, 0);
+    log_set_level(LOG_LEVEL_WARN);
     s->nr = s->nr ? s->nr : 1;
     for (uint32_t i = 0; i < s->nr; i++) {
         struct reactor_opts o = {.cpu = -1, .index = i};
