@@ -247,6 +247,7 @@ static void begin_in_capsule(struct cmd *c)
 
     q->rx_cmd = c;
     q->rx_off = 0;
+    q->rx_sum = 0;
     q->rx_last = true;
     c->in_capsule = true;
     if (c->status == ST_SUCCESS && !buf_get(q->te, c))

@@ -210,6 +210,7 @@ static bool header_done(struct pdu_parser *p, const uint8_t *hdr, struct pdu_eve
     p->have = 0;
     p->need = sizeof(struct pdu_common);
     p->data_crc = 0;
+    p->data_done = 0;
     p->dgst_have = 0;
     if (p->data_left)
         p->state = PDU_ST_DATA;
@@ -290,6 +291,7 @@ void pdu_took(struct pdu_parser *p, const void *bytes, size_t n)
     if (p->data_digest)
         p->data_crc = crc32c(p->data_crc, bytes, n);
     p->data_left -= (uint32_t)n;
+    p->data_done += (uint32_t)n;
     if (p->data_left == 0)
         p->state = PDU_ST_DDGST;
 }
@@ -298,6 +300,8 @@ static size_t step_data(struct pdu_parser *p, const uint8_t *buf, size_t len, st
 {
     size_t n = MIN(len, p->data_left);
 
+    if (p->data_digest)
+        n = MIN(n, BLOCK_BYTES - p->data_done % BLOCK_BYTES);
     if (n == 0) {
         ev->type = PDU_EV_MORE;
         return 0;

@@ -25,7 +25,7 @@ enum pdu_event_type {
     PDU_EV_ICREQ,
     PDU_EV_CAPSULE,  /* a command capsule's header; data_bytes of payload follow */
     PDU_EV_H2C_DATA, /* an H2CData header; data_bytes (> 0) follow */
-    PDU_EV_DATA,     /* a span of payload */
+    PDU_EV_DATA,     /* a span of payload; with a digest it does not cross a multiple of 4 KiB of the payload */
     PDU_EV_END,      /* after the payload: digest_ok tells */
     PDU_EV_TERM,     /* the host gave up; close */
     PDU_EV_ERROR,    /* fatal: fault */
@@ -68,6 +68,7 @@ struct pdu_parser {
     uint32_t h2c_max;        /* MAXH2CDATA */
     uint32_t have, need;     /* header bytes gathered in hdr; header and digest bytes of this PDU, 8 while unknown */
     uint32_t data_left;      /* payload bytes to come */
+    uint32_t data_done;      /* payload bytes that came */
     uint32_t data_crc;       /* digest of the payload so far */
     uint32_t dgst_have;      /* digest bytes gathered */
     bool     data_digest;    /* this PDU ends in a digest */

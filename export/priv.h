@@ -137,6 +137,7 @@ struct queue {
     uint8_t           *rx_buf;      /* rx_small, or from the pools stages or bulks */
     struct cmd        *rx_cmd;      /* the payload's command; NULL: it is dropped */
     uint32_t           rx_off;      /* where in its data the next byte goes */
+    uint32_t           rx_sum;      /* digest of the payload up to the last whole block */
     bool               rx_last;     /* the payload ends its R2T */
     bool               capsule_waits; /* a capsule without a slot: its entry is in connect.sqe */
     uint32_t           capsule_data;  /* its in-capsule bytes */
@@ -213,6 +214,7 @@ struct cmd {
     uint64_t             result;
     uint32_t             bytes;     /* of its data */
     uint32_t             got;       /* of host data received: next offset of the R2T */
+    uint32_t             nr_sums;   /* blocks whose crc is known from the data digest */
     uint8_t              nr_chunks; /* data and scratch */
     bool                 small;     /* which pool they are from */
     int                  iovcnt;
@@ -222,7 +224,7 @@ struct cmd {
     struct blk_io        io;
     uint64_t             at, left;  /* cursor of commands that take several blk requests, in logical blocks */
     uint32_t             at_range;  /* Dataset Management */
-    uint32_t             crc[MDTS_BYTES / BLOCK_BYTES];
+    uint32_t             crc[MDTS_BYTES / BLOCK_BYTES]; /* of each block, plain CRC32C */
 };
 
 /* ---- ctrl, subsys ------------------------------------------------------------------------------------------------------ */

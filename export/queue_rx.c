@@ -6,6 +6,7 @@
  * fill it, a bulk buffer. The parser then walks the bytes; one handler an event; a budget, so that other queues get
  * their turn. A handler answers again, wait (a slot, chunks or a decision is missing: bytes stay), or fatal.
  */
+#include "export/block_sum.h"
 #include "export/priv.h"
 
 static bool may_parse(const struct queue *q)
@@ -105,14 +106,40 @@ static int direct_iov(struct queue *q)
 
 /* ---- the receive ----------------------------------------------------------------------------------------------------- */
 
-/* Payload that came straight to the command's chunks. */
+/* rx_off moved by n. Where a block of the payload is a block of the command, the digest gives its checksum. */
+static void advance(struct queue *q, uint32_t n)
+{
+    struct cmd *c = q->rx_cmd;
+
+    q->rx_off += n;
+    if (!q->pdu.data_digest || q->pdu.data_done % BLOCK_BYTES != 0)
+        return;
+    if (c && c->status == ST_SUCCESS && q->rx_off % BLOCK_BYTES == 0) {
+        c->crc[q->rx_off / BLOCK_BYTES - 1] = block_sum(q->rx_sum, q->pdu.data_crc);
+        c->nr_sums++;
+    }
+    q->rx_sum = q->pdu.data_crc;
+}
+
+/* Payload that came straight to one of the command's chunks. */
+static void took_span(struct queue *q, const char *at, size_t n)
+{
+    size_t step = n;
+
+    for (; n > 0; n -= step, at += step) {
+        if (q->pdu.data_digest)
+            step = MIN(n, BLOCK_BYTES - q->pdu.data_done % BLOCK_BYTES);
+        pdu_took(&q->pdu, at, step);
+        advance(q, (uint32_t)step);
+    }
+}
+
 static void took_direct(struct queue *q, size_t n)
 {
     for (int i = 0; n > 0; i++) {
         size_t part = MIN(n, q->rx_iov[i].iov_len);
 
-        pdu_took(&q->pdu, q->rx_iov[i].iov_base, part);
-        q->rx_off += (uint32_t)part;
+        took_span(q, q->rx_iov[i].iov_base, part);
         n -= part;
     }
 }
@@ -245,6 +272,7 @@ static enum step on_h2c_data(struct queue *q, const struct pdu_event *ev)
     q->rx_cmd = c;
     q->rx_off = ev->h2c.datao;
     q->rx_last = ev->h2c.last;
+    q->rx_sum = 0;
     c->got += ev->h2c.datal;
     return STEP_AGAIN;
 }
@@ -263,7 +291,7 @@ static enum step on_data(struct queue *q, const struct pdu_event *ev)
         connect_data(q, ev->bytes, ev->len);
     else if (q->rx_cmd && q->rx_cmd->status == ST_SUCCESS)
         cmd_copy_in(q->rx_cmd, q->rx_off, ev->bytes, ev->len);
-    q->rx_off += (uint32_t)ev->len;
+    advance(q, (uint32_t)ev->len);
     return STEP_AGAIN;
 }
 

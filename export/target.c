@@ -4,6 +4,7 @@
  * Start: every pool is reserved; memory is resident only once it was used. Accept: a queue from the pool, or the
  * connection is cut. Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
  */
+#include "export/block_sum.h"
 #include "export/priv.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ int target_new(const struct target_opts *opts, struct target **out)
     t = calloc(1, sizeof(*t));
     if (!t)
         return -ENOMEM;
+    block_sum_init();
     t->opts = *opts;
     defaults(&t->opts);
     pthread_mutex_init(&t->lock, NULL);

@@ -12,6 +12,7 @@ struct hold {
     struct list   held;
     bool          holding;
     uint32_t      nr_held, landed; /* landed: writes let go */
+    uint32_t      sums, bad_sums;  /* blocks whose checksum came along, rightly or not */
 };
 static struct hold hold;
 
@@ -39,9 +40,22 @@ static void pass(struct blk_io *io)
     blk_submit(hold.ram, &p->io);
 }
 
+static void check_sums(const struct blk_io *io)
+{
+    uint32_t k = 0;
+
+    for (int i = 0; i < io->iovcnt; i++)
+        for (size_t off = 0; off < io->iov[i].iov_len; off += BLOCK_BYTES, k++) {
+            hold.sums++;
+            hold.bad_sums += io->crc == NULL || io->crc[k] != crc32c(0, (const char *)io->iov[i].iov_base + off, BLOCK_BYTES);
+        }
+}
+
 static void hold_submit(struct blk *b, struct blk_io *io)
 {
     (void)b;
+    if (io->op == BLK_WRITE)
+        check_sums(io);
     if (hold.holding && io->op == BLK_WRITE) {
         list_push_back(&hold.held, &io->priv.node);
         __atomic_fetch_add(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
@@ -177,6 +191,37 @@ static void planted_bugs_show(struct raw_srv *s)
     wait_no_controllers(s);
 }
 
+/* In capsules and by R2T, in PDUs that end at blocks and that do not, with and without digests. */
+static void every_block_comes_with_its_sum(struct raw_srv *s)
+{
+    static uint8_t data[MDTS_BYTES];
+    static const uint32_t sizes[] = {4096, 8192, 69632, MDTS_BYTES}, steps[] = {4096, 65536, 65540, 5000, MDTS_BYTES};
+    uint32_t want = 0;
+
+    raw_fill(data, sizeof(data), 11);
+    hold.sums = 0;
+    for (int dd = 0; dd < 2; dd++) {
+        struct raw_connect p = {.sqsize = 31};
+        struct raw_conn a = raw_admin(s, false, dd, &p), q = raw_ioq(s, &a, 1, false, dd);
+
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+            uint32_t n = sizes[i];
+            struct nvme_sqe in = raw_io(IO_WRITE, 1, 9, n / 4096, n, true), r2t = raw_io(IO_WRITE, 2, 9, n / 4096, n, false);
+
+            if (n <= IN_CAPSULE_BYTES) {
+                raw_check(raw_status(raw_cmd(&q, &in, data, n)) == 0, "in-capsule write");
+                want += n / 4096;
+            }
+            for (size_t k = 0; k < ARRAY_LEN(steps); k++, want += n / 4096)
+                raw_check(raw_write_r2t(&q, &r2t, data, n, steps[k]) == 0, "write %u by %u", n, steps[k]);
+        }
+        close(q.fd);
+        close(a.fd);
+        wait_no_controllers(s);
+    }
+    raw_check(hold.sums == want && hold.bad_sums == 0, "%u blocks of %u, %u bad sums", hold.sums, want, hold.bad_sums);
+}
+
 static void rights(struct raw_srv *s)
 {
     struct raw_connect p = {.sqsize = 31}, gone = {.sqsize = 31, .subnqn = "nqn.2026-11.io.firn:raw:none"};
@@ -296,6 +341,7 @@ int main(void)
     wait_no_controllers(&s);
     second_host_is_refused(&s);
     planted_bugs_show(&s);
+    every_block_comes_with_its_sum(&s);
     rights(&s);
     silent_connections_are_cut(&s);
     keep_alive_expires(&s);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "base/crc32c.h"
+#include "export/block_sum.h"
 #include "export/pdu.h"
 
 static struct pdu_parser p;
@@ -92,6 +93,22 @@ Test(pdu, payload_received_elsewhere_counts_and_is_summed)
     pdu_took(&p, b + at + 40, 24);
     cr_assert_eq(pdu_step(&p, b + n - 4, 4, &ev), 4);
     cr_assert(ev.type == PDU_EV_END && ev.digest_ok);
+}
+
+Test(block_sum, is_the_crc_of_the_block_alone)
+{
+    static uint8_t b[4 * BLOCK_BYTES];
+    uint32_t before = 0;
+
+    block_sum_init();
+    for (uint32_t i = 0; i < sizeof(b); i++)
+        b[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t after = crc32c(before, b + i * BLOCK_BYTES, BLOCK_BYTES);
+
+        cr_assert_eq(block_sum(before, after), crc32c(0, b + i * BLOCK_BYTES, BLOCK_BYTES), "block %u", i);
+        before = after;
+    }
 }
 
 Test(pdu, the_first_error_is_the_last_event)
