@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mover_io.c: the bytes of one destage: payload out of the log, verified; runs onto the device; the batch's flush.
  *
- * Reads: neighbours joined, many at once; what fails its checksum or its device is read a second time, alone.
+ * Reads: neighbours joined, many at once; what fails its checksum or its device is read again, alone, a few times.
  * Then a dirty block is damaged (its only copy is bad), a bridging block is left out. A device error is no damage: the
  * extent stays dirty.
  * Writes: one run at a time, in address order, each yielding to foreground requests.
@@ -64,7 +64,7 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
     struct job *job = current(l);
     uint32_t n = 1;
 
-    while (!l->second_pass && first + n < EXTENT_BLOCKS && bit_get(l->want, first + n) && joins(job, first + n - 1, first + n))
+    while (l->pass == 0 && first + n < EXTENT_BLOCKS && bit_get(l->want, first + n) && joins(job, first + n - 1, first + n))
         n++;
     for (uint32_t i = first; i < first + n; i++)
         bit_clear(l->want, i);
@@ -120,11 +120,10 @@ static void mark_damaged(struct lane *l)
 
 static void reads_done(struct lane *l)
 {
-    if (bits_any(l->bad) && !l->second_pass) {
+    if (bits_any(l->bad) && l->pass++ < REREADS_MAX) {
         memcpy(l->want, l->bad, sizeof(l->want));
         memset(l->bad, 0, sizeof(l->bad));
         l->read_err = 0;
-        l->second_pass = true;
         read_more(l);
         return;
     }
@@ -172,7 +171,7 @@ void lane_read_start(struct lane *l)
         l->want[w] = job->put[w] | job->bridge[w];
     memset(l->bad, 0, sizeof(l->bad));
     l->read_err = 0;
-    l->second_pass = false;
+    l->pass = 0;
     read_more(l);
 }
 

@@ -33,6 +33,7 @@
 #define SUMS_CACHE      4096u                            /* extents whose checksums are in RAM: 4.6 MiB */
 #define SUMS_LOADS      64u                              /* of them being fetched at once */
 #define RMW_MAX         64u                              /* requests with parts of blocks at once: each has a buffer of IO_BLOCKS_MAX */
+#define REREADS_MAX     3u                               /* before a dirty block is called damaged for good */
 #define SCAN_BUDGET     4096u                            /* nodes or slots a pass looks at */
 #define IOS_DEFAULT     1024u
 #define CAPTURE_WORDS   (EXTENT_BLOCKS / 64)
@@ -215,7 +216,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t want[CAPTURE_WORDS];/* reads of this pass: not started yet */
     uint64_t bad[CAPTURE_WORDS]; /* failed in this pass */
     int      read_err;           /* a device error among them */
-    bool     second_pass, io_busy;
+    uint32_t pass;               /* of reads: what failed is read again, alone, REREADS_MAX times before it is called damaged */
+    bool     io_busy;
     struct lane_read read[LANE_READS];
     struct dev_io io;            /* write, flush */
     struct iovec  iov;

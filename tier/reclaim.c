@@ -148,7 +148,7 @@ static void move_read_done(struct dev_io *io)
         trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
         ok = false;
     }
-    if (!ok && m->tries++ == 0) {
+    if (!ok && m->tries++ < (int)REREADS_MAX) {
         move_read(m);
         return;
     }

@@ -282,6 +282,20 @@ static int apply_zero(struct shard *s, const struct zero_rec *z)
 
 /* ---- the end ---- */
 
+/* Zeroed blocks of an extent without a place need none. */
+static bool needs_place(const struct shard *s, const struct extent *e)
+{
+    uint64_t block = (uint64_t)e->no * EXTENT_BLOCKS;
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_dirty > 0; i++) {
+        uint32_t id = index_find(&s->ix, e->layer, block + i);
+
+        if (id != INDEX_NONE && (index_flags_of(&s->ix, id) & (INDEX_DIRTY | INDEX_ZERO)) == INDEX_DIRTY)
+            return true;
+    }
+    return false;
+}
+
 static int settle_extents(struct shard *s)
 {
     for (uint32_t x = 1; x <= s->xt.touched; x++) {
@@ -290,7 +304,7 @@ static int settle_extents(struct shard *s)
 
         if (e->layer == 0)
             continue;
-        if (e->nr_dirty > 0)
+        if (!extent_placed(e) && needs_place(s, e))
             err = map_reserve(s, e);
         if (err != 0)
             return err;

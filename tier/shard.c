@@ -173,7 +173,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
     case BLK_OP_NR:
         break;
     }
-    assert(!"blk_submit lets no other operation through");
+    assert(false); /* blk_submit lets no other operation through */
 }
 
 /* ---- the pass ---- */

@@ -21,7 +21,7 @@ void *iov_block(const struct iovec *iov, int iovcnt, uint32_t block)
             return (char *)iov[i].iov_base + off;
         off -= iov[i].iov_len;
     }
-    assert(!"block beyond the request");
+    assert(false); /* a block beyond the request */
     return NULL;
 }
 
