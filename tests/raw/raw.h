@@ -33,7 +33,7 @@
 
 static int raw_passed, raw_failed;
 
-static inline void raw_check(bool ok, const char *fmt, ...)
+static inline void PRINTF_LIKE(2, 3) raw_check(bool ok, const char *fmt, ...)
 {
     va_list ap;
 
