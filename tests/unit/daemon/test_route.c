@@ -149,7 +149,8 @@ Test(json, volume_parameters_are_read)
     struct volume_params p = {.lba_bytes = 4096};
     unsigned all = API_NAME | API_SIZE | API_LBA | API_TIER | API_IOPS | API_BANDWIDTH;
 
-    const char *body = "{\"name\":\"a\",\"size\":\"10GiB\",\"lba\":512,\"tier\":\"ssd\",\"iops\":5,\"bandwidth\":\"1MiB\"}";
+    const char *body = "{\"name\":\"a\",\"size\":\"10GiB\",\"lba\":512,\"tier\":\"ssd\","
+                       "\"iops\":5,\"bandwidth\":\"1MiB\"}";
 
     cr_assert_eq(params(body, all, &p), (int)all);
     cr_assert_str_eq(p.name, "a");
