@@ -2,7 +2,7 @@
 /* recover.c: a shard after a start, clean or not. Straight-line, before the threads run; idempotent.
  *
  * 1. The 'E' records of the attached layers: places are marked as taken, destaged_seq says what the log still owes.
- * 2. The log is replayed. A record of a layer that is not attached: the layer was deleted, ignore. seq <= destaged_seq: a clean
+ * 2. The log is replayed. A record of a layer that is not attached, or is being deleted: ignore. seq <= destaged_seq: a clean
  *    copy if its checksum is the map's, else stale. Above: dirty, if nothing newer is known. Damage below the durable mark
  *    becomes an entry that fails reads.
  * 3. Zeroed ranges are collected and applied at the end, in seq order, exactly as zero.c does.
@@ -169,6 +169,15 @@ static int remember_zero(struct recovery *r, uint32_t layer, const struct journa
     return 0;
 }
 
+/* The layer of a volume whose deletion a crash cut short: its map is loaded, so that its places go back, but what the log
+ * holds of it is nobody's: some of its places may be others' already. 0: nothing to replay. */
+static uint32_t layer_to_replay(const struct shard *s, uint64_t id)
+{
+    uint32_t l = layer_find(s, id);
+
+    return l == 0 || layer_at(s, l)->vol->deleting ? 0 : l;
+}
+
 static bool range_ok(uint64_t lba, uint64_t nblocks)
 {
     uint64_t end = UINT64_C(1) << INDEX_BLOCK_BITS;
@@ -180,7 +189,7 @@ static int replay_record(void *ctx, const struct journal_record *rec)
 {
     struct recovery *r = ctx;
     struct shard *s = r->s;
-    uint32_t layer = layer_find(s, rec->layer);
+    uint32_t layer = layer_to_replay(s, rec->layer);
     int err = 0;
 
     map_seg_seq(s, rec->loc.segment, rec->seq);
@@ -208,7 +217,7 @@ static int replay_damage(void *ctx, const struct journal_damage *d)
 {
     struct recovery *r = ctx;
     struct shard *s = r->s;
-    uint32_t layer = d->range_known ? layer_find(s, d->layer) : 0;
+    uint32_t layer = d->range_known ? layer_to_replay(s, d->layer) : 0;
     int err = 0;
 
     r->damaged_ranges++;
