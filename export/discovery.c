@@ -57,7 +57,7 @@ static void entry_common(const struct queue *q, struct nvme_discovery_entry *e)
     e->trtype = 3; /* TCP */
     e->adrfam = strchr(addr, ':') ? 2 : 1;
     e->subtype = 2; /* an NVM subsystem */
-    e->treq = 2 | 4; /* secure channel not required; SQ flow control may be off */
+    e->treq = 4; /* SQ flow control may be off; a secure channel: not specified */
     e->portid = to_le16(1);
     e->cntlid = to_le16(0xffff);
     e->asqsz = to_le16(ADMIN_DEPTH);

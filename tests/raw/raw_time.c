@@ -46,8 +46,10 @@ static void check_sums(const struct blk_io *io)
 
     for (int i = 0; i < io->iovcnt; i++)
         for (size_t off = 0; off < io->iov[i].iov_len; off += BLOCK_BYTES, k++) {
-            hold.sums++;
-            hold.bad_sums += io->crc == NULL || io->crc[k] != crc32c(0, (const char *)io->iov[i].iov_base + off, BLOCK_BYTES);
+            bool bad = io->crc == NULL || io->crc[k] != crc32c(0, (const char *)io->iov[i].iov_base + off, BLOCK_BYTES);
+
+            __atomic_fetch_add(&hold.sums, 1, __ATOMIC_SEQ_CST);
+            __atomic_fetch_add(&hold.bad_sums, bad, __ATOMIC_SEQ_CST);
         }
 }
 
@@ -81,11 +83,13 @@ static void let_go(void *arg)
     (void)arg;
     hold.holding = false;
     while ((n = list_pop_front(&hold.held)) != NULL) {
-        hold.nr_held--;
+        __atomic_fetch_sub(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
         hold.landed++;
         pass(container_of(n, struct blk_io, priv.node));
     }
 }
+
+static uint32_t get(const uint32_t *v) { return __atomic_load_n(v, __ATOMIC_SEQ_CST); }
 
 static void wait_held(uint32_t nr)
 {
@@ -179,10 +183,12 @@ static void planted_bugs_show(struct raw_srv *s)
     bug_srv = s;
     raw_on_env(s->env[0], hold_on, s);
     raw_on_env(s->env[0], set_bugs, &early);
-    raw_check(raw_status(raw_cmd(&q, &wr, data, sizeof(data))) == 0 && hold.nr_held == 1, "answered while the blk holds it");
+    raw_check(raw_status(raw_cmd(&q, &wr, data, sizeof(data))) == 0, "answered");
+    wait_held(1);
+    raw_check(get(&hold.nr_held) == 1, "while the blk holds it");
     raw_on_env(s->env[0], set_bugs, &unfenced);
     raw_check(raw_ic(&b) && raw_send(b.fd, pdu, raw_connect_pdu(pdu, &p, false, false)), "the same host comes back");
-    raw_check(raw_status(raw_resp(&b)) == 0 && hold.nr_held == 1, "let in while its old write is in flight");
+    raw_check(raw_status(raw_resp(&b)) == 0 && get(&hold.nr_held) == 1, "let in while its old write is in flight");
     raw_on_env(s->env[0], let_go, NULL);
     raw_on_env(s->env[0], set_bugs, &none);
     close(a.fd);
@@ -199,7 +205,7 @@ static void every_block_comes_with_its_sum(struct raw_srv *s)
     uint32_t want = 0;
 
     raw_fill(data, sizeof(data), 11);
-    hold.sums = 0;
+    __atomic_store_n(&hold.sums, 0, __ATOMIC_SEQ_CST);
     for (int dd = 0; dd < 2; dd++) {
         struct raw_connect p = {.sqsize = 31};
         struct raw_conn a = raw_admin(s, false, dd, &p), q = raw_ioq(s, &a, 1, false, dd);
@@ -219,7 +225,7 @@ static void every_block_comes_with_its_sum(struct raw_srv *s)
         close(a.fd);
         wait_no_controllers(s);
     }
-    raw_check(hold.sums == want && hold.bad_sums == 0, "%u blocks of %u, %u bad sums", hold.sums, want, hold.bad_sums);
+    raw_check(get(&hold.sums) == want && get(&hold.bad_sums) == 0, "%u blocks of %u, %u bad sums", get(&hold.sums), want, get(&hold.bad_sums));
 }
 
 static void rights(struct raw_srv *s)
