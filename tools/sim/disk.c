@@ -44,6 +44,7 @@ static struct disk_page *page_get(struct sim_disk *d, uint64_t off)
         page_fresh(d, off / BLOCK_BYTES, (*slot)->cur);
         memcpy((*slot)->dur, (*slot)->cur, BLOCK_BYTES);
         (*slot)->differs = false;
+        (*slot)->written = 0;
     }
     return *slot;
 }
@@ -61,6 +62,7 @@ static void put_cur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint6
             continue;
         memcpy(page_get(d, off)->cur + off % BLOCK_BYTES, data, n);
         page_get(d, off)->differs = true;
+        page_get(d, off)->written = d->writes;
     }
 }
 
@@ -237,6 +239,7 @@ static void write_beneath(struct sim_disk *d, uint64_t off, const uint8_t *data,
 {
     bool lie = durable && d->faults.lying_flush;
 
+    d->writes++;
     put_cur(d, off, data, len);
     if (durable && !lie) {
         unsafe_kill(d, off, len);
@@ -406,6 +409,22 @@ void sim_disk_heal(struct sim_disk *d)
         if (r->hung) {
             r->hung = false;
             sim_at(d->sim, &r->ev, d->sim->now_ns + sim_below(d->sim, NS_PER_MS));
+        }
+    }
+}
+
+void sim_disk_heal_recent(struct sim_disk *d, uint64_t writes)
+{
+    for (uint32_t i = 0; i < OVERLAY_BUCKETS; i++) {
+        for (struct disk_overlay **o = &d->overlay[i], *gone; (gone = *o) != NULL;) {
+            const struct disk_page *p = d->pages[gone->sector * SECTOR_BYTES / BLOCK_BYTES];
+
+            if (p == NULL || p->written + writes < d->writes) {
+                o = &gone->next;
+                continue;
+            }
+            *o = gone->next;
+            free(gone);
         }
     }
 }

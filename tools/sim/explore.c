@@ -114,7 +114,8 @@ static void add_result(const struct explore_opts *o, struct explore_sum *sum, co
 
 static void run_seed(const struct explore_opts *o, uint64_t seed, struct message *m)
 {
-    struct world_opts w = {.seed = seed, .ops = o->ops, .profile = o->profile, .bug = o->bug, .verbose = o->verbose};
+    struct world_opts w = {.seed = seed, .ops = o->ops, .profile = o->profile, .bug = o->bug,
+                           .verbose = o->verbose, .watch = o->watch};
     struct world_result again;
 
     m->seed = seed;

@@ -18,6 +18,7 @@ struct explore_opts {
     bool     stop_at_first;    /* failure */
     bool     quiet;            /* no line for a failing seed */
     bool     verbose;
+    uint64_t watch;            /* world_opts.watch */
     const char *self;          /* argv[0], for the replay command */
 };
 

@@ -32,6 +32,7 @@ static const char usage[] =
     "  --seconds S            a seed that takes longer counts as hung (120)\n"
     "  --limit SEEDS          bugs: give up after so many (400)\n"
     "  --verbose              tell the story of the seed on standard error\n"
+    "  --watch UNIT           with --verbose: tell of each request that touches this logical block\n"
     "  --json                 one JSON document on standard output\n"
     "exit status: 0 done, 1 something failed, 2 the command line is wrong\n";
 
@@ -58,7 +59,7 @@ static bool number(const char *text, uint64_t *out)
 }
 
 enum { OPT_SEED = 1, OPT_SEEDS, OPT_FILE, OPT_JOBS, OPT_OPS, OPT_PROFILE, OPT_BUG, OPT_DET, OPT_REQ, OPT_SECONDS, OPT_LIMIT,
-       OPT_VERBOSE, OPT_JSON, OPT_HELP };
+       OPT_WATCH, OPT_VERBOSE, OPT_JSON, OPT_HELP };
 
 static const struct option options[] = {
     {"seed", required_argument, NULL, OPT_SEED},         {"seeds", required_argument, NULL, OPT_SEEDS},
@@ -66,6 +67,7 @@ static const struct option options[] = {
     {"ops", required_argument, NULL, OPT_OPS},           {"profile", required_argument, NULL, OPT_PROFILE},
     {"bug", required_argument, NULL, OPT_BUG},           {"check-determinism", optional_argument, NULL, OPT_DET},
     {"require-faults", required_argument, NULL, OPT_REQ}, {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"watch", required_argument, NULL, OPT_WATCH},
     {"limit", required_argument, NULL, OPT_LIMIT},       {"verbose", no_argument, NULL, OPT_VERBOSE},
     {"json", no_argument, NULL, OPT_JSON},               {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -109,6 +111,7 @@ static int take_number(struct args *a, int opt)
     case OPT_REQ:     a->require_faults = n; break;
     case OPT_SECONDS: a->o.seconds_a_seed = (uint32_t)n; break;
     case OPT_LIMIT:   a->limit = n; break;
+    case OPT_WATCH:   a->o.watch = n; break;
     default:          return 2;
     }
     return 0;
@@ -209,6 +212,7 @@ int main(int argc, char **argv)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     struct args a = {.o = {.seed = 1, .seeds = 100, .jobs = cpus < 1 ? 1 : (uint32_t)cpus, .ops = 2000, .profile = -1, .bug = -1,
+                           .watch = UINT64_MAX,
                            .self = argv[0]},
                      .limit = 400};
     int rc;

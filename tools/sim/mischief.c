@@ -121,6 +121,8 @@ static void strike_rot(struct world *w)
 
     if (!sim_disk_pick_written(d, label ? 0 : MIB, label ? 2 * BLOCK_BYTES : size - MIB, &off))
         return;
+    world_say(w, "%s of the %s at %llu", (w->kinds & KIND(3)) || label ? "rot" : "latent error",
+              d == journal_disk(w) ? "journal" : "capacity", (unsigned long long)off);
     if ((w->kinds & KIND(3)) || label)
         sim_disk_rot(d, off);
     else

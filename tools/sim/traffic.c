@@ -184,12 +184,24 @@ static void read_answered(struct slot *s)
         world_fail(w, "wrong data of %s: %s", s->vol->params.name, why);
 }
 
+static void tell_watched(const struct slot *s, const char *what)
+{
+    static const char *const ops[BLK_OP_NR] = {"read", "write", "flush", "write zeroes", "discard"};
+    struct world *w = s->w;
+    uint64_t unit = w->opts->watch;
+
+    if (unit >= s->unit && unit < s->unit + s->nr)
+        world_say(w, "%s: %s units %" PRIu64 "+%" PRIu64 " version %" PRIu64 " %s, err %d", s->vol->params.name, ops[s->io.op],
+                  s->unit, s->nr, is_write(s->io.op) ? s->version : 0, what, s->io.err);
+}
+
 void traffic_complete(struct slot *s)
 {
     struct world *w = s->w;
     struct vol *v = s->vol;
 
     assert(v != NULL && v->in_flight > 0);
+    tell_watched(s, "answered");
     v->in_flight--;
     w->ops_done++;
     w->res->ops++;
@@ -258,6 +270,7 @@ static void slot_prepare(struct slot *s)
 static void slot_send(struct slot *s)
 {
     s->vol->in_flight++;
+    tell_watched(s, "sent");
     if (s->vol->host != NULL)
         net_host_submit(s->vol->host, s);
     else

@@ -69,6 +69,7 @@ struct world_opts {
     int      profile;    /* enum sim_profile; -1: drawn */
     int      bug;        /* enum sim_bug; -1: none */
     bool     verbose;    /* tell the story on stderr */
+    uint64_t watch;      /* verbose: tell of each request that touches this unit, of any volume; UINT64_MAX: none */
 };
 
 #define WORLD_REASON_MAX 512
