@@ -225,7 +225,8 @@ static void every_block_comes_with_its_sum(struct raw_srv *s)
         close(a.fd);
         wait_no_controllers(s);
     }
-    raw_check(get(&hold.sums) == want && get(&hold.bad_sums) == 0, "%u blocks of %u, %u bad sums", get(&hold.sums), want, get(&hold.bad_sums));
+    raw_check(get(&hold.sums) == want && get(&hold.bad_sums) == 0, "%u blocks of %u, %u bad sums", get(&hold.sums),
+        want, get(&hold.bad_sums));
 }
 
 static void rights(struct raw_srv *s)
