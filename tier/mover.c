@@ -17,7 +17,6 @@
 
 #include "tier/priv.h"
 
-#define BRIDGE_BLOCKS  (64u * 1024u / BLOCK_BYTES)
 #define PAUSE_ERROR_NS (100 * NS_PER_MS)
 #define PAUSE_RETRY_NS NS_PER_MS
 
@@ -213,162 +212,7 @@ static void lane_pick_meta(struct lane *l)
         lane_add(l, x);
 }
 
-/* ---- capture ---- */
-
-static void hold(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
-{
-    job->loc[i] = (struct journal_loc){n->segment, n->unit};
-    s->seg[n->segment].holds++;
-    bit_set(job->held, i);
-}
-
-void job_release(struct lane *l, struct job *job)
-{
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
-        if (!bit_get(job->held, i))
-            continue;
-        assert(l->s->seg[job->loc[i].segment].holds > 0);
-        l->s->seg[job->loc[i].segment].holds--;
-    }
-    memset(job->held, 0, sizeof(job->held));
-}
-
-static void capture_dirty(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
-{
-    bit_set(job->dirty, i);
-    job->block_seq[i] = n->seq;
-    bit_clear(job->sums.valid, i);
-    bit_clear(job->sums.damaged, i);
-    job->sums.csum[i] = 0;
-    if (n->flags & INDEX_ZERO)
-        return;
-    if (n->flags & INDEX_DAMAGED) {
-        bit_set(job->sums.damaged, i);
-        return;
-    }
-    bit_set(job->put, i);
-    bit_set(job->sums.valid, i);
-    job->sums.csum[i] = n->csum;
-    hold(s, job, i, n);
-}
-
-static void capture_block(struct shard *s, struct job *job, uint32_t i, const struct extent *e)
-{
-    uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
-    struct index_entry n;
-
-    if (id == INDEX_NONE)
-        return;
-    index_get(&s->ix, id, &n);
-    if (n.seq > job->seq)
-        return;
-    if (n.flags & INDEX_DIRTY) {
-        capture_dirty(s, job, i, &n);
-    } else if (bit_get(job->sums.valid, i) && job->sums.csum[i] == n.csum) {
-        bit_set(job->bridge, i);
-        hold(s, job, i, &n);
-    }
-}
-
-static uint32_t bits_count(const uint64_t *w)
-{
-    uint32_t n = 0;
-
-    for (unsigned i = 0; i < CAPTURE_WORDS; i++)
-        n += (uint32_t)__builtin_popcountll(w[i]);
-    return n;
-}
-
-/* Clean blocks are worth writing only between two dirty ones no further apart than BRIDGE_BLOCKS. */
-void job_keep_bridges(struct job *job)
-{
-    uint32_t last = EXTENT_BLOCKS; /* the last block that is put; EXTENT_BLOCKS: none yet */
-    uint64_t keep[CAPTURE_WORDS] = {0};
-
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
-        bool whole = bit_get(job->put, i) && last != EXTENT_BLOCKS && i - last - 1 <= BRIDGE_BLOCKS;
-
-        for (uint32_t b = last + 1; whole && b < i; b++)
-            whole = bit_get(job->bridge, b);
-        for (uint32_t b = last + 1; whole && b < i; b++)
-            bit_set(keep, b);
-        if (bit_get(job->put, i))
-            last = i;
-    }
-    memcpy(job->bridge, keep, sizeof(keep));
-}
-
-static uint64_t capture_seq(struct shard *s, const struct job *job)
-{
-    return zeroes_seq_below(s, job->x, s->seq_high);
-}
-
-/* Planted: S as it would come from blocks that were indexed when they were submitted: it covers writes still in flight. */
-static uint64_t seq_of_submitted(const struct shard *s)
-{
-    uint64_t seq = s->seq_high;
-
-    list_for_each(n, &s->writes)
-        seq++;
-    return seq;
-}
-
-/* An extent that reads as zeros all over needs no place; unless a write is under way to it, which relies on the place. */
-static void decide_tombstone(struct shard *s, struct job *job, struct extent *e)
-{
-    if (bits_any(job->sums.valid) || bits_any(job->sums.damaged) || job->relocate)
-        return;
-    if (extent_placed(e) && (e->users > 0 || e->nr_dirty != bits_count(job->dirty)))
-        return;
-    job->tombstone = true;
-    if (!extent_placed(e))
-        return;
-    job->old_place = e->place;
-    e->place.dev = EXTENT_NO_DEV;
-    layer_at(s, e->layer)->nr_placed--;
-}
-
-/* What relocation must bring along: valid blocks that the log does not hold, from the old place. */
-static void capture_rest(struct job *job)
-{
-    for (unsigned w = 0; w < CAPTURE_WORDS; w++) {
-        job->cold[w] = job->sums.valid[w] & ~(job->put[w] | job->bridge[w]);
-        job->put[w] |= job->bridge[w] | job->cold[w];
-        job->bridge[w] = 0;
-    }
-}
-
-/* 0; -EAGAIN: the extent cannot be captured now. */
-static int capture(struct lane *l, struct job *job, const struct sums *base)
-{
-    struct shard *s = l->s;
-    struct extent *e = extent_at(&s->xt, job->x);
-
-    job->seq = capture_seq(s, job);
-    if (job->seq < e->discard_seq || (job->seq <= e->destaged_seq && !s->bugs.s_from_blocks))
-        return -EAGAIN;
-    if (base != NULL && base->err == 0)
-        job->sums = base->v;
-    else
-        memset(&job->sums, 0, sizeof(job->sums));
-    if (base != NULL && base->err != 0) /* nobody knows any more what lies there */
-        memset(job->sums.damaged, 0xff, sizeof(job->sums.damaged));
-    memset(job->dirty, 0, sizeof(job->dirty));
-    memset(job->put, 0, sizeof(job->put));
-    memset(job->bridge, 0, sizeof(job->bridge));
-    memset(job->cold, 0, sizeof(job->cold));
-    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++)
-        capture_block(s, job, i, e);
-    if (job->relocate)
-        capture_rest(job);
-    else
-        job_keep_bridges(job);
-    job->captured = true;
-    decide_tombstone(s, job, e);
-    if (s->bugs.s_from_blocks)
-        job->seq = seq_of_submitted(s);
-    return bits_any(job->put) && l->dev == EXTENT_NO_DEV ? -EAGAIN : 0;
-}
+/* ---- one extent ---- */
 
 static void prepare_woken(struct sums_waiter *w);
 
@@ -388,7 +232,7 @@ static bool job_prepare(struct lane *l, struct job *job)
     }
     if (!job->relocate)
         job->place = e->place;
-    job->err = capture(l, job, base);
+    job->err = job_capture(l, job, base);
     if (base != NULL)
         sums_put(s, base);
     if (job->err != 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with mover_io.c, reclaim.c, recover.c, shard.c.
+ * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c and mover_io.c, reclaim.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -414,6 +414,7 @@ void     lane_write_step(struct lane *l);
 void     lane_flush(struct lane *l);                      /* then lane_commit */
 void     lane_commit(struct lane *l);
 void     lane_step(struct lane *l);                       /* goes on with the current job */
+int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */
 void     job_keep_bridges(struct job *job);
 void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
 bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
