@@ -387,8 +387,11 @@ static int journal_make(struct shard *s, uint64_t seq_floor)
                                 .space_wanted = space_wanted, .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
+    int err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
 
-    return journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
+    if (!err && (s->o.tier->bugs || s->o.tier->journal_bugs))
+        shard_set_bugs(s, s->o.tier->bugs, s->o.tier->journal_bugs);
+    return err;
 }
 
 /* Segments that replay left without a mark of their own were open at the crash: opening the log has sealed them. */

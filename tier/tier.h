@@ -21,6 +21,8 @@
 #include "tier/meta.h"
 
 struct tier;
+struct tier_bugs;
+struct journal_bugs;
 
 enum tier_role { TIER_JOURNAL, TIER_CACHE, TIER_CAPACITY };
 
@@ -60,6 +62,8 @@ struct tier_opts {
     struct tier_seams seams;
     struct env **envs;
     uint32_t nr_envs;
+    const struct tier_bugs    *bugs;         /* tests only: planted before recovery; NULL: none */
+    const struct journal_bugs *journal_bugs; /* likewise */
 };
 
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
