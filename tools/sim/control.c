@@ -11,6 +11,13 @@
 
 static void control_tick(struct sim_event *ev);
 
+/* After a refusal: not at once again, or a machine that stands still would do nothing but ask. */
+static void control_later(struct world *w)
+{
+    w->control_tick.fn = control_tick;
+    sim_at(w->sim, &w->control_tick, sim_now_ns(w->sim) + NS_PER_S);
+}
+
 static void control_soon(struct world *w)
 {
     w->control_tick.fn = control_tick;
@@ -58,6 +65,7 @@ static void created(void *ctx, int err, struct blk *blk, const struct volume_inf
         vol_lives(w, v, blk);
         return;
     }
+    control_later(w);
     if (!control_error_allowed(w, err))
         world_fail(w, "creating %s: %s", v->params.name, err_text(err));
     /* it may be there after the next start all the same: stays CREATING until then */
@@ -183,7 +191,11 @@ static void control_tick(struct sim_event *ev)
         return;
     if (w->control == NULL)
         control_act(w);
-    if (w->control == NULL)
+    if (w->control != NULL)
+        return;
+    if (w->meta_failed || w->device_failed)
+        control_later(w);
+    else
         control_soon(w);
 }
 

@@ -94,7 +94,7 @@ static void add_result(const struct explore_opts *o, struct explore_sum *sum, co
             sum->first_failed = m->seed;
             snprintf(sum->first_reason, sizeof(sum->first_reason), "%s", r->reason);
         }
-        say_failure(o, m->seed, sim_profile_name(r->profile), r->reason);
+        say_failure(o, m->seed, r->profile < PROFILE_NR ? sim_profile_name(r->profile) : "no profile known", r->reason);
     } else {
         sum->passed++;
     }
@@ -106,7 +106,8 @@ static void add_result(const struct explore_opts *o, struct explore_sum *sum, co
     sum->crashes += r->crashes;
     sum->blocks_checked += r->blocks_checked;
     sum->determinism_checked += m->twice;
-    sum->by_profile[r->profile]++;
+    if (r->profile < PROFILE_NR)
+        sum->by_profile[r->profile]++;
     sim_faults_add(&sum->faults, &r->faults);
 }
 
@@ -201,7 +202,7 @@ static void worker_died(struct run *r, uint32_t me, int status)
     if (at == 0)
         return;
     m.seed = seed_at(r->opts, at - 1);
-    m.res.profile = r->opts->profile >= 0 ? (enum sim_profile)r->opts->profile : PROFILE_CRASH;
+    m.res.profile = PROFILE_NR; /* it took that with it */
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         snprintf(m.res.reason, sizeof(m.res.reason), "hung: took too long");
     else if (WIFSIGNALED(status))

@@ -436,6 +436,8 @@ void net_world_start(struct world *w)
 
     if (err != 0)
         world_fail(w, "no target: %s", err_text(err));
+    else
+        target_set_bugs(w->target, &w->bugs.export);
 }
 
 void net_world_stop(struct world *w)

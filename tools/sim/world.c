@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 /* Virtual time that anything which must end may take. */
-#define PATIENCE_NS (3600 * NS_PER_S)
+#define PATIENCE_NS (600 * NS_PER_S)
 
 /* Rot in a group that no later group bears witness to cannot be told from the torn tail of a crash: the last writes to the
  * log do not rot in the moment of a crash. */
@@ -158,25 +158,20 @@ static void format(struct world *w)
 
 static void plant(struct world *w)
 {
-    struct tier_bugs tier = {0};
-    struct journal_bugs journal = {0};
-    struct export_bugs export = {0};
-
     if (w->opts->bug < 0)
         return;
     switch ((enum sim_bug)w->opts->bug) {
-#define X(room, field, prof)  \
-    case BUG_##field:         \
-        room.field = true;    \
+#define X(room, field, prof)       \
+    case BUG_##field:              \
+        w->bugs.room.field = true; \
         break;
         SIM_BUGS(X)
 #undef X
     case BUG_NR:
         break;
     }
-    tier_set_bugs(w->tier, &tier, &journal);
-    if (w->target != NULL)
-        target_set_bugs(w->target, &export);
+    w->topts.bugs = &w->bugs.tier;
+    w->topts.journal_bugs = &w->bugs.journal;
 }
 
 /* ---- starting ---- */
@@ -237,7 +232,6 @@ static void open_pool(struct world *w)
         return;
     if (w->plan.profile == PROFILE_NETWORK)
         net_world_start(w);
-    plant(w);
 }
 
 /* ---- working and ending ---- */
@@ -519,6 +513,7 @@ void world_run(const struct world_opts *opts, struct world_result *out)
     sim_machine_init(&w->machine, w->sim);
     make_disks(w);
     fill_tier_opts(w);
+    plant(w);
     traffic_init(w);
     envs_new(w);
     format(w);

@@ -162,6 +162,7 @@ struct world {
     bool                     meta_failed, device_failed, was_full;
     uint64_t                 faults_planted, blocks_refused;
     uint64_t                 ops_done, ops_goal;
+    struct { struct tier_bugs tier; struct journal_bugs journal; struct export_bugs export; } bugs; /* planted */
     char                     why[256];
 };
 
