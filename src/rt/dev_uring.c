@@ -28,13 +28,21 @@ struct dev_uring {
     struct dev      dev;
     struct reactor *reactor;
     int             fd;
+    bool            quick;   /* durable writes end in the interrupt; else in a kernel thread, after a flush */
 };
 
 static void uring_done(struct reactor_op *op, int res, uint32_t cqe_flags);
 
+static bool needs_thread(const struct dev_uring *u, const struct dev_io *io)
+{
+    return io->priv.op == DEV_FLUSH || (!u->quick && (io->flags & DEV_DSYNC));
+}
+
 static struct io_uring_sqe *sqe_for(struct dev_uring *u, struct dev_io *io)
 {
     io->priv.ring.done = uring_done;
+    if (needs_thread(u, io))
+        reactor_yield_begin(u->reactor);
     return reactor_sqe(u->reactor, &io->priv.ring);
 }
 
@@ -102,6 +110,8 @@ static void uring_done(struct reactor_op *op, int res, uint32_t cqe_flags)
     bool moves = io->priv.op == DEV_READ || io->priv.op == DEV_WRITE;
 
     (void)cqe_flags;
+    if (needs_thread(container_of(d, struct dev_uring, dev), io))
+        reactor_yield_end(container_of(d, struct dev_uring, dev)->reactor);
     /* Not so for a flush: one that did not say yes may have lost pages already, and a second would not tell. */
     if ((res == -EINTR || res == -EAGAIN) && io->priv.op != DEV_FLUSH) {
         uring_submit(d, io);
@@ -133,25 +143,43 @@ static const struct dev_ops uring_ops = {.name = "uring", .submit = uring_submit
 
 /* ---- what the kernel says about the device ------------------------------------------------------------------------- */
 
-/* A number from /sys/dev/block/MAJ:MIN/queue/FILE; of a partition, from its disk. -1: not there. */
-static long queue_number(dev_t dev, const char *file)
+/* The line in /sys/dev/block/MAJ:MIN/queue/FILE; of a partition, from its disk. Empty: not there. */
+static void queue_text(dev_t dev, const char *file, char text[static 64])
 {
     static const char *const dirs[] = {"queue", "../queue"};
     char path[128];
-    long v = -1;
 
-    for (size_t i = 0; i < ARRAY_LEN(dirs) && v < 0; i++) {
+    text[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(dirs) && text[0] == 0; i++) {
         FILE *f;
 
         snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(dev), minor(dev), dirs[i], file);
         f = fopen(path, "re");
         if (f == NULL)
             continue;
-        if (fscanf(f, "%ld", &v) != 1)
-            v = -1;
+        if (fgets(text, 64, f) == NULL)
+            text[0] = 0;
         fclose(f);
     }
-    return v;
+}
+
+static long queue_number(dev_t dev, const char *file) /* -1: not there */
+{
+    char text[64], *end;
+    long v;
+
+    queue_text(dev, file, text);
+    v = strtol(text, &end, 10);
+    return end == text ? -1 : v;
+}
+
+/* Nothing to flush, or the write itself can carry the order to be durable. */
+static bool durable_in_interrupt(dev_t dev)
+{
+    char text[64];
+
+    queue_text(dev, "write_cache", text);
+    return strncmp(text, "write through", 13) == 0 || queue_number(dev, "fua") == 1;
 }
 
 static int caps_of_block_device(struct dev_uring *u, const struct stat *st)
@@ -200,6 +228,7 @@ static int caps_find(struct dev_uring *u, const struct dev_open_opts *opts)
         err = caps_of_block_device(u, &st);
     else
         caps_of_file(u, &st);
+    u->quick = !opts->buffered && durable_in_interrupt(S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev);
     if (opts->buffered)
         u->dev.caps.align_bytes = 1;
     u->dev.caps.iov_max = IOV_MAX;

@@ -70,9 +70,19 @@ static void ring_submit(struct reactor *r)
         assert(ring_error_passes(n));
 }
 
+/* The kernel sets the flag after it queued the work, so an enter in between can leave it set over an empty queue: who
+ * believed it then would never sleep. Waiting in the kernel looks at the queue itself. */
 static bool ring_needs_enter(const struct reactor *r)
 {
-    return (__atomic_load_n(r->ring.sq.kflags, __ATOMIC_RELAXED) & NEEDS_ENTER) != 0;
+    return (__atomic_load_n(r->ring.sq.kflags, __ATOMIC_RELAXED) & NEEDS_ENTER) != 0 && !r->taskrun_stale;
+}
+
+void reactor_yield_begin(struct reactor *r) { r->yields++; }
+
+void reactor_yield_end(struct reactor *r)
+{
+    assert(r->yields > 0);
+    r->yields--;
 }
 
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op)
@@ -155,6 +165,7 @@ static uint32_t reap(struct reactor *r)
             op->done(op, res, flags);
     }
     stat_add(&r->stats.cqes, nr);
+    r->taskrun_stale &= nr == 0;
     return nr;
 }
 
@@ -177,8 +188,10 @@ uint32_t reactor_pass(struct reactor *r)
 {
     uint32_t did;
 
-    if (io_uring_cq_ready(&r->ring) == 0 && ring_needs_enter(r))
+    if (io_uring_cq_ready(&r->ring) == 0 && ring_needs_enter(r)) {
         io_uring_get_events(&r->ring);
+        r->taskrun_stale = io_uring_cq_ready(&r->ring) == 0 && ring_needs_enter(r);
+    }
     refresh_now(r);
     busy_until_now(r);
     did = take_posted(r);
@@ -262,6 +275,7 @@ static void sleep_in_kernel(struct reactor *r)
             n = io_uring_submit_and_wait_timeout(&r->ring, &cqe, 1, &ts, NULL);
         assert(n >= 0 || ring_error_passes(n));
     }
+    r->taskrun_stale = false;
     if (!atomic_exchange(&r->sleeping, false))
         stat_add(&r->stats.wakeups, 1);
 }
@@ -287,14 +301,15 @@ void reactor_wait(struct reactor *r)
     refresh_now(r);
     from_ns = r->now_ns;
     busy_until_now(r);
-    if (r->spin_ns > 0) {
+    if (r->spin_ns > 0 && r->yields == 0) {
         found = spin(r, from_ns + r->spin_ns);
         stat_add(&r->stats.spin_ns, r->now_ns - from_ns);
     }
     if (!found) {
         sleep_in_kernel(r);
         refresh_now(r);
-        spin_adapt(r, r->now_ns - from_ns);
+        if (r->yields == 0)
+            spin_adapt(r, r->now_ns - from_ns);
     }
     r->busy_since_ns = r->now_ns;
 }

@@ -46,6 +46,11 @@ struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
 void reactor_before_submit(struct reactor *r, struct env_task *task);
 struct io_uring *reactor_ring(struct reactor *r);
 
+/* Between these two the reactor sleeps rather than spins. A durable write to a device without FUA is finished by a kernel
+ * thread on the CPU that took the interrupt, which often is this one: a spin would keep it waiting until the next tick. */
+void reactor_yield_begin(struct reactor *r);
+void reactor_yield_end(struct reactor *r);
+
 struct reactor_stats { uint64_t passes, sleeps, wakeups, spin_ns, busy_ns, sqes, cqes; };
 void reactor_stats_get(const struct reactor *r, struct reactor_stats *out); /* any thread; racy reads of counters */
 

@@ -24,6 +24,8 @@ struct reactor {
     uint64_t            now_ns;         /* of this pass */
     uint64_t            spin_max_ns;    /* opts.poll_us */
     uint64_t            spin_ns;        /* what the next spin may take: halves when spinning does not pay */
+    uint32_t            yields;         /* requests in flight that the kernel finishes on a thread: no spin meanwhile */
+    bool                taskrun_stale;  /* the kernel's flag says "enter", an enter found nothing, and none came since */
     uint64_t            busy_since_ns;
     bool                enabled;        /* the ring has its owner thread */
     bool                orphaned;       /* that thread was joined, and no other may enter its ring */
