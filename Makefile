@@ -10,10 +10,10 @@ CC      := gcc
 O       := build
 COMPILER := $(if $(findstring clang,$(CC)),clang,gcc)
 ifeq ($(COMPILER),clang)
-O       := build/clang
+override O := $(O)/clang
 endif
 ifdef SANITIZE
-O       := $(O)/san-$(SANITIZE)
+override O := $(O)/san-$(SANITIZE)
 endif
 
 PKGS    := liburing lmdb libpmem libisal libmicrohttpd libcurl jansson libconfig libsystemd
