@@ -141,15 +141,15 @@ static void strike_rot(struct world *w)
 
 static void strike_failing(struct world *w)
 {
-    static const enum dev_op ops[] = {DEV_WRITE, DEV_WRITE, DEV_FLUSH};
-    struct sim_disk *d = draw_disk(w);
+    enum dev_op op = sim_chance(w->sim, 500000) ? DEV_WRITE : DEV_FLUSH; /* only capacity devices are flushed */
+    struct sim_disk *d = op == DEV_WRITE ? draw_disk(w) : w->machine.disk[1 + sim_below(w->sim, w->plan.capacity_devs)];
 
     w->device_failed = true;
     w->faults_planted++;
     if (sim_chance(w->sim, 200000))
         sim_disk_faults(d)->gone = true;
     else
-        sim_disk_fail_nth(d, ops[sim_below(w->sim, 3)], (uint32_t)sim_between(w->sim, 1, 20),
+        sim_disk_fail_nth(d, op, (uint32_t)sim_between(w->sim, 1, 20),
                           sim_chance(w->sim, 500000) ? 1 : UINT32_MAX);
 }
 

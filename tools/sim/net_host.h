@@ -7,7 +7,7 @@
 #include "tools/sim/world.h"
 
 #define HQ_RX_BYTES (1u << 20)
-#define HQ_TX_BYTES (2u << 20)
+#define HQ_TX_BYTES (24u << 20) /* every slot's longest write at once, with headers */
 
 enum hq_state { HQ_NONE, HQ_IC, HQ_CONNECT, HQ_ENABLE, HQ_LIVE, HQ_DEAD };
 
