@@ -65,7 +65,8 @@ bool sim_chance(struct sim *s, uint32_t ppm);                  /* true in ppm of
 void sim_at(struct sim *s, struct sim_event *ev, uint64_t at_ns); /* arming an armed event moves it */
 void sim_cancel(struct sim *s, struct sim_event *ev);
 
-/* Runs the earliest event; events may wait in straight lines for others (an orderly stop does). 0; -FIRN_E_STOPPED: crashed; -EAGAIN: nothing will ever happen (see sim_stuck). */
+/* Runs the earliest event; events may wait in straight lines for others (an orderly stop does).
+ * 0; -FIRN_E_STOPPED: crashed; -EAGAIN: nothing will ever happen (see sim_stuck). */
 int sim_step(struct sim *s);
 /* Until done(ctx), a crash, nothing left, or limit_ns of virtual time from now (-ETIMEDOUT). 0: done. */
 int sim_run_until(struct sim *s, bool (*done)(void *ctx), void *ctx, uint64_t limit_ns);
