@@ -30,12 +30,16 @@ const char *pool_role_name(enum tier_role role)
 
 /* ---- files and locks ---- */
 
-static int file_make(const struct tier_dev_opts *o, char why[static 256])
+/* Makes a file that is not there as long as configured. What holds bytes already may be somebody's: its length is left
+ * alone, unless force says that all of it may go and no server has it. */
+static int file_make(const struct tier_dev_opts *o, bool force, char why[static 256])
 {
     struct stat st;
     int fd, err = 0;
 
     if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return 0;
+    if (stat(o->path, &st) == 0 && st.st_size != 0 && !force)
         return 0;
     if (stat(o->path, &st) != 0 && o->size_bytes == 0) {
         snprintf(why, 256, "%s device \"%.150s\" is missing; to make a file, give it a size", pool_role_name(o->role), o->path);
@@ -44,15 +48,33 @@ static int file_make(const struct tier_dev_opts *o, char why[static 256])
     fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &st) != 0)
         err = -errno;
-    if (!err && (uint64_t)st.st_size < o->size_bytes && ftruncate(fd, (off_t)o->size_bytes) != 0)
-        err = -errno;
-    if (!err && fsync(fd) != 0)
+    if (!err && (uint64_t)st.st_size < o->size_bytes && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+        (ftruncate(fd, (off_t)o->size_bytes) != 0 || fsync(fd) != 0))
         err = -errno;
     if (fd >= 0)
         close(fd);
     if (err)
         snprintf(why, 256, "file \"%.150s\" cannot be made: %s", o->path, err_text(err));
     return err;
+}
+
+/* One device by two names: its lock would look like another server's. */
+static int named_twice(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
+{
+    struct stat st, other;
+
+    if (stat(d->opts.path, &st) != 0)
+        return 0;
+    for (const struct pool_dev *o = p->dev; o < d; o++) {
+        bool same = stat(o->opts.path, &other) == 0 && (S_ISBLK(st.st_mode) ? S_ISBLK(other.st_mode) && st.st_rdev == other.st_rdev
+                                                                            : st.st_dev == other.st_dev && st.st_ino == other.st_ino);
+
+        if (same) {
+            snprintf(why, 256, "\"%.110s\" and \"%.110s\" are one device", o->opts.path, d->opts.path);
+            return -FIRN_E_INVALID;
+        }
+    }
+    return 0;
 }
 
 static int dev_lock(struct pool_dev *d, char why[static 256])
@@ -91,8 +113,10 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
 {
     bool real = p->opts->seams.dev_open == NULL;
-    int err = real && access == POOL_FORMAT ? file_make(&d->opts, why) : 0;
+    int err = real && access == POOL_FORMAT ? file_make(&d->opts, p->opts->force, why) : 0;
 
+    if (!err && real)
+        err = named_twice(p, d, why);
     if (!err && real)
         err = dev_lock(d, why);
     if (!err)

@@ -88,6 +88,11 @@ static int all_empty(const struct pool_devs *p, char why[static 256])
                      pool_role_name(d->opts.role), d->opts.path, found);
             return -FIRN_E_FOREIGN;
         }
+        if (p->opts->seams.dev_open == NULL && d->bytes < ROUND_DOWN(d->opts.size_bytes, LABEL_BYTES)) {
+            snprintf(why, 256, "%s device \"%.120s\" has %llu bytes, less than the size configured; --force lengthens a file",
+                     pool_role_name(d->opts.role), d->opts.path, (unsigned long long)d->bytes);
+            return -FIRN_E_INVALID;
+        }
     }
     return 0;
 }
