@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# faults.md B1, B3, B4, B5, B6, A4 on the real server: bytes flipped in the files of a stopped pool. What is damaged answers
+# Unrecovered Read Error (2/81h), block by block, again after a restart; all else reads right; nothing is ever zeros, older or
+# foreign; `firnctl check` names it and ends in 3.
+. "$(dirname "$0")/faults.bash"
+cat >"$work/flip.py" <<'END'
+# flip.py FILE blocks LBA... : finds the 4096 bytes that stamp 1 or 2 gives a block, wherever they lie in FILE, and flips one byte of each copy
+# flip.py FILE at OFFSET LENGTH : flips LENGTH bytes at OFFSET.  Prints how many places were changed.
+import mmap, os, sys
+def stamp(lba, s):
+    x = ((((lba * 31337 + s * 7919) & 0xffffffff) * 2654435761) + 1) & 0xffffffff
+    out = bytearray()
+    for _ in range(16):
+        x = (x * 1664525 + 1013904223) & 0xffffffff
+        out.append(x >> 24)
+    return bytes(out)
+fd = os.open(sys.argv[1], os.O_RDWR)
+m = mmap.mmap(fd, os.fstat(fd).st_size)
+n = 0
+if sys.argv[2] == "at":
+    for i in range(int(sys.argv[3]), int(sys.argv[3]) + int(sys.argv[4])):
+        m[i] ^= 0x5a; n += 1
+else:
+    for lba in map(int, sys.argv[4:]):
+        at = -1
+        while (at := m.find(stamp(lba, int(sys.argv[3])), at + 1)) >= 0:
+            m[at + 1234] ^= 0x10; n += 1
+m.flush()
+print(n)
+END
+flip() { python3 "$work/flip.py" "$@"; }
+line() { grep -E "^$1( |\$)" <<<"$2" || true; } # line OUTCOME TEXT
+found() { "$firnctl" check --data --config "$pool/firn.conf"; }
+
+# --- in the log: never destaged, the only copy (B1, B3, A4) ------------------------------------------------------------------
+REACTORS=1 begin 160MiB
+up
+volume_make v 64MiB
+nqn=$(volume_nqn v)
+host "$nqn" write 0 400 1 >/dev/null
+host "$nqn" write 0 200 2 >/dev/null # an older version of these lies in the log as well
+server_kill
+n=$(flip "$pool/journal" blocks 2 10 11 150)
+is "three blocks were found in the log" "$n" 3
+n=$(flip "$pool/journal" blocks 1 300)
+is "and one more" "$n" 1
+up
+got=$(host "$nqn" read 0 400 2 1)
+is "log: damaged blocks are unrecovered read errors" "$(line status-281 "$got")" "status-281 4 10 11 150 300"
+is "log: the newest" "$(line good "$got" | cut -d' ' -f1,2)" "good 197"
+is "log: the older half" "$(line stamp-1 "$got" | cut -d' ' -f1,2)" "stamp-1 199"
+is "log: nothing else" "$(grep -cE '^(zeros|foreign|ended|exit)' <<<"$got")" 0
+[ "$(metric firn_checksum_errors_total)" -ge 4 ] && ok || bad "firn_checksum_errors_total $(metric firn_checksum_errors_total)"
+server_kill
+up
+is "log: the same after a restart" "$(host "$nqn" read 0 400 2 1)" "$got"
+is "a write mends a block" "$(host "$nqn" write 11 1 3; host "$nqn" read 10 3 3 2)" "$(printf 'good 1 11\ngood 1 11\nstamp-2 1 12\nstatus-281 1 10')"
+down
+exits 3 found
+has "check names the blocks" "$out" '(lba|block)'
+up
+got=$(host "$nqn" read 0 400 2 1)
+is "after an orderly stop, too" "$(line status-281 "$got")" "status-281 3 10 150 300"
+is "and nothing older shines through" "$(grep -cE '^(zeros|ended|exit)' <<<"$got")" 0
+server_kill
+
+# --- on the HDD: destaged, the log moved on (B4) -------------------------------------------------------------------------------
+REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 1; dirty_max = 10; };'
+up
+volume_make v 256MiB
+nqn=$(volume_nqn v)
+host "$nqn" write 0 400 1 >/dev/null
+# pushes all of it out of the log
+"$bench" run --port "$port" --nqn "$nqn" --rw write --bs 64KiB --qd 8 --offset 8MiB --size 240MiB --bytes 480MiB --time 60s >/dev/null 2>&1 || bad "the load that pushes data out"
+down
+n=$(flip "$pool/hdd" blocks 1 20 21 22 399)
+is "four blocks were found on the HDD" "$n" 4
+in_log=$(flip "$pool/journal" blocks 1 20 21 22 399)
+before=$(sums)
+exits 3 found
+has "check names damage on the HDD" "$out" '(lba|block)'
+is "check writes nothing" "$(sums)" "$before"
+first=$out
+exits 3 found
+is "check says the same twice" "$out" "$first"
+up
+got=$(host "$nqn" read 0 400 1)
+is "HDD: damaged blocks are unrecovered read errors (copies in the log flipped too: $in_log)" "$(line status-281 "$got")" "status-281 4 20 21 22 399"
+is "HDD: all others are good" "$(line good "$got" | cut -d' ' -f1,2)" "good 396"
+is "HDD: nothing else" "$(grep -cE '^(zeros|foreign|stamp|ended|exit)' <<<"$got")" 0
+is "a whole write mends it" "$(host "$nqn" write 20 3 5; host "$nqn" read 20 3 5)" "$(printf 'good 3 20 21 22\ngood 3 20 21 22')"
+down
+flip "$pool/hdd" blocks 1 399 >/dev/null # flipped back: the pristine bytes
+flip "$pool/journal" blocks 1 399 >/dev/null
+up
+is "mended from outside: it reads again, or stays an error" "$(host "$nqn" read 399 1 1 | grep -cE '^(good|status-281) 1 399')" 1
+is "the three that were rewritten" "$(host "$nqn" read 20 3 5)" "good 3 20 21 22"
+down
+
+# --- labels (B6) and metadata (B5) --------------------------------------------------------------------------------------------------
+for at in 0 4096; do flip "$pool/hdd" at $at 64 >/dev/null; flip "$pool/journal" at $at 64 >/dev/null; done
+up
+is "one of three copies of each label is enough" "$(host "$nqn" read 0 10 1)" "good 10 0 1 2 3 4 5 6 7 8 9"
+down
+exits "$("$firnctl" check --config "$pool/firn.conf" >/dev/null 2>&1; echo $?)" "$firnctl" check --config "$pool/firn.conf"
+is "and the start has made them good" "$("$firnctl" check --config "$pool/firn.conf" 2>&1 | grep -ci label)" 0
+cp "$pool/meta/data.mdb" "$work/data.mdb"
+crashed=0 silent=0 started=0
+size=$(stat -c %s "$pool/meta/data.mdb")
+for ((i = 0; i < 12; i++)); do
+    flip "$pool/meta/data.mdb" at $((i * 661 % (size / 64) * 64 + i)) 4 >/dev/null
+    server_start --config "$pool/firn.conf"
+    if server_wait 20 2>/dev/null; then
+        started=$((started + 1))
+        got=$(host "$nqn" read 0 60 1 5)
+        grep -qE '^(zeros|foreign|ended|exit)' <<<"$got" && { silent=$((silent + 1)); echo "flip $i: $got"; }
+        server_kill
+    else
+        rc=0; wait "$server" || rc=$?
+        [ $rc = 1 ] || { crashed=$((crashed + 1)); echo "flip $i: exit $rc"; }
+        said | grep -qE 'cannot start.*why="..' || silent=$((silent + 1))
+    fi
+    rc=0; "$firnctl" check --config "$pool/firn.conf" >"$work/check" 2>&1 || rc=$?
+    [ $rc -le 3 ] || { crashed=$((crashed + 1)); echo "flip $i: check exit $rc"; }
+    cp "$work/data.mdb" "$pool/meta/data.mdb"
+done
+is "rotten metadata: crashes" $crashed 0
+is "rotten metadata: wrong bytes or wordless refusals (started $started of 12)" $silent 0
+up
+is "with the metadata back, all is there" "$(host "$nqn" read 0 10 1)" "good 10 0 1 2 3 4 5 6 7 8 9"
+down
+report
