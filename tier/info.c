@@ -2,7 +2,9 @@
 /* info.c: what operations see of a pool, summed over shards and devices; and the switches that tests set. Counters are
  * read without locks: a figure may be a moment old.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tier/pool.h"
 
@@ -58,6 +60,8 @@ static void dev_info(struct tier *t, const struct pool_dev *d, struct tier_dev_i
         out->failed |= __atomic_load_n(&d->on[e]->failed, __ATOMIC_RELAXED);
     }
     if (d->opts.role == TIER_CAPACITY) {
+        for (uint32_t i = 0; i < t->nr_shards; i++)
+            out->degraded |= shard_degraded(t->shards[i], d->index);
         cold_usage(t->cold, d->index, &total, &used);
         out->used_bytes = used * EXTENT_BYTES;
     } else if (d->opts.role == TIER_JOURNAL) {
@@ -85,6 +89,52 @@ void tier_stats_get(struct tier *t, struct tier_stats *out)
 #undef X
     }
 }
+
+/* ---- the log, and how long things took ---- */
+
+void tier_journal_stats_get(struct tier *t, struct journal_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_journal_stats(t->shards[i], out);
+}
+
+static struct metric_hist *dev_hist(const struct tier *t, uint32_t dev, uint32_t env, unsigned op)
+{
+    return &t->dev_hist[(dev * t->opts.nr_envs + env) * DEV_OP_NR + op];
+}
+
+int tier_measure(struct tier *t)
+{
+    t->commit_hist = calloc(t->nr_shards, sizeof(*t->commit_hist));
+    t->dev_hist = calloc((size_t)t->devs.nr * t->opts.nr_envs * DEV_OP_NR, sizeof(*t->dev_hist));
+    if (t->commit_hist == NULL || t->dev_hist == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_set_commit_hist(t->shards[i], &t->commit_hist[i]);
+    for (uint32_t i = 0; i < t->devs.nr; i++)
+        for (uint32_t e = 0; e < t->opts.nr_envs; e++)
+            for (unsigned op = 0; op < DEV_OP_NR && t->devs.dev[i].on[e] != NULL; op++)
+                t->devs.dev[i].on[e]->latency[op] = dev_hist(t, i, e, op);
+    return 0;
+}
+
+void tier_commit_hist_get(struct tier *t, struct metric_hist *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        metric_hist_add(out, &t->commit_hist[i]);
+}
+
+void tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct metric_hist *out)
+{
+    assert(dev < t->devs.nr && op < DEV_OP_NR);
+    memset(out, 0, sizeof(*out));
+    for (uint32_t e = 0; e < t->opts.nr_envs; e++)
+        metric_hist_add(out, dev_hist(t, dev, e, op));
+}
+
+/* ---- for tests ---- */
 
 void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct journal_bugs *journal)
 {

@@ -547,10 +547,22 @@ static void find_urgent(struct shard *s)
     }
 }
 
+/* For operations, who cannot look into a device from their thread. */
+static void note_hung_devices(struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
+        bool hung = !dev_usable(s, shard_capacity(s, d));
+
+        if (s->hung[d] != hung)
+            __atomic_store_n(&s->hung[d], hung, __ATOMIC_RELAXED);
+    }
+}
+
 uint64_t mover_step(struct shard *s)
 {
     uint64_t next = UINT64_MAX;
 
+    note_hung_devices(s);
     find_urgent(s);
     for (uint32_t i = 0; i < s->nr_lanes; i++)
         next = MIN(next, lane_look(&s->lanes[i]));

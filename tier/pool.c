@@ -145,6 +145,8 @@ static int open_steps(struct tier *t, char why[static 256])
     if (!err)
         err = recover_shards(t, why);
     if (!err)
+        err = tier_measure(t);
+    if (!err)
         err = pool_labels_renew(&t->devs, why);
     return err ? err : tier_deletions_finish(t, why);
 }
@@ -209,6 +211,8 @@ void tier_close(struct tier *t)
     cold_free(t->cold);
     pool_devs_close(&t->devs);
     free(t->freed_epochs);
+    free(t->commit_hist);
+    free(t->dev_hist);
     free(t);
 }
 

@@ -4,6 +4,7 @@
 #define FIRN_TIER_POOL_H
 
 #include "journal/journal.h"
+#include "rt/metrics.h"
 #include "tier/label.h"
 #include "tier/shard.h"
 #include "tier/volume.h"
@@ -70,6 +71,8 @@ struct tier {
     uint32_t         nr_shards;
     struct shard    *shards[REACTORS_MAX];
     struct journal_replay_report reports[REACTORS_MAX];
+    struct metric_hist *commit_hist;  /* [nr_shards]; each written by its shard */
+    struct metric_hist *dev_hist;     /* [devs.nr][nr_envs][DEV_OP_NR]; each written by its env */
     char             alert[256];  /* said at open; "" */
 
     struct volume  **vols;        /* envs[0]: sorted by name */
@@ -105,6 +108,8 @@ int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */
 void tier_requests_drop(struct tier *t);                          /* after a crash */
+/* info.c */
+int  tier_measure(struct tier *t); /* at open: histograms for devices and shards */
 /* pool.c */
 void tier_stop_go_on(struct tier *t); /* a request or drain ended: a stop that waits for it begins */
 

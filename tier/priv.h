@@ -329,7 +329,8 @@ struct shard {
     uint32_t      nr_lanes;
     uint64_t      fg_last_ns[CAPACITY_DEVS_MAX];
     uint32_t      fg_in_flight[CAPACITY_DEVS_MAX];
-    bool          degraded[CAPACITY_DEVS_MAX];
+    bool          degraded[CAPACITY_DEVS_MAX]; /* refused a write */
+    bool          hung[CAPACITY_DEVS_MAX];     /* as of the last pass: a request in it is older than the deadline */
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
     struct forget  tombs;        /* tombstones that no log segment needs */

@@ -441,6 +441,25 @@ void shard_info(const struct shard *s, struct tier_info *add)
 
 const struct tier_stats *shard_stats(const struct shard *s) { return &s->stats; }
 
+void shard_journal_stats(const struct shard *s, struct journal_stats *add)
+{
+    const struct journal *j = __atomic_load_n(&s->j, __ATOMIC_RELAXED);
+    const struct journal_stats *js = j != NULL ? journal_stats(j) : NULL;
+
+    if (js == NULL)
+        return;
+#define X(name, help) add->name += __atomic_load_n(&js->name, __ATOMIC_RELAXED);
+    JOURNAL_COUNTERS(X)
+#undef X
+}
+
+void shard_set_commit_hist(struct shard *s, struct metric_hist *h) { journal_set_commit_hist(s->j, h); }
+
+bool shard_degraded(const struct shard *s, uint16_t dev)
+{
+    return __atomic_load_n(&s->degraded[dev], __ATOMIC_RELAXED) || __atomic_load_n(&s->hung[dev], __ATOMIC_RELAXED);
+}
+
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out)
 {
     const struct layer *l = layer_at(s, (uint32_t)(uintptr_t)v->priv);

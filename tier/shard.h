@@ -56,6 +56,10 @@ void shard_free(struct shard *s);
 
 void shard_info(const struct shard *s, struct tier_info *add);   /* adds this shard's figures; any thread, racy */
 const struct tier_stats *shard_stats(const struct shard *s);
+void shard_journal_stats(const struct shard *s, struct journal_stats *add); /* likewise, until shard_stop() */
+void shard_set_commit_hist(struct shard *s, struct metric_hist *h);         /* after shard_recover() */
+/* The device refused a write, or holds a request for longer than the deadline; any thread, racy. */
+bool shard_degraded(const struct shard *s, uint16_t dev);
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out); /* shard's thread or racy */
 void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal);
 void shard_verify(struct shard *s);

@@ -23,6 +23,8 @@
 struct tier;
 struct tier_bugs;
 struct journal_bugs;
+struct journal_stats;
+struct metric_hist;
 
 enum tier_role { TIER_JOURNAL, TIER_CACHE, TIER_CAPACITY };
 
@@ -135,6 +137,10 @@ struct tier_info {
 };
 void     tier_info_get(struct tier *t, struct tier_info *out);                  /* any thread; racy reads of counters */
 uint32_t tier_dev_info_get(struct tier *t, struct tier_dev_info *out, uint32_t nr); /* any thread */
+/* Summed over shards and envs; any thread, until tier_stop(). dev: as tier_dev_info_get() numbers them. */
+void     tier_journal_stats_get(struct tier *t, struct journal_stats *out);
+void     tier_commit_hist_get(struct tier *t, struct metric_hist *out);         /* group submitted to durable */
+void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct metric_hist *out);
 
 /* One list for struct, metrics, README; kept by each shard, summed for readers. */
 #define TIER_COUNTERS(x)                                                                       \

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "journal/journal.h"
 #include "rt/metrics.h"
 
 struct usage { char name[NAME_MAX_CHARS + 1]; uint64_t size, ssd, hdd, dirty; };
@@ -170,6 +171,22 @@ static void render_tier_stats(struct metrics_page *p, const char *pool, struct s
                pool, s.csum_errors_ssd, pool, s.csum_errors_hdd);
 }
 
+static void render_journal(struct metrics_page *p, const char *pool, struct strbuf *b)
+{
+    struct journal_stats s;
+    struct metric_hist h;
+    struct metric m;
+
+    node_journal_stats(p->n, &s);
+#define X(name, help) pool_counter(b, pool, "firn_journal_" #name "_total", "", s.name, "Journal: " help ".");
+    JOURNAL_COUNTERS(X)
+#undef X
+    node_commit_hist(p->n, &h);
+    metric_labels(&m, "pool", pool, NULL);
+    head(b, "firn_journal_commit_seconds", "histogram", "Time from a commit group's submission until it is durable.");
+    metric_hist_render(b, "firn_journal_commit_seconds", m.labels, &h);
+}
+
 static void render_pool(struct metrics_page *p, struct strbuf *b)
 {
     struct tier_info i;
@@ -187,6 +204,7 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     pool_gauge(b, i.name, "firn_damaged_blocks", "", i.damaged_blocks, "Blocks whose bytes are lost; reads of them fail.");
     pool_gauge(b, i.name, "firn_pool_read_only", "", i.read_only, "1: the pool takes no writes.");
     render_tier_stats(p, i.name, b);
+    render_journal(p, i.name, b);
 }
 
 static void dev_series(struct strbuf *b, const char *name, const char *type, const char *help, const struct tier_dev_info *d, uint32_t nr,
@@ -212,6 +230,22 @@ static uint64_t dev_size(const struct tier_dev_info *d, unsigned op) { (void)op;
 static uint64_t dev_used(const struct tier_dev_info *d, unsigned op) { (void)op; return d->used_bytes; }
 static uint64_t dev_up(const struct tier_dev_info *d, unsigned op) { (void)op; return !d->failed && !d->degraded; }
 
+static void dev_latency(struct metrics_page *p, struct strbuf *b, const struct tier_dev_info *d, uint32_t nr)
+{
+    head(b, "firn_device_latency_seconds", "histogram", "Time from request to completion at the device, by operation.");
+    for (uint32_t i = 0; i < nr; i++)
+        for (unsigned op = 0; op < DEV_OP_NR; op++) {
+            struct metric_hist h;
+            struct metric m;
+
+            node_dev_hist(p->n, i, (enum dev_op)op, &h);
+            if (h.count == 0)
+                continue;
+            metric_labels(&m, "device", d[i].path, "op", dev_op_names[op], NULL);
+            metric_hist_render(b, "firn_device_latency_seconds", m.labels, &h);
+        }
+}
+
 static void render_devices(struct metrics_page *p, struct strbuf *b)
 {
     const uint32_t max = 1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX;
@@ -221,6 +255,7 @@ static void render_devices(struct metrics_page *p, struct strbuf *b)
     dev_series(b, "firn_device_ops_total", "counter", "Requests to the device, by operation.", d, nr, dev_ops, true);
     dev_series(b, "firn_device_bytes_total", "counter", "Bytes moved to and from the device, by operation.", d, nr, dev_bytes, true);
     dev_series(b, "firn_device_errors_total", "counter", "Requests that the device failed, by operation.", d, nr, dev_errors, true);
+    dev_latency(p, b, d, nr);
     dev_series(b, "firn_device_size_bytes", "gauge", "Size of the device as the pool uses it.", d, nr, dev_size, false);
     dev_series(b, "firn_device_used_bytes", "gauge", "Bytes of it in use.", d, nr, dev_used, false);
     dev_series(b, "firn_device_up", "gauge", "0: the device failed or is degraded.", d, nr, dev_up, false);

@@ -13,6 +13,8 @@
 
 #include "base/log.h"
 #include "daemon/node_priv.h"
+#include "journal/journal.h"
+#include "rt/metrics.h"
 
 static int make_reactors(struct node *n, uint32_t nr, char why[static 256])
 {
@@ -288,6 +290,27 @@ void node_tier_stats(struct node *n, struct tier_stats *out)
     memset(out, 0, sizeof(*out));
     if (n->tier)
         tier_stats_get(n->tier, out);
+}
+
+void node_journal_stats(struct node *n, struct journal_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (n->tier)
+        tier_journal_stats_get(n->tier, out);
+}
+
+void node_commit_hist(struct node *n, struct metric_hist *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (n->tier)
+        tier_commit_hist_get(n->tier, out);
+}
+
+void node_dev_hist(struct node *n, uint32_t dev, enum dev_op op, struct metric_hist *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (n->tier)
+        tier_dev_hist_get(n->tier, dev, op, out);
 }
 
 void node_target_stats(struct node *n, struct target_stats *out)

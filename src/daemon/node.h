@@ -70,6 +70,9 @@ int node_volume_list(struct node *n, const char *after, struct volume_view *out,
 void     node_pool_info(struct node *n, struct tier_info *out);    /* zeros without a pool */
 uint32_t node_dev_info(struct node *n, struct tier_dev_info *out, uint32_t nr);
 void     node_tier_stats(struct node *n, struct tier_stats *out);
+void     node_journal_stats(struct node *n, struct journal_stats *out);
+void     node_commit_hist(struct node *n, struct metric_hist *out);
+void     node_dev_hist(struct node *n, uint32_t dev, enum dev_op op, struct metric_hist *out); /* dev: as node_dev_info() numbers */
 void     node_target_stats(struct node *n, struct target_stats *out);
 /* Visits every exported volume in name order, under the table's lock: no waiting in fn. */
 void     node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys *s, void *ctx), void *ctx);

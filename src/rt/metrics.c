@@ -52,6 +52,14 @@ void metric_observe_ns(struct metric_hist *h, uint64_t ns)
     bump(&h->count, 1);
 }
 
+void metric_hist_add(struct metric_hist *sum, const struct metric_hist *h)
+{
+    for (unsigned i = 0; i < METRIC_HIST_BUCKETS; i++)
+        bump(&sum->bucket[i], atomic_load_explicit(&h->bucket[i], memory_order_relaxed));
+    bump(&sum->sum_ns, atomic_load_explicit(&h->sum_ns, memory_order_relaxed));
+    bump(&sum->count, atomic_load_explicit(&h->count, memory_order_relaxed));
+}
+
 uint64_t metric_quantile_ns(const struct metric_hist *h, double q)
 {
     uint64_t seen = 0, total = 0, v[METRIC_HIST_BUCKETS];

@@ -28,6 +28,8 @@ static inline uint64_t metric_get(const struct metric_counter *c)
 }
 static inline void metric_set(struct metric_gauge *g, int64_t v) { __atomic_store_n((int64_t *)&g->v, v, __ATOMIC_RELAXED); }
 void metric_observe_ns(struct metric_hist *h, uint64_t ns);
+/* Adds what h has seen so far to sum, which is the caller's alone: one series over several writers. */
+void metric_hist_add(struct metric_hist *sum, const struct metric_hist *h);
 /* Upper bound in ns of the bucket that holds quantile q (0..1) of h; 0 if empty. */
 uint64_t metric_quantile_ns(const struct metric_hist *h, double q);
 

@@ -104,6 +104,21 @@ Test(metrics, histogram_buckets_hold_what_their_bounds_say)
     strbuf_fini(&out);
 }
 
+Test(metrics, histograms_of_several_writers_add_up)
+{
+    struct metric_hist sum = {0}, a = {0}, b = {0};
+
+    metric_observe_ns(&a, 10 * NS_PER_US);
+    metric_observe_ns(&a, NS_PER_S);
+    metric_observe_ns(&b, 10 * NS_PER_US);
+    metric_hist_add(&sum, &a);
+    metric_hist_add(&sum, &b);
+    cr_assert_eq(sum.count, 3u);
+    cr_assert_eq(sum.sum_ns, NS_PER_S + 20 * NS_PER_US);
+    cr_assert_eq(metric_quantile_ns(&sum, 0.5), 12 * NS_PER_US);
+    cr_assert_eq(a.count, 2u, "the parts stay as they are");
+}
+
 /* ---- trace --------------------------------------------------------------------------------------------------------- */
 
 Test(trace, keeps_the_last_events_in_order)

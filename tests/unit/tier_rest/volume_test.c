@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "journal/journal.h"
+#include "rt/metrics.h"
 #include "tier/check.h"
 #include "tier/tier.h"
 #include "tools/sim/sim.h"
@@ -531,4 +533,50 @@ Test(volumes, a_damaged_volume_record_refuses_the_start)
     cr_assert(sim_meta_rot(machine.store, 'V'));
     cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT);
     cr_assert_not_null(strstr(why, "volume"), "%s", why);
+}
+
+Test(volumes, figures_of_the_log_and_its_device_follow_the_writes)
+{
+    struct journal_stats before, after;
+    struct metric_hist commits, writes;
+    struct blk *b;
+
+    open_pool();
+    cr_assert_eq(create("a", 8 * MIB).err, 0);
+    b = blk_of("a");
+    tier_journal_stats_get(tier, &before);
+    for (unsigned i = 0; i < 5; i++)
+        cr_assert_eq(do_io(b, BLK_WRITE, i, 1, bytes[0]), 0);
+    tier_journal_stats_get(tier, &after);
+    cr_assert_eq(after.records - before.records, 5u);
+    cr_assert_eq(after.host_bytes - before.host_bytes, 5u * 4096);
+    tier_commit_hist_get(tier, &commits);
+    cr_assert_eq(commits.count, after.groups_host + after.groups_moves, "one observation a group");
+    tier_dev_hist_get(tier, 0, DEV_WRITE, &writes);
+    cr_assert_geq(writes.count, commits.count);
+    close_pool();
+}
+
+static bool device_degraded(unsigned i)
+{
+    struct tier_dev_info d[2];
+
+    cr_assert_eq(tier_dev_info_get(tier, d, 2), 2u);
+    return d[i].degraded;
+}
+
+Test(volumes, a_device_that_refuses_a_destage_shows_as_degraded)
+{
+    bool drained = false;
+
+    open_pool();
+    cr_assert_eq(create("a", 8 * MIB).err, 0);
+    cr_assert_eq(do_io(blk_of("a"), BLK_WRITE, 0, 1, bytes[0]), 0);
+    cr_assert_not(device_degraded(1));
+    sim_disk_fail_nth(sim_machine_disk(&machine, "hdd-0"), DEV_WRITE, 1, 1);
+    tier_drain(tier, true, raise, &drained);
+    cr_assert_eq(sim_run_until(sim, flag_up, &drained, 100 * NS_PER_S), 0);
+    cr_assert(device_degraded(1));
+    cr_assert_not(device_degraded(0), "the journal's device is well");
+    close_pool();
 }
