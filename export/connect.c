@@ -197,7 +197,9 @@ static void connect_io(struct queue *q, uint16_t qid)
 {
     struct ctrl *c = find_ctrl(q);
 
-    if (!c)
+    if (subsys_is_discovery(q->s)) /* there is no blk behind it */
+        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
+    else if (!c)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
     else if (qid > c->io_queues_granted || c->queues[qid])
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));

@@ -182,6 +182,23 @@ static void events(struct raw_srv *s)
     close(a.fd);
 }
 
+/* Discovery has no namespace, so an I/O queue there would be a way for anybody to reach a blk that is not. */
+static void discovery_io_queue(const struct raw_srv *s, const struct raw_conn *admin)
+{
+    struct raw_connect p = {.qid = 1, .sqsize = 31, .cntlid = admin->cntlid, .subnqn = DISCOVERY_NQN};
+    struct raw_conn q = {.fd = raw_open(s)};
+    struct nvme_sqe read = raw_io(IO_READ, 1, 0, 1, 4096, false);
+    uint8_t page[4096];
+    struct raw_answer r;
+
+    raw_check(raw_ic(&q), "initialised");
+    r = raw_connect(&q, &p);
+    raw_check(raw_status(r) == ST_CONNECT_PARAM && r.result == offsetof(struct fabrics_connect, qid), "no I/O queue for discovery");
+    if (r.ok && r.status == 0)
+        raw_check(raw_read_cmd(&q, &read, page, sizeof(page)) != 0, "nothing to read there");
+    close(q.fd);
+}
+
 static void discovery(const struct raw_srv *s)
 {
     static uint8_t page[2048];
@@ -197,6 +214,7 @@ static void discovery(const struct raw_srv *s)
     raw_check(get_log(&a, LID_DISCOVERY, 0, page, 2048) == 0 && strcmp(e->subnqn, RAW_SUB) == 0, "entry");
     raw_check(strcmp(e->traddr, "127.0.0.1") == 0 && e->trtype == 3 && e->adrfam == 1 && e->subtype == 2, "address %s", e->traddr);
     raw_check(get_log(&a, LID_DISCOVERY, 1024 + 256, page, 256) == 0 && strcmp((char *)page, RAW_SUB) == 0, "a window of the entry");
+    discovery_io_queue(s, &a);
     close(a.fd);
     free(id);
 }
