@@ -9,8 +9,9 @@
  *  - A block enters the index in the callback of its append, in seq order within the HOST stream. What is not in the index and
  *    not in the map was never written, or is zero.
  *  - An extent has a place, or a reservation of one, before a write to it is appended.
- *  - One destage an extent at a time. It captures with S = seq_high, the highest durable seq (all up to it are indexed), or just below the seq of a zero that is
- *    durable but has not reached this extent yet (zero.c works in steps): so no zero is ever named by an S that lacks it.
+ *  - One destage an extent at a time. It captures with S = seq_high, the highest durable seq (all up to it are indexed), or
+ *    just below the seq of a zero that is durable but has not reached this extent yet (zero.c works in steps): so no zero is
+ *    ever named by an S that lacks it.
  *  - seg.holds: destages that rely on the segment's bytes to repair what they overwrite in place; reclaim waits for them.
  *  - seg.discards: records without payload in the segment whose effect the map lacks: whole-extent zeros, and zeroes
  *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
@@ -237,7 +238,9 @@ struct give { struct extent_place place; uint32_t x; struct list node; };
 
 /* ---- reclaim ---- */
 
-enum reclaim_state { RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR };
+enum reclaim_state {
+    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR
+};
 #define MOVES_MAX 64u
 struct move {                    /* one block, or one record without payload, on its way to the stream of moves */
     struct journal_append app;
@@ -376,7 +379,8 @@ int      map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nbloc
 void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 
 /* sums.c */
-struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w); /* pinned and READY, or NULL: w->fn runs later; w NULL: only look */
+/* Pinned and READY, or NULL: w->fn runs later; w NULL: only look. */
+struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w);
 void     sums_put(struct shard *s, struct sums *m);
 void     sums_set(struct shard *s, uint32_t x, const struct extent_sums *v); /* what a batch has committed */
 void     sums_drop(struct shard *s, uint32_t x);

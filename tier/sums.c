@@ -2,8 +2,9 @@
 /* sums.c: checksums and bitmaps of extents ('C' records), fetched when they are needed, in a bounded cache.
  *
  * sums_get pins the record if it is in RAM; else it starts a fetch and the waiter is called once it has ended, well or badly:
- * then the caller asks again (the world may have changed meanwhile). Without a waiter it only looks. A batch that commits puts its version in here in the
- * same pass; a fetch that was under way then is ignored when it comes, for it may carry the version before.
+ * then the caller asks again (the world may have changed meanwhile). Without a waiter it only looks. A batch that commits
+ * puts its version in here in the same pass; a fetch that was under way then is ignored when it comes, for it may carry
+ * the version before.
  * Failure: a record that is missing or corrupt is READY with err: every block beneath the index fails, none is guessed.
  */
 #include "tier/priv.h"

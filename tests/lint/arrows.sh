@@ -6,7 +6,7 @@ bad=0
 
 # room folder, then the include prefixes it may use (its own included)
 while read -r dir allowed; do
-    [ -n "$dir" ] || continue
+    [ -d "$dir" ] || continue
     while IFS=: read -r file line text; do
         inc=$(sed -E 's/.*"([^"]+)".*/\1/' <<<"$text")
         case "$inc" in

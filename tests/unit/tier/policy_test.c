@@ -5,7 +5,8 @@
 
 static struct policy_state state(uint64_t dirty)
 {
-    return (struct policy_state){.now_ns = NS_PER_S, .fg_last_ns = NS_PER_S, .dirty = dirty, .capacity = 1000, .start_pct = 60, .max_pct = 80};
+    return (struct policy_state){.now_ns = NS_PER_S, .fg_last_ns = NS_PER_S, .dirty = dirty, .capacity = 1000,
+                                 .start_pct = 60, .max_pct = 80};
 }
 
 Test(policy, little_dirt_is_left_alone)
