@@ -37,13 +37,13 @@ static uint32_t need_of(struct cmd *c)
 {
     uint32_t data = c->bytes;
 
-    c->small = !c->scratch && data <= SMALL_MAX_BYTES && (c->in_capsule || c->dir == DIR_C2H);
-    return (data + (c->small ? CHUNK_SMALL : CHUNK_LARGE) - 1) / (c->small ? CHUNK_SMALL : CHUNK_LARGE) + (c->scratch ? 1 : 0);
+    c->small = data <= SMALL_MAX_BYTES && (c->in_capsule || c->dir == DIR_C2H);
+    return (data + cmd_chunk_bytes(c) - 1) / cmd_chunk_bytes(c) + (c->scratch ? 1 : 0);
 }
 
 static void take(struct pool *p, struct cmd *c, uint32_t nr)
 {
-    uint32_t unit = c->small ? CHUNK_SMALL : CHUNK_LARGE, left = c->bytes;
+    uint32_t unit = cmd_chunk_bytes(c), left = c->bytes;
 
     assert(nr > 0 && nr <= CHUNKS_MAX && c->nr_chunks == 0);
     c->iovcnt = (int)(nr - (c->scratch ? 1 : 0));
@@ -77,7 +77,7 @@ bool buf_get(struct target_env *te, struct cmd *c)
 void buf_put(struct target_env *te, struct cmd *c)
 {
     struct pool *p = class_pool(te, c->small);
-    uint32_t unit = c->small ? CHUNK_SMALL : CHUNK_LARGE;
+    uint32_t unit = cmd_chunk_bytes(c);
 
     if (c->nr_chunks == 0)
         return;

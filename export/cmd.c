@@ -305,7 +305,7 @@ void cmd_complete(struct cmd *c, uint16_t status)
 
 void cmd_copy_in(struct cmd *c, uint32_t off, const void *from, size_t n)
 {
-    uint32_t unit = c->small ? CHUNK_SMALL : CHUNK_LARGE;
+    uint32_t unit = cmd_chunk_bytes(c);
 
     assert((uint64_t)off + n <= c->bytes);
     for (size_t step; n > 0; n -= step, off += (uint32_t)step, from = (const char *)from + step) {
@@ -316,7 +316,7 @@ void cmd_copy_in(struct cmd *c, uint32_t off, const void *from, size_t n)
 
 void cmd_copy_out(const struct cmd *c, uint32_t off, void *to, size_t n)
 {
-    uint32_t unit = c->small ? CHUNK_SMALL : CHUNK_LARGE;
+    uint32_t unit = cmd_chunk_bytes(c);
 
     assert((uint64_t)off + n <= c->bytes);
     for (size_t step; n > 0; n -= step, off += (uint32_t)step, to = (char *)to + step) {

@@ -101,7 +101,7 @@ static void read_blocks(struct cmd *c)
 /* The plain CRC32C of each block, once, while the bytes are in cache; the journal and the map build on it. */
 static void sum_blocks(struct cmd *c)
 {
-    uint32_t unit = c->small ? CHUNK_SMALL : CHUNK_LARGE;
+    uint32_t unit = cmd_chunk_bytes(c);
 
     if (c->nr_sums == c->bytes / BLOCK_BYTES)
         return; /* the data digest gave them */
@@ -247,7 +247,7 @@ static void next_piece(struct cmd *c);
 
 static bool equal(const struct cmd *c, uint64_t off, size_t n)
 {
-    return memcmp(c->iov[off / CHUNK_LARGE].iov_base, c->iov[c->iovcnt].iov_base, n) == 0;
+    return memcmp(c->iov[off / cmd_chunk_bytes(c)].iov_base, c->iov[c->iovcnt].iov_base, n) == 0;
 }
 
 static void piece_done(struct blk_io *io)
@@ -271,7 +271,7 @@ static void piece_done(struct blk_io *io)
 
 static void next_piece(struct cmd *c)
 {
-    uint32_t nlb = (uint32_t)MIN(c->left, CHUNK_LARGE / blk_of(c)->lba_bytes);
+    uint32_t nlb = (uint32_t)MIN(c->left, cmd_chunk_bytes(c) / blk_of(c)->lba_bytes);
     struct iovec *scratch = &c->iov[c->iovcnt];
 
     if (nlb == 0) {

@@ -339,6 +339,7 @@ void cmd_copy_in(struct cmd *c, uint32_t off, const void *from, size_t n);
 void cmd_copy_out(const struct cmd *c, uint32_t off, void *to, size_t n);
 void cmd_zero_data(struct cmd *c);
 uint16_t cmd_check_sgl(const struct cmd *c, uint32_t in_capsule_bytes); /* pure */
+static inline uint32_t cmd_chunk_bytes(const struct cmd *c) { return c->small ? CHUNK_SMALL : CHUNK_LARGE; }
 static inline uint64_t cmd_nsid(const struct cmd *c) { return from_le32(c->sqe.nsid); }
 
 /* ---- buf.c: chunks */

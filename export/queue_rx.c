@@ -94,7 +94,7 @@ static int direct_iov(struct queue *q)
     q->rx_direct = 0;
     if (q->state != QUEUE_LIVE || q->pdu.state != PDU_ST_DATA || !c || c->status || left < RX_DIRECT_MIN)
         return 0;
-    unit = c->small ? CHUNK_SMALL : CHUNK_LARGE;
+    unit = cmd_chunk_bytes(c);
     q->rx_direct = left;
     for (uint32_t n; left > 0; left -= n, off += n) {
         n = MIN(left, unit - off % unit);

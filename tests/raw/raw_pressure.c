@@ -97,6 +97,40 @@ static void reads(const struct raw_srv *s, const struct raw_conn *a)
     close(q.fd);
 }
 
+/* Asks for a write of n bytes by R2T, and says whether the R2T came. */
+static bool ask_write(const struct raw_conn *q, uint16_t cid, uint32_t n)
+{
+    struct nvme_sqe wr = raw_io(IO_WRITE, cid, 0, n / 4096, n, false);
+    uint8_t pdu[128];
+
+    return raw_send(q->fd, pdu, raw_capsule(pdu, &wr, NULL, 0, false, false));
+}
+
+static bool granted(const struct raw_conn *q, struct pdu_r2t *r) { return raw_pdu(q->fd, r, sizeof(*r)) == sizeof(*r) && r->common.type == PDU_R2T; }
+
+/* Two queues hold nearly all large chunks and owe their data; before it each sends a Compare in a capsule. Would that wait
+ * for large chunks, both queues would stop reading what alone can free them. */
+static void compare_in_capsule(const struct raw_srv *s, const struct raw_conn *a)
+{
+    static uint8_t pdu[SMALL + 128], out[LEN + 128];
+    struct raw_conn q[2] = {raw_ioq(s, a, 1, false, false), raw_ioq(s, a, 2, false, false)};
+    struct nvme_sqe cmp = raw_io(IO_COMPARE, 7, 0, SMALL / 4096, SMALL, true);
+    struct pdu_r2t r[2];
+
+    for (int i = 0; i < 2; i++)
+        raw_check(ask_write(&q[i], 1, LEN) && granted(&q[i], &r[i]), "queue %d has its chunks", i);
+    for (int i = 0; i < 2; i++) {
+        raw_send(q[i].fd, pdu, raw_capsule(pdu, &cmp, pattern, SMALL, false, false));
+        raw_send(q[i].fd, out, raw_h2c(out, 1, from_le16(r[i].ttag), 0, pattern, LEN, true, false, false));
+    }
+    for (int i = 0; i < 2; i++) {
+        struct raw_answer one = raw_resp(&q[i]), two = raw_resp(&q[i]);
+
+        raw_check(one.ok && two.ok && one.status == 0 && two.status == 0, "queue %d: %04x %04x", i, one.status, two.status);
+        close(q[i].fd);
+    }
+}
+
 int main(void)
 {
     struct raw_srv s = {.opts.data_buffers = 1};
@@ -107,6 +141,7 @@ int main(void)
     a = raw_admin(&s, false, false, NULL);
     writes(&s, &a);
     reads(&s, &a);
+    compare_in_capsule(&s, &a);
     close(a.fd);
     raw_check(raw_works(&s, true, true), "the target works");
     raw_stop(&s);
