@@ -121,6 +121,8 @@ void cmd_free(struct cmd *c)
     bool had_data = c->nr_chunks != 0;
 
     cmd_answered(c);
+    if (c->waiting) /* it may have been what those behind it waited for */
+        target_env_wake(te);
     buf_cancel(c);
     buf_put(te, c);
     list_remove(&c->node);

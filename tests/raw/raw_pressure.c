@@ -108,6 +108,14 @@ static bool ask_write(const struct raw_conn *q, uint16_t cid, uint32_t n)
 
 static bool granted(const struct raw_conn *q, struct pdu_r2t *r) { return raw_pdu(q->fd, r, sizeof(*r)) == sizeof(*r) && r->common.type == PDU_R2T; }
 
+static bool give(const struct raw_conn *q, const struct pdu_r2t *r, uint32_t n)
+{
+    static uint8_t pdu[LEN + 128];
+
+    return raw_send(q->fd, pdu, raw_h2c(pdu, from_le16(r->cccid), from_le16(r->ttag), 0, pattern, n, true, false, false)) &&
+           raw_status(raw_resp(q)) == 0;
+}
+
 /* Two queues hold nearly all large chunks and owe their data; before it each sends a Compare in a capsule. Would that wait
  * for large chunks, both queues would stop reading what alone can free them. */
 static void compare_in_capsule(const struct raw_srv *s, const struct raw_conn *a)
@@ -131,6 +139,25 @@ static void compare_in_capsule(const struct raw_srv *s, const struct raw_conn *a
     }
 }
 
+/* The first in the line for chunks leaves: those behind it, for whom there is enough, must not wait for another event. */
+static void first_in_line_leaves(const struct raw_srv *s, const struct raw_conn *a)
+{
+    struct raw_conn holder = raw_ioq(s, a, 3, false, false), big = raw_ioq(s, a, 4, false, false), next = raw_ioq(s, a, 5, false, false);
+    struct pdu_r2t held, r;
+    struct pollfd p = {.fd = next.fd, .events = POLLIN};
+
+    raw_check(ask_write(&holder, 1, LEN) && granted(&holder, &held), "the holder has its chunks");
+    ask_write(&big, 1, 2 * LEN);
+    poll(NULL, 0, 100);
+    ask_write(&next, 1, 4096);
+    raw_check(poll(&p, 1, 200) == 0, "the next waits its turn");
+    close(big.fd);
+    raw_check(poll(&p, 1, 3000) == 1 && granted(&next, &r) && give(&next, &r, 4096), "and has it when the first is gone");
+    raw_check(give(&holder, &held, LEN), "the holder is well");
+    close(holder.fd);
+    close(next.fd);
+}
+
 int main(void)
 {
     struct raw_srv s = {.opts.data_buffers = 1};
@@ -142,6 +169,7 @@ int main(void)
     writes(&s, &a);
     reads(&s, &a);
     compare_in_capsule(&s, &a);
+    first_in_line_leaves(&s, &a);
     close(a.fd);
     raw_check(raw_works(&s, true, true), "the target works");
     raw_stop(&s);
