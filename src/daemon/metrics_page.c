@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "journal/journal.h"
 #include "rt/metrics.h"
 
@@ -320,6 +321,7 @@ static void render(struct metric_collector *c, struct strbuf *b)
     head(b, "firn_build_info", "gauge", "Always 1; the labels say what runs.");
     strbuf_add(b, "firn_build_info{version=\"%s\",node=\"%s\"} 1\n", FIRN_VERSION, node_name(p->n));
     plain(b, "firn_up", "gauge", p->complete, "1: the server answers, reactor 0 included.");
+    plain(b, "firn_log_dropped_lines_total", "counter", log_dropped(), "Log lines that standard error did not take.");
     render_target(p, b);
     render_reactors(p, b);
     if (node_has_pool(p->n)) {
