@@ -6,6 +6,8 @@
  *     read    FIRST COUNT STAMP...   each block, and which of the stamps it carries, if any
  *     zero    FIRST COUNT            write zeroes
  *     trim    FIRST COUNT            deallocate
+ *     free    FIRST COUNT            deallocate the whole range by one command
+ *   COUNT may be COUNTxSTRIDE: every STRIDE-th block.
  *
  * Output: a line for each outcome, "OUTCOME COUNT LBA LBA ...", sorted by outcome; OUTCOME is good (answered with success; read:
  * carries the first stamp), stamp-S (carries another of the stamps), zeros, foreign (anything else), or status-XXX (hexadecimal,
@@ -65,7 +67,7 @@ static const char *judge(const uint8_t *got, uint64_t lba, const uint32_t *stamp
     return memcmp(got, zeros, BLOCK_BYTES) == 0 ? "zeros" : "foreign";
 }
 
-struct job { const char *verb; uint64_t lba; const uint32_t *stamps; int nr_stamps; };
+struct job { const char *verb; uint64_t lba, nr, stride; uint32_t span; const uint32_t *stamps; int nr_stamps; };
 
 /* One block; 0xffff: the connection ended. */
 static uint16_t one(const struct raw_conn *q, const struct job *j, uint64_t lba, char name[static 24])
@@ -91,7 +93,7 @@ static uint16_t one(const struct raw_conn *q, const struct job *j, uint64_t lba,
         sqe = raw_io(IO_WRITE_ZEROES, 1, lba, 1, 0, false);
         status = raw_status(raw_cmd(q, &sqe, NULL, 0));
     } else {
-        struct nvme_dsm_range r = {.nlb = to_le32(1), .slba = to_le64(lba)};
+        struct nvme_dsm_range r = {.nlb = to_le32(j->span), .slba = to_le64(lba)};
 
         sqe = raw_sqe(IO_DSM, 1, 1);
         sqe.sgl.type = SGL_OFFSET;
@@ -104,7 +106,7 @@ static uint16_t one(const struct raw_conn *q, const struct job *j, uint64_t lba,
     return status;
 }
 
-static int run(const struct raw_srv *s, const char *nqn, const struct job *j, uint64_t nr)
+static int run(const struct raw_srv *s, const char *nqn, const struct job *j)
 {
     struct raw_connect p = {.sqsize = 31, .cattr = CATTR_SQ_FLOW_OFF, .subnqn = nqn}, pq = p;
     struct raw_conn a = raw_admin(s, false, false, &p), q = {.fd = -1};
@@ -118,11 +120,13 @@ static int run(const struct raw_srv *s, const char *nqn, const struct job *j, ui
         pq.sqsize = 127;
         ended = !raw_ic(&q) || raw_status(raw_connect(&q, &pq)) != 0;
     }
-    for (uint64_t i = 0; i < nr && !ended; i++) {
-        if (one(&q, j, j->lba + i, name) == 0xffff)
+    for (uint64_t i = 0; i < j->nr && !ended; i++) {
+        uint64_t lba = j->lba + i * j->stride;
+
+        if (one(&q, j, lba, name) == 0xffff)
             ended = true;
         else
-            count(name, j->lba + i);
+            count(name, lba);
     }
     print_outcomes();
     if (ended)
@@ -132,14 +136,15 @@ static int run(const struct raw_srv *s, const char *nqn, const struct job *j, ui
 
 int main(int argc, char **argv)
 {
-    static const char *const verbs[] = {"write", "read", "zero", "trim"};
+    static const char *const verbs[] = {"write", "read", "zero", "trim", "free"};
     struct raw_srv s = {0};
     struct job j = {0};
     uint32_t stamps[8];
     bool known = false;
+    char *x;
 
     if (argc < 6 || argc > 6 + 8) {
-        fprintf(stderr, "usage: blocks PORT NQN write|read|zero|trim FIRST COUNT [STAMP...]\n");
+        fprintf(stderr, "usage: blocks PORT NQN write|read|zero|trim|free FIRST COUNT [STAMP...]\n");
         return 2;
     }
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
@@ -149,6 +154,13 @@ int main(int argc, char **argv)
     for (int i = 6; i < argc; i++)
         stamps[i - 6] = (uint32_t)strtoul(argv[i], NULL, 10);
     s.port = (uint16_t)strtoul(argv[1], NULL, 10);
-    j = (struct job){.verb = argv[3], .lba = strtoull(argv[4], NULL, 10), .stamps = stamps, .nr_stamps = argc - 6};
-    return run(&s, argv[2], &j, strtoull(argv[5], NULL, 10));
+    j = (struct job){.verb = argv[3], .lba = strtoull(argv[4], NULL, 10), .stride = 1, .span = 1, .stamps = stamps, .nr_stamps = argc - 6};
+    j.nr = strtoull(argv[5], &x, 10);
+    if (*x == 'x')
+        j.stride = strtoull(x + 1, NULL, 10);
+    if (strcmp(j.verb, "free") == 0) {
+        j.span = (uint32_t)j.nr;
+        j.nr = 1;
+    }
+    return run(&s, argv[2], &j);
 }

@@ -13,7 +13,7 @@ report() { # the closing line; the script's exit status
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
 }
 ok() { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAILED: $*"; }
+bad() { local why="$*"; failed=$((failed + 1)); echo "FAILED: ${why:0:900}"; }
 skip() { skipped=$((skipped + 1)); echo "skip: $*"; }
 is() { # is WHAT GOT WANTED
     if [ "$2" = "$3" ]; then ok; else bad "$1: got \"$2\", wanted \"$3\""; fi
