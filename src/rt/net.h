@@ -67,7 +67,8 @@ static inline void net_attach(struct net_conn *c, struct env *env) { c->ops->att
 typedef void net_accept_cb(void *ctx, struct net_conn *conn);
 
 /* Real TCP on a reactor env. Several reactors may listen on one port (SO_REUSEPORT is set). port 0: the kernel
- * chooses; net_listener_port() tells. Accepted sockets get TCP_NODELAY and TCP_USER_TIMEOUT. */
+ * chooses; net_listener_port() tells. Accepted sockets get TCP_NODELAY, and
+ * TCP_USER_TIMEOUT with probes: a peer that vanished is found out whether bytes are in flight or not. */
 int  net_listen(struct env *env, const char *host, uint16_t port, net_accept_cb *cb, void *ctx,
                 struct net_listener **out, char why[static 256]);
 uint16_t net_listener_port(const struct net_listener *l);

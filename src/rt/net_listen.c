@@ -27,6 +27,10 @@
 #define BACKLOG            1024
 #define ACCEPT_PAUSE_NS    (100 * NS_PER_MS)
 #define USER_TIMEOUT_MS    30000u /* sent bytes that nobody acknowledged for so long: the peer is gone */
+#define PROBE_AFTER_S      15     /* nothing came for so long: the kernel asks, three times before USER_TIMEOUT_MS ends it */
+#define PROBE_EVERY_S      5
+
+static_assert(PROBE_AFTER_S + 2 * PROBE_EVERY_S < USER_TIMEOUT_MS / 1000, "one lost probe cuts nobody");
 
 struct net_listener {
     struct env       *env;
@@ -81,13 +85,16 @@ static void addrs_find(struct net_conn *c, int fd)
 static struct net_conn *conn_over(struct env *env, int fd)
 {
     struct net_conn *c = net_conn_new(env, fd);
-    int on = 1;
+    int on = 1, after_s = PROBE_AFTER_S, every_s = PROBE_EVERY_S;
     unsigned timeout_ms = USER_TIMEOUT_MS;
 
     if (c == NULL)
         return NULL;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)); /* a peer that vanished while nothing was in flight */
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after_s, sizeof(after_s));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
     addrs_find(c, fd);
     return c;
 }

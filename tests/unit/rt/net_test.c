@@ -5,6 +5,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -393,6 +395,47 @@ Test(net, connecting_where_nobody_listens_fails)
     cr_assert(run_until(p.r, &p.a_there));
     cr_assert_lt(p.err, 0);
     reactor_free(p.r);
+}
+
+/* The descriptor of the connection that was accepted on this port of ours. */
+static int accepted_fd(uint16_t port)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in me = {0}, peer;
+        socklen_t n = sizeof(me), m = sizeof(peer);
+
+        if (getsockname(fd, (struct sockaddr *)&me, &n) == 0 && me.sin_family == AF_INET && ntohs(me.sin_port) == port &&
+            getpeername(fd, (struct sockaddr *)&peer, &m) == 0)
+            return fd;
+    }
+    return -1;
+}
+
+static unsigned tcp_option(int fd, int level, int name)
+{
+    unsigned v = 0;
+    socklen_t n = sizeof(v);
+
+    cr_assert_eq(getsockopt(fd, level, name, &v, &n), 0);
+    return v;
+}
+
+/* The kernel ends a connection by probes once TCP_USER_TIMEOUT is over: it must have asked more than once by then. */
+Test(net, a_peer_that_vanished_is_asked_for)
+{
+    struct pair p;
+    unsigned limit_s, first_s, every_s;
+    int fd;
+
+    pair_open(&p, false);
+    fd = accepted_fd(net_listener_port(p.l));
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(tcp_option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    limit_s = tcp_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) / 1000;
+    first_s = tcp_option(fd, IPPROTO_TCP, TCP_KEEPIDLE);
+    every_s = tcp_option(fd, IPPROTO_TCP, TCP_KEEPINTVL);
+    cr_assert(limit_s > 0 && first_s + 2 * every_s < limit_s, "%u %u %u", limit_s, first_s, every_s);
+    pair_close(&p);
 }
 
 Test(net, an_address_that_cannot_be_listened_on_is_explained)
