@@ -83,6 +83,16 @@ static void mark_cuts(struct recovery *r)
 
 /* ---- telling the owner ----------------------------------------------------------------------------------------------- */
 
+/* The group is damaged, this record is not: without payload all of it stands in the echo or the header. */
+static int tell_bare(struct recovery *r, const struct rseg *s, const struct jrn_entry *e, const struct jrn_record *rec)
+{
+    struct journal_record out = {.type = rec->type, .stream = s->stream, .layer = rec->layer, .lba = rec->lba,
+                                 .nblocks = rec->nblocks, .seq = rec->seq, .loc = {s->segment, e->unit}};
+
+    r->report->records++;
+    return r->ops->record ? r->ops->record(r->ops->ctx, &out) : 0;
+}
+
 static int tell_damage(struct recovery *r, const struct rseg *s, const struct jrn_entry *e)
 {
     struct journal_damage d = {.segment = s->segment, .unit = e->unit, .range_known = e->kind == JRN_ENTRY_DAMAGED};
@@ -94,6 +104,10 @@ static int tell_damage(struct recovery *r, const struct rseg *s, const struct jr
         struct jrn_record rec;
 
         jrn_entry_record(e, i, &rec);
+        if (rec.type != JOURNAL_WRITE) {
+            err = tell_bare(r, s, e, &rec);
+            continue;
+        }
         d.layer = rec.layer;
         d.lba = rec.lba;
         d.nblocks = rec.nblocks;

@@ -115,6 +115,39 @@ Test(journal_recover, named_damage_is_told_again_after_every_restart)
     rig_free(r);
 }
 
+/* A zeroed range has no payload that could be lost: the echo repeats all of it. Told as damage, a large one would need an
+ * entry for each of its blocks. */
+Test(journal_recover, a_zeroed_range_survives_the_rot_of_its_header)
+{
+    struct rig *r = rig_new(&(struct rig_opts){0});
+    const struct journal_record *rec;
+    struct jrn_group g[64];
+    uint64_t off[64];
+
+    cr_assert_eq(rig_open(r), 0);
+    for (uint32_t i = 0; i < 6; i++) {
+        if (i == 2)
+            rig_append(r, JOURNAL_HOST, JOURNAL_ZERO, 1000, UINT64_C(1) << 30);
+        else
+            rig_write(r, i * 100, 1);
+        cr_assert_eq(rig_wait(r), 0);
+    }
+    rig_crash(r);
+    cr_assert_eq(groups_of(r, g, off), 6);
+    log_set_level(LOG_LEVEL_ERROR + 1);
+    rig_flip(r, r->w[0].a.loc.segment, off[2] + 40, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert_eq(r->report.groups_corrupt, i == 0);
+        cr_assert_eq(r->nr_dmg, 0);
+        rec = rig_find(r, 7, 1000, r->w[2].a.seq);
+        cr_assert(rec && rec->type == JOURNAL_ZERO && rec->nblocks == UINT64_C(1) << 30);
+        cr_assert_eq(r->report.records, 6);
+        rig_crash(r);
+    }
+    rig_free(r);
+}
+
 Test(journal_recover, loss_without_a_name_stops_the_start_until_it_is_accepted)
 {
     struct rig *r = with_groups((struct rig_opts){0}, 10, 1);
