@@ -99,7 +99,9 @@ static bool queue_answers(const struct queue *q) { return q->state == QUEUE_LIVE
 
 static bool fits_quota(const struct cmd *c)
 {
-    return c->q->data_bytes == 0 || (uint64_t)c->q->data_bytes + c->bytes <= QUEUE_DATA_MAX;
+    uint32_t max = subsys_is_discovery(c->q->s) ? DISCOVERY_DATA_MAX : QUEUE_DATA_MAX;
+
+    return c->q->data_bytes == 0 || (uint64_t)c->q->data_bytes + c->bytes <= max;
 }
 
 /* Commands that waited for their queue's share of the chunks, in turn. */

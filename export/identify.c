@@ -22,7 +22,7 @@ static void fill_limits(const struct ctrl *c, struct nvme_id_ctrl *id)
 {
     bool disc = subsys_is_discovery(c->s);
 
-    id->mdts = log2_of(MDTS_BYTES / BLOCK_BYTES);
+    id->mdts = log2_of((disc ? DISCOVERY_DATA_MAX : MDTS_BYTES) / BLOCK_BYTES);
     id->acl = 3;
     id->aerl = AER_MAX - 1;
     id->elpe = 3;

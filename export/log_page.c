@@ -116,11 +116,11 @@ static bool is_discovery_log(const struct cmd *c) { return lid_of(c) == LID_DISC
 
 static uint16_t prepare(struct cmd *c)
 {
-    uint64_t bytes = transfer_bytes(c), lpo = lpo_of(c);
+    uint64_t bytes = transfer_bytes(c), lpo = lpo_of(c), max = subsys_is_discovery(c->q->s) ? DISCOVERY_DATA_MAX : MDTS_BYTES;
 
     if (lid_of(c) >= ARRAY_LEN(pages) && !is_discovery_log(c))
         return ST_INVALID_LOG_PAGE | STATUS_DNR;
-    if (bytes > MDTS_BYTES || lpo % 4 != 0 || (from_le32(c->sqe.cdw14) >> 23 & 1))
+    if (bytes > max || lpo % 4 != 0 || (from_le32(c->sqe.cdw14) >> 23 & 1))
         return ST_INVALID_FIELD | STATUS_DNR;
     if (!is_discovery_log(c) && lpo > pages[lid_of(c)].bytes)
         return ST_INVALID_FIELD | STATUS_DNR;

@@ -35,6 +35,7 @@
 #define SMALL_MAX_BYTES  (2 * CHUNK_SMALL) /* data that small chunks serve */
 #define CHUNKS_MAX       (BLK_IOV_MAX + 1) /* data and one of scratch */
 #define QUEUE_DATA_MAX   (8u << 20)     /* bytes of buffers one queue may hold: bounds what a slow reader pins */
+#define DISCOVERY_DATA_MAX SMALL_MAX_BYTES /* the same for discovery, which anybody may ask: one answer, and no large chunks */
 #define CMDS_PER_ENV_MAX 32768u         /* also bounds TTAG */
 #define AER_MAX          4u
 #define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */

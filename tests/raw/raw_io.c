@@ -199,6 +199,28 @@ static void discovery_io_queue(const struct raw_srv *s, const struct raw_conn *a
     close(q.fd);
 }
 
+/* Anybody may ask for the discovery log: only little memory is lent for it, and to one command of a connection at a time. */
+static void discovery_limits(const struct raw_conn *a)
+{
+    static uint8_t page[3 * 4096];
+    struct nvme_sqe sqe = raw_sqe(ADMIN_GET_LOG_PAGE, 0, 0xffffffff);
+    uint32_t whole = 0;
+
+    raw_check(get_log(a, LID_DISCOVERY, 0, page, 8192) == 0, "what MDTS allows");
+    raw_check(get_log(a, LID_DISCOVERY, 0, page, 12288) == ST_INVALID_FIELD, "more than that");
+    sqe.cdw10 = to_le32(LID_DISCOVERY | (8192 / 4 - 1) << 16);
+    sqe.sgl.length = to_le32(8192);
+    for (uint16_t i = 0; i < 16; i++) {
+        sqe.cid = to_le16((uint16_t)(200 + i));
+        raw_send(a->fd, page, raw_capsule(page, &sqe, NULL, 0, false, false));
+    }
+    for (uint16_t i = 0; i < 16; i++) {
+        whole += raw_pdu(a->fd, page, sizeof(page)) == sizeof(struct pdu_c2h_data) + 8192;
+        raw_check(raw_status(raw_resp(a)) == 0, "answer %u", i);
+    }
+    raw_check(whole == 16, "%u of 16 in turn", whole);
+}
+
 static void discovery(const struct raw_srv *s)
 {
     static uint8_t page[2048];
@@ -214,6 +236,8 @@ static void discovery(const struct raw_srv *s)
     raw_check(get_log(&a, LID_DISCOVERY, 0, page, 2048) == 0 && strcmp(e->subnqn, RAW_SUB) == 0, "entry");
     raw_check(strcmp(e->traddr, "127.0.0.1") == 0 && e->trtype == 3 && e->adrfam == 1 && e->subtype == 2, "address %s", e->traddr);
     raw_check(get_log(&a, LID_DISCOVERY, 1024 + 256, page, 256) == 0 && strcmp((char *)page, RAW_SUB) == 0, "a window of the entry");
+    raw_check(identify(&a, 1, 0, id) == 0 && id->mdts == 1, "MDTS of discovery");
+    discovery_limits(&a);
     discovery_io_queue(s, &a);
     close(a.fd);
     free(id);
