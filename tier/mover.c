@@ -123,6 +123,17 @@ static uint16_t dev_to_avoid(const struct shard *s)
     return EXTENT_NO_DEV;
 }
 
+/* When all others are full, or there is no other, the device that failed has another try: nothing may stay dirty for ever. */
+static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
+{
+    uint16_t avoid = dev_to_avoid(s);
+    int err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
+
+    if (err != 0 && avoid != EXTENT_NO_DEV)
+        err = cold_take(s->o.cold, neighbour(s, e), EXTENT_NO_DEV, p);
+    return err;
+}
+
 /* Gives extents without a place one, which puts them on the list of that device's lane. */
 static void place_new_extents(struct shard *s, unsigned lowest)
 {
@@ -137,7 +148,7 @@ static void place_new_extents(struct shard *s, unsigned lowest)
             struct extent_place p;
 
             assert(e->flags & EXTENT_RESERVED);
-            if (cold_take(s->o.cold, neighbour(s, e), dev_to_avoid(s), &p) != 0)
+            if (take_place(s, e, &p) != 0)
                 return;
             e->place = p;
             e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);

@@ -175,6 +175,26 @@ Test(shard, a_device_that_refuses_writes_is_left)
     rig_fini(&r);
 }
 
+/* One refused write, and the other device has no room for all: what is new settles on the first one all the same. */
+Test(shard, a_device_that_refused_a_write_is_used_again_when_the_others_are_full)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 10, .hdd_extents = 2});
+    cr_assert_eq(rig_boot(&r), 0);
+    sim_disk_fail_nth(r.hdd[0], DEV_WRITE, 1, 1);
+    for (uint32_t i = 0; i < 2 * RIG_HDDS; i++) {
+        cr_assert_eq(rig_write(&r, i * 256, 30, 1), 0);
+        rig_drain(&r, true);
+    }
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_eq(rig_used(&r), 2 * RIG_HDDS);
+    rig_restart(&r);
+    for (uint32_t i = 0; i < 2 * RIG_HDDS; i++)
+        rig_expect(&r, i * 256, 30, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
