@@ -206,7 +206,7 @@ static void stream_answer_failed(struct stream *st)
     list_init(&reqs);
     list_splice_back(&reqs, &st->queue);
     st->nr_queued = 0;
-    st->starved = false;
+    stream_set_starved(st, false);
     while (!list_empty(&reqs)) {
         struct journal_append *req = list_entry(list_pop_front(&reqs), struct journal_append, priv.node);
 
@@ -231,7 +231,7 @@ void stream_run(struct env_task *t)
 
         if (!s)
             return;
-        st->starved = false;
+        stream_set_starved(st, false);
         group_submit(st, s);
         if (s->off > j->geo.segment_bytes - j->geo.segment_bytes / 4)
             stream_open_ahead(st);

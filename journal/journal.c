@@ -20,6 +20,17 @@ static void space_returned(struct env_task *t)
         stream_kick(&j->streams[i]);
 }
 
+/* Another shard's host writes wait for a segment: the free ones are everybody's, so are the ones that could be. */
+static void space_asked(struct env_task *t)
+{
+    struct seg_waiter *w = container_of(t, struct seg_waiter, ask);
+    struct journal *j = container_of(w, struct journal, waiter);
+
+    segpool_asked_ran(j->pool, w);
+    if (!j->closing && j->events.space_wanted)
+        j->events.space_wanted(j->events.ctx);
+}
+
 static void opts_fill(struct journal_opts *o, const struct segpool_geometry *geo)
 {
     if (!o->group_bytes_max)
@@ -107,6 +118,7 @@ int journal_new(struct env *env, struct dev *d, struct segpool *p, const struct 
     j->iov_max = MIN(d->caps.iov_max, JRN_IOV_MAX);
     j->waiter.env = env;
     j->waiter.task.fn = space_returned;
+    j->waiter.ask.fn = space_asked;
     segpool_waiter_add(p, &j->waiter);
     j->pins = calloc(j->geo.nr_segments, sizeof(*j->pins));
     if (!j->pins)
@@ -247,7 +259,7 @@ void journal_load(const struct journal *j, struct journal_load *out)
     *out = (struct journal_load){
         .free_segments = segpool_free_nr(j->pool),
         .queued = j->streams[JOURNAL_HOST].nr_queued + j->streams[JOURNAL_MOVES].nr_queued,
-        .starved = j->streams[JOURNAL_HOST].starved,
+        .starved = segpool_hungry(j->pool),
         .failed = j->failed,
     };
 }

@@ -119,7 +119,7 @@ uint64_t journal_durable_seq(const struct journal *j);
 struct journal_load {          /* what policy needs; valid for this pass */
     uint32_t free_segments;    /* of the whole pool */
     uint32_t queued;           /* appends waiting for a group, both streams */
-    bool     starved;          /* HOST appends wait for a free segment */
+    bool     starved;          /* HOST appends wait for a free segment, here or in another shard of the pool */
     bool     failed;           /* the device failed: every append is answered with an error */
 };
 void journal_load(const struct journal *j, struct journal_load *out);
@@ -143,7 +143,8 @@ struct journal_events {        /* all on the journal's env */
     /* A segment was opened for a stream; before any append completes in it. Its header is durable. */
     void (*segment_opened)(void *ctx, uint32_t segment, enum journal_stream stream, uint64_t epoch);
     void (*segment_sealed)(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max);
-    void (*space_wanted)(void *ctx); /* free segments are at or below the reserve: reclaim now */
+    /* Free segments are at or below the reserve, or another shard's appends wait for one: reclaim now. */
+    void (*space_wanted)(void *ctx);
     void (*failed)(void *ctx, int err);
     /* The number of the last metadata batch known committed: goes into headers (a rolled-back LMDB is then seen). */
     uint64_t (*meta_commit_no)(void *ctx);

@@ -36,6 +36,9 @@ struct seg_waiter {          /* a journal whose appends wait for a free segment 
     struct env_task task;    /* posted to env when a segment is given back */
     bool            wanted;  /* under the pool's mutex, like posted */
     bool            posted;  /* the task is env's until it runs */
+    bool            hungry;  /* HOST appends wait: every other journal of the pool is asked to free what it can */
+    struct env_task ask;     /* posted to env when another one is hungry */
+    bool            asked;   /* like posted */
 };
 
 /* Takes a free segment unless no more than `keep` are left; false then, and w (if any) is told when one comes back. */
@@ -49,6 +52,9 @@ void segpool_waiter_add(struct segpool *p, struct seg_waiter *w);
 /* False: posted; run the loop and try again. force: the loop is gone, and the task with it. */
 bool segpool_waiter_remove(struct segpool *p, struct seg_waiter *w, bool force);
 void segpool_waiter_ran(struct segpool *p, struct seg_waiter *w);
+void segpool_asked_ran(struct segpool *p, struct seg_waiter *w);
+void segpool_set_hungry(struct segpool *p, struct seg_waiter *w, bool hungry);
+bool segpool_hungry(const struct segpool *p); /* any journal is; any thread */
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard); /* of all headers, also of free segments */
 struct segment_info *segpool_slot(struct segpool *p, uint32_t segment); /* its owner's thread */
 uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch);      /* none up to it will be handed out */
@@ -164,6 +170,7 @@ struct oseg *stream_room(struct stream *st, uint32_t nr_blocks);
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks);
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
+void stream_set_starved(struct stream *st, bool starved); /* host writes that wait are the whole pool's concern */
 int  stream_open_sync(struct stream *st);      /* at start: the first segment */
 int  stream_seal_sync(struct stream *st);      /* at close */
 bool stream_busy(const struct stream *st);     /* a header or summary is being, or about to be, written */

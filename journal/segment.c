@@ -19,6 +19,7 @@ struct segpool {
     uint32_t *free_ring;        /* free segments, oldest first: wear spreads */
     uint32_t  free_head;
     uint32_t  free_nr;          /* written under the lock, read by any thread */
+    uint32_t  hungry_nr;        /* waiters that are hungry; likewise */
     uint64_t  epoch_max;
     uint64_t  seq_floor[REACTORS_MAX];
     struct list waiters;
@@ -247,6 +248,7 @@ void segpool_close(struct segpool *p)
 
 const struct segpool_geometry *segpool_geometry(const struct segpool *p) { return &p->geo; }
 uint32_t segpool_free_nr(const struct segpool *p) { return __atomic_load_n(&p->free_nr, __ATOMIC_RELAXED); }
+bool segpool_hungry(const struct segpool *p) { return __atomic_load_n(&p->hungry_nr, __ATOMIC_RELAXED) > 0; }
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard) { return p->seq_floor[shard]; }
 
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out)
@@ -358,15 +360,40 @@ void segpool_waiter_add(struct segpool *p, struct seg_waiter *w)
     pthread_mutex_unlock(&p->lock);
 }
 
+static void set_hungry_locked(struct segpool *p, struct seg_waiter *w, bool hungry)
+{
+    if (w->hungry == hungry)
+        return;
+    w->hungry = hungry;
+    __atomic_store_n(&p->hungry_nr, hungry ? p->hungry_nr + 1 : p->hungry_nr - 1, __ATOMIC_RELAXED);
+    list_for_each(n, &p->waiters) {
+        struct seg_waiter *o = list_entry(n, struct seg_waiter, node);
+
+        if (!hungry || o == w || o->asked)
+            continue;
+        o->asked = true;
+        env_post(o->env, &o->ask);
+    }
+}
+
+void segpool_set_hungry(struct segpool *p, struct seg_waiter *w, bool hungry)
+{
+    pthread_mutex_lock(&p->lock);
+    set_hungry_locked(p, w, hungry);
+    pthread_mutex_unlock(&p->lock);
+}
+
 bool segpool_waiter_remove(struct segpool *p, struct seg_waiter *w, bool force)
 {
     bool posted;
 
     pthread_mutex_lock(&p->lock);
     w->wanted = false;
-    posted = w->posted && !force;
-    if (!posted)
+    posted = (w->posted || w->asked) && !force;
+    if (!posted) {
         list_remove(&w->node);
+        set_hungry_locked(p, w, false);
+    }
     pthread_mutex_unlock(&p->lock);
     return !posted;
 }
@@ -375,5 +402,12 @@ void segpool_waiter_ran(struct segpool *p, struct seg_waiter *w)
 {
     pthread_mutex_lock(&p->lock);
     w->posted = false;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void segpool_asked_ran(struct segpool *p, struct seg_waiter *w)
+{
+    pthread_mutex_lock(&p->lock);
+    w->asked = false;
     pthread_mutex_unlock(&p->lock);
 }

@@ -141,6 +141,15 @@ static struct oseg *oseg_idle(struct stream *st)
     return NULL;
 }
 
+void stream_set_starved(struct stream *st, bool starved)
+{
+    if (st->starved == starved)
+        return;
+    st->starved = starved;
+    if (st->id == JOURNAL_HOST)
+        segpool_set_hungry(st->j->pool, &st->j->waiter, starved);
+}
+
 static void space_check(struct journal *j)
 {
     if (segpool_free_nr(j->pool) <= j->reserve + 2 && j->events.space_wanted)
@@ -232,13 +241,13 @@ void stream_open_ahead(struct stream *st)
         return;
     if (!oseg_take(st, s)) {
         if (!st->starved && !st->cur && !list_empty(&st->queue)) {
-            st->starved = true;
+            stream_set_starved(st, true);
             j->stats.waits_for_space += st->id == JOURNAL_HOST;
         }
         space_check(j);
         return;
     }
-    st->starved = false;
+    stream_set_starved(st, false);
     st->next = s;
     s->iov.iov_base = s->block;
     oseg_write(s, 0, JRN_SEG_HEADER_BYTES, header_written);

@@ -224,6 +224,8 @@ static void step_post(struct shard_step *s, struct env *env, env_task_fn *fn)
     env_post(env, &s->task);
 }
 
+static void steps_post(struct tier *t, bool last);
+
 static void step_home(struct env_task *task)
 {
     struct shard_step *s = container_of(task, struct shard_step, task);
@@ -232,7 +234,10 @@ static void step_home(struct env_task *task)
     assert(t->steps_left > 0);
     if (--t->steps_left > 0)
         return;
-    t->steps_cb(t->steps_ctx);
+    if (!t->steps_last)
+        steps_post(t, true);
+    else
+        t->steps_cb(t->steps_ctx);
 }
 
 static void step_seal(struct env_task *task)
@@ -249,7 +254,7 @@ static void step_drained(void *ctx)
 {
     struct shard_step *s = ctx;
 
-    if (s->seal)
+    if (s->t->steps_seal && s->t->steps_last)
         step_post(s, tier_shard_env(s->t, s->no), step_seal);
     else
         step_post(s, s->t->envs[0], step_home);
@@ -259,19 +264,29 @@ static void step_drain(struct env_task *task)
 {
     struct shard_step *s = container_of(task, struct shard_step, task);
 
-    shard_drain(s->t->shards[s->no], s->destage_all, step_drained, s);
+    shard_drain(s->t->shards[s->no], s->t->steps_destage_all, step_drained, s);
+}
+
+/* Twice: a shard that has drained may have to free log segments for another one that has not. The second time nobody's
+ * appends wait, and drained means idle. */
+static void steps_post(struct tier *t, bool last)
+{
+    t->steps_last = last;
+    t->steps_left = t->nr_shards;
+    for (uint32_t i = 0; i < t->nr_shards; i++) {
+        t->steps[i] = (struct shard_step){.t = t, .no = i};
+        step_post(&t->steps[i], tier_shard_env(t, i), step_drain);
+    }
 }
 
 static void steps_begin(struct tier *t, bool destage_all, bool seal, void (*cb)(void *ctx), void *ctx)
 {
     assert(t->steps_left == 0);
-    t->steps_left = t->nr_shards;
+    t->steps_destage_all = destage_all;
+    t->steps_seal = seal;
     t->steps_cb = cb;
     t->steps_ctx = ctx;
-    for (uint32_t i = 0; i < t->nr_shards; i++) {
-        t->steps[i] = (struct shard_step){.t = t, .no = i, .destage_all = destage_all, .seal = seal};
-        step_post(&t->steps[i], tier_shard_env(t, i), step_drain);
-    }
+    steps_post(t, false);
 }
 
 static void drained(void *ctx)

@@ -53,7 +53,6 @@ struct shard_step {              /* one shard's part of a drain or stop */
     struct env_task task;
     struct tier    *t;
     uint32_t        no;
-    bool            destage_all, seal;
 };
 
 #define REFUSALS_MAX 64u         /* answers under way to requests there was no memory for */
@@ -87,6 +86,8 @@ struct tier {
     void            *stop_ctx;
     struct shard_step steps[REACTORS_MAX];
     uint32_t         steps_left;  /* envs[0]; 0: no drain or stop under way */
+    bool             steps_destage_all, steps_seal;
+    bool             steps_last;  /* the second round */
     void           (*steps_cb)(void *ctx);
     void            *steps_ctx;
     void           (*drain_cb)(void *ctx); /* envs[0]; NULL: no drain */

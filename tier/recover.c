@@ -368,8 +368,12 @@ static void segment_sealed(void *ctx, uint32_t segment, uint64_t seq_min, uint64
 static void space_wanted(void *ctx)
 {
     struct shard *s = ctx;
+    struct journal_load load;
 
+    journal_load(s->j, &load);
     s->rc.wanted = true;
+    if (load.starved && s->opened) /* another shard's writes wait: a drained one works again */
+        shard_start(s);
     shard_kick(s);
 }
 
