@@ -30,8 +30,8 @@ uint64_t cold_offset(const struct cold *c, struct extent_place p); /* bytes on i
 void cold_usage(const struct cold *c, uint16_t dev, uint64_t *total, uint64_t *used); /* extents; dev EXTENT_NO_DEV: all */
 uint64_t cold_reserved(const struct cold *c);
 
-/* The extent's own description (format.h), DESC_BYTES at cold_desc_offset() on its device. The mover writes it after the
- * batch that maps the extent committed, without a flush and without waiting: it serves rebuilding only, the map wins. */
+/* The extent's own description (format.h), DESC_BYTES at cold_desc_offset() on its device. describe.c writes it some
+ * time after the batch that maps the extent committed, without a flush: it serves rebuilding only, the map wins. */
 uint64_t cold_desc_offset(const struct cold *c, struct extent_place p);
 void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
                       uint64_t destaged_seq, const struct extent_sums *sums, void *buf);

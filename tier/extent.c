@@ -87,8 +87,9 @@ void extent_del(struct extent_table *t, uint32_t x)
 void extent_set_state(struct extent *e, enum extent_state to)
 {
     static const bool allowed[EXTENT_STATE_NR][EXTENT_STATE_NR] = {
-        [EXTENT_IDLE]       = {[EXTENT_DESTAGING] = true, [EXTENT_FORGETTING] = true},
+        [EXTENT_IDLE]       = {[EXTENT_DESTAGING] = true, [EXTENT_DESCRIBING] = true, [EXTENT_FORGETTING] = true},
         [EXTENT_DESTAGING]  = {[EXTENT_IDLE] = true},
+        [EXTENT_DESCRIBING] = {[EXTENT_IDLE] = true},
         [EXTENT_FORGETTING] = {[EXTENT_IDLE] = true},
     };
 

@@ -14,6 +14,7 @@
 enum extent_state {
     EXTENT_IDLE,
     EXTENT_DESTAGING,   /* captured by a lane, until its batch has committed or the destage was given up */
+    EXTENT_DESCRIBING,  /* its description is being written (describe.c): place and record stay what they are */
     EXTENT_FORGETTING,  /* its layer is being deleted; until the batch that unmaps it has committed */
     EXTENT_STATE_NR,
 };
@@ -24,12 +25,17 @@ enum extent_flags {
     EXTENT_FRESH    = 4, /* its place was taken but no batch names it yet: no bytes of it count */
     EXTENT_URGENT   = 8, /* destaged before all others: its slots or its segment are wanted */
     EXTENT_SPARSE_MOVE = 16, /* a destage failed; reclaim moves it rather than wait */
+    EXTENT_UNDESCRIBED = 32, /* its description on the device is older than its record */
 };
 
 /* Lists of work, by lane and density; extents in IDLE state with dirty blocks are on exactly one. */
 #define EXTENT_BUCKETS 10u  /* 0..8: log2 of dirty blocks; 9: urgent */
 #define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
-enum extent_side_list { EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE, EXTENT_SIDE_NR };
+enum extent_side_list {
+    EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE,
+    EXTENT_SIDE_DESCRIBE,       /* and one for each further device */
+    EXTENT_SIDE_NR = EXTENT_SIDE_DESCRIBE + CAPACITY_DEVS_MAX
+};
 
 struct extent {
     uint32_t layer;           /* layer index; 0: a free node */

@@ -69,7 +69,7 @@ static void tombs_committed(struct meta_batch *b)
 }
 
 /* Lowest seq that a live log segment holds. */
-static uint64_t oldest_seq(const struct shard *s)
+uint64_t shard_oldest_seq(const struct shard *s)
 {
     uint64_t min = UINT64_MAX;
 
@@ -87,7 +87,7 @@ void tombstones_drop(struct shard *s)
 
     if (f->committing || s->xt.side[EXTENT_SIDE_TOMBSTONE].nr == 0 || s->failed != 0)
         return;
-    oldest = oldest_seq(s);
+    oldest = shard_oldest_seq(s);
     f->s = s;
     f->nr = 0;
     while (f->nr < FORGET_BATCH && (x = s->xt.side[EXTENT_SIDE_TOMBSTONE].first) != EXTENT_NONE &&

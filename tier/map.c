@@ -124,6 +124,8 @@ static enum extent_side_list side_wanted(const struct extent *e)
         return EXTENT_SIDE_NO_DEVICE;
     if (!extent_placed(e) && (e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->discard_seq == 0)
         return EXTENT_SIDE_TOMBSTONE;
+    if ((e->flags & EXTENT_UNDESCRIBED) && (e->flags & EXTENT_RECORD) && extent_mapped(e))
+        return (enum extent_side_list)(EXTENT_SIDE_DESCRIBE + e->place.dev);
     return EXTENT_SIDE_NONE;
 }
 

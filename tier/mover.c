@@ -17,7 +17,6 @@
 
 #include "tier/priv.h"
 
-#define PAUSE_ERROR_NS (100 * NS_PER_MS)
 #define PAUSE_RETRY_NS NS_PER_MS
 
 /* ---- lanes ---- */
@@ -58,12 +57,13 @@ void mover_fini(struct shard *s)
 void lane_set_state(struct lane *l, enum lane_state to)
 {
     static const bool allowed[LANE_STATE_NR][LANE_STATE_NR] = {
-        [LANE_IDLE]    = {[LANE_PREPARE] = true},
+        [LANE_IDLE]    = {[LANE_PREPARE] = true, [LANE_DESCRIBE] = true},
         [LANE_PREPARE] = {[LANE_READ] = true, [LANE_FLUSH] = true, [LANE_COMMIT] = true, [LANE_IDLE] = true},
         [LANE_READ]    = {[LANE_WRITE] = true, [LANE_PREPARE] = true},
         [LANE_WRITE]   = {[LANE_PREPARE] = true},
         [LANE_FLUSH]   = {[LANE_COMMIT] = true},
         [LANE_COMMIT]  = {[LANE_IDLE] = true},
+        [LANE_DESCRIBE] = {[LANE_IDLE] = true},
     };
 
     assert(l->state < LANE_STATE_NR && to < LANE_STATE_NR && allowed[l->state][to]);
@@ -83,7 +83,7 @@ static struct extent_list *urgent_list(struct shard *s, unsigned lane)
     return &s->xt.list[lane * EXTENT_BUCKETS + EXTENT_BUCKETS - 1];
 }
 
-static struct policy_state lane_policy(struct lane *l)
+struct policy_state lane_policy(struct lane *l)
 {
     struct shard *s = l->s;
 
@@ -278,7 +278,7 @@ static void job_abandon(struct lane *l, struct job *job)
         e->flags |= EXTENT_SPARSE_MOVE;
     }
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, (uint64_t)-job->err);
-    l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : PAUSE_ERROR_NS));
+    l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : LANE_PAUSE_ERROR_NS));
     extent_set_state(e, EXTENT_IDLE);
     map_settle(s, job->x);
 }
@@ -329,10 +329,12 @@ static void drop_failed_jobs(struct lane *l)
     l->nr_jobs = kept;
 }
 
-static void lane_rest(struct lane *l)
+void lane_rest(struct lane *l)
 {
     struct shard *s = l->s;
 
+    if (l->state != LANE_DESCRIBE)
+        l->destage_last_ns = env_now_ns(s->env);
     if (s->t.mover_bandwidth != 0)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + l->bytes * NS_PER_S / s->t.mover_bandwidth);
     lane_set_state(l, LANE_IDLE);
@@ -420,7 +422,7 @@ static void job_committed(struct lane *l, struct job *job)
     struct extent *e = extent_at(&s->xt, job->x);
 
     e->destaged_seq = job->seq;
-    e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD);
+    e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD | EXTENT_UNDESCRIBED);
     if (job->relocate)
         e->place = job->place;
     if (e->discard_seq <= job->seq)
@@ -508,31 +510,40 @@ static bool lane_has_work(const struct shard *s, const struct lane *l)
     return false;
 }
 
+/* When an idle lane is to destage; 0: now. */
+static uint64_t destage_at(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint64_t now = env_now_ns(s->env);
+    struct policy_state p;
+
+    if (!lane_has_work(s, l))
+        return UINT64_MAX;
+    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !hosts_wait(s))
+        return UINT64_MAX;
+    if (l->dev == EXTENT_NO_DEV)
+        return l->not_before_ns > now ? l->not_before_ns : 0;
+    if (!dev_usable(s, shard_capacity(s, l->dev)))
+        return now + LANE_PAUSE_ERROR_NS;
+    p = lane_policy(l);
+    return policy_destage_at(&p);
+}
+
 /* When the lane is to be looked at again. */
 static uint64_t lane_look(struct lane *l)
 {
     struct shard *s = l->s;
     uint64_t now = env_now_ns(s->env), at;
-    struct policy_state p;
 
     if (l->state == LANE_WRITE && !l->io_busy) {
         lane_write_step(l);
         return l->state == LANE_WRITE && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }
-    if (l->state != LANE_IDLE || s->failed != 0 || !lane_has_work(s, l))
+    if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;
-    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !hosts_wait(s))
-        return UINT64_MAX;
-    if (l->dev == EXTENT_NO_DEV) {
-        at = l->not_before_ns > now ? l->not_before_ns : 0;
-    } else if (!dev_usable(s, shard_capacity(s, l->dev))) {
-        return now + PAUSE_ERROR_NS;
-    } else {
-        p = lane_policy(l);
-        at = policy_destage_at(&p);
-    }
+    at = destage_at(l);
     if (at != 0)
-        return at;
+        return MIN(at, describe_look(l));
     lane_begin(l);
     return l->state == LANE_IDLE ? now + PAUSE_RETRY_NS : UINT64_MAX;
 }

@@ -39,6 +39,17 @@ uint64_t policy_destage_at(const struct policy_state *p)
     return at <= p->now_ns ? 0 : at;
 }
 
+uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns)
+{
+    uint64_t at = p->not_before_ns;
+
+    if (!p->drain)
+        at = MAX(at, MAX(p->fg_last_ns, busy_ns) + POLICY_DESCRIBE_NS);
+    if (!p->drain && (p->fg_in_flight > 0 || p->urgent))
+        at = MAX(at, p->now_ns + POLICY_DESCRIBE_NS);
+    return at <= p->now_ns ? 0 : at;
+}
+
 bool policy_yields(const struct policy_state *p)
 {
     return p->fg_in_flight > 0 && !p->drain && !p->urgent && !policy_writes_wait(p->dirty, p->capacity, p->max_pct);

@@ -124,6 +124,8 @@ static int recover_shards(struct tier *t, char why[static 256])
             err = judge_shard(t, i, commit_no, durable_seq, why);
         if (err)
             return err;
+        if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
+            describe_after_crash(t->shards[i]);
     }
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c and mover_io.c, reclaim.c, recover.c, shard.c.
+ * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c, mover_io.c and describe.c, reclaim.c,
+ * recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -200,8 +201,10 @@ struct job {                     /* one extent's destage */
     uint8_t  rec[EXTENT_REC_BYTES], sums_rec[EXTENT_SUMS_BYTES];
 };
 
-enum lane_state { LANE_IDLE, LANE_PREPARE, LANE_READ, LANE_WRITE, LANE_FLUSH, LANE_COMMIT, LANE_STATE_NR };
+enum lane_state { LANE_IDLE, LANE_PREPARE, LANE_READ, LANE_WRITE, LANE_FLUSH, LANE_COMMIT, LANE_DESCRIBE, LANE_STATE_NR };
 #define LANE_READS 32u
+#define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
+#define DESCRIBE_BATCH 64u
 struct lane;
 struct lane_read { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t first, n; bool busy; };
 
@@ -226,6 +229,9 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t head_bytes;         /* end of the last transfer, for scores */
     uint64_t not_before_ns;
     uint64_t bytes;              /* written by this batch */
+    uint64_t destage_last_ns;    /* when the last batch of destages ended */
+    uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
+    uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
     bool     parked;             /* waits for checksums */
     struct sums_waiter wait;
     struct meta_batch batch;
@@ -341,6 +347,7 @@ struct shard {
     char          *rmw_mem;
 
     bool draining, drain_all;
+    uint64_t drain_began_ns;
     void (*drain_cb)(void *ctx);
     void *drain_ctx;
 
@@ -407,13 +414,15 @@ void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io);
 void     rmws_resume(struct shard *s);
 void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
 
-/* mover.c, mover_io.c, reclaim.c, forget.c */
+/* mover.c, mover_io.c, describe.c, reclaim.c, forget.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 bool     lane_yields(struct lane *l);
+struct policy_state lane_policy(struct lane *l);
+void     lane_rest(struct lane *l);                       /* the batch is over */
 void     lane_read_start(struct lane *l);                 /* mover_io.c: the current job's payload; then its writes; then lane_next */
 void     lane_write_step(struct lane *l);
 void     lane_flush(struct lane *l);                      /* then lane_commit */
@@ -424,10 +433,13 @@ void     job_keep_bridges(struct job *job);
 void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
 bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
 void     job_release(struct lane *l, struct job *job);
+uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
+bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
 bool     reclaim_busy(const struct shard *s);
 uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);
+uint64_t shard_oldest_seq(const struct shard *s);         /* of what live log segments hold */
 bool     forgets_step(struct shard *s);
 
 #endif

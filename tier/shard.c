@@ -178,7 +178,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 
 /* ---- the pass ---- */
 
-static bool work_left(const struct shard *s)
+static bool work_left(struct shard *s)
 {
     if (s->in_flight > 0 || mover_busy(s))
         return true;
@@ -186,7 +186,9 @@ static bool work_left(const struct shard *s)
         return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing;
     if (reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
         return true;
-    return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0);
+    if (s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0))
+        return true;
+    return describe_pending(s);
 }
 
 static void check_drained(struct shard *s)
@@ -254,6 +256,7 @@ void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void 
     assert(!s->draining);
     s->draining = true;
     s->drain_all = destage_all;
+    s->drain_began_ns = env_now_ns(s->env);
     s->drain_cb = cb;
     s->drain_ctx = ctx;
     shard_start(s);

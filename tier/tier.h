@@ -168,7 +168,9 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(reclaim_dropped_blocks,"clean blocks dropped from the log")                             \
     x(meta_batches,        "metadata batches committed")                                      \
     x(extents_freed,       "extents given back by discard or delete")                         \
-    x(tombstones_dropped,  "tombstones no log segment needed any more")
+    x(tombstones_dropped,  "tombstones no log segment needed any more")                       \
+    x(descriptor_writes,   "writes of extents' descriptions to capacity devices")             \
+    x(descriptor_bytes,    "bytes of extents' descriptions written")
 struct tier_stats {
 #define X(name, help) uint64_t name;
     TIER_COUNTERS(X)

@@ -29,6 +29,25 @@ Test(policy, more_dirt_asks_for_less_silence)
     cr_assert_eq(policy_destage_at(&a), 0, "silence was long enough");
 }
 
+Test(policy, descriptions_wait_for_silence_of_hosts_and_destage)
+{
+    struct policy_state p = state(0);
+
+    cr_assert_eq(policy_describe_at(&p, 0), p.fg_last_ns + POLICY_DESCRIBE_NS);
+    p.fg_last_ns = 0;
+    cr_assert_eq(policy_describe_at(&p, 0), 0);
+    cr_assert_eq(policy_describe_at(&p, p.now_ns), p.now_ns + POLICY_DESCRIBE_NS, "destage has just ended");
+    p.urgent = true;
+    cr_assert_gt(policy_describe_at(&p, 0), p.now_ns);
+    p.urgent = false;
+    p.fg_in_flight = 1;
+    cr_assert_gt(policy_describe_at(&p, 0), p.now_ns);
+    p.drain = true;
+    cr_assert_eq(policy_describe_at(&p, p.now_ns), 0, "a drain waits for them");
+    p.not_before_ns = p.now_ns + 5;
+    cr_assert_eq(policy_describe_at(&p, 0), p.now_ns + 5, "but not beyond the cap or the pause after an error");
+}
+
 Test(policy, foreground_goes_first_unless_writers_wait)
 {
     struct policy_state p = state(700);

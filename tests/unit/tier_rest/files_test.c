@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 #include "rt/reactor.h"
-#include "tier/cold.h"
-#include "tier/format.h"
 #include "tier/tier.h"
 
 static char dir[64], why[256];
@@ -159,50 +157,6 @@ Test(files, bytes_survive_a_restart_and_the_check_is_clean)
     close_pool(t);
 }
 
-struct describe { struct cold *cold; struct meta *meta; int fd; };
-
-static int describe(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
-{
-    struct describe *d = ctx;
-    struct meta_key sums_key;
-    struct extent_sums sums;
-    struct extent_rec rec;
-    uint8_t buf[META_VALUE_MAX], desc[DESC_BYTES];
-    uint64_t layer, extent;
-    uint32_t n;
-
-    cr_assert_eq(meta_key_parse_extent(key, 'E', &layer, &extent), 0);
-    cr_assert_eq(extent_rec_decode(value, len, &rec), 0);
-    sums_key = meta_key_sums(layer, extent);
-    cr_assert_eq(d->meta->ops->get_sync(d->meta, &sums_key, buf, &n), 0);
-    cr_assert_eq(extent_sums_decode(buf, n, &sums), 0);
-    cold_desc_encode(d->cold, rec.place, layer, extent, rec.destaged_seq, &sums, desc);
-    cr_assert_eq(pwrite(d->fd, desc, sizeof(desc), (off_t)cold_desc_offset(d->cold, rec.place)), DESC_BYTES);
-    return 0;
-}
-
-/* The description of every mapped extent, as a mover leaves it. */
-static void describe_all(void)
-{
-    struct meta_lmdb_opts ro = {.read_only = true};
-    struct meta_key prefix = meta_key_tag('E');
-    struct cold_dev_desc dev;
-    struct describe d;
-    struct label l;
-    uint8_t buf[LABEL_BYTES];
-
-    d.fd = open(opts.devs[1].path, O_RDWR);
-    cr_assert_eq(pread(d.fd, buf, sizeof(buf), 0), LABEL_BYTES);
-    cr_assert_eq(label_decode(buf, &l), 0);
-    dev = (struct cold_dev_desc){.ext_base_bytes = l.ext_base_bytes, .ext_nr = l.ext_nr, .uuid = l.device, .pool = l.pool};
-    cr_assert_eq(cold_new(&dev, 1, &d.cold), 0);
-    cr_assert_eq(meta_lmdb_open(opts.meta_path, &ro, &d.meta, why), 0, "%s", why);
-    cr_assert_eq(d.meta->ops->scan_sync(d.meta, &prefix, describe, &d), 0);
-    d.meta->ops->close(d.meta);
-    cold_free(d.cold);
-    close(d.fd);
-}
-
 Test(files, a_map_rebuilt_from_the_devices_reads_the_same)
 {
     static _Alignas(4096) uint8_t in[4096], out[4096];
@@ -228,7 +182,6 @@ Test(files, a_map_rebuilt_from_the_devices_reads_the_same)
         }
     }
     close_pool(t);
-    describe_all();
     snprintf(dir2, sizeof(dir2), "%s/meta2", dir);
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, dir2, &text, why), 0, "%s", why);

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* describe.c: descriptions of extents on their devices, so that the map can be rebuilt from them. Lazily: no destage waits
+ * for one, and no head moves for one while anything else wants the device.
+ *
+ * 1. A batch of destages has committed: its extents join their device's list (extent.h).
+ * 2. The device is quiet, or the shard drains: the lane takes up to DESCRIBE_BATCH of them, in address order. Held in state
+ *    DESCRIBING, an extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
+ * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
+ * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
+ * repeated: the map is what counts, and the next destage of that extent describes it anew.
+ * After a crash the extents that settled while the log's oldest record was young are described again: which of them
+ * already were is not known. A drain without destage, as every stop is, gives up after DESCRIBE_STOP_NS.
+ */
+#include "tier/priv.h"
+
+#define DESCRIBE_STOP_NS (2 * NS_PER_S)
+static_assert(DESCRIBE_BATCH * DESC_BYTES <= EXTENT_BYTES, "a batch fits the lane's buffer");
+
+static struct extent_list *waiting(struct shard *s, uint16_t dev)
+{
+    return &s->xt.side[EXTENT_SIDE_DESCRIBE + dev];
+}
+
+static bool draining(const struct shard *s)
+{
+    return s->draining && (s->drain_all || env_now_ns(s->env) < s->drain_began_ns + DESCRIBE_STOP_NS);
+}
+
+bool describe_pending(struct shard *s)
+{
+    if (!draining(s))
+        return false;
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (waiting(s, d)->nr > 0 && dev_usable(s, shard_capacity(s, d)))
+            return true;
+    return false;
+}
+
+/* ---- a batch ---- */
+
+static struct extent_place place_of(const struct lane *l, uint32_t i) { return extent_at(&l->s->xt, l->desc[i])->place; }
+
+static void describe_release(struct lane *l, uint32_t i, bool described)
+{
+    struct extent *e = extent_at(&l->s->xt, l->desc[i]);
+
+    if (described)
+        e->flags &= (uint8_t)~EXTENT_UNDESCRIBED;
+    extent_set_state(e, EXTENT_IDLE);
+    map_settle(l->s, l->desc[i]);
+}
+
+static void describe_end(struct lane *l)
+{
+    for (uint32_t i = l->desc_at; i < l->nr_desc; i++)
+        describe_release(l, i, false);
+    l->nr_desc = 0;
+    lane_rest(l);
+}
+
+static void describe_step(struct lane *l);
+
+static void describe_woken(struct sums_waiter *w)
+{
+    struct lane *l = container_of(w, struct lane, wait);
+
+    l->parked = false;
+    describe_step(l);
+}
+
+static void describe_written(struct dev_io *io)
+{
+    struct lane *l = container_of(io, struct lane, io);
+
+    l->io_busy = false;
+    if (io->err != 0)
+        l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
+    l->head_bytes = io->off_bytes + io->len_bytes;
+    l->bytes += io->len_bytes;
+    for (uint32_t i = 0; i < l->desc_n; i++)
+        describe_release(l, l->desc_at + i, true);
+    l->desc_at += l->desc_n;
+    l->desc_n = 0;
+    if (io->err != 0)
+        describe_end(l);
+    else
+        describe_step(l);
+}
+
+static void describe_write(struct lane *l)
+{
+    struct shard *s = l->s;
+
+    s->stats.descriptor_writes++;
+    s->stats.descriptor_bytes += (uint64_t)l->desc_n * DESC_BYTES;
+    l->io_busy = true;
+    l->iov = (struct iovec){l->buf, (size_t)l->desc_n * DESC_BYTES};
+    l->io = (struct dev_io){.off_bytes = cold_desc_offset(s->o.cold, place_of(l, l->desc_at)), .len_bytes = l->iov.iov_len,
+                            .iov = &l->iov, .iovcnt = 1, .cb = describe_written};
+    dev_write(shard_capacity(s, l->dev), &l->io);
+}
+
+/* The next of the batch lies right behind the run that is being gathered. */
+static bool joins_run(const struct lane *l)
+{
+    struct extent_place a, b;
+
+    if (l->desc_at + l->desc_n == l->nr_desc)
+        return false;
+    if (l->desc_n == 0)
+        return true;
+    a = place_of(l, l->desc_at + l->desc_n - 1);
+    b = place_of(l, l->desc_at + l->desc_n);
+    return cold_desc_offset(l->s->o.cold, a) + DESC_BYTES == cold_desc_offset(l->s->o.cold, b);
+}
+
+/* Puts the next description behind those of the run; false: its checksums are on their way, or lost. */
+static bool gather_one(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint32_t i = l->desc_at + l->desc_n;
+    const struct extent *e = extent_at(&s->xt, l->desc[i]);
+    struct sums *m;
+    bool good;
+
+    l->wait.fn = describe_woken;
+    m = sums_get(s, l->desc[i], &l->wait);
+    l->parked = m == NULL;
+    if (l->parked)
+        return false;
+    good = m->err == 0;
+    if (good)
+        cold_desc_encode(s->o.cold, e->place, layer_at(s, e->layer)->id, e->no, e->destaged_seq, &m->v,
+                         l->buf + (size_t)l->desc_n * DESC_BYTES);
+    sums_put(s, m);
+    l->desc_n += good;
+    return good;
+}
+
+static bool may_go_on(struct lane *l)
+{
+    struct policy_state p = lane_policy(l);
+
+    return dev_usable(l->s, shard_capacity(l->s, l->dev)) && (draining(l->s) || (p.fg_in_flight == 0 && !p.urgent));
+}
+
+/* An extent whose checksums are lost has nothing to say of itself: it is taken out of the batch, which stays in order. */
+static void drop_speechless(struct lane *l)
+{
+    uint32_t i = l->desc_at + l->desc_n;
+
+    describe_release(l, i, true);
+    memmove(&l->desc[i], &l->desc[i + 1], (l->nr_desc - i - 1) * sizeof(l->desc[0]));
+    l->nr_desc--;
+}
+
+static void describe_step(struct lane *l)
+{
+    while (joins_run(l)) {
+        if (gather_one(l))
+            continue;
+        if (l->parked)
+            return;
+        drop_speechless(l);
+    }
+    if (l->desc_n > 0 && may_go_on(l))
+        describe_write(l);
+    else
+        describe_end(l);
+}
+
+/* ---- when ---- */
+
+/* Insertion sort by slot: there are few, mostly in order already. */
+static void pick(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint32_t x;
+
+    while (l->nr_desc < DESCRIBE_BATCH && (x = waiting(s, l->dev)->first) != EXTENT_NONE) {
+        uint32_t at = l->nr_desc++;
+
+        extent_set_state(extent_at(&s->xt, x), EXTENT_DESCRIBING);
+        map_settle(s, x);
+        for (; at > 0 && place_of(l, at - 1).slot > extent_at(&s->xt, x)->place.slot; at--)
+            l->desc[at] = l->desc[at - 1];
+        l->desc[at] = x;
+    }
+}
+
+uint64_t describe_look(struct lane *l)
+{
+    struct shard *s = l->s;
+    struct policy_state p;
+    uint64_t at;
+
+    if (l->dev == EXTENT_NO_DEV || waiting(s, l->dev)->nr == 0)
+        return UINT64_MAX;
+    if (!dev_usable(s, shard_capacity(s, l->dev)))
+        return env_now_ns(s->env) + LANE_PAUSE_ERROR_NS;
+    p = lane_policy(l);
+    p.drain = draining(s);
+    at = policy_describe_at(&p, l->destage_last_ns);
+    if (at != 0)
+        return at;
+    l->nr_jobs = l->cur = 0;
+    l->nr_desc = l->desc_at = l->desc_n = 0;
+    l->bytes = 0;
+    lane_set_state(l, LANE_DESCRIBE);
+    pick(l);
+    describe_step(l);
+    return UINT64_MAX;
+}
+
+void describe_after_crash(struct shard *s)
+{
+    uint64_t oldest = shard_oldest_seq(s);
+
+    for (uint32_t x = 1; x <= s->xt.touched; x++) {
+        struct extent *e = extent_at(&s->xt, x);
+
+        if (e->layer == 0 || !extent_placed(e) || !(e->flags & EXTENT_RECORD) || e->destaged_seq < oldest)
+            continue;
+        e->flags |= EXTENT_UNDESCRIBED;
+        map_settle(s, x);
+    }
+}
