@@ -64,6 +64,7 @@ struct seg {                     /* a log segment of this shard */
     uint64_t epoch;
     uint64_t seq_min;            /* of the records inside; 0: none */
     uint32_t discards, holds;    /* see above */
+    uint32_t moving;             /* moves that read from it are under way */
     uint64_t skip_until_ns;      /* no victim before: a block in it could not be read */
 };
 

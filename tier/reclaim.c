@@ -8,6 +8,7 @@
  * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
+ * No segment is free for moves either: victims that destage has emptied since go first; those moves wait.
  * Failures: a block whose bytes are bad moves as a DAMAGED record; one that the device does not give stays, and its segment
  * with it, for another try; an append that fails leaves the entry where it was
  * and the segment waits; nothing is freed.
@@ -51,6 +52,7 @@ static void move_free(struct move *m)
     struct shard *s = m->s;
 
     s->rc.in_flight--;
+    s->seg[m->from].moving--;
     pool_put(&s->moves, m);
     shard_kick(s);
 }
@@ -153,7 +155,7 @@ static void move_read_done(struct dev_io *io)
         return;
     }
     if (io->err != 0) { /* no proof that it is lost */
-        s->rc.stuck = true;
+        s->rc.stuck |= m->from == s->rc.segment;
         move_free(m);
         return;
     }
@@ -171,6 +173,7 @@ static struct move *move_get(struct shard *s, uint32_t layer)
     m->layer = layer;
     m->from = s->rc.segment;
     m->tries = 0;
+    s->seg[m->from].moving++;
     return m;
 }
 
@@ -304,8 +307,8 @@ static uint32_t victim(struct shard *s, bool at_any_price)
                                    .dirty = s->ix.seg_dirty[g] + s->seg[g].discards};
         double score;
 
-        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || g == s->seq_high_segment ||
-            s->seg[g].skip_until_ns > now)
+        if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || s->seg[g].moving > 0 ||
+            g == s->seq_high_segment || s->seg[g].skip_until_ns > now)
             continue;
         p.age = s->newest_epoch - s->seg[g].epoch;
         score = policy_victim_score(&p);
@@ -334,6 +337,18 @@ static bool space_needed(struct shard *s)
     return s->rc.wanted && (!s->draining || load.starved);
 }
 
+static void take_victim(struct shard *s, uint32_t g)
+{
+    struct reclaim *rc = &s->rc;
+
+    rc->segment = g;
+    rc->passes = 1;
+    rc->moved = 0;
+    rc->forgot = rc->stuck = false;
+    trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
+    set_state(s, RECLAIM_MOVE);
+}
+
 static void reclaim_begin(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -347,12 +362,21 @@ static void reclaim_begin(struct shard *s)
     rc->seen_starved = hurry;
     if (g == INDEX_NONE)
         return;
-    rc->segment = g;
-    rc->passes = 1;
-    rc->moved = 0;
-    rc->forgot = rc->stuck = false;
-    trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
-    set_state(s, RECLAIM_MOVE);
+    take_victim(s, g);
+}
+
+/* Moves wait for a free segment themselves: destage has emptied others meanwhile, and those cost nothing. */
+static void leave_for_empty_one(struct shard *s)
+{
+    struct journal_load load;
+    uint32_t g;
+
+    journal_load(s->j, &load);
+    if (load.free_segments > 0)
+        return;
+    g = victim(s, false);
+    if (g != INDEX_NONE && s->ix.seg_dirty[g] + s->seg[g].discards == 0)
+        take_victim(s, g);
 }
 
 static bool needed(const struct shard *s)
@@ -366,8 +390,10 @@ static void settle(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
-    if (rc->in_flight > 0)
+    if (s->seg[rc->segment].moving > 0) {
+        leave_for_empty_one(s);
         return;
+    }
     if (!needed(s)) {
         set_state(s, RECLAIM_DROP);
         return;
@@ -482,7 +508,7 @@ uint64_t reclaim_look_ns(const struct shard *s)
 {
     const struct reclaim *rc = &s->rc;
 
-    if (s->failed != 0 || rc->state == RECLAIM_COMMIT || rc->in_flight > 0)
+    if (s->failed != 0 || rc->state == RECLAIM_COMMIT || (rc->state != RECLAIM_IDLE && s->seg[rc->segment].moving > 0))
         return UINT64_MAX;
     if (rc->state == RECLAIM_IDLE && (!rc->wanted || rc->seen_changes != UINT64_MAX))
         return UINT64_MAX;
