@@ -32,6 +32,9 @@ static void finish(struct cmd *c, uint16_t status)
     cmd_complete(c, status);
 }
 
+/* The connection ends: a fence waits for this command, so it begins nothing new. */
+static bool cut(const struct cmd *c) { return c->q->state == QUEUE_CLOSING; }
+
 static bool range_ok(const struct blk *b, uint64_t lba, uint64_t nlb)
 {
     return lba < b->size_lba && nlb <= b->size_lba - lba;
@@ -205,6 +208,10 @@ static void range_done(struct blk_io *io)
 
 static void next_range(struct cmd *c)
 {
+    if (cut(c)) {
+        finish(c, ST_ABORT_REQUESTED);
+        return;
+    }
     while (c->at_range < nr_ranges(c)) {
         struct nvme_dsm_range r = range_at(c, c->at_range++);
 
@@ -274,8 +281,8 @@ static void next_piece(struct cmd *c)
     uint32_t nlb = (uint32_t)MIN(c->left, cmd_chunk_bytes(c) / blk_of(c)->lba_bytes);
     struct iovec *scratch = &c->iov[c->iovcnt];
 
-    if (nlb == 0) {
-        finish(c, ST_SUCCESS);
+    if (nlb == 0 || cut(c)) {
+        finish(c, cut(c) ? ST_ABORT_REQUESTED : ST_SUCCESS);
         return;
     }
     scratch->iov_len = (size_t)nlb * blk_of(c)->lba_bytes;

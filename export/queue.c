@@ -3,7 +3,7 @@
  *
  * Accepted; ICReq; Connect names the subsystem; the queue moves to that subsystem's env, where the Connect is decided;
  * live; closed. Teardown is one path: the connection is cut, its outstanding calls come back, commands that no blk holds
- * are freed, those in a blk are awaited, then the queue is given back. So a queue that is gone has nothing in flight:
+ * are freed, those in a blk are called back or awaited, then the queue is given back. So a queue that is gone has nothing in flight:
  * that is the fence a controller waits for.
  * Failures: a protocol error sends a termination request and gives the host TERM_WAIT_NS to close; timeouts cut.
  */
@@ -115,8 +115,10 @@ static void free_unheld(struct queue *q)
     list_for_each_safe(n, tmp, &q->cmds) {
         struct cmd *c = list_entry(n, struct cmd, node);
 
-        if (c->state == CMD_EXECUTING)
+        if (c->state == CMD_EXECUTING) { /* only a blk takes its time */
+            blk_cancel(q->s->p.blk, &c->io);
             continue;
+        }
         if (c->state == CMD_PARKED) {
             list_remove(&c->wait_node);
             q->ctrl->nr_aers--;

@@ -125,7 +125,24 @@ static void limit_submit(struct blk *b, struct blk_io *io)
         run_waiting(l);
 }
 
-static const struct blk_ops limit_ops = {.name = "limit", .submit = limit_submit};
+static void canceled(struct env_task *task)
+{
+    struct blk_io *io = container_of(task, struct blk_io, priv.task);
+
+    blk_io_done(io->priv.blk, io, -FIRN_E_CANCELED);
+}
+
+/* What was passed on is the other blk's, which says so in priv.blk. */
+static void limit_cancel(struct blk *b, struct blk_io *io)
+{
+    if (io->priv.blk != b || list_empty(&io->priv.node))
+        return;
+    list_remove(&io->priv.node);
+    io->priv.task.fn = canceled;
+    env_defer(b->env, &io->priv.task);
+}
+
+static const struct blk_ops limit_ops = {.name = "limit", .submit = limit_submit, .cancel = limit_cancel};
 
 static void on_event(struct blk_watch *w, enum blk_event ev)
 {

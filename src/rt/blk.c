@@ -72,6 +72,13 @@ void blk_submit(struct blk *b, struct blk_io *io)
     env_defer(b->env, &io->priv.task);
 }
 
+void blk_cancel(struct blk *b, struct blk_io *io)
+{
+    assert(b->in_flight > 0 || io->priv.blk != b);
+    if (b->ops->cancel)
+        b->ops->cancel(b, io);
+}
+
 void blk_io_done(struct blk *b, struct blk_io *io, int err)
 {
     assert(err <= 0 && b->in_flight > 0 && io->priv.blk == b);

@@ -49,6 +49,7 @@ enum blk_event { BLK_EVENT_RESIZED, BLK_EVENT_GONE };
 struct blk_ops {
     const char *name; /* "ram", "volume" */
     void (*submit)(struct blk *b, struct blk_io *io);
+    void (*cancel)(struct blk *b, struct blk_io *io); /* optional: blk_cancel() */
 };
 
 struct blk {
@@ -70,6 +71,9 @@ struct blk_watch {
 void blk_init(struct blk *b, const struct blk_ops *ops, struct env *env, uint32_t lba_bytes, uint64_t size_lba);
 /* Checks range and shape; a bad request completes with -FIRN_E_RANGE or -FIRN_E_INVALID and reaches no implementation. */
 void blk_submit(struct blk *b, struct blk_io *io);
+/* Nobody wants the answer of io any more, which is in flight. If b has not begun it, it completes soon with
+ * -FIRN_E_CANCELED and changes nothing; else it completes as ever. */
+void blk_cancel(struct blk *b, struct blk_io *io);
 /* Implementations finish with this, never from inside submit. */
 void blk_io_done(struct blk *b, struct blk_io *io, int err);
 void blk_watch_add(struct blk *b, struct blk_watch *w);

@@ -106,7 +106,10 @@ static bool ask_write(const struct raw_conn *q, uint16_t cid, uint32_t n)
     return raw_send(q->fd, pdu, raw_capsule(pdu, &wr, NULL, 0, false, false));
 }
 
-static bool granted(const struct raw_conn *q, struct pdu_r2t *r) { return raw_pdu(q->fd, r, sizeof(*r)) == sizeof(*r) && r->common.type == PDU_R2T; }
+static bool granted(const struct raw_conn *q, struct pdu_r2t *r)
+{
+    return raw_pdu(q->fd, r, sizeof(*r)) == sizeof(*r) && r->common.type == PDU_R2T;
+}
 
 static bool give(const struct raw_conn *q, const struct pdu_r2t *r, uint32_t n)
 {

@@ -111,6 +111,32 @@ Test(limit, lifted_caps_let_all_go)
     teardown_all();
 }
 
+static unsigned cancels;
+static void on_end(struct blk_io *io)
+{
+    cancels += io->err == -FIRN_E_CANCELED;
+    cr_assert(io->err == 0 || io->err == -FIRN_E_CANCELED);
+    done++;
+}
+
+Test(limit, what_waits_can_be_called_back_and_what_was_passed_on_cannot)
+{
+    setup(1, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        submit(i, BLK_WRITE);
+        ios[i].cb = on_end;
+    }
+    cr_assert_eq(ram->in_flight, 1);
+    for (unsigned i = 0; i < 20; i++)
+        blk_cancel(blk_limit_blk(l), &ios[i]);
+    blk_cancel(blk_limit_blk(l), &ios[7]); /* again: it is on its way */
+    cr_assert_eq(done, 0, "never from inside the call");
+    cr_assert_lt(run_until(20), 100);
+    cr_assert_eq(cancels, 19);
+    cr_assert_eq(blk_limit_blk(l)->in_flight, 0);
+    teardown_all();
+}
+
 static unsigned told;
 static void on_event(struct blk_watch *w, enum blk_event ev)
 {
