@@ -38,6 +38,7 @@ struct request {
     uint32_t         nr_ops;
     struct meta_op   ops[OPS_MAX];
     uint8_t          values[OPS_MAX][NQN_MAX_BYTES + 33];
+    struct volume_info info;     /* of the answer: what was committed is answered, whatever memory there is by then */
 };
 static_assert(VOLUME_REC_BYTES <= NQN_MAX_BYTES + 33 && POOL_REC_BYTES <= NQN_MAX_BYTES + 33, "values hold any record");
 
@@ -101,17 +102,13 @@ static void add_volume(struct request *r, const struct volume_rec *rec)
 static void finish(struct request *r)
 {
     struct tier *t = r->t;
-    struct volume_info *info = NULL;
+    bool found = r->err == 0 && r->v != NULL;
 
     if (r->v != NULL)
         r->v->busy = false;
-    if (r->err == 0 && r->v != NULL) {
-        info = calloc(1, sizeof(*info));
-        if (info != NULL)
-            volume_info_get(r->v, info);
-    }
-    r->cb(r->ctx, r->err, r->err == 0 && r->v != NULL ? &r->v->blk : NULL, info);
-    free(info);
+    if (found)
+        volume_info_get(r->v, &r->info);
+    r->cb(r->ctx, r->err, found ? &r->v->blk : NULL, found ? &r->info : NULL);
     list_remove(&r->node);
     free(r);
     t->ctl_in_flight--;

@@ -338,8 +338,10 @@ int main(int argc, char **argv)
     struct plan *p = calloc(1, sizeof(*p));
     int rc;
 
-    if (!p)
+    if (!p) {
+        fputs("firnd: out of memory\n", stderr);
         return EXIT_FAILED;
+    }
     umask(077);
     trace_install_crash_handler();
     if (options_parse(argc, argv, &p->opts) != 0) {

@@ -162,8 +162,10 @@ static int stop_part(struct node *n, void (*run)(struct call *), const char *wha
     struct stop_call *sc = calloc(1, sizeof(*sc));
     int err;
 
-    if (!sc)
-        return -FIRN_E_NO_RESOURCES;
+    if (!sc) {
+        log_error("does not stop", "part=%s err=\"%s\"", what, err_text(-ENOMEM));
+        return -ENOMEM;
+    }
     sc->n = n;
     call_init(&sc->call, run, stop_free);
     err = call_wait(n->envs[0], &sc->call, timeout_ns);
