@@ -149,11 +149,12 @@ struct zio {                     /* a zeroed range of whole blocks */
     uint32_t layer;
     uint64_t block, nblocks, seq;
     uint32_t segment;
+    uint32_t slots;              /* without payload, promised to it until it has been applied */
     uint64_t cursor;             /* extent number, or node number when walking nodes; all before it are done */
     bool by_node, durable, parked;
     void (*cb)(struct zio *z, int err);
     void *ctx;
-    struct list node;            /* s->zeroes once durable */
+    struct list node;            /* s->zeroes_wait before it is appended, s->zeroes once durable */
     struct sums_waiter wait;
 };
 
@@ -324,6 +325,8 @@ struct shard {
     struct list runs_wanted;     /* rio: for a run */
     struct list writes;          /* wio in flight */
     struct list zeroes;          /* zio durable, being applied, in seq order */
+    struct list zeroes_wait;     /* zio that no slots could be promised to yet, in order */
+    uint32_t    slots_promised;  /* of virtual slots, to zeroes that were appended and are not applied */
     struct list gives;           /* places that wait for reads in flight */
     struct list forgets;
     struct env_task  work;       /* shard.c: one pass of everything that waits */

@@ -339,7 +339,8 @@ static int tables_init(struct shard *s)
 static void lists_init(struct shard *s)
 {
     struct list *lists[] = {&s->writes_wait, &s->reads_wait, &s->ranges_changed, &s->rios_done, &s->ios_done,
-                            &s->runs_wanted, &s->writes, &s->zeroes, &s->gives, &s->forgets, &s->sums_lru, &s->sums_blocked};
+                            &s->runs_wanted, &s->writes, &s->zeroes, &s->zeroes_wait, &s->gives, &s->forgets, &s->sums_lru,
+                            &s->sums_blocked};
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* zero.c: write zeroes and discard: a range of whole blocks that reads as zeros from now on.
  *
- * 1. One JOURNAL_ZERO record, whatever the length.
+ * 1. One JOURNAL_ZERO record, whatever the length; not before slots without payload are promised for all that it may need:
+ *    a crash must not leave more zeroes in the log than a start has slots for.
  * 2. When it is durable it is applied to the extents that exist in the range, a bounded number a pass: by number, or, when the
  *    range has more extents than there are nodes, by node. Until then the segment of the record counts a discard.
  * 3. An extent covered whole: its older entries leave the index, discard_seq says that the map no longer counts; a
@@ -9,9 +10,11 @@
  * 4. The host is answered when all extents have been visited.
  * A write that came later has a higher seq, and survives wherever the walk meets it. A destage in between names an S below
  * the zero's seq for extents that the walk has not reached (zeroes_seq_below).
- * Failures: no free virtual slot, or checksums not in RAM: the walk waits there; destage frees slots.
+ * Failures: checksums not in RAM: the walk waits there. No slots to promise: the request waits; destage frees slots.
  */
 #include "tier/priv.h"
+
+#define SLOTS_SPARE(s) ((s)->ix.nr_virtual / 8) /* never promised: for damage, which nobody announces */
 
 static bool drop_older(struct shard *s, const struct extent *e, uint64_t seq)
 {
@@ -142,6 +145,48 @@ static bool zio_walk(struct zio *z, uint32_t *budget)
     return true;
 }
 
+/* Blocks in extents that the range covers in part: the most slots it can take. */
+static uint32_t slots_wanted(uint64_t block, uint64_t nblocks)
+{
+    uint64_t end = block + nblocks, first_bound = ROUND_UP(block, (uint64_t)EXTENT_BLOCKS);
+    uint64_t last_bound = ROUND_DOWN(end, (uint64_t)EXTENT_BLOCKS);
+
+    return (uint32_t)(first_bound > last_bound ? nblocks : first_bound - block + end - last_bound);
+}
+
+static bool slots_free(const struct shard *s, uint32_t nr)
+{
+    return nr == 0 || index_virtual_free(&s->ix) >= s->slots_promised + nr + SLOTS_SPARE(s);
+}
+
+static void zio_append(struct zio *z)
+{
+    z->s->slots_promised += z->slots;
+    journal_append(z->s->j, &z->app);
+}
+
+static int append_error(const struct shard *s)
+{
+    return s->failed != 0 ? s->failed : dev_usable(s, s->o.journal_dev) ? 0 : -FIRN_E_DEVICE_FAILED;
+}
+
+static void zeroes_resume(struct shard *s)
+{
+    struct zio *z;
+
+    while ((z = list_first(&s->zeroes_wait, struct zio, node)) != NULL) {
+        int err = append_error(s);
+
+        if (err == 0 && !slots_free(s, z->slots))
+            return;
+        list_remove(&z->node);
+        if (err != 0)
+            z->cb(z, err);
+        else
+            zio_append(z);
+    }
+}
+
 bool zeroes_step(struct shard *s)
 {
     uint32_t budget = SCAN_BUDGET;
@@ -153,10 +198,12 @@ bool zeroes_step(struct shard *s)
             continue;
         list_remove(n);
         s->seg[z->segment].discards--;
+        s->slots_promised -= z->slots;
         s->changes++;
         z->cb(z, 0);
         shard_kick(s);
     }
+    zeroes_resume(s);
     return budget == 0;
 }
 
@@ -188,6 +235,7 @@ static void zio_appended(struct journal_append *a)
     uint64_t first = extent_no(z->block), last = extent_no(z->block + z->nblocks - 1);
 
     if (a->err != 0) {
+        s->slots_promised -= z->slots;
         z->cb(z, a->err);
         return;
     }
@@ -203,19 +251,25 @@ static void zio_appended(struct journal_append *a)
 
 int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks)
 {
-    if (s->failed != 0)
-        return s->failed;
-    if (!dev_usable(s, s->o.journal_dev))
-        return -FIRN_E_DEVICE_FAILED;
+    int err = append_error(s);
+
+    if (err != 0)
+        return err;
     z->s = s;
     z->layer = layer;
     z->block = block;
     z->nblocks = nblocks;
+    z->slots = slots_wanted(block, nblocks);
     z->parked = false;
     z->wait.fn = zio_wake;
     z->app = (struct journal_append){.type = JOURNAL_ZERO, .stream = JOURNAL_HOST, .layer = layer_at(s, layer)->id,
                                      .lba = block, .nblocks = nblocks, .cb = zio_appended};
     trace(TRACE_TIER_ZERO, z->app.layer, block, nblocks);
-    journal_append(s->j, &z->app);
+    if (list_empty(&s->zeroes_wait) && slots_free(s, z->slots)) {
+        zio_append(z);
+    } else {
+        list_push_back(&s->zeroes_wait, &z->node);
+        shard_kick(s);
+    }
     return 0;
 }

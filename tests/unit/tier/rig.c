@@ -19,7 +19,7 @@ void rig_init(struct rig *r, const struct rig_opts *o)
     r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)SEGMENT,
                                                                  .block_bytes = 512, .torn_bytes = 512});
     for (unsigned i = 0; i < RIG_HDDS; i++)
-        r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = EXT_BASE + r->o.hdd_extents * (uint64_t)EXTENT_BYTES,
+        r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = region_extent_offset(EXT_BASE, r->o.hdd_extents),
                                                                         .block_bytes = 4096, .torn_bytes = 512, .capacity = true,
                                                                         .rotational = true});
     r->store = sim_meta_store_new(r->sim);

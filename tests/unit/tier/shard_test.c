@@ -195,6 +195,43 @@ Test(shard, a_device_that_refused_a_write_is_used_again_when_the_others_are_full
     rig_fini(&r);
 }
 
+static void zeroed(struct blk_io *io) { (void)io; }
+static bool slots_taken(void *ctx) { return ((struct rig *)ctx)->shard->ix.virtual_used > 3000; }
+
+/* Many ranges that cover extents in part, at once: a crash finds no more of them in the log than the next start has slots. */
+Test(shard, zeroes_under_way_at_a_crash_never_outgrow_the_index)
+{
+    static struct blk_io io[32];
+    static char got[BLOCK_BYTES], old[BLOCK_BYTES];
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 11, .hdd_extents = 32, .volume_blocks = 32 * 256});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 32 * 8; i++)
+        cr_assert_eq(rig_write(&r, i * 32, 32, 1), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    for (uint32_t i = 0; i < 32; i++) {
+        io[i] = (struct blk_io){.op = BLK_DISCARD, .lba = i * 256, .nlb = 255, .cb = zeroed};
+        blk_submit(&r.vol.blk, &io[i]);
+    }
+    cr_assert_eq(sim_run_until(r.sim, slots_taken, &r, NS_PER_S), 0);
+    rig_crash(&r);
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 32; i++) {
+        rig_expect(&r, i * 256 + 255, 1, 1);
+        cr_assert_eq(rig_read(&r, i * 256, 1, got), 0);
+        rig_fill(&r, old, i * 256, 1, 1);
+        for (uint32_t k = 0; k < 255; k += 85)
+            rig_expect(&r, i * 256 + k, 85, memcmp(got, old, sizeof(got)) == 0);
+    }
+    for (uint32_t i = 0; i < 32; i++)
+        cr_assert_eq(rig_zero(&r, i * 256, 255), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->slots_promised, 0);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
