@@ -43,6 +43,8 @@ is "top has a row a volume" "$(jq '.volumes | length' <<<"$out")" 42
 exits 0 ctl bundle "$T/bundle"
 is "bundle is JSON with its parts" "$(jq -r 'keys | join(" ")' "$T/bundle")" "config devices firnctl metrics status system volumes"
 exits 1 ctl bundle "$T/bundle"
+exits 0 ctl bundle "$T/a \"quoted\" name" --json
+is "whatever the file's name, the answer is JSON" "$(jq -r .file <<<"$out")" "$T/a \"quoted\" name"
 stop
 is "SIGTERM ends in 0" $rc 0
 is "the socket is gone" "$([ -e "$sock" ] && echo there)" ""

@@ -60,8 +60,10 @@ int cmd_bundle(const struct args *a)
             printf("wrote %s\n", file);
         }
     }
-    if (!err && arg(a, json))
-        printf("{\"file\": \"%s\"}\n", file);
+    json_decref(doc);
+    doc = json_pack("{s:s}", "file", file); /* NULL: no text that JSON could carry */
+    if (!err && doc)
+        print_json(a, doc);
     json_decref(doc);
     return err;
 }
