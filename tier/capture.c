@@ -133,7 +133,7 @@ static void capture_rest(struct job *job)
     }
 }
 
-/* 0; -EAGAIN: the extent cannot be captured now. */
+/* 0; -EAGAIN: the extent cannot be captured now; or what kept the map's record from being read. */
 int job_capture(struct lane *l, struct job *job, const struct sums *base)
 {
     struct shard *s = l->s;
@@ -142,6 +142,8 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
     job->seq = capture_seq(s, job);
     if (job->seq < e->discard_seq || (job->seq <= e->destaged_seq && !s->bugs.s_from_blocks))
         return -EAGAIN;
+    if (base != NULL && base->err != 0 && !sums_lost(base))
+        return base->err;
     if (base != NULL && base->err == 0)
         job->sums = base->v;
     else

@@ -396,6 +396,7 @@ void     sums_put(struct shard *s, struct sums *m);
 void     sums_set(struct shard *s, uint32_t x, const struct extent_sums *v); /* what a batch has committed */
 void     sums_drop(struct shard *s, uint32_t x);
 int      sums_get_sync(struct shard *s, uint32_t x, struct sums **out);       /* recovery; not pinned */
+bool     sums_lost(const struct sums *m);                 /* its err is for ever: what the record said nobody knows */
 void     sums_init(struct shard *s);
 
 /* write.c, read.c, zero.c, rmw.c */

@@ -5,7 +5,8 @@
  * then the caller asks again (the world may have changed meanwhile). Without a waiter it only looks. A batch that commits
  * puts its version in here in the same pass; a fetch that was under way then is ignored when it comes, for it may carry
  * the version before.
- * Failure: a record that is missing or corrupt is READY with err: every block beneath the index fails, none is guessed.
+ * Failures: a record that is missing or corrupt is READY with err: every block beneath the index fails, none is guessed.
+ * Any other error says nothing about the record: those who wait are told, and the next one who asks has it fetched again.
  */
 #include "tier/priv.h"
 
@@ -77,6 +78,8 @@ static void wake(struct list *waiters)
     }
 }
 
+bool sums_lost(const struct sums *m) { return m->err == -FIRN_E_CORRUPT || m->err == -FIRN_E_NOT_FOUND; }
+
 static int sums_decode(int err, const void *buf, uint32_t len, struct extent_sums *out)
 {
     return err != 0 ? err : extent_sums_decode(buf, len, out);
@@ -96,6 +99,8 @@ static void sums_loaded(struct meta_get_req *req)
     pool_put(&s->sums_loads, l);
     m->pins++; /* waiters may ask for others: not at this one's expense before each had its turn */
     wake(&m->waiters);
+    if (m->err != 0 && !sums_lost(m) && m->x != EXTENT_NONE)
+        sums_unhash(s, m);
     sums_put(s, m);
 }
 
@@ -178,5 +183,5 @@ int sums_get_sync(struct shard *s, uint32_t x, struct sums **out)
         m->state = SUMS_READY;
     }
     *out = m;
-    return m->err == -FIRN_E_STOPPED ? m->err : 0;
+    return sums_lost(m) ? 0 : m->err;
 }

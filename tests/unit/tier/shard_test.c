@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "rig.h"
@@ -229,6 +230,63 @@ Test(shard, zeroes_under_way_at_a_crash_never_outgrow_the_index)
         cr_assert_eq(rig_zero(&r, i * 256, 255), 0);
     rig_drain(&r, true);
     cr_assert_eq(r.shard->slots_promised, 0);
+    rig_fini(&r);
+}
+
+static unsigned gets_to_fail;
+static const struct meta_ops *real_ops;
+
+static void get_failed(struct env_task *t)
+{
+    struct meta_get_req *r = container_of(t, struct meta_get_req, priv.task);
+
+    r->err = -ENOMEM;
+    r->cb(r);
+}
+
+static void failing_get(struct meta *m, struct meta_get_req *r)
+{
+    if (gets_to_fail == 0) {
+        real_ops->get(m, r);
+        return;
+    }
+    gets_to_fail--;
+    r->priv.task = (struct env_task){.fn = get_failed};
+    env_post(r->env, &r->priv.task);
+}
+
+/* No memory for one look at the map is no damage: the destage comes again, and the blocks beneath stay what they are. */
+Test(shard, checksums_that_cannot_be_fetched_now_are_not_lost)
+{
+    static struct meta_ops failing;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 12});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 8, 1), 0);
+    rig_drain(&r, true);
+    rig_stop(&r);
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 1; i <= SUMS_CACHE; i++)
+        if (r.shard->sums[i].x != EXTENT_NONE)
+            sums_drop(r.shard, r.shard->sums[i].x);
+    real_ops = r.meta->ops;
+    failing = *real_ops;
+    failing.get = failing_get;
+    r.meta->ops = &failing;
+    cr_assert_eq(rig_write(&r, 3, 1, 2), 0);
+    gets_to_fail = 2;
+    rig_drain(&r, true);
+    cr_assert_eq(gets_to_fail, 0);
+    cr_assert_eq(r.shard->stats.destage_errors, 2);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_restart(&r);
+    for (uint32_t i = 0; i < 8; i++) /* as if the log's copies were gone */
+        if (index_find(&r.shard->ix, 1, i) != INDEX_NONE)
+            map_remove(r.shard, index_find(&r.shard->ix, 1, i));
+    rig_expect(&r, 0, 3, 1);
+    rig_expect(&r, 3, 1, 2);
+    rig_expect(&r, 4, 4, 1);
     rig_fini(&r);
 }
 
