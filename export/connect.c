@@ -129,6 +129,23 @@ static enum fence fence(struct queue *q)
     return q->t->bugs.skip_association_fence ? FENCE_CLEAR : verdict;
 }
 
+/* q waits for a fence. A host that tries again has given up its earlier try, which would hold a connection for as long as a
+ * device hangs, one more with each try.
+ */
+static void wait_for_fence(struct queue *q)
+{
+    const struct fabrics_connect_data *d = data_of(q);
+
+    list_for_each_safe(n, tmp, &q->s->pending) {
+        struct queue *older = list_entry(n, struct queue, rx_wait);
+
+        if (strcmp(data_of(older)->hostnqn, d->hostnqn) == 0 &&
+            (q->s->p.single_host || memcmp(data_of(older)->hostid, d->hostid, sizeof(d->hostid)) == 0))
+            queue_close(older, true);
+    }
+    list_push_back(&q->s->pending, &q->rx_wait);
+}
+
 static void grant(struct queue *q, struct ctrl *c, uint16_t qid)
 {
     const struct fabrics_connect *sqe = sqe_of(q);
@@ -166,7 +183,7 @@ static void connect_admin(struct queue *q)
         refuse(q, ST_CONNECT_HOST, IN_DATA(hostnqn));
         return;
     case FENCE_WAIT:
-        list_push_back(&q->s->pending, &q->rx_wait);
+        wait_for_fence(q);
         return;
     case FENCE_CLEAR:
         break;

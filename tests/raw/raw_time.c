@@ -135,6 +135,32 @@ static void connect_waits_for_old_writes(struct raw_srv *s)
     close(q.fd);
 }
 
+/* While a device hangs, a host tries again and again: only its last try waits. */
+static void the_last_try_waits(struct raw_srv *s)
+{
+    static uint8_t data[4096], pdu[8192];
+    struct raw_connect p = {.sqsize = 31};
+    struct raw_conn a = raw_admin(s, false, false, &p), q = raw_ioq(s, &a, 1, false, false), b[3];
+    struct nvme_sqe wr = raw_io(IO_WRITE, 1, 5, 1, 4096, true);
+
+    raw_on_env(s->env[0], hold_on, s);
+    raw_send(q.fd, pdu, raw_capsule(pdu, &wr, data, sizeof(data), false, false));
+    wait_held(1);
+    for (int i = 0; i < 3; i++) {
+        b[i] = (struct raw_conn){.fd = raw_open(s)};
+        raw_check(raw_ic(&b[i]) && raw_send(b[i].fd, pdu, raw_connect_pdu(pdu, &p, false, false)), "try %d", i);
+        raw_check(!readable(b[i].fd, 200), "try %d waits", i);
+        if (i > 0)
+            raw_check(raw_at_end(b[i - 1].fd), "try %d is over", i - 1);
+    }
+    raw_on_env(s->env[0], let_go, NULL);
+    raw_check(raw_status(raw_resp(&b[2])) == 0, "the last one is let in");
+    for (int i = 0; i < 3; i++)
+        close(b[i].fd);
+    close(a.fd);
+    close(q.fd);
+}
+
 static void wait_no_controllers(const struct raw_srv *s)
 {
     for (int i = 0; i < 3000 && subsys_controllers(s->subsys) != 0; i++)
@@ -345,6 +371,8 @@ int main(void)
     s.opts.send_timeout_ns = 2 * NS_PER_S;
     raw_start(&s);
     connect_waits_for_old_writes(&s);
+    wait_no_controllers(&s);
+    the_last_try_waits(&s);
     wait_no_controllers(&s);
     second_host_is_refused(&s);
     planted_bugs_show(&s);
