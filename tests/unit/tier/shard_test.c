@@ -203,7 +203,7 @@ static bool slots_taken(void *ctx) { return ((struct rig *)ctx)->shard->ix.virtu
 Test(shard, zeroes_under_way_at_a_crash_never_outgrow_the_index)
 {
     static struct blk_io io[32];
-    static char got[BLOCK_BYTES], old[BLOCK_BYTES];
+    static _Alignas(BLOCK_BYTES) char got[BLOCK_BYTES], old[BLOCK_BYTES];
     struct rig r;
 
     rig_init(&r, &(struct rig_opts){.seed = 11, .hdd_extents = 32, .volume_blocks = 32 * 256});
