@@ -204,14 +204,26 @@ static bool forget_step(struct forget *f, uint32_t *budget)
     return false;
 }
 
+/* No batch will be taken any more: the next start finishes it. One that is under way answers for itself. */
+static void forget_fail(struct forget *f)
+{
+    if (f->committing)
+        return;
+    list_remove(&f->node);
+    f->cb(f->ctx, f->s->failed);
+    pool_put(&f->s->forgets_pool, f);
+}
+
 bool forgets_step(struct shard *s)
 {
     uint32_t budget = SCAN_BUDGET;
     bool more = false;
 
-    if (s->failed != 0)
-        return false;
-    list_for_each_safe(n, tmp, &s->forgets)
-        more |= forget_step(list_entry(n, struct forget, node), &budget);
+    list_for_each_safe(n, tmp, &s->forgets) {
+        if (s->failed == 0)
+            more |= forget_step(list_entry(n, struct forget, node), &budget);
+        else
+            forget_fail(list_entry(n, struct forget, node));
+    }
     return more;
 }

@@ -314,6 +314,28 @@ Test(shard, deleting_a_layer_gives_everything_back)
     rig_fini(&r);
 }
 
+Test(shard, a_failed_shard_answers_a_deletion_and_the_next_start_finishes_it)
+{
+    struct rig r;
+    int err = 1;
+
+    rig_init(&r, &(struct rig_opts){.seed = 13});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(rig_write(&r, i * 256, 30, 1), 0);
+    shard_fail(r.shard, -FIRN_E_DEVICE_FAILED);
+    shard_detach(r.shard, &r.vol, detached, &err);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_eq(err, -FIRN_E_DEVICE_FAILED);
+    err = 1;
+    rig_restart(&r);
+    shard_detach(r.shard, &r.vol, detached, &err);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_eq(err, 0);
+    cr_assert_eq(r.shard->xt.nr_used, 0);
+    rig_fini(&r);
+}
+
 Test(shard, reclaim_keeps_writes_going_for_many_times_the_size_of_the_log)
 {
     struct rig r;
