@@ -68,7 +68,7 @@ static void check_pool(struct checker *k)
     }
 }
 
-static void check_api(struct checker *k)
+static void check_net(struct checker *k)
 {
     const struct config *c = k->c;
     const char *listen = config_text(c, api_listen);
@@ -76,8 +76,17 @@ static void check_api(struct checker *k)
     if (listen[0] && !config_addr_is_loopback(listen) && config_text(c, api_token_file)[0] == '\0')
         wrong(k, c->line[CONFIG_KEY_api_listen], "api.listen",
               "is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1");
-    if (listen[0] == '\0' && config_text(c, api_unix)[0] == '\0')
-        wrong(k, c->line[CONFIG_KEY_api_unix], "api.unix", "empty, and so is api.listen; the API needs one of them");
+    if (config_num(c, export_port) != 0 && config_num(c, export_port) == config_num(c, export_discovery_port))
+        wrong(k, c->line[CONFIG_KEY_export_discovery_port], "export.discovery_port",
+              "the same as export.port, which serves discovery too; choose another");
+}
+
+int config_validate_net(const struct config *c, struct strbuf *problems)
+{
+    struct checker k = {.c = c, .problems = problems};
+
+    check_net(&k);
+    return k.nr ? -FIRN_E_INVALID : 0;
 }
 
 int config_validate(const struct config *c, struct strbuf *problems)
@@ -85,7 +94,9 @@ int config_validate(const struct config *c, struct strbuf *problems)
     struct checker k = {.c = c, .problems = problems};
 
     check_pool(&k);
-    check_api(&k);
+    check_net(&k);
+    if (config_text(c, api_listen)[0] == '\0' && config_text(c, api_unix)[0] == '\0')
+        wrong(&k, c->line[CONFIG_KEY_api_unix], "api.unix", "empty, and so is api.listen; the API needs one of them");
     if (config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max))
         wrong(&k, c->line[CONFIG_KEY_tier_dirty_start], "tier.dirty_start", "not below tier.dirty_max");
     if (config_num(c, journal_align) != 512 && config_num(c, journal_align) != 4096)
@@ -94,9 +105,6 @@ int config_validate(const struct config *c, struct strbuf *problems)
         wrong(&k, c->line[CONFIG_KEY_journal_segment_size], "journal.segment_size", "not a whole number of MiB");
     if (config_num(c, journal_group_max) % BLOCK_BYTES != 0)
         wrong(&k, c->line[CONFIG_KEY_journal_group_max], "journal.group_max", "not a multiple of 4KiB");
-    if (config_num(c, export_port) != 0 && config_num(c, export_port) == config_num(c, export_discovery_port))
-        wrong(&k, c->line[CONFIG_KEY_export_discovery_port], "export.discovery_port",
-              "the same as export.port, which serves discovery too; choose another");
     return k.nr ? -FIRN_E_INVALID : 0;
 }
 

@@ -75,6 +75,8 @@ int  config_load(const char *file, struct config *out, struct strbuf *problems);
 int  config_parse(const char *text, const char *file, struct config *out, struct strbuf *problems);
 /* How keys relate: a journal needs capacity, dirty_start lies below dirty_max, an open API needs a token, ... */
 int  config_validate(const struct config *c, struct strbuf *problems);
+/* Those that hold without a pool and without an API too (--ram): what is open to other machines, and ports. */
+int  config_validate_net(const struct config *c, struct strbuf *problems);
 
 /* Sets a key from the text a user would write ("256KiB", "true"). 0, or -FIRN_E_INVALID and words in why. */
 int  config_set_text(struct config *c, enum config_key key, const char *text, char why[static 256]);

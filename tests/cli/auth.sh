@@ -17,6 +17,8 @@ for r in "GET /" "GET /v1/status" "GET /v1/pool" "GET /v1/devices" "GET /v1/conf
 done
 for r in "GET /healthz" "GET /readyz" "GET /metrics"; do is "$r is open" "$(code $r)" 200; done
 exits 0 "$firnctl" --url "$url" --token-file "$T/token" volume create a --size 1MiB
+exits 2 timeout 10 "$firnd" --ram 64MiB --port 0 --api-listen 0.0.0.0 --api-port 0
+has "also from memory an open API needs a token" "$out" 'api.listen: is open to other machines and there is no token'
 exits 1 "$firnctl" --url "$url" volume list
 has "and says what to do" "$out" 'token-file'
 exits 1 "$firnctl" --url "$url" --token-file "$T/none" volume list
