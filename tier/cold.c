@@ -27,6 +27,7 @@ struct cold {
     pthread_mutex_t lock;
     uint32_t nr_devs;
     uint64_t total, used, reserved;
+    uint32_t flush_failures; /* atomic; of any device and shard */
     struct cold_dev devs[];
 };
 
@@ -331,3 +332,6 @@ uint64_t cold_reserved(const struct cold *c)
     pthread_mutex_unlock(&m->lock);
     return nr;
 }
+
+void cold_flush_failed(struct cold *c) { __atomic_fetch_add(&c->flush_failures, 1, __ATOMIC_SEQ_CST); }
+uint32_t cold_flush_failures(const struct cold *c) { return __atomic_load_n(&c->flush_failures, __ATOMIC_SEQ_CST); }

@@ -489,6 +489,7 @@ static void lane_begin(struct lane *l)
 {
     l->nr_jobs = l->cur = 0;
     l->flush_devs = 0;
+    l->flush_failures = cold_flush_failures(l->s->o.cold);
     l->bytes = 0;
     if (l->dev == EXTENT_NO_DEV)
         lane_pick_meta(l);

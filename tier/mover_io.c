@@ -258,14 +258,24 @@ static void flush_failed(struct lane *l, uint16_t dev, int err)
             l->jobs[i].err = err;
 }
 
+/* A flush of another shard or lane failed since this batch began: it may have dropped what this one wrote. */
+static void flush_doubted(struct lane *l)
+{
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        if (l->jobs[i].wrote && l->jobs[i].err == 0)
+            l->jobs[i].err = -FIRN_E_DEVICE_FAILED;
+}
+
 static void flush_done(struct dev_io *io)
 {
     struct lane *l = container_of(io, struct lane, io);
     uint16_t dev = (uint16_t)__builtin_ctzll(l->flush_devs);
 
     l->flush_devs &= l->flush_devs - 1;
-    if (io->err != 0)
+    if (io->err != 0) {
+        cold_flush_failed(l->s->o.cold);
         flush_failed(l, dev, io->err);
+    }
     lane_flush(l);
 }
 
@@ -286,5 +296,7 @@ void lane_flush(struct lane *l)
         flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
         l->flush_devs &= l->flush_devs - 1;
     }
+    if (cold_flush_failures(s->o.cold) != l->flush_failures)
+        flush_doubted(l);
     lane_commit(l);
 }

@@ -228,6 +228,7 @@ struct lane {                    /* destages for one device, one batch at a time
     struct dev_io io;            /* write, flush */
     struct iovec  iov;
     uint64_t flush_devs;         /* devices this batch wrote to */
+    uint32_t flush_failures;     /* of the whole pool, when this batch began */
     uint64_t head_bytes;         /* end of the last transfer, for scores */
     uint64_t not_before_ns;
     uint64_t bytes;              /* written by this batch */

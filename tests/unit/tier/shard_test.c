@@ -290,6 +290,38 @@ Test(shard, checksums_that_cannot_be_fetched_now_are_not_lost)
     rig_fini(&r);
 }
 
+static void set_true(void *ctx) { *(bool *)ctx = true; }
+
+static bool flushing(void *ctx)
+{
+    const struct shard *s = ((struct rig *)ctx)->shard;
+
+    return s->lanes[0].state == LANE_FLUSH || s->lanes[1].state == LANE_FLUSH;
+}
+
+/* A failed flush drops what others wrote too, and tells only the one who asked: their batches are written again. */
+Test(shard, a_flush_that_failed_for_another_shard_is_this_ones_concern)
+{
+    bool drained = false;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 14});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
+    shard_drain(r.shard, true, set_true, &drained);
+    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    cold_flush_failed(r.cold);
+    sim_run_for(r.sim, 50 * NS_PER_MS);
+    cr_assert_eq(r.shard->ix.nr_dirty, 30);
+    cr_assert_eq(r.shard->stats.destage_errors, 1);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert(drained);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_restart(&r);
+    rig_expect(&r, 0, 30, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
