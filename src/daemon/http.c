@@ -132,7 +132,7 @@ static void *watch(void *arg)
             if (now > c->deadline_ns)
                 shutdown(c->fd, SHUT_RDWR); /* its server notices and closes it */
         }
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += WATCH_MS * 1000000L;
         if (until.tv_nsec >= 1000000000L) {
             until.tv_sec++;
@@ -344,11 +344,15 @@ static PRINTF_LIKE(2, 0) void mhd_says(void *cls, const char *fmt, va_list ap)
 int http_new(struct http **out)
 {
     struct http *h = calloc(1, sizeof(*h));
+    pthread_condattr_t attr;
 
     if (!h)
         return -FIRN_E_NO_RESOURCES;
     pthread_mutex_init(&h->mu, NULL);
-    pthread_cond_init(&h->cv, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* who sets the clock back must not put the watcher to sleep */
+    pthread_cond_init(&h->cv, &attr);
+    pthread_condattr_destroy(&attr);
     list_init(&h->conns);
     *out = h;
     return 0;
