@@ -46,4 +46,4 @@ down() { # orderly
 said() { tail -c "+$log_from" "$work/firnd.log"; } # by the last server
 host() { timeout 60 "$blocks" "$port" "$@" || echo "exit $?"; } # host NQN VERB FIRST COUNT [STAMP...]
 sums() { sha256sum "$pool"/journal "$pool"/hdd* 2>/dev/null; }
-metric() { curl -s --unix-socket "$socket" http://x/metrics | awk -v m="$1" 'index($0, m) == 1 { sum += $NF } END { print sum + 0 }'; }
+metric() { curl -s --unix-socket "$socket" http://x/metrics | awk -v m="$1" '{ name = $1; sub(/[{].*/, "", name) } name == m { sum += $NF } END { print sum + 0 }'; }
