@@ -59,7 +59,7 @@ struct segment_info {
     enum segment_use use;
     uint32_t shard;
     enum journal_stream stream;
-    uint64_t epoch;            /* unique in the pool, rising; 0: never used */
+    uint64_t epoch;            /* unique in the pool, rising; FREE: of its last use that was freed; 0: never used */
     uint64_t seq_min, seq_max; /* of the records inside; 0 when there are none */
     uint32_t used_units;       /* units taken so far, headers included */
 };

@@ -254,6 +254,29 @@ static void set_numbers(struct recovery *r)
     j->durable_seq = j->next_seq - 1;
 }
 
+static bool epoch_there(const struct recovery *r, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < r->nr_segs; i++)
+        if (r->segs[i].epoch == epoch)
+            return true;
+    return false;
+}
+
+/* The segment before this one was neither freed nor used again, and yet nothing in it says that it was ever written: header,
+ * footer and groups are all gone. Nothing names what it held. */
+static void check_previous(struct recovery *r, const struct rseg *s)
+{
+    const struct jrn_seg_header *h = &s->head;
+
+    if (!(s->head_ok || s->foot_ok) || h->prev_epoch == 0 || epoch_there(r, h->prev_epoch) ||
+        segpool_slot(r->j->pool, h->prev_segment)->epoch >= h->prev_epoch)
+        return;
+    log_error("journal segment vanished", "shard=%" PRIu32 " segment=%" PRIu32 " epoch=%" PRIu64 " before=%" PRIu32,
+              r->j->opts.shard, h->prev_segment, h->prev_epoch, s->segment);
+    r->report->groups_corrupt++;
+    r->unnamed++;
+}
+
 static int replay_all(struct recovery *r)
 {
     int err = 0;
@@ -267,8 +290,10 @@ static int replay_all(struct recovery *r)
         struct rseg *s = &r->segs[i];
 
         err = s->sealed ? replay_sealed(r, s) : replay_scanned(r, s);
-        if (!rseg_empty(s))
+        if (!rseg_empty(s)) {
+            check_previous(r, s);
             r->streams[s->stream].last = s;
+        }
     }
     return err;
 }

@@ -198,11 +198,13 @@ static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epo
 
         err = survey_segment(&s);
         p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
-        if (s.epoch > freed)
+        if (s.epoch > freed) {
             p->info[i] = (struct segment_info){
                 .use = SEGMENT_LOG_OPEN, .shard = s.shard, .stream = s.stream, .epoch = s.epoch};
-        else
+        } else {
+            p->info[i].epoch = freed; /* what it held up to here was given up on purpose */
             p->free_ring[p->free_nr++] = i;
+        }
     }
     free(buf);
     return err;

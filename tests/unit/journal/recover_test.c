@@ -148,6 +148,30 @@ Test(journal_recover, a_zeroed_range_survives_the_rot_of_its_header)
     rig_free(r);
 }
 
+/* Its header, footer and groups are all gone: only the header of the next one knows that it was there. */
+Test(journal_recover, a_segment_that_vanished_stops_the_start_and_one_that_was_freed_does_not)
+{
+    for (uint32_t freed = 0; freed < 2; freed++) {
+        struct rig *r = with_groups((struct rig_opts){.segment_bytes = SEGMENT_BYTES_MIN, .nr_segments = 12}, 60, 8);
+        uint32_t first = r->w[0].a.loc.segment, gone = first;
+
+        for (uint32_t i = 0; gone == first; i++)
+            gone = r->w[i].a.loc.segment;
+        cr_assert_neq(r->w[59].a.loc.segment, gone);
+        log_set_level(LOG_LEVEL_ERROR + 1);
+        if (freed) {
+            cr_assert_eq(rig_open(r), 0);
+            rig_free_oldest(r);
+            rig_crash(r);
+            gone = first;
+        }
+        rig_zero(r, gone, 0, SEGMENT_BYTES_MIN);
+        r->replay_only = true;
+        cr_assert_eq(rig_open(r), freed ? 0 : -FIRN_E_CORRUPT);
+        rig_free(r);
+    }
+}
+
 Test(journal_recover, loss_without_a_name_stops_the_start_until_it_is_accepted)
 {
     struct rig *r = with_groups((struct rig_opts){0}, 10, 1);
