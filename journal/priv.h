@@ -212,6 +212,9 @@ struct scan {
     bool     torn_end;      /* the beginning of a group of this epoch stands behind the last whole one */
 };
 
+/* A read may fail, or go astray, once: nothing is called damaged, torn or empty before it was read so often. What verifies is
+ * believed at once: checksums are bound to place and use. */
+#define JRN_READS 3u
 /* Reads what it can: blocks that the device cannot read become zeros. Fails only when the loop is ending. */
 int  read_soft(struct dev *d, uint64_t off_bytes, void *buf, size_t len, bool *unreadable);
 /* Every whole group header in the segment, by offset; payload of groups of this epoch is skipped over. epoch

@@ -193,12 +193,17 @@ static void tell_segment(struct recovery *r, const struct rseg *s)
 /* The header of a sealed segment's first group: its echo names the group before it. */
 static bool first_header(struct recovery *r, const struct rseg *s, struct jrn_group *g)
 {
-    bool unreadable;
+    uint64_t off = segment_base(&r->j->geo, s->segment) + JRN_SEG_HEADER_BYTES;
+    int err = -FIRN_E_CORRUPT;
 
-    return read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + JRN_SEG_HEADER_BYTES, r->summary,
-                     JRN_GROUP_HEADER_MAX, &unreadable) == 0 &&
-           jrn_group_decode(&r->j->geo, s->segment, JRN_SEG_HEADER_BYTES, r->summary, JRN_GROUP_HEADER_MAX, g) == 0 &&
-           g->epoch == s->epoch && g->number == s->first;
+    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
+        bool unreadable;
+
+        err = read_soft(r->j->dev, off, r->summary, JRN_GROUP_HEADER_MAX, &unreadable);
+        if (!err)
+            err = jrn_group_decode(&r->j->geo, s->segment, JRN_SEG_HEADER_BYTES, r->summary, JRN_GROUP_HEADER_MAX, g);
+    }
+    return err == 0 && g->epoch == s->epoch && g->number == s->first;
 }
 
 static int replay_sealed(struct recovery *r, struct rseg *s)

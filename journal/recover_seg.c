@@ -15,11 +15,14 @@ static int read_at(struct recovery *r, const struct rseg *s, uint64_t off, void 
 
 static int load_header(struct recovery *r, struct rseg *s)
 {
-    int err = read_at(r, s, 0, r->buf, JRN_SEG_HEADER_BYTES);
+    int err = -FIRN_E_CORRUPT;
 
-    if (err)
-        return err;
-    err = jrn_seg_header_decode(&r->j->geo, s->segment, r->buf, &s->head);
+    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
+        err = read_at(r, s, 0, r->buf, JRN_SEG_HEADER_BYTES);
+        if (err)
+            return err;
+        err = jrn_seg_header_decode(&r->j->geo, s->segment, r->buf, &s->head);
+    }
     s->head_ok = err == 0 && s->head.epoch == s->epoch;
     return err == -FIRN_E_FORMAT_VERSION ? err : 0;
 }
@@ -29,14 +32,16 @@ int rseg_read_summary(struct recovery *r, const struct rseg *s)
 {
     const struct segpool_geometry *geo = &r->j->geo;
     size_t len = (size_t)s->foot.summary_bytes;
-    int err;
 
     if (len > summary_cap(geo))
         return -FIRN_E_CORRUPT;
-    err = read_at(r, s, s->foot.summary_off, r->summary, ROUND_UP(len, (size_t)geo->align_bytes));
-    if (err)
-        return err;
-    return jrn_summary_crc(geo, s->segment, s->epoch, r->summary, len) == s->foot.summary_crc ? 0 : -FIRN_E_CORRUPT;
+    for (uint32_t i = 0; i < JRN_READS; i++) {
+        int err = read_at(r, s, s->foot.summary_off, r->summary, ROUND_UP(len, (size_t)geo->align_bytes));
+
+        if (err || jrn_summary_crc(geo, s->segment, s->epoch, r->summary, len) == s->foot.summary_crc)
+            return err;
+    }
+    return -FIRN_E_CORRUPT;
 }
 
 /* A summary whose checksum holds was written by us, but is still walked before it is believed. */
@@ -62,11 +67,14 @@ static bool summary_whole(struct recovery *r, const struct rseg *s)
 static int load_footer(struct recovery *r, struct rseg *s)
 {
     const struct segpool_geometry *geo = &r->j->geo;
-    int err = read_at(r, s, geo->segment_bytes - JRN_FOOTER_BYTES, r->buf, JRN_FOOTER_BYTES);
+    int err = -FIRN_E_CORRUPT;
 
-    if (err)
-        return err;
-    err = jrn_footer_decode(geo, s->segment, r->buf, &s->foot);
+    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
+        err = read_at(r, s, geo->segment_bytes - JRN_FOOTER_BYTES, r->buf, JRN_FOOTER_BYTES);
+        if (err)
+            return err;
+        err = jrn_footer_decode(geo, s->segment, r->buf, &s->foot);
+    }
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
     s->foot_ok = err == 0 && s->foot.head.epoch == s->epoch;
@@ -168,21 +176,12 @@ bool rseg_unreadable(struct recovery *r, const struct rseg *s, uint64_t off)
     return unreadable;
 }
 
-int rseg_check_payload(struct recovery *r, const struct rseg *s, const struct scan_group *it, bool *ok, bool *unreadable)
+static bool payload_matches(const struct recovery *r, const struct jrn_group *g)
 {
-    const struct jrn_group *g = &it->g;
     const uint8_t *block = r->buf;
     uint32_t n = 0;
-    int err = 0;
+    bool ok = true;
 
-    *ok = true;
-    *unreadable = false;
-    if (g->nr_blocks)
-        err = read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + it->off + jrn_group_padded_bytes(&r->j->geo, g),
-                        r->buf, (size_t)g->nr_blocks * BLOCK_BYTES, unreadable);
-    if (err)
-        return err;
-    jrn_group_csums(g, 0, g->nr_blocks, r->csum);
     for (uint32_t i = 0; i < g->nr_records; i++) {
         struct jrn_record rec;
 
@@ -190,7 +189,24 @@ int rseg_check_payload(struct recovery *r, const struct rseg *s, const struct sc
         if (rec.type != JOURNAL_WRITE)
             continue;
         for (uint64_t b = 0; b < rec.nblocks; b++, n++, block += BLOCK_BYTES)
-            *ok &= block_csum(block, rec.layer, rec.lba + b) == r->csum[n];
+            ok &= block_csum(block, rec.layer, rec.lba + b) == r->csum[n];
     }
-    return 0;
+    return ok;
+}
+
+int rseg_check_payload(struct recovery *r, const struct rseg *s, const struct scan_group *it, bool *ok, bool *unreadable)
+{
+    const struct jrn_group *g = &it->g;
+    uint64_t off = it->off + jrn_group_padded_bytes(&r->j->geo, g);
+    int err = 0;
+
+    *ok = g->nr_blocks == 0;
+    *unreadable = false;
+    jrn_group_csums(g, 0, g->nr_blocks, r->csum);
+    for (uint32_t i = 0; i < JRN_READS && !*ok && !err; i++) {
+        err = read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + off, r->buf, (size_t)g->nr_blocks * BLOCK_BYTES,
+                        unreadable);
+        *ok = !err && payload_matches(r, g);
+    }
+    return err;
 }

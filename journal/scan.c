@@ -2,7 +2,8 @@
 /* scan.c: finds the groups of a segment that has no summary.
  *
  * From group to group, reading headers and skipping payload; where no header of the segment's epoch verifies, every place
- * where one might begin is tried, to the segment's end. Bytes that cannot be read count as damaged.
+ * where one might begin is tried, to the segment's end. Bytes that cannot be read count as damaged. All of it twice: a read
+ * that went astray must not end the log.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -12,6 +13,15 @@
 #define HOP_BYTES  (64u * 1024u) /* read at once while headers follow each other */
 #define SEEK_BYTES (1u << 20)    /* ... while searching */
 
+static int read_again(struct dev *d, uint64_t off_bytes, void *buf, size_t len)
+{
+    int err = -EIO;
+
+    for (uint32_t i = 1; i < JRN_READS && err != 0 && err != -FIRN_E_STOPPED && err != -ENOMEM; i++)
+        err = dev_read_sync(d, off_bytes, buf, len);
+    return err;
+}
+
 int read_soft(struct dev *d, uint64_t off_bytes, void *buf, size_t len, bool *unreadable)
 {
     int err = dev_read_sync(d, off_bytes, buf, len);
@@ -20,7 +30,7 @@ int read_soft(struct dev *d, uint64_t off_bytes, void *buf, size_t len, bool *un
     if (err == 0 || err == -FIRN_E_STOPPED || err == -ENOMEM)
         return err;
     for (size_t done = 0; done < len; done += BLOCK_BYTES) {
-        err = dev_read_sync(d, off_bytes + done, (char *)buf + done, MIN(len - done, (size_t)BLOCK_BYTES));
+        err = read_again(d, off_bytes + done, (char *)buf + done, MIN(len - done, (size_t)BLOCK_BYTES));
         if (err == -FIRN_E_STOPPED || err == -ENOMEM)
             return err;
         if (err) {
@@ -123,7 +133,7 @@ static int scan_window(struct window *w, uint64_t epoch, struct scan *out)
     return 0;
 }
 
-int scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, struct scan *out)
+static int scan_once(struct dev *d, const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, struct scan *out)
 {
     struct window w = {.d = d, .geo = geo, .segment = segment};
     int err;
@@ -133,6 +143,23 @@ int scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t seg
         return -ENOMEM;
     err = scan_window(&w, epoch, out);
     free(w.buf);
+    return err;
+}
+
+int scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, struct scan *out)
+{
+    struct scan again = {0};
+    int err = scan_once(d, geo, segment, epoch, out);
+
+    if (!err)
+        err = scan_once(d, geo, segment, epoch, &again);
+    if (!err && again.nr > out->nr) {
+        struct scan less = *out;
+
+        *out = again;
+        again = less;
+    }
+    scan_free(&again);
     return err;
 }
 

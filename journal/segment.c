@@ -119,14 +119,17 @@ static int survey_footer(struct survey *s)
 {
     const struct segpool_geometry *geo = &s->p->geo;
     struct jrn_footer f;
-    bool unreadable;
+    bool unreadable = false;
     uint8_t *buf = s->buf + JRN_SEG_HEADER_BYTES;
-    int err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, buf,
-                        JRN_FOOTER_BYTES, &unreadable);
+    int err = -FIRN_E_CORRUPT;
 
-    if (err)
-        return err;
-    err = jrn_footer_decode(geo, s->segment, buf, &f);
+    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
+        err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, buf, JRN_FOOTER_BYTES,
+                        &unreadable);
+        if (err)
+            return err;
+        err = jrn_footer_decode(geo, s->segment, buf, &f);
+    }
     if (err == 0)
         survey_found(s, f.head.epoch, f.head.shard, f.head.stream);
     return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
@@ -169,15 +172,19 @@ static int survey_segment(struct survey *s)
 {
     struct segpool *p = s->p;
     struct jrn_seg_header h;
-    bool unreadable, zeros;
-    int err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, SURVEY_BYTES, &unreadable);
+    bool unreadable = false, zeros;
+    int err = -FIRN_E_CORRUPT;
 
-    if (err)
-        return err;
-    err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
+    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
+        err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, SURVEY_BYTES, &unreadable);
+        if (err)
+            return err;
+        err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
+        if (err != -FIRN_E_FORMAT_VERSION)
+            survey_first_group(s); /* above the header's epoch when the header's write was lost */
+    }
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
-    survey_first_group(s); /* above the header's epoch when the header's write was lost */
     if (err == 0) {
         survey_found(s, h.epoch, h.shard, h.stream);
         p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);

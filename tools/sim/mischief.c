@@ -38,16 +38,8 @@ static void rot_metadata(struct world *w)
         w->damaged = true;
 }
 
-/* A single read that goes astray at the end of the log looks like a torn tail: that fault waits until the pool is open. */
-static void steady_reads(struct world *w)
-{
-    for (uint32_t i = 0; i <= w->plan.capacity_devs; i++)
-        sim_disk_faults(w->machine.disk[i])->misdirected_read = 0;
-}
-
 void mischief_boot(struct world *w, uint32_t depth)
 {
-    steady_reads(w);
     if (depth < 5 && sim_chance(w->sim, 300000))
         plan_crash(w, 300, 20);
     if (depth == 0 && w->faults_on)
