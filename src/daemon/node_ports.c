@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node_ports.c: every reactor listens on both ports (SO_REUSEPORT shares out the connections); with port 0 the first
- * listener's choice is everybody's.
+ * listener's choice is everybody's. SO_REUSEPORT would share with another server as well: a port is probed without it first.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -101,8 +101,31 @@ void ports_choose(struct node *n)
         n->port_nr[0] = free_port(config_text(&n->cfg, export_listen));
 }
 
+/* Nobody else's, or words that say what to do. */
+static int ports_probe(const struct node *n, char why[static 256])
+{
+    static const char *const option[2] = {"--port or export.port", "--discovery-port or export.discovery_port"};
+
+    for (unsigned which = 0; which < 2; which++) {
+        char cause[256];
+        int err = n->port_nr[which] ? net_port_free(config_text(&n->cfg, export_listen), n->port_nr[which], cause) : 0;
+
+        if (err == -EADDRINUSE)
+            snprintf(why, 256, "%.120s; stop the other server, or choose another port (%s)", cause, option[which]);
+        else if (err)
+            snprintf(why, 256, "%s", cause);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
 int ports_open(struct node *n, char why[static 256])
 {
+    int probed = ports_probe(n, why);
+
+    if (probed)
+        return probed;
     for (unsigned which = 0; which < 2; which++)
         for (uint32_t i = 0; i < n->nr_reactors; i++) {
             int err = open_one(n, i, which, why);

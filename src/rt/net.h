@@ -71,6 +71,9 @@ typedef void net_accept_cb(void *ctx, struct net_conn *conn);
  * TCP_USER_TIMEOUT with probes: a peer that vanished is found out whether bytes are in flight or not. */
 int  net_listen(struct env *env, const char *host, uint16_t port, net_accept_cb *cb, void *ctx,
                 struct net_listener **out, char why[static 256]);
+/* Would a server of its own get the port? net_listen() shares it with whoever else sets SO_REUSEPORT, and two servers that
+ * share a port each get half of the hosts; so ask before the first of one's own listeners. port must not be 0. */
+int  net_port_free(const char *host, uint16_t port, char why[static 256]);
 uint16_t net_listener_port(const struct net_listener *l);
 void net_listener_close(struct net_listener *l); /* no accept after this returns */
 

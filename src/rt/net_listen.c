@@ -240,6 +240,26 @@ int net_listen(struct env *env, const char *host, uint16_t port, net_accept_cb *
     return 0;
 }
 
+/* Linux lets sockets with SO_REUSEADDR alone share a port until one of them listens, so TIME_WAIT is no obstacle here and
+ * another server is, whatever options it has set. */
+int net_port_free(const char *host, uint16_t port, char why[static 256])
+{
+    struct addrinfo *ai;
+    int on = 1, fd, err = resolve(host, port, AI_PASSIVE | AI_NUMERICHOST, &ai, why);
+
+    if (err)
+        return err;
+    fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC, ai->ai_protocol);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 || bind(fd, ai->ai_addr, ai->ai_addrlen) != 0)
+        err = -errno;
+    freeaddrinfo(ai);
+    if (fd >= 0)
+        close(fd);
+    if (err)
+        snprintf(why, 256, "cannot listen on %.64s port %u: %s", host, port, err_text(err));
+    return err;
+}
+
 uint16_t net_listener_port(const struct net_listener *l)
 {
     return l->port;

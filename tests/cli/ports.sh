@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# A port belongs to one server: a second one refuses to start and says what to do; a restart gets its port back at once.
+. "$(dirname "$0")/lib.bash"
+start --ram 16MiB --port 0
+port=$(ready port) discovery=$(ready discovery_port)
+exits 1 timeout 20 "$firnd" --ram 16MiB --port "$port" --discovery-port 0
+has "the port is taken" "$out" "port $port: Address already in use; .*--port"
+exits 1 timeout 20 "$firnd" --ram 16MiB --port 0 --discovery-port "$discovery"
+has "so is the one for discovery" "$out" "port $discovery: Address already in use; .*--discovery-port"
+exits 1 timeout 20 "$firnd" --dev "$T/p" $small --reactors 1 --port "$port" --discovery-port 0
+has "a server with a pool refuses too" "$out" "Address already in use"
+exec 3<>"/dev/tcp/127.0.0.1/$port"
+stop
+is "the first stops" $rc 0
+start --ram 16MiB --port "$port" --discovery-port "$discovery"
+is "and gets its port back while old connections linger" "$(ready port)" "$port"
+exec 3>&-
+stop
+is "stops" $rc 0
