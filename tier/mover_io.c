@@ -36,6 +36,9 @@ static bool read_ok(struct lane *l, uint32_t i)
     return false;
 }
 
+/* A clean copy in the log: the device has, or had, the same bytes. */
+static bool is_spare(const struct job *job, uint32_t i) { return !bit_get(job->dirty, i) && !bit_get(job->cold, i); }
+
 static void read_done(struct dev_io *io)
 {
     struct lane_read *r = container_of(io, struct lane_read, io);
@@ -43,11 +46,12 @@ static void read_done(struct dev_io *io)
 
     r->busy = false;
     l->reads_in_flight--;
-    if (io->err != 0)
-        l->read_err = io->err;
-    for (uint32_t i = r->first; i < r->first + r->n; i++)
+    for (uint32_t i = r->first; i < r->first + r->n; i++) {
+        if (io->err != 0 && !is_spare(current(l), i))
+            l->read_err = io->err;
         if (io->err != 0 || !read_ok(l, i))
             bit_set(l->bad, i);
+    }
     read_more(l);
 }
 
@@ -105,7 +109,8 @@ static void mark_damaged(struct lane *l)
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
         if (!bit_get(l->bad, i))
             continue;
-        if (!bit_get(job->put, i)) {
+        if (is_spare(job, i)) {
+            bit_clear(job->put, i);
             bit_clear(job->bridge, i);
             continue;
         }
@@ -118,6 +123,31 @@ static void mark_damaged(struct lane *l)
     job_keep_bridges(job);
 }
 
+/* A relocation has another copy of what is bad here. True: it is being read. */
+static bool spares_from_old_place(struct lane *l)
+{
+    struct job *job = current(l);
+    bool any = false, usable = dev_usable(l->s, shard_capacity(l->s, job->old_place.dev));
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        if (!bit_get(l->bad, i) || !is_spare(job, i))
+            continue;
+        if (!usable) {
+            l->read_err = -FIRN_E_DEVICE_FAILED;
+            return false;
+        }
+        bit_set(job->cold, i);
+        bit_set(l->want, i);
+        bit_clear(l->bad, i);
+        any = true;
+    }
+    if (!any)
+        return false;
+    l->pass = 1;
+    read_more(l);
+    return true;
+}
+
 static void reads_done(struct lane *l)
 {
     if (bits_any(l->bad) && l->pass++ < REREADS_MAX) {
@@ -127,6 +157,8 @@ static void reads_done(struct lane *l)
         read_more(l);
         return;
     }
+    if (current(l)->relocate && spares_from_old_place(l))
+        return;
     if (l->read_err != 0) { /* no proof that the block is lost: the extent stays dirty and has another try */
         current(l)->err = l->read_err;
         lane_next(l);

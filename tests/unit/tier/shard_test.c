@@ -322,6 +322,28 @@ Test(shard, a_flush_that_failed_for_another_shard_is_this_ones_concern)
     rig_fini(&r);
 }
 
+/* A rotten clean copy in the log is no damage when the extent moves to another device: the old place has the block. */
+Test(shard, a_rotten_clean_copy_damages_nothing_that_moves_to_another_device)
+{
+    struct extent_place p;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 16});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 10, 1), 0);
+    rig_drain(&r, true);
+    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    cr_assert_eq(rig_write(&r, 2, 1, 2), 0);
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 4) + 512);
+    sim_disk_fail_nth(r.hdd[p.dev], DEV_WRITE, 1, UINT32_MAX);
+    rig_drain(&r, true);
+    cr_assert_neq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    rig_expect(&r, 0, 2, 1);
+    rig_expect(&r, 2, 1, 2);
+    rig_expect(&r, 3, 7, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
