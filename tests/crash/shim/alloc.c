@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* alloc.c: a library to preload that fails chosen allocations, for tests/crash/faults_alloc.sh.
  *
- * A place is the return address of a call to malloc, calloc, realloc, posix_memalign or aligned_alloc, as "module+offset", so that it is the same in
+ * A place is the return address of a call to malloc, calloc, realloc, posix_memalign or aligned_alloc, as "module+offset",
+ * so that it is the same in
  * every run. ALLOC_LIST=FILE: at exit, every place and how often it allocated. ALLOC_FAIL=PLACE and ALLOC_NTH=N: the N-th
  * allocation of that place answers that there is no memory; ALLOC_STICKY: and all of that place from then on. ALLOC_DONE=FILE is made then.
  */
