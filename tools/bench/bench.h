@@ -21,6 +21,7 @@ struct totals {
     const struct ns_info *ns;
     struct acklog_summary log;
     int                 err;
+    bool                usage;   /* err is the command line's */
     const char         *why;
 };
 void report_run(const struct bench_opts *o, const struct totals *t);

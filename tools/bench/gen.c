@@ -2,6 +2,13 @@
 /* gen.c: see gen.h. */
 #include "gen.h"
 
+const char *gen_op_name(enum gen_op op)
+{
+    static const char *const names[GEN_OP_NR] = {"read", "write", "trim", "zero", "flush"};
+
+    return names[op];
+}
+
 #define SWEEP_BYTES (64u * 1024u)
 
 void gen_init(struct gen *g, const struct bench_opts *o, struct oracle *oracle, uint64_t begin_bytes, uint64_t end_bytes,

@@ -9,6 +9,8 @@
 
 enum gen_op { GEN_READ, GEN_WRITE, GEN_TRIM, GEN_ZERO, GEN_FLUSH, GEN_OP_NR };
 
+const char *gen_op_name(enum gen_op op);
+
 struct gen_req { enum gen_op op; uint64_t off_bytes; uint32_t len_bytes; };
 
 struct gen {

@@ -8,7 +8,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-static const char *const op_names[GEN_OP_NR] = {"read", "write", "trim", "zero", "flush"};
 static const double percentiles[] = {50, 90, 99, 99.9};
 static const char *const percentile_names[] = {"p50_us", "p90_us", "p99_us", "p999_us"};
 
@@ -106,7 +105,7 @@ static void run_json(const struct bench_opts *o, const struct totals *t)
     json_object_set_new(j, "latency", lat_json(&t->all));
     for (uint32_t op = 0; op < GEN_OP_NR; op++)
         if (t->st.by_op[op])
-            json_object_set_new(lat, op_names[op], lat_json(&t->st.lat[op]));
+            json_object_set_new(lat, gen_op_name(op), lat_json(&t->st.lat[op]));
     json_object_set_new(j, "by_op", lat);
     add_u64(j, "ops", t->st.ops);
     add_u64(j, "writes_submitted", t->st.submitted_writes);
@@ -153,9 +152,13 @@ void report_run(const struct bench_opts *o, const struct totals *t)
         print_failure(t);
         return;
     }
+    if (t->err && t->st.submitted_writes == 0 && t->st.ops == 0 && t->st.reconnects == 0) { /* nothing ran: no figures */
+        print_failure(t);
+        return;
+    }
     for (uint32_t op = 0; op < GEN_OP_NR; op++)
         if (t->st.by_op[op])
-            print_lat(op_names[op], &t->st.lat[op]);
+            print_lat(gen_op_name(op), &t->st.lat[op]);
     printf("%.0f IOPS, %.1f MB/s, %.2f s, own CPU %.2f us an operation\n", iops(t), mb_per_s(t), t->seconds,
            t->st.ops ? (double)t->st.cpu_ns / 1e3 / (double)t->st.ops : 0.0);
     if (o->verify || t->st.reconnects)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -35,6 +36,32 @@ static void refuse(struct worker *w, int err, const char *text)
     snprintf(w->why, sizeof(w->why), "%s", text);
 }
 
+/* What was asked for does not fit the target, or the log: exit status 2. */
+static void refuse_use(struct worker *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void refuse_use(struct worker *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (w->err)
+        return;
+    w->err = -EINVAL;
+    w->usage = true;
+    va_start(ap, fmt);
+    vsnprintf(w->why, sizeof(w->why), fmt, ap);
+    va_end(ap);
+}
+
+static void check_range(const struct bench_opts *o, struct worker *w, uint64_t ns_bytes)
+{
+    if (o->offset_bytes % o->bs_bytes)
+        refuse_use(w, "--offset is not a multiple of --bs (%u bytes)", o->bs_bytes);
+    if (o->offset_bytes >= ns_bytes)
+        refuse_use(w, "--offset lies beyond the namespace, which has %llu bytes", (unsigned long long)ns_bytes);
+    if (o->size_bytes > ns_bytes - o->offset_bytes)
+        refuse_use(w, "--size ends beyond the namespace: %llu bytes from --offset on, the namespace has %llu bytes",
+                   (unsigned long long)o->size_bytes, (unsigned long long)ns_bytes);
+}
+
 static void check_shape(const struct bench *b, struct worker *w)
 {
     const struct bench_opts *o = b->o;
@@ -43,13 +70,13 @@ static void check_shape(const struct bench *b, struct worker *w)
     if (b->verify_only)
         return;
     if (o->bs_bytes % w->ns.lba_bytes)
-        refuse(w, -EINVAL, "--bs is not a multiple of the namespace's block size");
+        refuse_use(w, "--bs %u is not a multiple of the namespace's block size, %u bytes", o->bs_bytes, w->ns.lba_bytes);
     if (o->bs_bytes > w->ns.mdts_bytes)
-        refuse(w, -EINVAL, "--bs is larger than the target's MDTS");
-    if (o->offset_bytes % o->bs_bytes || o->offset_bytes >= ns_bytes || o->size_bytes > ns_bytes - o->offset_bytes)
-        refuse(w, -EINVAL, "--offset and --size do not lie in the namespace, or --offset is not a multiple of --bs");
+        refuse_use(w, "--bs %u is larger than the target takes in one request (MDTS), %u bytes", o->bs_bytes, w->ns.mdts_bytes);
+    if (!w->err)
+        check_range(o, w, ns_bytes);
     if ((o->trim_pct && !w->ns.can_trim) || (o->zero_pct && !w->ns.can_zero))
-        refuse(w, -EINVAL, "the target does not offer deallocate or write zeroes");
+        refuse_use(w, "the target does not offer %s", o->trim_pct && !w->ns.can_trim ? "deallocate" : "write zeroes");
     if (w->ns.volatile_cache && b->log_fd >= 0)
         refuse(w, -EINVAL, "the target announces a volatile write cache: its acknowledgements promise nothing");
 }
@@ -76,13 +103,13 @@ static void load_oracle(struct bench *b, struct worker *w)
     w->oracle_used = !err;
     w->oracle.fresh = o->fresh;
     if (!err && o->bs_bytes % unit && !b->verify_only)
-        refuse(w, -EINVAL, "--bs does not fit the unit of this log");
+        refuse_use(w, "--bs %u does not fit this log, whose unit is %u bytes", o->bs_bytes, unit);
     if (!err && o->ack_log[0] && access(o->ack_log, F_OK) == 0) {
         err = acklog_replay(o->ack_log, &w->oracle, &sum, why);
         if (err)
             refuse(w, err, why);
     } else if (b->verify_only) {
-        refuse(w, -ENOENT, "there is no such log");
+        refuse_use(w, "there is no log %.180s", o->ack_log);
     }
     if (err)
         refuse(w, err, "out of memory");
@@ -133,7 +160,7 @@ static void share_out(struct bench *b, struct worker *w)
         end = ROUND_DOWN(ns_bytes, b->unit_bytes);
     }
     if (begin >= end) {
-        refuse(w, -EINVAL, "the range is too small for so many threads");
+        refuse_use(w, "the range is too small: %llu requests of --bs for %u threads", (unsigned long long)whole, o->threads);
         return;
     }
     w->run = b->log.runs + 1;
@@ -169,6 +196,7 @@ static void *thread_main(void *arg)
     pthread_barrier_wait(&b->barrier);
     if (!w->err && !w->stop && w->slots)
         worker_run(w);
+    worker_disconnect(w);
     return NULL;
 }
 
@@ -196,6 +224,7 @@ static void add_up(struct bench *b, struct totals *t)
             t->seconds = MAX(t->seconds, (double)(w->st.end_ns - w->st.begin_ns) / 1e9);
         if (w->err && !t->err) {
             t->err = w->err;
+            t->usage = w->usage;
             t->why = w->why;
         }
     }
@@ -220,7 +249,7 @@ static void on_signal(int sig)
 static int run_threads(struct bench *b)
 {
     struct start *starts = calloc(b->o->threads, sizeof(*starts));
-    struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* a second one ends at once */
     uint32_t started = 0;
 
     if (starts == NULL)
@@ -248,7 +277,7 @@ static int load(const struct bench_opts *o, bool verify_only)
 {
     struct bench b = {.o = o, .verify_only = verify_only, .log_fd = -1};
     struct totals *t = calloc(1, sizeof(*t));
-    bool clean;
+    int status;
 
     b.workers = calloc(o->threads, sizeof(*b.workers));
     if (b.workers == NULL || t == NULL || run_threads(&b)) {
@@ -260,14 +289,14 @@ static int load(const struct bench_opts *o, bool verify_only)
         report_verify(o, t);
     else
         report_run(o, t);
-    clean = totals_clean(t);
+    status = t->usage ? 2 : totals_clean(t) ? 0 : 1;
     for (uint32_t i = 0; i < o->threads; i++)
         worker_fini(&b.workers[i]);
     if (b.log_fd >= 0)
         close(b.log_fd);
     free(b.workers);
     free(t);
-    return clean ? 0 : 1;
+    return status;
 }
 
 static bool has_nqn(const struct bench_opts *o)
@@ -294,6 +323,10 @@ int cmd_verify(const struct bench_opts *o)
         return 2;
     if (!o->ack_log[0]) {
         fprintf(stderr, "firn-bench: verify needs --ack-log FILE\n");
+        return 2;
+    }
+    if (access(o->ack_log, F_OK) != 0) {
+        fprintf(stderr, "firn-bench: %s: there is no such log; firn-bench run --verify --ack-log FILE writes one\n", o->ack_log);
         return 2;
     }
     one.threads = one.connections = 1;

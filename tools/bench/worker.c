@@ -278,9 +278,14 @@ void worker_run(struct worker *w)
     close_assoc(w, w->err == 0);
 }
 
+void worker_disconnect(struct worker *w)
+{
+    close_assoc(w, true);
+}
+
 void worker_fini(struct worker *w)
 {
-    close_assoc(w, false);
+    assert(!w->assoc_open);
     if (w->loop.ring.ring_fd > 0)
         loop_fini(&w->loop);
     if (w->mem)

@@ -62,6 +62,7 @@ struct worker {
     uint64_t          quota_ops, quota_bytes, started_ops, started_bytes;
     bool              stop, measuring;
     int               err;
+    bool              usage;       /* err is the command line's: what was asked for does not fit the target */
     char              why[256];
     struct worker_stats st;
     struct finding    findings[WORKER_FINDINGS];
@@ -74,7 +75,11 @@ extern volatile bool worker_interrupted; /* SIGINT, SIGTERM: finish what is in f
 int  worker_connect(struct worker *w);              /* first association, on the worker's own thread */
 int  worker_prepare(struct worker *w, uint64_t begin_bytes, uint64_t end_bytes); /* slots, buffers, generator */
 void worker_run(struct worker *w);                  /* w->err, w->why, w->st */
+void worker_disconnect(struct worker *w);           /* on the worker's own thread, the only one that may use its ring */
 void worker_fini(struct worker *w);
+
+/* status_text.c: a status field without the phase bit in words. */
+const char *status_text(uint16_t status);
 
 /* worker_io.c */
 bool worker_start_one(struct worker *w, uint32_t queue);

@@ -73,8 +73,9 @@ static void count_end(struct worker *w, const struct slot *s)
     }
     if (s->cmd.status) {
         if (w->st.io_errors++ < 5)
-            fprintf(stderr, "firn-bench: op %u at byte %llu: status type %u code 0x%02x\n", s->req.op,
-                    (unsigned long long)s->req.off_bytes, (s->cmd.status >> 8) & 7, s->cmd.status & 0xff);
+            fprintf(stderr, "firn-bench: %s of %u bytes at byte %llu failed: %s (status type %u code 0x%02x)\n",
+                    gen_op_name(s->req.op), s->req.len_bytes, (unsigned long long)s->req.off_bytes, status_text(s->cmd.status),
+                    (s->cmd.status >> 8) & 7, s->cmd.status & 0xff);
         return;
     }
     if (is_write(s->req.op))
