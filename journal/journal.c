@@ -20,7 +20,7 @@ static void space_returned(struct env_task *t)
         stream_kick(&j->streams[i]);
 }
 
-/* Another shard's host writes wait for a segment: the free ones are everybody's, so are the ones that could be. */
+/* Another shard's appends wait for a segment: the free ones are everybody's, so are the ones that could be. */
 static void space_asked(struct env_task *t)
 {
     struct seg_waiter *w = container_of(t, struct seg_waiter, ask);

@@ -119,7 +119,7 @@ uint64_t journal_durable_seq(const struct journal *j);
 struct journal_load {          /* what policy needs; valid for this pass */
     uint32_t free_segments;    /* of the whole pool */
     uint32_t queued;           /* appends waiting for a group, both streams */
-    bool     starved;          /* HOST appends wait for a free segment, here or in another shard of the pool */
+    bool     starved;          /* appends wait for a free segment, here or in another shard of the pool */
     bool     failed;           /* the device failed: every append is answered with an error */
 };
 void journal_load(const struct journal *j, struct journal_load *out);

@@ -36,7 +36,7 @@ struct seg_waiter {          /* a journal whose appends wait for a free segment 
     struct env_task task;    /* posted to env when a segment is given back */
     bool            wanted;  /* under the pool's mutex, like posted */
     bool            posted;  /* the task is env's until it runs */
-    bool            hungry;  /* HOST appends wait: every other journal of the pool is asked to free what it can */
+    bool            hungry;  /* appends wait: every other journal of the pool is asked to free what it can */
     struct env_task ask;     /* posted to env when another one is hungry */
     bool            asked;   /* like posted */
 };
@@ -170,7 +170,7 @@ struct oseg *stream_room(struct stream *st, uint32_t nr_blocks);
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks);
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
-void stream_set_starved(struct stream *st, bool starved); /* host writes that wait are the whole pool's concern */
+void stream_set_starved(struct stream *st, bool starved); /* appends that wait are the whole pool's concern */
 int  stream_open_sync(struct stream *st);      /* at start: the first segment */
 int  stream_seal_sync(struct stream *st);      /* at close */
 bool stream_busy(const struct stream *st);     /* a header or summary is being, or about to be, written */

@@ -146,8 +146,7 @@ void stream_set_starved(struct stream *st, bool starved)
     if (st->starved == starved)
         return;
     st->starved = starved;
-    if (st->id == JOURNAL_HOST)
-        segpool_set_hungry(st->j->pool, &st->j->waiter, starved);
+    segpool_set_hungry(st->j->pool, &st->j->waiter, st->j->streams[JOURNAL_HOST].starved || st->j->streams[JOURNAL_MOVES].starved);
 }
 
 static void space_check(struct journal *j)

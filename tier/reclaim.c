@@ -325,6 +325,12 @@ static uint32_t victim(struct shard *s, bool at_any_price)
 /* The journal asks at its reserve and two more; in a tiny pool that would be every segment there is. */
 static uint32_t free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->ix.nr_segments / 2, 2u) - 1); }
 
+/* A draining shard begins nothing new but for appends that wait: hosts', or its own moves'. */
+static bool may_work(const struct shard *s, bool appends_wait)
+{
+    return !s->draining || appends_wait || s->rc.in_flight > 0;
+}
+
 static bool space_needed(struct shard *s)
 {
     struct journal_load load;
@@ -334,7 +340,7 @@ static bool space_needed(struct shard *s)
         s->rc.wanted = false;
     if (load.starved)
         s->rc.wanted = true;
-    return s->rc.wanted && (!s->draining || load.starved);
+    return s->rc.wanted && may_work(s, load.starved);
 }
 
 static void take_victim(struct shard *s, uint32_t g)
@@ -365,14 +371,15 @@ static void reclaim_begin(struct shard *s)
     take_victim(s, g);
 }
 
-/* Moves wait for a free segment themselves: destage has emptied others meanwhile, and those cost nothing. */
+/* Moves wait for a free segment themselves, or hosts wait for moves: destage has emptied other segments meanwhile, and those
+ * cost nothing. */
 static void leave_for_empty_one(struct shard *s)
 {
     struct journal_load load;
     uint32_t g;
 
     journal_load(s->j, &load);
-    if (load.free_segments > 0)
+    if (load.free_segments > 0 && !load.starved)
         return;
     g = victim(s, false);
     if (g != INDEX_NONE && s->ix.seg_dirty[g] + s->seg[g].discards == 0)
@@ -510,9 +517,9 @@ uint64_t reclaim_look_ns(const struct shard *s)
 
     if (s->failed != 0 || rc->state == RECLAIM_COMMIT || (rc->state != RECLAIM_IDLE && s->seg[rc->segment].moving > 0))
         return UINT64_MAX;
-    if (rc->state == RECLAIM_IDLE && (!rc->wanted || rc->seen_changes != UINT64_MAX))
+    if (rc->state == RECLAIM_IDLE && (!rc->wanted || rc->seen_changes != UINT64_MAX || !may_work(s, starved(s))))
         return UINT64_MAX;
     return rc->look_ns;
 }
 
-bool reclaim_busy(const struct shard *s) { return s->rc.state != RECLAIM_IDLE; }
+bool reclaim_busy(const struct shard *s) { return s->rc.state != RECLAIM_IDLE || s->rc.in_flight > 0; }
