@@ -385,8 +385,8 @@ int shard_stop(struct shard *s)
     env_timer_cancel(s->env, &s->timer);
     while (s->work.queued && err == 0)
         err = env_run_once(s->env);
-    if (err == 0 && s->j != NULL && s->failed == 0) {
-        err = journal_close(s->j, true);
+    if (err == 0 && s->j != NULL) { /* after a failure too: the device may still have summaries and headers in its hands */
+        err = journal_close(s->j, s->failed == 0);
         s->j = NULL;
     }
     s->opened = false;
