@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define IDLE_TICKS 10000u /* without an answer to a host: the machine stands still */
+
 static void control_tick(struct sim_event *ev);
 
 /* After a refusal: not at once again, or a machine that stands still would do nothing but ask. */
@@ -193,7 +195,9 @@ static void control_tick(struct sim_event *ev)
         control_act(w);
     if (w->control != NULL)
         return;
-    if (w->meta_failed || w->device_failed)
+    w->control_idle = w->control_ops == w->ops_done ? w->control_idle + 1 : 0;
+    w->control_ops = w->ops_done;
+    if (w->meta_failed || w->device_failed || w->control_idle > IDLE_TICKS)
         control_later(w);
     else
         control_soon(w);

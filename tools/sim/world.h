@@ -154,6 +154,7 @@ struct world {
     struct slot              slot[WORLD_SLOTS];
     struct sim_event         control_tick;
     struct vol              *control;    /* the volume that a control call is about; NULL: none under way */
+    uint64_t                 control_ops, control_idle; /* ops_done at the last tick; ticks since it moved */
     uint64_t                 tags;       /* volumes made so far */
     bool                     traffic;    /* slots may begin new requests */
     bool                     faults_on;
