@@ -534,7 +534,7 @@ static uint64_t destage_at(struct lane *l)
 static uint64_t lane_look(struct lane *l)
 {
     struct shard *s = l->s;
-    uint64_t now = env_now_ns(s->env), at;
+    uint64_t now = env_now_ns(s->env), at, describe;
 
     if (l->state == LANE_WRITE && !l->io_busy) {
         lane_write_step(l);
@@ -543,8 +543,10 @@ static uint64_t lane_look(struct lane *l)
     if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;
     at = destage_at(l);
-    if (at != 0)
-        return MIN(at, describe_look(l));
+    if (at != 0) {
+        describe = describe_look(l);
+        return MIN(at, describe);
+    }
     lane_begin(l);
     return l->state == LANE_IDLE ? now + PAUSE_RETRY_NS : UINT64_MAX;
 }
@@ -587,8 +589,11 @@ uint64_t mover_step(struct shard *s)
 
     note_hung_devices(s);
     find_urgent(s);
-    for (uint32_t i = 0; i < s->nr_lanes; i++)
-        next = MIN(next, lane_look(&s->lanes[i]));
+    for (uint32_t i = 0; i < s->nr_lanes; i++) {
+        uint64_t at = lane_look(&s->lanes[i]);
+
+        next = MIN(next, at);
+    }
     return next;
 }
 

@@ -124,3 +124,23 @@ Test(describe, an_extent_whose_checksums_are_lost_is_left_out)
     cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0);
     rig_fini(&r);
 }
+
+Test(describe, more_extents_than_a_batch_are_described_batch_by_batch)
+{
+    struct extent_desc d;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 26, .hdd_extents = 120, .volume_blocks = 200 * EXTENT_BLOCKS});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t no = 0; no < 200; no++)
+        cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS + no, 1, 1), 0);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    describe_after_crash(r.shard);
+    cr_assert_eq(sim_run_for(r.sim, 5 * NS_PER_S), 0);
+    for (uint32_t no = 0; no < 200; no++)
+        cr_assert_eq(described(&r, no, &d), 0, "extent %u", no);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_bytes, 200 * DESC_BYTES);
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
