@@ -3,6 +3,7 @@
 #include "daemon/config.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -68,6 +69,17 @@ static void check_pool(struct checker *k)
     }
 }
 
+static void check_token(struct checker *k)
+{
+    const char *file = config_text(k->c, api_token_file);
+    char what[256];
+
+    if (file[0] == '\0' || access(file, R_OK) == 0)
+        return;
+    snprintf(what, sizeof(what), "%.120s: %s; put one line of random text there, for root alone to read", file, strerror(errno));
+    wrong(k, k->c->line[CONFIG_KEY_api_token_file], "api.token_file", what);
+}
+
 static void check_net(struct checker *k)
 {
     const struct config *c = k->c;
@@ -76,6 +88,7 @@ static void check_net(struct checker *k)
     if (listen[0] && !config_addr_is_loopback(listen) && config_text(c, api_token_file)[0] == '\0')
         wrong(k, c->line[CONFIG_KEY_api_listen], "api.listen",
               "is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1");
+    check_token(k);
     if (config_num(c, export_port) != 0 && config_num(c, export_port) == config_num(c, export_discovery_port))
         wrong(k, c->line[CONFIG_KEY_export_discovery_port], "export.discovery_port",
               "the same as export.port, which serves discovery too; choose another");

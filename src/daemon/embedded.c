@@ -45,18 +45,26 @@ static bool needs_buffering(const char *dir)
     return statfs(dir, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 }
 
-int embedded_config(const char *dir, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c, enum embedded_state *state,
-                    char why[static 256])
+/* The directory's name from the root; one that is only looked at need not be there. The caller frees it. */
+static char *resolve(const char *dir, bool make)
+{
+    char *real = realpath(dir, NULL);
+
+    return real || make || errno != ENOENT ? real : strdup(dir);
+}
+
+int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c,
+                    enum embedded_state *state, char why[static 256])
 {
     char *real;
     int err;
 
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+    if (make && mkdir(dir, 0700) != 0 && errno != EEXIST) {
         err = -errno;
         snprintf(why, 256, "%.150s cannot be made: %.60s", dir, err_text(err));
         return err;
     }
-    real = realpath(dir, NULL);
+    real = resolve(dir, make);
     if (!real || strlen(real) > 180) {
         err = real ? -ENAMETOOLONG : -errno;
         snprintf(why, 256, "%.150s: %.60s", dir, err_text(err));

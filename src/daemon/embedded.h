@@ -11,10 +11,10 @@ enum embedded_state {
     EMBEDDED_UNFINISHED, /* a first format was cut short: format again, whatever the files hold */
 };
 
-/* Makes DIR (0700) if it is not there and fills *c with files in it, loopback only. journal_bytes, capacity_bytes: of
+/* With make, makes DIR (0700) if it is not there; fills *c with files in it, loopback only. journal_bytes, capacity_bytes: of
  * the files when they are made (0: 1 GiB, 64 GiB); a pool that is there keeps its own. */
-int embedded_config(const char *dir, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c, enum embedded_state *state,
-                    char why[static 256]);
+int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c,
+                    enum embedded_state *state, char why[static 256]);
 /* Around the first format: the mark says that what lies in DIR was never served. */
 int embedded_mark(const char *dir, bool formatting, char why[static 256]);
 

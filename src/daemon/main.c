@@ -6,6 +6,7 @@
  * reads the configuration again; SIGTERM and SIGINT stop. 5. Stop: API, listeners, target, tier; 0 when all is
  * committed. What hangs beyond STOP_S seconds ends in 1: the pool is then as after a crash, which loses nothing.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +68,7 @@ static int make_config(struct plan *p, struct strbuf *problems)
         size_option("--capacity-size", p->opts.capacity_size, 64 * MIB, &capacity) != 0)
         return EXIT_USAGE;
     if (p->opts.dev) {
-        if (embedded_config(p->opts.dev, journal, capacity, &p->cfg, &p->dev_state, why) != 0) {
+        if (embedded_config(p->opts.dev, !p->opts.check, journal, capacity, &p->cfg, &p->dev_state, why) != 0) {
             fprintf(stderr, "firnd: --dev: %s\n", why);
             return EXIT_FAILED;
         }
@@ -145,26 +146,65 @@ static int prepare_dev(struct plan *p)
     return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
 }
 
-static int check(struct plan *p)
+static unsigned say_missing(const char *role, const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        return 0;
+    fprintf(stderr, "firnd: %s device \"%s\": %s\n", role, path, strerror(errno));
+    return 1;
+}
+
+/* Every device that is not there; a probe would end at the first. */
+static int check_missing(const struct config *c)
+{
+    unsigned missing = say_missing("journal", config_text(c, journal_path));
+
+    for (unsigned i = 0; i < c->nr_cache; i++)
+        missing += say_missing("cache", c->cache[i].path);
+    for (unsigned i = 0; i < c->nr_capacity; i++)
+        missing += say_missing("capacity", c->capacity[i].path);
+    if (missing == 1 + c->nr_cache + c->nr_capacity)
+        fprintf(stderr, "firnd: not formatted yet: run firnd --config %s --format; it makes files that have a size\n", c->file);
+    else if (missing)
+        fprintf(stderr, "firnd: connect what is missing, or correct its path in %s\n", c->file);
+    return missing ? -FIRN_E_MISSING : 0;
+}
+
+static int check_devices(struct plan *p)
 {
     char why[256] = "";
-    int err;
+    int err = check_missing(&p->cfg);
 
-    if (p->ram_bytes || (p->opts.dev && p->dev_state != EMBEDDED_POOL)) {
-        printf("configuration: good\n");
-        return EXIT_DONE;
-    }
+    if (err)
+        return EXIT_FAILED;
     err = node_probe(&p->cfg, why);
     if (err == -FIRN_E_BUSY) {
-        printf("configuration: good\ndevices: in use by a running server, not looked at\n");
+        printf("devices: in use by a running server, not looked at\n");
         return EXIT_DONE;
     }
-    if (err) {
-        fprintf(stderr, "firnd: %s\n", why);
-        return EXIT_FAILED;
+    if (err == 0) {
+        printf("devices: good\n");
+        return EXIT_DONE;
     }
-    printf("configuration: good\ndevices: good\n");
-    return EXIT_DONE;
+    fprintf(stderr, "firnd: %s\n", why);
+    if (err == -FIRN_E_NOT_FIRN && !p->opts.dev)
+        fprintf(stderr, "firnd: not formatted yet: run firnd --config %s --format; it refuses what holds other data\n", p->cfg.file);
+    return EXIT_FAILED;
+}
+
+static int check(struct plan *p)
+{
+    printf("configuration: good\n");
+    if (p->ram_bytes)
+        return EXIT_DONE;
+    if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {
+        printf("devices: not formatted yet: the first start with --dev does it\n");
+        return EXIT_DONE;
+    }
+    fflush(stdout);
+    return check_devices(p);
 }
 
 /* ---- serving ------------------------------------------------------------------------------------------------------- */

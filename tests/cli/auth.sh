@@ -69,7 +69,7 @@ is "health is open" "$(code GET /healthz)" 200
 stop
 exits 2 "$firnd" --dev "$T/p" --port 0 --api-listen 0.0.0.0 --api-port 0
 has "refused to start" "$out" 'api.listen: is open to other machines and there is no token'
-exits 1 "$firnd" --dev "$T/p" --port 0 --api-listen 0.0.0.0 --api-port 0 --api-token-file "$T/none"
+exits 2 "$firnd" --dev "$T/p" --port 0 --api-listen 0.0.0.0 --api-port 0 --api-token-file "$T/none"
 : >"$T/empty"
 exits 1 "$firnd" --dev "$T/p" --port 0 --api-port 0 --api-token-file "$T/empty"
 has "an empty file is no token" "$out" 'holds no token'

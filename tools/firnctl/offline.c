@@ -25,7 +25,7 @@ static int dev_dir_config(const char *dir, struct config *c)
         fprintf(stderr, "firnctl: --dev %s: there is no such directory; name the one that firnd --dev was given\n", dir);
         return CTL_FAILED;
     }
-    if (embedded_config(dir, 0, 0, c, &state, why) != 0 || state != EMBEDDED_POOL) {
+    if (embedded_config(dir, false, 0, 0, c, &state, why) != 0 || state != EMBEDDED_POOL) {
         fprintf(stderr, "firnctl: --dev %s: there is no pool in it; firnd --dev makes one\n", dir);
         return CTL_FAILED;
     }

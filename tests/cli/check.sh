@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# --check looks at everything, names everything that is wrong, says what to do, and makes nothing.
+. "$(dirname "$0")/lib.bash"
+conf=$T/f.conf
+write() { # write API-KEYS
+    cat >"$conf" <<END
+reactors = 1;
+pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "160MiB"; };
+        capacity: ( { path = "$T/c1"; size = "256MiB"; }, { path = "$T/c2"; size = "256MiB"; } ); };
+export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; };
+api: { unix = "$T/s"; listen = ""; $1 };
+END
+}
+exits 0 "$firnd" --check --dev "$T/new"
+has "a directory that is not there" "$out" "not formatted yet: the first start"
+exits 0 "$firnd" --check --dev "$T/new/deep"
+is "--check --dev makes nothing" "$(ls "$T")" ""
+
+write ''
+exits 1 "$firnd" --check --config "$conf"
+has "every missing device: the journal" "$out" "journal device \"$T/j\": No such file"
+has "the first" "$out" "capacity device \"$T/c1\": No such file"
+has "the second" "$out" "capacity device \"$T/c2\": No such file"
+has "and what to do" "$out" "not formatted yet: run firnd --config $conf --format"
+is "nothing made" "$(ls "$T")" "f.conf"
+truncate -s 160M "$T/j"; truncate -s 256M "$T/c1" "$T/c2"
+exits 1 "$firnd" --check --config "$conf"
+has "empty devices" "$out" "not formatted yet: run firnd --config $conf --format"
+exits 0 "$firnd" --format --config "$conf"
+exits 0 "$firnd" --check --config "$conf"
+has "good" "$out" "devices: good"
+mv "$T/c2" "$T/away"
+exits 1 "$firnd" --check --config "$conf"
+has "one is missing" "$out" "capacity device \"$T/c2\": No such file"
+grep -q 'not formatted' <<<"$out" && bad "a formatted pool is called unformatted" || ok
+mv "$T/away" "$T/c2"
+
+write "token_file = \"$T/token\";"
+for how in --check "--log-level info"; do
+    exits 2 timeout 10 "$firnd" --config "$conf" $how
+    has "a token that is not there ($how)" "$out" "^$conf:5: api.token_file: $T/token: No such file"
+done
+echo secret >"$T/token"; chmod 600 "$T/token"
+exits 0 "$firnd" --check --config "$conf"
