@@ -196,16 +196,16 @@ int tier_dump(const struct tier_opts *opts, enum tier_dump what, struct strbuf *
 /* ---- for tests ---- */
 
 struct tier_bugs {                 /* planted bugs: each breaks one rule of design.md section 3 */
-    bool s_from_blocks;            /* destaged_seq = highest seq among the captured blocks */
-    bool free_before_commit;       /* a segment is given back before the meta batch that emptied it committed */
-    bool drop_tombstone;           /* a discarded extent's record is deleted at once */
-    bool skip_capacity_flush;      /* the meta batch does not wait for the capacity device's flush */
-    bool damaged_falls_through;    /* a damaged block is read from the older bytes beneath */
-    bool skip_csum;                /* reads are not verified */
-    bool index_before_durable;     /* a block enters the index when its write is submitted */
-    bool move_drops_dirty;         /* reclaim forgets one dirty block of a victim */
+    bool s_from_blocks;            /* destaged_seq also covers writes that were submitted and are not durable yet */
+    bool free_before_commit;       /* blocks count as clean, and a segment is given back, before the batch that says so committed */
+    bool drop_tombstone;           /* an extent that became all zeros leaves no record, though the log still has older blocks of it */
+    bool skip_capacity_flush;      /* a destage's batch does not wait for the flush of the devices it wrote to */
+    bool damaged_falls_through;    /* reads, destage and recovery take the older bytes beneath a damaged block */
+    bool skip_csum;                /* what hosts read is not verified */
+    bool index_before_durable;     /* reads are answered from writes that are not durable yet */
+    bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
-    bool destage_ignores_rewrite;  /* clears dirty although the block was written again meanwhile */
+    bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;
 void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct journal_bugs *journal);
