@@ -189,6 +189,8 @@ int tier_open(const struct tier_opts *opts, struct tier **out, char why[static 2
         tier_close(t);
         return err;
     }
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_start(t->shards[i]);
     open_log(t);
     *out = t;
     return 0;
