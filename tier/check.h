@@ -42,6 +42,11 @@ bool offline_newer(const struct offline *o, uint64_t layer, uint64_t block, uint
 /* ... or a copy of that very content? */
 bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint32_t csum);
 
+/* rebuild.c, rebuild_log.c: an extent as its device tells it; sorted by layer and extent, each once. */
+struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };
+/* Sets needed[segment] for those that hold what these extents do not; -ENOMEM. */
+int rebuild_segments_needed(const struct offline *o, const struct found_extent *exts, size_t nr_exts, uint8_t *needed);
+
 enum check_loss { CHECK_HARMLESS, CHECK_LOSS };
 
 struct check_volume { struct volume_rec rec; uint32_t hosts; bool layer_ok; };

@@ -301,9 +301,10 @@ uint64_t cold_desc_offset(const struct cold *c, struct extent_place p)
 }
 
 void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
-                      uint64_t destaged_seq, const struct extent_sums *sums, void *buf)
+                      uint64_t destaged_seq, const struct extent_sums *sums, const struct desc_volume *volume, void *buf)
 {
-    struct extent_desc d = {.slot = p.slot, .layer = layer, .extent = extent, .destaged_seq = destaged_seq, .sums = *sums};
+    struct extent_desc d = {.slot = p.slot, .layer = layer, .extent = extent, .destaged_seq = destaged_seq, .sums = *sums,
+                            .volume = *volume};
 
     assert(p.dev < c->nr_devs);
     d.pool = c->devs[p.dev].desc.pool;

@@ -34,7 +34,7 @@ uint64_t cold_reserved(const struct cold *c);
  * time after the batch that maps the extent committed, without a flush: it serves rebuilding only, the map wins. */
 uint64_t cold_desc_offset(const struct cold *c, struct extent_place p);
 void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
-                      uint64_t destaged_seq, const struct extent_sums *sums, void *buf);
+                      uint64_t destaged_seq, const struct extent_sums *sums, const struct desc_volume *volume, void *buf);
 
 /* A flush that failed may have dropped what any shard wrote, and no later flush brings that back, nor says so to others than
  * the one who asked: a batch counts as flushed only if none failed anywhere since its first write. Any thread. */

@@ -114,12 +114,26 @@ static bool joins_run(const struct lane *l)
     return cold_desc_offset(l->s->o.cold, a) + DESC_BYTES == cold_desc_offset(l->s->o.cold, b);
 }
 
+/* Name, identity and block size never change; an older size is made good by the extents themselves. */
+static struct desc_volume owner(const struct layer *y)
+{
+    struct desc_volume d = {0};
+
+    if (y->vol == NULL || !name_valid(y->vol->p.name))
+        return d;
+    d = (struct desc_volume){.uuid = y->vol->uuid, .size_bytes = y->vol->size_blocks * BLOCK_BYTES, .lba_bytes = y->vol->blk.lba_bytes};
+    memcpy(d.name, y->vol->p.name, sizeof(d.name));
+    return d;
+}
+
 /* Puts the next description behind those of the run; false: its checksums are on their way, or lost. */
 static bool gather_one(struct lane *l)
 {
     struct shard *s = l->s;
     uint32_t i = l->desc_at + l->desc_n;
     const struct extent *e = extent_at(&s->xt, l->desc[i]);
+    const struct layer *y = layer_at(s, e->layer);
+    struct desc_volume volume = owner(y);
     struct sums *m;
     bool good;
 
@@ -130,7 +144,7 @@ static bool gather_one(struct lane *l)
         return false;
     good = m->err == 0;
     if (good)
-        cold_desc_encode(s->o.cold, e->place, layer_at(s, e->layer)->id, e->no, e->destaged_seq, &m->v,
+        cold_desc_encode(s->o.cold, e->place, y->id, e->no, e->destaged_seq, &m->v, &volume,
                          l->buf + (size_t)l->desc_n * DESC_BYTES);
     sums_put(s, m);
     l->desc_n += good;

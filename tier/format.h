@@ -152,8 +152,15 @@ static inline uint64_t region_desc_offset(uint64_t ext_base_bytes, uint32_t slot
 /* Extents that fit a device of that size behind the label areas; 0: too small. */
 uint32_t region_plan(uint64_t device_bytes);
 
+struct desc_volume {            /* whose extent it is, as hosts know it; uuid zero: not known */
+    struct uuid uuid;
+    uint64_t    size_bytes;
+    uint32_t    lba_bytes;
+    char        name[NAME_MAX_CHARS + 1];
+};
 struct extent_desc {
     struct uuid pool, device;
+    struct desc_volume volume;
     uint32_t    slot;
     uint64_t    layer, extent, destaged_seq;
     struct extent_sums sums;

@@ -176,8 +176,14 @@ struct desc_media {
     le64    extent;                      /*   64 */
     le64    destaged_seq;                /*   72 */
     uint8_t sums[EXTENT_SUMS_BYTES];     /*   80 as in the 'C' record */
-    uint8_t reserved[4096 - 80 - EXTENT_SUMS_BYTES]; /* zero */
+    uint8_t volume[16];                  /* 1184 UUID; zero: not known, and all of the volume's fields are zero */
+    le64    volume_bytes;                /* 1200 */
+    le32    volume_lba;                  /* 1208 */
+    uint8_t pad2[4];                     /* 1212 zero */
+    char    volume_name[64];             /* 1216 zero-padded */
+    uint8_t reserved[4096 - 1280];       /* zero */
 };
+static_assert(offsetof(struct desc_media, volume) == 1184, "on-disk offset is frozen");
 static_assert(sizeof(struct desc_media) == DESC_BYTES, "on-disk size is frozen");
 
 void extent_desc_encode(const struct extent_desc *d, void *buf)
@@ -192,8 +198,31 @@ void extent_desc_encode(const struct extent_desc *d, void *buf)
     m.extent = to_le64(d->extent);
     m.destaged_seq = to_le64(d->destaged_seq);
     extent_sums_encode(&d->sums, m.sums);
+    memcpy(m.volume, d->volume.uuid.b, 16);
+    m.volume_bytes = to_le64(d->volume.size_bytes);
+    m.volume_lba = to_le32(d->volume.lba_bytes);
+    memcpy(m.volume_name, d->volume.name, strnlen(d->volume.name, sizeof(d->volume.name) - 1)); /* no bytes behind the name */
     m.crc = to_le32(media_crc(&m));
     memcpy(buf, &m, sizeof(m));
+}
+
+static int desc_volume_decode(const struct desc_media *m, struct desc_volume *out)
+{
+    size_t len = strnlen(m->volume_name, sizeof(m->volume_name));
+
+    memset(out, 0, sizeof(*out));
+    if (all_zero(m->volume, sizeof(m->volume)))
+        return len == 0 && from_le64(m->volume_bytes) == 0 && from_le32(m->volume_lba) == 0 ? 0 : -FIRN_E_CORRUPT;
+    memcpy(out->uuid.b, m->volume, 16);
+    out->size_bytes = from_le64(m->volume_bytes);
+    out->lba_bytes = from_le32(m->volume_lba);
+    if (len > NAME_MAX_CHARS || !all_zero((const uint8_t *)m->volume_name + len, sizeof(m->volume_name) - len))
+        return -FIRN_E_CORRUPT;
+    memcpy(out->name, m->volume_name, len);
+    if (!name_valid(out->name) || (out->lba_bytes != 512 && out->lba_bytes != 4096) || out->size_bytes < EXTENT_BYTES ||
+        out->size_bytes > VOLUME_BYTES_MAX || out->size_bytes % EXTENT_BYTES != 0)
+        return -FIRN_E_CORRUPT;
+    return 0;
 }
 
 int extent_desc_decode(const void *buf, struct extent_desc *out)
@@ -214,7 +243,8 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
     out->extent = from_le64(m.extent);
     out->destaged_seq = from_le64(m.destaged_seq);
     if (from_le32(m.version) != MEDIA_VERSION || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
-        !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.reserved, sizeof(m.reserved)))
+        !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) || !all_zero(m.reserved, sizeof(m.reserved)) ||
+        desc_volume_decode(&m, &out->volume) != 0)
         return -FIRN_E_CORRUPT;
     return extent_sums_decode(m.sums, EXTENT_SUMS_BYTES, &out->sums);
 }

@@ -381,6 +381,14 @@ static int meta_lmdb_scan_sync(struct meta *meta, const struct meta_key *prefix,
 
 static uint64_t meta_lmdb_commit_no(const struct meta *meta) { return atomic_load(&of(meta)->commit_no); }
 
+/* Durable with the first batch that takes its number from here. */
+static void meta_lmdb_number_from(struct meta *meta, uint64_t commit_no)
+{
+    struct meta_lmdb *m = of(meta);
+
+    atomic_store(&m->commit_no, MAX(atomic_load(&m->commit_no), commit_no));
+}
+
 /* ---- open and close ---- */
 
 static void meta_lmdb_close(struct meta *meta)
@@ -412,6 +420,7 @@ static const struct meta_ops meta_lmdb_ops = {
     .commit_sync = meta_lmdb_commit_sync,
     .scan_sync = meta_lmdb_scan_sync,
     .commit_no = meta_lmdb_commit_no,
+    .number_from = meta_lmdb_number_from,
     .close = meta_lmdb_close,
 };
 

@@ -4,7 +4,10 @@
  * 1. Every description on every capacity device is read; it counts if it names this pool, this device and its own slot.
  *    Of two for one extent the one destaged later counts.
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
- * 3. Each layer becomes a volume, sized by the last block that either knows. The records are committed elsewhere.
+ * 3. Each layer becomes a volume: with the name and identity that its extents tell, else as recovered-LAYER, sized by the last
+ *    block that either knows. The records are committed elsewhere.
+ * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c). If nothing was unreadable, batches
+ *    are numbered on from the highest that the log names: the pool opens as after any crash.
  * A description that is older than its extent's bytes makes those blocks fail their checksum: an error, not a wrong byte.
  */
 #include <errno.h>
@@ -15,35 +18,64 @@
 
 #define BATCH_EXTENTS 64u
 
-struct found { uint64_t layer, extent, destaged_seq; struct extent_place place; };
-struct found_layer { uint64_t layer, blocks; uint32_t shard, extents; };
+struct found_layer { uint64_t layer, blocks; uint32_t shard, extents; struct desc_volume volume; };
 
 struct rebuild {
     struct offline o;
     struct strbuf *out;
-    struct found *exts;
+    struct found_extent *exts;
     size_t nr_exts, cap_exts;
     struct found_layer *layers; /* by layer */
     size_t nr_layers, cap_layers;
     uint8_t *table;             /* a region's descriptions */
+    uint8_t *needed;            /* by segment: the log holds what nothing else does */
+    struct tier_check_report *report;
 };
 
 /* ---- what the devices say ---- */
 
+/* A description that does not verify is of an extent that nobody will find again. */
+static void say_rotten(struct rebuild *b, const struct pool_dev *d, uint32_t slot, int err)
+{
+    strbuf_add(b->out, "device \"%s\": the description of slot %u: %s\n", d->opts.path, slot, err_text(err));
+    b->report->findings++;
+    b->report->losses++;
+}
+
+static struct found_layer *layer_get(struct rebuild *b, uint64_t layer);
+
+/* Whose extents these are: of several sizes the largest, since volumes only grow. */
+static int take_owner(struct rebuild *b, const struct extent_desc *desc)
+{
+    struct found_layer *l = layer_get(b, desc->layer);
+    uint64_t size;
+
+    if (l == NULL)
+        return -ENOMEM;
+    size = MAX(l->volume.size_bytes, desc->volume.size_bytes);
+    if (desc->volume.name[0] != '\0')
+        l->volume = desc->volume;
+    l->volume.size_bytes = size;
+    return 0;
+}
+
 static int take_desc(struct rebuild *b, const struct pool_dev *d, uint32_t slot, const void *buf)
 {
     struct extent_desc desc;
-    struct found *f;
+    struct found_extent *f;
+    int err = extent_desc_decode(buf, &desc);
 
-    if (extent_desc_decode(buf, &desc) != 0 || memcmp(&desc.pool, &d->label.pool, sizeof(desc.pool)) != 0 ||
+    if (err != 0 && err != -FIRN_E_NOT_FOUND)
+        say_rotten(b, d, slot, err);
+    if (err != 0 || memcmp(&desc.pool, &d->label.pool, sizeof(desc.pool)) != 0 ||
         memcmp(&desc.device, &d->label.device, sizeof(desc.device)) != 0 || desc.slot != slot)
         return 0;
     f = check_grow((void **)&b->exts, &b->nr_exts, &b->cap_exts, sizeof(*f));
     if (f == NULL)
         return -ENOMEM;
-    *f = (struct found){.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
+    *f = (struct found_extent){.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
                         .place = {.dev = d->index, .slot = slot}};
-    return 0;
+    return take_owner(b, &desc);
 }
 
 static int read_device(struct rebuild *b, const struct pool_dev *d)
@@ -53,8 +85,11 @@ static int read_device(struct rebuild *b, const struct pool_dev *d)
     for (uint32_t slot = 0; slot < d->label.ext_nr && !err; slot += REGION_EXTENTS) {
         if (dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, slot), b->table, DESC_TABLE_BYTES) != 0) {
             strbuf_add(b->out, "device \"%s\": descriptions of slots from %u cannot be read\n", d->opts.path, slot);
+            b->report->findings++;
+            b->report->losses++;
             continue;
         }
+        b->report->blocks_read += DESC_TABLE_BYTES / BLOCK_BYTES;
         for (uint32_t i = 0; i < REGION_EXTENTS && slot + i < d->label.ext_nr && !err; i++)
             err = take_desc(b, d, slot + i, b->table + (size_t)i * DESC_BYTES);
     }
@@ -63,7 +98,7 @@ static int read_device(struct rebuild *b, const struct pool_dev *d)
 
 static int found_order(const void *pa, const void *pb)
 {
-    const struct found *a = pa, *b = pb;
+    const struct found_extent *a = pa, *b = pb;
 
     if (a->layer != b->layer)
         return a->layer < b->layer ? -1 : 1;
@@ -161,26 +196,46 @@ static int write_pool(struct rebuild *b)
     return b->o.meta->ops->commit_sync(b->o.meta, ops, b->o.devs.nr + 1);
 }
 
+/* A name that a younger layer has too was given again after a deletion. */
+static bool name_is_free(const struct rebuild *b, const struct found_layer *l)
+{
+    for (const struct found_layer *k = l + 1; k < b->layers + b->nr_layers; k++)
+        if (strcmp(k->volume.name, l->volume.name) == 0)
+            return false;
+    return l->volume.name[0] != '\0';
+}
+
+static void identity(struct rebuild *b, const struct found_layer *l, struct volume_rec *v)
+{
+    if (name_is_free(b, l)) {
+        v->uuid = l->volume.uuid;
+        v->lba_bytes = l->volume.lba_bytes;
+        memcpy(v->name, l->volume.name, sizeof(v->name));
+        return;
+    }
+    env_random(b->o.opts->envs[0], v->uuid.b, sizeof(v->uuid.b));
+    v->uuid.b[6] = (uint8_t)((v->uuid.b[6] & 0x0f) | 0x40);
+    v->uuid.b[8] = (uint8_t)((v->uuid.b[8] & 0x3f) | 0x80);
+    snprintf(v->name, sizeof(v->name), "recovered-%llu", (unsigned long long)l->layer);
+}
+
 static int write_volume(struct rebuild *b, uint64_t id, const struct found_layer *l)
 {
-    uint64_t bytes = MAX(ROUND_UP(l->blocks * BLOCK_BYTES, (uint64_t)EXTENT_BYTES), (uint64_t)EXTENT_BYTES);
+    uint64_t bytes = MAX(ROUND_UP(l->blocks * BLOCK_BYTES, (uint64_t)EXTENT_BYTES), MAX((uint64_t)EXTENT_BYTES, l->volume.size_bytes));
     struct volume_rec v = {.id = id, .layer = l->layer, .size_bytes = MIN(bytes, VOLUME_BYTES_MAX), .lba_bytes = BLOCK_BYTES,
                            .shard = (uint16_t)l->shard};
     struct layer_rec layer = {.volume = id};
     uint8_t value[VOLUME_REC_BYTES], layer_value[LAYER_REC_BYTES];
     struct meta_op ops[2] = {{.key = meta_key_volume(id), .value = value}, {.key = meta_key_layer(l->layer), .value = layer_value}};
 
-    env_random(b->o.opts->envs[0], v.uuid.b, sizeof(v.uuid.b));
-    v.uuid.b[6] = (uint8_t)((v.uuid.b[6] & 0x0f) | 0x40);
-    v.uuid.b[8] = (uint8_t)((v.uuid.b[8] & 0x3f) | 0x80);
-    snprintf(v.name, sizeof(v.name), "recovered-%llu", (unsigned long long)l->layer);
+    identity(b, l, &v);
     ops[0].value_len = volume_rec_encode(&v, value);
     ops[1].value_len = layer_rec_encode(&layer, layer_value);
     strbuf_add(b->out, "volume name=%s bytes=%llu extents=%u\n", v.name, (unsigned long long)v.size_bytes, l->extents);
     return b->o.meta->ops->commit_sync(b->o.meta, ops, 2);
 }
 
-static int put_extents(struct rebuild *b, const struct found *f, uint32_t nr)
+static int put_extents(struct rebuild *b, const struct found_extent *f, uint32_t nr)
 {
     static uint8_t rec[BATCH_EXTENTS][EXTENT_REC_BYTES], sums[BATCH_EXTENTS][EXTENT_SUMS_BYTES];
     struct meta_op ops[2 * BATCH_EXTENTS];
@@ -208,20 +263,59 @@ static int put_extents(struct rebuild *b, const struct found *f, uint32_t nr)
     return b->o.meta->ops->commit_sync(b->o.meta, ops, 2 * nr);
 }
 
+/* Log segments that hold nothing the extents lack are free, as they were before. */
+static int write_segments(struct rebuild *b)
+{
+    uint32_t nr = b->o.devs.dev[0].label.seg_nr;
+    int err = rebuild_segments_needed(&b->o, b->exts, b->nr_exts, b->needed);
+
+    for (uint32_t g = 0; g < nr && !err; g++) {
+        struct segment_info info;
+        uint8_t value[64];
+        struct meta_op op = {.key = meta_key_segment(g), .value = value};
+
+        segpool_info(b->o.segpool, g, &info);
+        if (b->needed[g] || info.epoch == 0 || (info.use != SEGMENT_LOG_OPEN && info.use != SEGMENT_LOG_SEALED))
+            continue;
+        op.value_len = segment_rec_encode(info.epoch, value);
+        err = b->o.meta->ops->commit_sync(b->o.meta, &op, 1);
+        b->report->records++;
+    }
+    return err;
+}
+
+/* The log names batches of the lost metadata; batches of the new one must not be mistaken for those. Where something is
+ * known to be missing the numbers stay low: the pool then opens only for somebody who accepts the loss. */
+static void number_batches(struct rebuild *b)
+{
+    uint64_t seen = 0;
+
+    for (uint32_t i = 0; i < b->o.pool.nr_shards; i++)
+        seen = MAX(seen, b->o.reports[i].meta_commit_no_max);
+    if (b->report->losses == 0)
+        b->o.meta->ops->number_from(b->o.meta, seen);
+}
+
 static int write_records(struct rebuild *b)
 {
     int err = write_pool(b);
 
+    b->report->records += 2 * b->nr_exts + 2 * b->nr_layers + b->o.devs.nr + 1;
     for (size_t i = 0; i < b->nr_exts && !err; i += BATCH_EXTENTS)
         err = put_extents(b, b->exts + i, (uint32_t)MIN(b->nr_exts - i, (size_t)BATCH_EXTENTS));
     for (size_t i = 0; i < b->nr_layers && !err; i++)
         err = write_volume(b, i + 1, &b->layers[i]);
-    return err;
+    return err ? err : write_segments(b);
 }
 
 static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *d)
 {
-    strbuf_add(((struct rebuild *)ctx)->out, "log of shard %u: segment %u, unit %u cannot be read back\n", shard, d->segment, d->unit);
+    struct rebuild *b = ctx;
+
+    strbuf_add(b->out, "log of shard %u: segment %u, unit %u cannot be read back\n", shard, d->segment, d->unit);
+    b->needed[d->segment] = 1;
+    b->report->findings++;
+    b->report->losses++;
 }
 
 static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
@@ -234,6 +328,10 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
         err = offline_segments(&b->o, why);
     b->o.pool.nr_shards = b->o.devs.dev[0].label.nr_shards;
     if (!err)
+        b->needed = calloc(b->o.devs.dev[0].label.seg_nr, 1);
+    if (!err && b->needed == NULL)
+        err = -ENOMEM;
+    if (!err)
         err = offline_replay(&b->o, damage_line, b, why);
     for (uint32_t i = 0; i < b->o.devs.nr && !err; i++)
         if (b->o.devs.dev[i].opts.role == TIER_CAPACITY)
@@ -242,10 +340,14 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
         return err;
     drop_older(b);
     err = find_layers(b);
-    return err ? err : write_records(b);
+    if (err)
+        return err;
+    number_batches(b);
+    return write_records(b);
 }
 
-int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out, char why[static 256])
+int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out, struct tier_check_report *report,
+                     char why[static 256])
 {
     struct rebuild *b = calloc(1, sizeof(*b));
     struct tier_opts *new_opts = malloc(sizeof(*new_opts));
@@ -256,7 +358,9 @@ int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, str
         goto free_both;
     *new_opts = *opts;
     snprintf(new_opts->meta_path, sizeof(new_opts->meta_path), "%s", new_meta_dir);
+    memset(report, 0, sizeof(*report));
     b->out = out;
+    b->report = report;
     b->table = aligned_alloc(4096, DESC_TABLE_BYTES);
     err = b->table == NULL ? -ENOMEM : offline_open(&b->o, opts, why);
     if (!err) {
@@ -266,6 +370,7 @@ int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, str
     if (err && why[0] == '\0')
         snprintf(why, 256, "the map cannot be rebuilt: %s", err_text(err));
     free(b->table);
+    free(b->needed);
     free(b->exts);
     free(b->layers);
 free_both:

@@ -28,6 +28,7 @@
     x(quick,       NULL,     false,  "labels and the journal's ends only")                         \
     x(meta,        NULL,     false,  "everything but the data (default)")                          \
     x(data,        NULL,     false,  "also read and verify every block")                           \
+    x(rebuild_map, "DIR",    false,  "metadata is lost: make new one in DIR from what the devices say of themselves") \
     x(count,       "N",      false,  "stop after N screens")                                       \
     x(interval,    "SECONDS",false,  "between two screens (1)")
 

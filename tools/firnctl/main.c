@@ -23,7 +23,7 @@ static const struct command commands[] = {
     {"host list", "VOLUME", 0, 1, 1, cmd_host_list, "hosts that may connect"},
     {"device list", "", 0, 0, 0, cmd_device_list, "devices of the pool and their state"},
     {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume"},
-    {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data), 0, 0, cmd_check,
+    {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map), 0, 0, cmd_check,
      "offline: every invariant and checksum of a pool; 3: damage found"},
     {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words"},
     {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out"},

@@ -54,6 +54,7 @@ static int read_config(const struct args *a, struct config *c)
 struct job {
     enum tier_check_depth    depth;
     enum tier_dump           dump;
+    const char              *new_meta; /* rebuild: directory for the new metadata */
     struct strbuf            out;
     struct tier_check_report report;
 };
@@ -61,6 +62,11 @@ struct job {
 static int do_check(const struct tier_opts *o, struct job *j, char *why)
 {
     return tier_check(o, j->depth, &j->out, &j->report, why);
+}
+
+static int do_rebuild(const struct tier_opts *o, struct job *j, char *why)
+{
+    return tier_rebuild_map(o, j->new_meta, &j->out, &j->report, why);
 }
 
 static int do_dump(const struct tier_opts *o, struct job *j, char *why)
@@ -132,16 +138,17 @@ int cmd_check(const struct args *a)
     struct job j = {.depth = TIER_CHECK_META};
     int rc;
 
-    if ((arg(a, quick) != NULL) + (arg(a, meta) != NULL) + (arg(a, data) != NULL) > 1) {
-        fprintf(stderr, "firnctl: check: --quick, --meta and --data exclude each other; choose one\n");
+    if ((arg(a, quick) != NULL) + (arg(a, meta) != NULL) + (arg(a, data) != NULL) + (arg(a, rebuild_map) != NULL) > 1) {
+        fprintf(stderr, "firnctl: check: --quick, --meta, --data and --rebuild-map exclude each other; choose one\n");
         return CTL_USAGE;
     }
     if (arg(a, quick))
         j.depth = TIER_CHECK_QUICK;
     if (arg(a, data))
         j.depth = TIER_CHECK_DATA;
+    j.new_meta = arg(a, rebuild_map);
     strbuf_init(&j.out);
-    rc = with_pool(a, "cannot check", do_check, &j);
+    rc = j.new_meta ? with_pool(a, "cannot rebuild the map", do_rebuild, &j) : with_pool(a, "cannot check", do_check, &j);
     if (rc == CTL_DONE)
         print_report(a, &j);
     if (rc == CTL_DONE && (j.report.findings || j.report.losses))

@@ -302,6 +302,13 @@ static uint64_t meta_sim_commit_no(const struct meta *m)
     return container_of(m, const struct meta_sim, meta)->store->commit_no;
 }
 
+static void meta_sim_number_from(struct meta *m, uint64_t commit_no)
+{
+    struct sim_meta_store *ms = meta_sim_of(m)->store;
+
+    ms->commit_no = MAX(ms->commit_no, commit_no);
+}
+
 static void meta_sim_close(struct meta *m)
 {
     struct meta_sim *mm = meta_sim_of(m);
@@ -327,6 +334,7 @@ static const struct meta_ops meta_sim_ops = {
     .commit_sync = meta_sim_commit_sync,
     .scan_sync = meta_sim_scan_sync,
     .commit_no = meta_sim_commit_no,
+    .number_from = meta_sim_number_from,
     .close = meta_sim_close,
 };
 

@@ -239,7 +239,8 @@ Test(format, keys_sort_as_their_numbers_and_parse_back)
 
 Test(format, extent_description_survives_and_any_changed_byte_is_refused)
 {
-    struct extent_desc in = {.slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;
+    struct extent_desc in = {.slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4,
+                             .volume = {.uuid = {{1}}, .size_bytes = 4 * MIB, .lba_bytes = 512, .name = "db"}}, out;
     uint8_t buf[DESC_BYTES];
 
     in.sums.valid[1] = 2;
@@ -247,11 +248,22 @@ Test(format, extent_description_survives_and_any_changed_byte_is_refused)
     extent_desc_encode(&in, buf);
     cr_assert_eq(extent_desc_decode(buf, &out), 0);
     cr_assert(out.slot == 5 && out.layer == 2 && out.extent == 3 && out.destaged_seq == 4 && out.sums.csum[65] == 0xdeadbeef);
+    cr_assert(out.volume.uuid.b[0] == 1 && out.volume.size_bytes == 4 * MIB && out.volume.lba_bytes == 512);
+    cr_assert_str_eq(out.volume.name, "db");
     for (unsigned i = 0; i < DESC_BYTES; i++) {
         buf[i] ^= 1;
         cr_assert_neq(extent_desc_decode(buf, &out), 0, "byte %u", i);
         buf[i] ^= 1;
     }
+    in.volume.name[0] = '.';
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_CORRUPT, "not a name");
+    in.volume = (struct desc_volume){.lba_bytes = 512};
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_CORRUPT, "half a volume");
+    in.volume.lba_bytes = 0;
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode(buf, &out), 0, "an unknown one");
     memset(buf, 0, sizeof(buf));
     cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_NOT_FOUND);
 }

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The metadata directory is gone: check --rebuild-map makes new metadata from what extents and log say; every acknowledged
+# write reads back, under the old name and identity. Exit statuses of check: 0, 1, 2, 3.
+. "$(dirname "$0")/lib.bash"
+[ -x "$O/firn-bench" ] || { echo "skip: $O/firn-bench is not built"; exit 77; }
+conf=$T/f.conf
+cat >"$conf" <<END
+node = "n1"; reactors = 2;
+pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "288MiB"; }; capacity: ( { path = "$T/c"; size = "512MiB"; } ); };
+export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; };
+api: { unix = "$T/s"; listen = ""; };
+tier: { dirty_start = 1; dirty_max = 2; };
+END
+sock=$T/s
+bench() { # bench VERB ARGUMENTS...
+    local verb=$1
+    shift
+    "$O/firn-bench" "$verb" --port "$(ready port)" --nqn nqn.2026-11.io.firn:n1:db --ack-log "$T/ack" "$@" >"$T/bench" 2>&1
+}
+exits 0 "$firnd" --format --config "$conf"
+start --config "$conf"
+ctl volume create db --size 100MiB --quiet || bad create
+ctl volume create small --size 10MiB --lba 512 --quiet || bad create
+ctl host allow db '*' --quiet
+uuid=$(ctl volume show db --json | jq -r .uuid)
+bench run --rw randwrite --verify --fresh --ops 20000 --bs 8KiB || bad "run: $(cat "$T/bench")"
+for ((i = 0; i < 50; i++)); do # what is above dirty_start settles by itself
+    wrote=$(curl -s --unix-socket "$sock" http://x/metrics | awk '/^firn_tier_descriptor_writes_total/ {print ($2 > 0)}')
+    [ "$wrote" = 1 ] && break
+    sleep 0.1
+done
+is "quiet devices get their extents' descriptions" "$wrote" 1
+stop
+is "stopped" $rc 0
+for mode in --quick --meta --data; do exits 0 "$firnctl" check --config "$conf" $mode; done
+exits 2 "$firnctl" check --config "$conf" --quick --rebuild-map "$T/new"
+exits 2 "$firnctl" check --config "$conf" --rebuild-map
+exits 1 "$firnctl" check --config "$conf" --rebuild-map "$T/m"
+has "never over metadata that is there" "$out" "$T/m"
+
+rm -r "$T/m"
+exits 1 "$firnd" --config "$conf"
+exits 3 "$firnctl" check --config "$conf"
+has "check says what helps" "$out" '--rebuild-map DIR'
+exits 0 "$firnctl" check --config "$conf" --rebuild-map "$T/m"
+has "names the volume" "$out" '^volume name=db bytes=104857600 extents=[1-9]'
+exits 0 "$firnctl" check --config "$conf" --data
+start --config "$conf"
+is "the same volume" "$(ctl volume show db --json | jq -r .uuid)" "$uuid"
+is "nobody is allowed until it is said again" "$(ctl volume show db --json | jq -c .hosts)" "[]"
+ctl host allow db '*' --quiet
+bench verify || bad "verify: $(cat "$T/bench")"
+bench run --rw randwrite --verify --ops 2000 || bad "and writes go on: $(cat "$T/bench")"
+stop
+start --config "$conf"
+bench verify || bad "verify after a restart: $(cat "$T/bench")"
+stop
+
+# A description that rotted: said, exit 3, and the pool opens for those alone who accept the loss.
+mv "$T/m" "$T/old"
+printf X | dd of="$T/c" bs=1 seek=$((1048576 + 100)) conv=notrunc status=none
+exits 3 "$firnctl" check --config "$conf" --rebuild-map "$T/m" --json
+is "one finding" "$(jq .findings <<<"$out")" 1
+exits 1 "$firnd" --config "$conf"
+start --config "$conf" --accept-loss
+ctl host allow db '*' --quiet
+bench verify && bad "the loss went unnoticed"
+ok
+stop
