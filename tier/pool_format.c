@@ -27,6 +27,22 @@ static void uuid_make(struct env *e, struct uuid *out)
     out->b[8] = (uint8_t)((out->b[8] & 0x3f) | 0x80);
 }
 
+/* Names what would do: the smallest journal that segpool_plan() cuts, found by asking it. */
+static void say_journal_small(const struct pool_dev *d, const struct tier_opts *o, uint32_t nr_shards, char why[static 256])
+{
+    uint32_t align = o->journal_align ? o->journal_align : 4096;
+    struct segpool_geometry geo;
+    uint64_t min = MIB;
+
+    while (min < 256 * TIB && segpool_plan(min, o->segment_bytes, align, nr_shards, &geo) != 0)
+        min += MIN(MAX(ROUND_DOWN(min / 64, MIB), MIB), GIB);
+    if (d->bytes < min && min < 256 * TIB)
+        snprintf(why, 256, "journal device \"%.120s\" has %llu MiB: with %u shards it needs at least %llu MiB", d->opts.path,
+                 (unsigned long long)(d->bytes / MIB), nr_shards, (unsigned long long)(min / MIB));
+    else
+        snprintf(why, 256, "journal device \"%.120s\": segments of %u bytes do not fit it", d->opts.path, o->segment_bytes);
+}
+
 static int plan(struct pool_devs *p, char why[static 256])
 {
     const struct tier_opts *o = p->opts;
@@ -52,9 +68,14 @@ static int plan(struct pool_devs *p, char why[static 256])
         uuid_make(o->envs[0], &d->label.device);
         if (d->opts.role == TIER_JOURNAL) {
             err = segpool_plan(d->bytes, o->segment_bytes, o->journal_align ? o->journal_align : 4096, common.nr_shards, &geo);
-            if (err || geo.align_bytes < d->on[0]->caps.block_bytes) {
-                snprintf(why, 256, "journal device \"%.150s\" is too small, or its segments do not fit", d->opts.path);
-                return err ? err : -FIRN_E_INVALID;
+            if (!err && geo.align_bytes < d->on[0]->caps.block_bytes) {
+                snprintf(why, 256, "journal device \"%.120s\" has blocks of %u bytes, more than journal.align", d->opts.path,
+                         d->on[0]->caps.block_bytes);
+                return -FIRN_E_INVALID;
+            }
+            if (err) {
+                say_journal_small(d, o, common.nr_shards, why);
+                return err;
             }
             d->label.seg_base_bytes = geo.base_bytes;
             d->label.seg_bytes = geo.segment_bytes;

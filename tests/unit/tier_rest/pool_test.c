@@ -107,6 +107,23 @@ Test(pool, an_empty_device_is_no_pool)
     cr_assert_not_null(strstr(why, "journal"));
 }
 
+Test(pool, a_journal_that_is_too_small_is_told_how_large_it_must_be)
+{
+    opts.nr_shards = 4;
+    opts.segment_bytes = 1 << 20;
+    opts.devs[0].size_bytes = 33 * MIB;
+    cr_assert_eq(tier_format(&opts, why), -FIRN_E_INVALID);
+    cr_assert_not_null(strstr(why, "\"journal\" has 33 MiB: with 4 shards it needs at least 34 MiB"), "%s", why);
+}
+
+Test(pool, the_size_that_was_named_is_enough)
+{
+    opts.nr_shards = 4;
+    opts.segment_bytes = 1 << 20;
+    opts.devs[0].size_bytes = 34 * MIB;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
 Test(pool, formatting_twice_needs_force)
 {
     struct label first, second;
