@@ -436,7 +436,8 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
     if (err != 0)
         return err;
     report->seq_max = MAX(report->seq_max, s->seq_high); /* damaged records count: the map may have named them */
-    qsort(r->zeroes, r->nr, sizeof(*r->zeroes), by_seq);
+    if (r->nr > 0)
+        qsort(r->zeroes, r->nr, sizeof(*r->zeroes), by_seq);
     for (size_t i = 0; i < r->nr && err == 0; i++)
         err = apply_zero(s, &r->zeroes[i]);
     return err != 0 ? err : settle_extents(s);
