@@ -28,8 +28,9 @@ struct pool_devs {
     struct pool_dev dev[POOL_DEVS_MAX];
 };
 
-enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT };
-/* Locks and opens every device on envs[0]; POOL_FORMAT also makes files. Labels are not looked at. */
+enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT, POOL_SURVEY };
+/* Locks and opens every device on envs[0]; POOL_FORMAT also makes files; POOL_SURVEY asks whether it could, makes none, and
+ * leaves those without a handle. Labels are not looked at. */
 int  pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_access access, char why[static 256]);
 void pool_devs_close(struct pool_devs *p);
 /* Handles on envs[1..nr_envs-1]. */

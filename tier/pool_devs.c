@@ -58,6 +58,34 @@ static int file_make(const struct tier_dev_opts *o, bool force, char why[static 
     return err;
 }
 
+/* Nothing is there, or an empty file: format will make it. */
+static bool to_be_made(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) != 0 ? errno == ENOENT : S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+/* What file_make() would say, before anything is made. */
+static int file_possible(const struct tier_dev_opts *o, char why[static 256])
+{
+    char dir[256];
+    char *slash;
+
+    if (access(o->path, F_OK) != 0 && o->size_bytes == 0) {
+        snprintf(why, 256, "%s device \"%.150s\" is missing; to make a file, give it a size", pool_role_name(o->role), o->path);
+        return -FIRN_E_MISSING;
+    }
+    snprintf(dir, sizeof(dir), "%s", o->path);
+    slash = strrchr(dir, '/');
+    if (slash != NULL)
+        slash[slash == dir] = '\0';
+    if (access(slash != NULL ? dir : ".", W_OK) == 0)
+        return 0;
+    snprintf(why, 256, "%s device \"%.120s\": no file can be made there: %s", pool_role_name(o->role), o->path, err_text(-errno));
+    return -FIRN_E_MISSING;
+}
+
 /* One device by two names: its lock would look like another server's. */
 static int named_twice(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
 {
@@ -113,14 +141,18 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
 {
     bool real = p->opts->seams.dev_open == NULL;
-    int err = real && access == POOL_FORMAT ? file_make(&d->opts, p->opts->force, why) : 0;
+    int err = 0;
 
+    if (real && access == POOL_SURVEY && to_be_made(d->opts.path))
+        return file_possible(&d->opts, why);
+    if (real && access == POOL_FORMAT)
+        err = file_make(&d->opts, p->opts->force, why);
     if (!err && real)
         err = named_twice(p, d, why);
     if (!err && real)
         err = dev_lock(d, why);
     if (!err)
-        err = handle_open(p, d, 0, access == POOL_READ, why);
+        err = handle_open(p, d, 0, access == POOL_READ || access == POOL_SURVEY, why);
     if (err)
         return err;
     d->bytes = d->on[0]->caps.size_bytes;

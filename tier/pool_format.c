@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool_format.c: making a pool, and looking whether there is one.
  *
- * 1. Files are made, devices locked and opened, geometry planned: everything that can be wrong is found before a write.
- * 2. Every device is empty, or `force` says that what it holds may go.
+ * 1. A survey: every device is there, free, and empty, or can be made. What can be known is known before anything is made.
+ * 2. Files are made, devices locked and opened, geometry planned: all before a write. Every device is empty, or `force`
+ *    says that what it holds may go.
  * 3. Metadata: pool and device records in one batch.
  * 4. Label areas are zeroed; a journal that is a file is written whole, so that no later append allocates.
  * 5. Directories are flushed, then the labels are written, journal last: a device is the pool's from then on.
@@ -98,8 +99,11 @@ static int all_empty(const struct pool_devs *p, char why[static 256])
     for (uint32_t i = 0; i < p->nr; i++) {
         const struct pool_dev *d = &p->dev[i];
         int err;
-        const char *found = label_foreign(d->on[0], d->bytes, &err);
+        const char *found;
 
+        if (d->on[0] == NULL) /* surveyed, and not made yet */
+            continue;
+        found = label_foreign(d->on[0], d->bytes, &err);
         if (err) {
             snprintf(why, 256, "%s device \"%.120s\" cannot be read: %.80s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
             return err;
@@ -258,6 +262,18 @@ static int names_sync(const struct pool_devs *p, char why[static 256])
     return err;
 }
 
+static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[static 256])
+{
+    int err = opts->seams.dev_open == NULL ? pool_devs_open(p, opts, POOL_SURVEY, why) : 0;
+
+    if (err || opts->seams.dev_open != NULL)
+        return err;
+    if (!opts->force)
+        err = all_empty(p, why);
+    pool_devs_close(p);
+    return err;
+}
+
 int tier_format(const struct tier_opts *opts, char why[static 256])
 {
     struct pool_devs *p = calloc(1, sizeof(*p));
@@ -267,7 +283,9 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
     why[0] = '\0';
     if (p == NULL)
         return -ENOMEM;
-    err = pool_devs_open(p, opts, POOL_FORMAT, why);
+    err = survey(p, opts, why);
+    if (!err)
+        err = pool_devs_open(p, opts, POOL_FORMAT, why);
     if (err)
         goto free_devs;
     err = plan(p, why);

@@ -23,6 +23,21 @@ has "the first" "$out" "capacity device \"$T/c1\": No such file"
 has "the second" "$out" "capacity device \"$T/c2\": No such file"
 has "and what to do" "$out" "not formatted yet: run firnd --config $conf --format"
 is "nothing made" "$(ls "$T")" "f.conf"
+
+# --format looks at every device before it makes one.
+sed "s|$T/c2\"|$T/none/c2\"|" "$conf" >"$T/g.conf"
+exits 1 "$firnd" --format --config "$T/g.conf"
+has "the last cannot be made" "$out" "$T/none/c2.*No such file"
+sed "s|path = \"$T/c2\"; size = \"256MiB\"|path = \"$T/c2\"|" "$conf" >"$T/g.conf"
+exits 1 "$firnd" --format --config "$T/g.conf"
+has "the last has no size" "$out" "$T/c2.*give it a size"
+is "nothing made" "$(ls "$T")" "$(printf 'f.conf\ng.conf')"
+truncate -s 256M "$T/c2"; printf 'something' | dd of="$T/c2" conv=notrunc status=none
+exits 1 "$firnd" --format --config "$conf"
+has "the last holds something" "$out" "$T/c2.*not empty"
+is "nothing made" "$(ls "$T")" "$(printf 'c2\nf.conf\ng.conf')"
+rm "$T/c2"
+
 truncate -s 160M "$T/j"; truncate -s 256M "$T/c1" "$T/c2"
 exits 1 "$firnd" --check --config "$conf"
 has "empty devices" "$out" "not formatted yet: run firnd --config $conf --format"
