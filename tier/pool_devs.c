@@ -343,6 +343,16 @@ int pool_labels_renew(struct pool_devs *p, char why[static 256])
         low = MIN(low, p->dev[i].label.generation);
         high = MAX(high, p->dev[i].label.generation);
     }
+    /* What was read may still be in a device's cache, if a start broke off here: the others must not move on from it. */
+    for (uint32_t i = 0; i < p->nr; i++) {
+        int err = dev_flush_sync(p->dev[i].on[0]);
+
+        if (err) {
+            snprintf(why, 256, "%s device \"%.120s\" cannot be flushed: %.80s", pool_role_name(p->dev[i].opts.role),
+                     p->dev[i].opts.path, err_text(err));
+            return err;
+        }
+    }
     /* Stragglers of a crash first catch up; only an even field moves on. */
     for (uint32_t i = 0; i < p->nr; i++) {
         struct pool_dev *d = &p->dev[i];
