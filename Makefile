@@ -145,10 +145,13 @@ sim: $(O)/firn-sim ## SEEDS (100) seeds from SEED (1)
 PREFIX ?= /usr/local
 .PHONY: install
 install: all ## programs, man pages, example configuration, service
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)/etc/firn
+	install -d $(DESTDIR)$(PREFIX)/bin $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,1 5 8) \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/firn
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(wildcard etc/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(wildcard etc/man/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
+	for n in 1 5 8; do install -m 644 etc/man/*.$$n $(DESTDIR)$(PREFIX)/share/man/man$$n || exit 1; done
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' etc/firnd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/firnd.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/firnd.service
+	install -d -m 755 $(DESTDIR)/var/lib/firn
 	[ -e $(DESTDIR)/etc/firn/firn.conf ] || install -m 644 etc/firn.conf $(DESTDIR)/etc/firn/firn.conf
 
 .PHONY: help
