@@ -125,8 +125,8 @@ static void read_all(const char *when, bool errors_allowed)
         cr_assert(err == 0 || errors_allowed, "%s: block %u: %s", when, i, err_text(err));
         if (err)
             continue;
-        cr_assert(buf[0] >= acked[i] && buf[0] <= tried[i] && memcmp(buf, buf + 1, 4095) == 0, "%s: block %u reads %u, acknowledged %u, tried %u",
-                  when, i, buf[0], acked[i], tried[i]);
+        cr_assert(buf[0] >= acked[i] && buf[0] <= tried[i] && memcmp(buf, buf + 1, 4095) == 0,
+                  "%s: block %u reads %u, acknowledged %u, tried %u", when, i, buf[0], acked[i], tried[i]);
     }
 }
 
