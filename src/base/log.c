@@ -70,6 +70,21 @@ static size_t line_format(char buf[LINE_BYTES], enum log_level level, const char
     return len;
 }
 
+const char *log_quoted(const char *text, char buf[static LOG_QUOTED_BYTES])
+{
+    size_t n = 0;
+
+    buf[n++] = '"';
+    for (; *text && n + 4 < LOG_QUOTED_BYTES; text++) {
+        if (*text == '"' || *text == '\\')
+            buf[n++] = '\\';
+        buf[n++] = *text;
+    }
+    buf[n++] = '"';
+    buf[n] = '\0';
+    return buf;
+}
+
 void log_line(enum log_level level, const char *msg, const char *kv_fmt, ...)
 {
     char buf[LINE_BYTES];

@@ -103,13 +103,11 @@ static int read_config(struct plan *p)
 
 /* ---- format, check ------------------------------------------------------------------------------------------------- */
 
-/* why may hold quotes of its own, which would end the value early. */
-static int failed(const char *what, char *why)
+static int failed(const char *what, const char *why)
 {
-    for (char *p = why; *p; p++)
-        if (*p == '"')
-            *p = '\'';
-    log_error(what, "why=\"%s\"", why);
+    char quoted[LOG_QUOTED_BYTES];
+
+    log_error(what, "why=%s", log_quoted(why, quoted));
     return EXIT_FAILED;
 }
 

@@ -62,16 +62,18 @@ static int apply(struct settings *s, enum config_key key, const struct config *f
 static void log_lines(const char *text)
 {
     while (*text) {
+        char line[LOG_QUOTED_BYTES], quoted[LOG_QUOTED_BYTES];
         size_t len = strcspn(text, "\n");
 
-        log_error("configuration not applied", "problem=\"%.*s\"", (int)len, text);
+        snprintf(line, sizeof(line), "%.*s", (int)MIN(len, sizeof(line) - 1), text);
+        log_error("configuration not applied", "problem=%s", log_quoted(line, quoted));
         text += len + (text[len] == '\n');
     }
 }
 
 static void apply_changes(struct settings *s, const struct config *fresh)
 {
-    char why[256];
+    char why[256], quoted[LOG_QUOTED_BYTES];
 
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
         enum config_key key = (enum config_key)i;
@@ -83,7 +85,7 @@ static void apply_changes(struct settings *s, const struct config *fresh)
                 log_warn("needs a restart", "key=%s", k->path);
         } else if (!same || key == CONFIG_KEY_api_token_file) { /* the token may be new under the old name */
             if (apply(s, key, fresh, why) != 0)
-                log_error("not applied", "key=%s why=\"%s\"", k->path, why);
+                log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
             else if (!same)
                 log_info("applied", "key=%s", k->path);
         }
@@ -146,7 +148,7 @@ int settings_set(struct settings *s, const char *path, const char *text, char wh
         pthread_mutex_unlock(&s->mu);
     }
     if (!err)
-        log_info("applied", "key=%s value=\"%s\"", path, text);
+        log_info("applied", "key=%s value=%s", path, log_quoted(text, (char[LOG_QUOTED_BYTES]){0}));
     free(fresh);
     return err;
 }
