@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "base/sizefmt.h"
 #include "daemon/api_json.h"
 #include "daemon/metrics_page.h"
 #include "daemon/settings.h"
@@ -32,6 +34,17 @@ static void reply_json(struct reply *out, unsigned status, json_t *doc)
 void reply_error(struct reply *out, unsigned status, const char *code, const char *message)
 {
     reply_json(out, status, json_pack("{s:{s:s,s:s}}", "error", "code", code, "message", message));
+}
+
+static PRINTF_LIKE(4, 5) void reply_detail(struct reply *out, unsigned status, const char *code, const char *fmt, ...)
+{
+    char message[256];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof(message), fmt, ap);
+    va_end(ap);
+    reply_error(out, status, code, message);
 }
 
 static void reply_text(struct reply *out, unsigned status, const char *type, const char *text)
@@ -233,6 +246,29 @@ static json_t *body_object(const char *body, size_t len, struct reply *out)
     return o;
 }
 
+/* Says which parameter of the volume that is there differs from what was asked for. */
+static void reply_conflict(struct api *a, const struct volume_params *p, struct reply *out)
+{
+    struct volume_view *v = calloc(1, sizeof(*v));
+    const struct volume_params *is = v ? &v->info.p : NULL;
+    char b1[32], b2[32], what[160] = "its parameters differ";
+
+    if (!v || node_volume_get(a->node, p->name, v) != 0)
+        snprintf(what, sizeof(what), "with other parameters");
+    else if (is->size_bytes != ROUND_UP(p->size_bytes, MIB))
+        snprintf(what, sizeof(what), "its size is %s, not %s", size_format(is->size_bytes, b1), size_format(p->size_bytes, b2));
+    else if (is->lba_bytes != p->lba_bytes)
+        snprintf(what, sizeof(what), "its lba is %u, not %u", is->lba_bytes, p->lba_bytes);
+    else if (is->tier != p->tier)
+        snprintf(what, sizeof(what), "its tier is %s, not %s", volume_tier_name(is->tier), volume_tier_name(p->tier));
+    else if (is->iops != p->iops)
+        snprintf(what, sizeof(what), "its iops is %" PRIu64 ", not %" PRIu64, is->iops, p->iops);
+    else if (is->bandwidth != p->bandwidth)
+        snprintf(what, sizeof(what), "its bandwidth is %" PRIu64 ", not %" PRIu64, is->bandwidth, p->bandwidth);
+    free(v);
+    reply_detail(out, 409, "exists", "a volume of that name exists: %s", what);
+}
+
 static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
 {
     struct volume_params p = {.lba_bytes = BLOCK_BYTES};
@@ -251,7 +287,10 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
         else {
             int err = node_volume_create(a->node, &p, &created, v);
 
-            reply_view(out, err, created ? 201 : 200, v);
+            if (err == -FIRN_E_EXISTS)
+                reply_conflict(a, &p, out);
+            else
+                reply_view(out, err, created ? 201 : 200, v);
         }
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
@@ -285,6 +324,8 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
         seen = api_volume_params(o, API_SIZE | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
         if (seen < 0)
             reply_error(out, 400, "invalid", why);
+        else if ((seen & API_SIZE) && node_volume_get(a->node, name, v) == 0 && ROUND_UP(p.size_bytes, MIB) < v->info.p.size_bytes)
+            reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
         else
             reply_view(out, change_volume(a, name, seen, &p, v), 200, v);
     } else if (o) {
@@ -304,7 +345,7 @@ static void volume(struct api *a, const struct route *r, const char *body, size_
     } else if (r->method == HTTP_DELETE) {
         err = node_volume_delete(a->node, r->volume, r->force);
         if (err == -FIRN_E_IN_USE)
-            reply_error(out, 409, "in_use", "a host is connected, or another change is in work; disconnect it, or add ?force=true");
+            reply_error(out, 409, "in_use", "a host is connected, or another change is in work");
         else if (err)
             reply_err(out, err);
         else

@@ -87,7 +87,7 @@ static bool get_name(const json_t *v, char out[static NAME_MAX_CHARS + 1])
 
 static bool get_size(const json_t *v, uint64_t *out)
 {
-    return get_number(v, true, out) && *out > 0 && *out <= VOLUME_BYTES_MAX;
+    return get_number(v, true, out) && *out >= MIB && *out <= VOLUME_BYTES_MAX;
 }
 
 static bool get_lba(const json_t *v, uint32_t *out)
@@ -103,7 +103,7 @@ static bool get_lba(const json_t *v, uint32_t *out)
 #define FIELDS(x)                                                                                                 \
     x("name",      API_NAME,      get_name(v, out->name),                                                       \
       "allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63 characters")                  \
-    x("size",      API_SIZE,      get_size(v, &out->size_bytes), "allowed: 1 byte to 256 TiB, such as \"10GiB\"") \
+    x("size",      API_SIZE,      get_size(v, &out->size_bytes), "allowed: 1 MiB to 256 TiB, rounded up to whole MiB, such as \"10GiB\"") \
     x("lba",       API_LBA,       get_lba(v, &out->lba_bytes),   "allowed: 4096 and 512")                         \
     x("tier",      API_TIER,      get_tier(v, &out->tier),       "allowed: auto, ssd, hdd")                       \
     x("iops",      API_IOPS,      get_number(v, false, &out->iops), "allowed: a number a second; 0: no cap")      \

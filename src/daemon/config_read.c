@@ -298,8 +298,8 @@ int config_load(const char *file, struct config *out, struct strbuf *problems)
     if (err) {
         config_defaults(out);
         snprintf(out->file, sizeof(out->file), "%s", file);
-        strbuf_add(problems, "%s:1: the file: %s: %s; it must be a readable text of at most 256 KiB\n", file, why,
-                   err_text(err));
+        strbuf_add(problems, err == -ENOENT ? "%s: %s: %s; name a file with --config, or try --dev DIR, which needs none\n"
+                                            : "%s: %s: %s; it must be a readable text of at most 256 KiB\n", file, why, err_text(err));
         return err;
     }
     err = config_parse(text, file, out, problems);

@@ -54,8 +54,10 @@ int options_parse(int argc, char **argv, struct options *out)
         longs[i] = (struct option){names[i], rows[i].arg ? required_argument : no_argument, NULL, 'o'};
     }
     while ((c = getopt_long(argc, argv, "", longs, &at)) != -1) {
-        if (c != 'o')
-            return -FIRN_E_INVALID; /* getopt said what is wrong */
+        if (c != 'o') { /* getopt said what is wrong */
+            fprintf(stderr, "firnd: see firnd --help\n");
+            return -FIRN_E_INVALID;
+        }
         given = optarg ? optarg : "";
         memcpy((char *)out + rows[at].at, &given, sizeof(given));
     }

@@ -27,7 +27,7 @@ printf 'export: { port = -1; };\nlog: { level = 3; };\ncolour = 1;\n' >"$conf"
 exits 2 "$firnd" --config "$conf"
 is "all problems at once" "$(wc -l <<<"$out")" 3
 exits 2 "$firnd" --config "$T/none.conf"
-has "a missing file is named" "$out" "^$T/none.conf:1: .*No such file"
+has "a missing file is named" "$out" "^$T/none.conf: .*No such file.*--config.*--dev"
 exits 2 "$firnd" --config "$T"
 printf 'node = "a";\0' >"$conf"
 exits 2 "$firnd" --config "$conf"

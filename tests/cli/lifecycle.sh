@@ -28,7 +28,7 @@ exits 0 ctl host allow a $host
 exits 0 ctl host allow a '*'
 is "hosts" "$(ctl host list a | sort | tr '\n' ' ')" "* $host "
 exits 0 ctl host deny a '*'
-exits 0 ctl host deny a '*'
+exits 1 ctl host deny a '*'
 exits 1 ctl volume show nope
 has "not found says what to do" "$out" 'firnctl volume list'
 for i in $(seq 1 40); do ctl volume create "v$i" --size 1MiB --quiet || bad "create v$i"; done
@@ -76,6 +76,6 @@ exits 2 "$firnctl" volume list --size 1GiB
 exits 2 "$firnctl" --socket /x --url http://y status
 exits 2 "$firnctl" dump heat --dev "$T/p"
 exits 1 "$firnctl" --socket "$T/nobody" status
-has "nobody answers" "$out" '^firnctl: cannot get the status: no answer at .*; is firnd running'
+has "nobody answers" "$out" '^firnctl: cannot get the status: .*: No such file or directory: is firnd running'
 exits 0 "$firnctl" --help
 exits 0 "$firnctl" volume create --help

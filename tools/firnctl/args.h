@@ -17,7 +17,7 @@
     x(quiet,       NULL,     true,   "say nothing but errors")                                     \
     x(help,        NULL,     true,   "what a command does")                                        \
     x(version,     NULL,     true,   "print the version")                                          \
-    x(size,        "SIZE",   false,  "size of the volume, such as 10GiB")                          \
+    x(size,        "SIZE",   false,  "size of the volume, such as 10GiB: at least 1MiB, rounded up to whole MiB")                          \
     x(lba,         "BYTES",  false,  "block size hosts see: 4096 (default) or 512")                \
     x(tier,        "TIER",   false,  "auto (default), ssd or hdd")                                 \
     x(iops,        "N",      false,  "at most N operations a second; 0: no cap")                   \

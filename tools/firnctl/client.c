@@ -4,9 +4,14 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include "base/err.h"
 #include "base/strbuf.h"
 
 #define ANSWER_BYTES_MAX (256u << 20) /* metrics of ten thousand busy volumes */
@@ -106,10 +111,27 @@ static void set_target(const struct args *a, CURL *c, const char *path, char url
     curl_easy_setopt(c, CURLOPT_PROXY, "");
 }
 
+static int socket_error(const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err = 0;
+
+    snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) != 0)
+        err = -errno;
+    if (fd >= 0)
+        close(fd);
+    return err ? err : -ECONNREFUSED; /* it came up meanwhile: what curl met is the likelier cause */
+}
+
 static int say_unreachable(const struct args *a, const char *what, CURLcode rc, const char *detail)
 {
     const char *where = arg(a, url) ? arg(a, url) : arg(a, socket) ? arg(a, socket) : SOCKET_DEFAULT;
 
+    if (!arg(a, url) && rc == CURLE_COULDNT_CONNECT) { /* curl does not say why; the socket itself does */
+        fprintf(stderr, "firnctl: %s: %s: %s: is firnd running, and is --socket right?\n", what, where, err_text(socket_error(where)));
+        return CTL_FAILED;
+    }
     fprintf(stderr, "firnctl: %s: no answer at %s (%s); is firnd running, and is --%s right?\n", what, where,
             detail[0] ? detail : curl_easy_strerror(rc), arg(a, url) ? "url" : "socket");
     return CTL_FAILED;

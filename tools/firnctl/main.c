@@ -11,7 +11,7 @@
 
 static const struct command commands[] = {
     {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen"},
-    {"volume create", "NAME --size SIZE", VOLUME_FIELDS, 1, 1, cmd_volume_create,
+    {"volume create", "NAME --size SIZE [--lba 4096|512] [--tier auto|ssd|hdd] [--iops N] [--bandwidth SIZE]", VOLUME_FIELDS, 1, 1, cmd_volume_create,
      "make a volume; the same again is fine, with other parameters an error"},
     {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line"},
     {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume"},
@@ -33,9 +33,9 @@ static void help_all(void)
 {
     printf("Usage: firnctl [options] COMMAND …\n\nCommands:\n");
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
-        char left[80];
+        char left[160];
 
-        snprintf(left, sizeof(left), "%s %s", commands[i].words, commands[i].operands);
+        snprintf(left, sizeof(left), "%s %.*s", commands[i].words, (int)strcspn(commands[i].operands, "["), commands[i].operands);
         printf("  %-38s %s\n", left, commands[i].help);
     }
     printf("\nOptions, before or after the command:\n");
@@ -44,9 +44,14 @@ static void help_all(void)
            "Exit status: 0 done; 1 the operation failed; 2 the command line is wrong; 3 check found damage.\n");
 }
 
+static const char *gap(const struct command *c)
+{
+    return c->operands[0] ? " " : "";
+}
+
 static void help_one(const struct command *c)
 {
-    printf("Usage: firnctl %s %s\n\n%s.\n\n", c->words, c->operands, c->help);
+    printf("Usage: firnctl %s%s%s\n\n%s.\n\n", c->words, gap(c), c->operands, c->help);
     if (c->takes) {
         printf("Options of this command:\n");
         args_help(c->takes, false);
@@ -99,6 +104,22 @@ static int say_unknown(const struct args *a)
     return CTL_USAGE;
 }
 
+/* `firnctl volume --help`: the commands of a noun. False: it is none. */
+static bool help_noun(const char *noun)
+{
+    size_t len = strlen(noun);
+    bool any = false;
+
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+        if (strncmp(commands[i].words, noun, len) == 0 && commands[i].words[len] == ' ') {
+            printf("%s  firnctl %s %s\n      %s\n", any ? "" : "Usage:\n", commands[i].words, commands[i].operands, commands[i].help);
+            any = true;
+        }
+    if (any)
+        printf("\n`firnctl COMMAND --help` shows what a command takes.\n");
+    return any;
+}
+
 static int check_options(const struct command *c, const struct args *a)
 {
     unsigned odd = args_given(a) & ~c->takes;
@@ -120,6 +141,8 @@ static int run(struct args *a)
         words = match(&commands[i], a);
         c = &commands[i];
     }
+    if (!words && arg(a, help) && a->npos == 1 && help_noun(a->pos[0]))
+        return CTL_DONE;
     if (!words)
         return say_unknown(a);
     if (arg(a, help)) {
@@ -131,7 +154,7 @@ static int run(struct args *a)
     a->npos -= words;
     memmove(a->pos, a->pos + words, a->npos * sizeof(a->pos[0]));
     if (a->npos < c->pos_min || a->npos > c->pos_max) {
-        fprintf(stderr, "firnctl: usage: firnctl %s %s; see firnctl %s --help\n", c->words, c->operands, c->words);
+        fprintf(stderr, "firnctl: usage: firnctl %s%s%s; see firnctl %s --help\n", c->words, gap(c), c->operands, c->words);
         return CTL_USAGE;
     }
     return c->run(a);
@@ -147,6 +170,11 @@ int main(int argc, char **argv)
     if (arg(&a, version)) {
         printf("firnctl %s\n", FIRN_VERSION);
         return CTL_DONE;
+    }
+    if (a.npos > 0 && strcmp(a.pos[0], "help") == 0) { /* `firnctl help volume` is `firnctl volume --help` */
+        a.opt[CTL_help] = "";
+        a.npos--;
+        memmove(a.pos, a.pos + 1, a.npos * sizeof(a.pos[0]));
     }
     if (a.npos == 0) {
         if (arg(&a, help)) {

@@ -77,7 +77,7 @@ static void print_status(const json_t *s, const json_t *volumes)
     printf("\n");
     print_devices(json_object_get(s, "devices"));
     print_volumes(volumes);
-    printf("\nalerts: %s\n", json_array_size(alerts) ? "" : "none");
+    printf("\n%s\n", json_array_size(alerts) ? "alerts:" : "alerts: none");
     json_array_foreach(alerts, i, a)
         printf("  %s\n", json_string_value(a));
 }

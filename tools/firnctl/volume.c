@@ -86,9 +86,10 @@ static void show_volume(const json_t *v)
     if (json_num(v, "bandwidth"))
         printf("%-12s %s a second\n", "bandwidth cap", size_of(v, "bandwidth", b1));
     printf("%-12s %" PRId64 "\n", "connected", json_num(v, "controllers"));
-    printf("%-12s %s\n", "hosts", json_array_size(hosts) ? "" : "none may connect; `firnctl host allow` lets one in");
+    if (json_array_size(hosts) == 0)
+        printf("%-12s none may connect; `firnctl host allow` lets one in\n", "hosts");
     json_array_foreach(hosts, i, h)
-        printf("  %s\n", json_string_value(h));
+        printf("%-12s %s\n", i ? "" : "hosts", strcmp(json_string_value(h), "*") ? json_string_value(h) : "* (any)");
     if (json_is_true(json_object_get(v, "read_only")))
         printf("%-12s yes: its metadata failed a check\n", "read-only");
 }
@@ -156,13 +157,13 @@ int cmd_volume_list(const struct args *a)
         json_decref(doc);
     } else {
         if (!arg(a, quiet))
-            printf("%-32s %12s %12s %12s %6s %s\n", "NAME", "SIZE", "ON SSD", "ON HDD", "HOSTS", "STATE");
+            printf("%-32s %12s %12s %12s %9s %s\n", "NAME", "SIZE", "ON SSD", "ON HDD", "CONNECTED", "STATE");
         json_array_foreach(all, i, v)
         {
             const json_t *used = json_object_get(v, "used");
             char b1[32], b2[32], b3[32];
 
-            printf("%-32s %12s %12s %12s %6" PRId64 " %s\n", json_text(v, "name"), size_of(v, "size", b1), size_of(used, "ssd", b2),
+            printf("%-32s %12s %12s %12s %9" PRId64 " %s\n", json_text(v, "name"), size_of(v, "size", b1), size_of(used, "ssd", b2),
                    size_of(used, "hdd", b3), json_num(v, "controllers"),
                    json_is_true(json_object_get(v, "read_only")) ? "read-only" : "ok");
         }
@@ -278,7 +279,29 @@ static int on_host(const struct args *a, const char *verb, const char *method)
 }
 
 int cmd_host_allow(const struct args *a) { return on_host(a, "allow", "PUT"); }
-int cmd_host_deny(const struct args *a) { return on_host(a, "deny", "DELETE"); }
+
+/* The API takes away what is not there without a word; a person has probably mistyped it. */
+int cmd_host_deny(const struct args *a)
+{
+    char path[PATH_CAP], what[400];
+    json_t *doc = NULL, *h;
+    bool found = false;
+    size_t i;
+    int err = volume_path(a->pos[0], "/hosts", path);
+
+    if (err)
+        return err;
+    snprintf(what, sizeof(what), "cannot deny %.223s on volume %s", a->pos[1], a->pos[0]);
+    err = client_json(a, what, "GET", path, NULL, &doc, NULL);
+    json_array_foreach(json_object_get(doc, "hosts"), i, h)
+        found |= strcmp(json_string_value(h), a->pos[1]) == 0;
+    json_decref(doc);
+    if (!err && !found && (strcmp(a->pos[1], "*") == 0 || strncmp(a->pos[1], "nqn.", 4) == 0)) {
+        fprintf(stderr, "firnctl: %s: it is not on the list; `firnctl host list %s` shows who is\n", what, a->pos[0]);
+        return CTL_FAILED;
+    }
+    return err ? err : on_host(a, "deny", "DELETE");
+}
 
 int cmd_host_list(const struct args *a)
 {

@@ -158,7 +158,7 @@ Test(json, volume_parameters_are_read)
     cr_assert_eq(p.lba_bytes, 512);
     cr_assert_eq(p.tier, VOLUME_SSD);
     cr_assert_eq(p.bandwidth, MIB);
-    cr_assert_eq(params("{\"size\":4096}", all, &p), API_SIZE);
+    cr_assert_eq(params("{\"size\":1048576}", all, &p), API_SIZE);
 }
 
 Test(json, bad_bodies_are_refused)
@@ -166,7 +166,7 @@ Test(json, bad_bodies_are_refused)
     static const char *const bad[] = {
         "", "x", "[]", "3", "null", "{", "{\"name\":1}", "{\"name\":\"A\"}", "{\"name\":\"a\\u0000b\"}", "{\"name\":\"a\",\"name\":\"b\"}",
         "{\"size\":0}", "{\"size\":-1}", "{\"size\":1.5}", "{\"size\":\"10GB\"}", "{\"size\":99999999999999999999}",
-        "{\"size\":\"300TiB\"}",
+        "{\"size\":\"300TiB\"}", "{\"size\":1048575}",
         "{\"lba\":1024}", "{\"lba\":\"4096\"}", "{\"tier\":\"tape\"}", "{\"tier\":0}", "{\"iops\":-5}", "{\"iops\":\"x\"}",
         "{\"bandwidth\":\"fast\"}", "{\"colour\":1}", "{\"size\":{\"a\":1}}",
     };
