@@ -18,6 +18,8 @@
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
 
+#define POOL_FULL_PCT 80u /* of the capacity: time left to act in */
+
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
 
 static void reply_json(struct reply *out, unsigned status, json_t *doc)
@@ -386,21 +388,32 @@ static uint64_t uptime_s(const struct api *a)
     return ((uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec - a->started_ns) / NS_PER_S;
 }
 
+/* What is free of the capacity may be reserved already by what the log will settle there. */
+static void alert_full(json_t *list, const struct tier_info *info)
+{
+    uint64_t taken = info->capacity_used_bytes + info->capacity_reserved_bytes;
+    char text[160], b1[32], b2[32];
+
+    if (info->capacity_bytes == 0 || taken < info->capacity_bytes / 100 * POOL_FULL_PCT)
+        return;
+    snprintf(text, sizeof(text), "the pool is getting full: %s of %s are taken; delete volumes or trim them, or add capacity",
+             size_format(taken, b1), size_format(info->capacity_bytes, b2));
+    json_array_append_new(list, json_string(text));
+}
+
 static json_t *alerts_json(struct api *a, const struct tier_info *info)
 {
     const uint32_t max = 1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX;
     struct tier_dev_info *d = calloc(max, sizeof(*d));
     uint32_t nr = d ? node_dev_info(a->node, d, max) : 0;
-    uint64_t full = info->capacity_bytes ? info->capacity_used_bytes * 100 / info->capacity_bytes : 0;
     json_t *list = json_array();
 
     if (info->alert[0])
         json_array_append_new(list, json_string(info->alert));
+    alert_full(list, info);
     for (uint32_t i = 0; i < nr; i++)
         if (d[i].failed || d[i].degraded)
             json_array_append_new(list, json_sprintf("device %s is %s", d[i].path, d[i].failed ? "failed" : "degraded"));
-    if (full >= 80)
-        json_array_append_new(list, json_sprintf("capacity is %d %% full", (int)full));
     if (info->damaged_blocks)
         json_array_append_new(list, json_sprintf("%lld blocks are damaged", (long long)info->damaged_blocks));
     free(d);

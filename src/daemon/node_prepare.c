@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "daemon/node_priv.h"
 
 #define SEGMENTS_PER_SHARD_MIN 8u /* journal.h: segpool_plan() */
@@ -60,9 +61,25 @@ static int with_one_reactor(const struct config *cfg, bool force, int (*fn)(cons
 static int do_format(const struct tier_opts *o, char *why) { return tier_format(o, why); }
 static int do_probe(const struct tier_opts *o, char *why) { return tier_probe(o, why); }
 
+/* The number of shards stays with the pool: reactors beyond it would never carry a volume. */
+static void say_few_shards(const struct config *cfg)
+{
+    uint32_t reactors = reactors_wanted(cfg, false), shards = shards_wanted(cfg);
+
+    if (reactors > shards)
+        log_warn("the journal is too small for a shard on every reactor",
+                 "reactors=%u shards=%u segments_per_shard=%u do=\"a larger pool.journal.size or smaller journal.segment_size, "
+                 "set before the format; else the other reactors carry no volume\"",
+                 reactors, shards, SEGMENTS_PER_SHARD_MIN);
+}
+
 int node_format(const struct config *cfg, bool force, char why[static 256])
 {
-    return with_one_reactor(cfg, force, do_format, why);
+    int err = with_one_reactor(cfg, force, do_format, why);
+
+    if (!err)
+        say_few_shards(cfg);
+    return err;
 }
 
 int node_probe(const struct config *cfg, char why[static 256])
