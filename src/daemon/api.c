@@ -18,8 +18,6 @@
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
 
-#define POOL_FULL_PCT 80u /* of the capacity: time left to act in */
-
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
 
 static void reply_json(struct reply *out, unsigned status, json_t *doc)

@@ -27,6 +27,8 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 #define STOP_S 24
+#define LOOK_S 5       /* how often the fill of the pool is looked at */
+#define FULL_AGAIN 120u /* looks: every 10 minutes */
 
 /* ---- configuration ------------------------------------------------------------------------------------------------- */
 
@@ -284,13 +286,31 @@ static void overdue(int sig)
     _exit(EXIT_FAILED);
 }
 
+/* One line when the pool gets full, and again every FULL_AGAIN looks while it stays so. */
+static void look_at_fill(const struct server *s, unsigned *looks)
+{
+    struct tier_info i;
+
+    node_pool_info(s->node, &i);
+    if (i.capacity_bytes == 0 || i.capacity_used_bytes + i.capacity_reserved_bytes < i.capacity_bytes / 100 * POOL_FULL_PCT)
+        *looks = 0;
+    else if ((*looks)++ % FULL_AGAIN == 0)
+        log_warn("the pool is getting full", "used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"",
+                 (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
+                 (unsigned long long)i.capacity_bytes);
+}
+
 static void serve_signals(struct server *s, const sigset_t *set)
 {
-    for (;;) {
-        siginfo_t info;
-        int sig = sigwaitinfo(set, &info);
+    const struct timespec look_every = {.tv_sec = LOOK_S};
+    unsigned looks = 0;
 
-        if (sig == SIGHUP) {
+    for (;;) {
+        int sig = sigtimedwait(set, NULL, &look_every);
+
+        if (sig < 0) {
+            look_at_fill(s, &looks);
+        } else if (sig == SIGHUP) {
             sd_notify(0, "RELOADING=1");
             settings_reload(s->api.settings);
             sd_notify(0, "READY=1");

@@ -18,5 +18,7 @@ ctl volume create a --size 256MiB --quiet || bad "create"
 ctl host allow a '*' --quiet || bad "allow"
 timeout 20 "$bench" run --port "$(ready port)" --nqn "$(ctl volume show a --json | jq -r .nqn)" --rw write --bs 64KiB --bytes 100MiB >/dev/null 2>&1
 has "full: an alert" "$(ctl status)" "the pool is getting full: .* of .* are taken"
+sleep 6
+is "and one line in the log" "$(grep -c 'msg="the pool is getting full" used=' "$log")" 1
 stop
 is "stops" $rc 0
