@@ -335,32 +335,14 @@ int pool_labels_read(struct pool_devs *p, char why[static 256])
     return generations_match(p, why);
 }
 
-int pool_labels_renew(struct pool_devs *p, char why[static 256])
+/* Writes every label anew, at this generation, and flushes it. */
+static int labels_write(struct pool_devs *p, uint64_t generation, char why[static 256])
 {
-    uint64_t low = UINT64_MAX, high = 0;
-
-    for (uint32_t i = 0; i < p->nr; i++) {
-        low = MIN(low, p->dev[i].label.generation);
-        high = MAX(high, p->dev[i].label.generation);
-    }
-    /* What was read may still be in a device's cache, if a start broke off here: the others must not move on from it. */
-    for (uint32_t i = 0; i < p->nr; i++) {
-        int err = dev_flush_sync(p->dev[i].on[0]);
-
-        if (err) {
-            snprintf(why, 256, "%s device \"%.120s\" cannot be flushed: %.80s", pool_role_name(p->dev[i].opts.role),
-                     p->dev[i].opts.path, err_text(err));
-            return err;
-        }
-    }
-    /* Stragglers of a crash first catch up; only an even field moves on. */
     for (uint32_t i = 0; i < p->nr; i++) {
         struct pool_dev *d = &p->dev[i];
         int err;
 
-        if (d->copies.stale != 0)
-            log_warn("label repaired", "path=\"%s\" copies=%u", d->opts.path, (unsigned)__builtin_popcount(d->copies.stale));
-        d->label.generation = low == high ? high + 1 : high;
+        d->label.generation = generation;
         err = label_write(d->on[0], d->bytes, &d->label);
         if (err) {
             snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s", pool_role_name(d->opts.role),
@@ -369,6 +351,26 @@ int pool_labels_renew(struct pool_devs *p, char why[static 256])
         }
     }
     return 0;
+}
+
+/* In two rounds. What was read may be a label whose flush failed at an earlier start: it is in the device's cache, a flush of
+ * today would not bring it back, and only a new write makes it last. So first all devices come to the newest generation for
+ * certain; only then, from an even field, they move on. A power cut then never leaves one two generations behind. */
+int pool_labels_renew(struct pool_devs *p, char why[static 256])
+{
+    uint64_t low = UINT64_MAX, high = 0;
+    int err;
+
+    for (uint32_t i = 0; i < p->nr; i++) {
+        const struct pool_dev *d = &p->dev[i];
+
+        low = MIN(low, d->label.generation);
+        high = MAX(high, d->label.generation);
+        if (d->copies.stale != 0)
+            log_warn("label repaired", "path=\"%s\" copies=%u", d->opts.path, (unsigned)__builtin_popcount(d->copies.stale));
+    }
+    err = labels_write(p, high, why);
+    return err || low != high ? err : labels_write(p, high + 1, why);
 }
 
 struct segpool_geometry pool_geometry(const struct label *journal)
