@@ -8,6 +8,7 @@
  * single-host subsystem is refused while an association lives.
  * Failures: the answer says which parameter (IPO, IATTR); then the host has TERM_WAIT_NS to close.
  */
+#include "base/sizefmt.h"
 #include "export/priv.h"
 
 #define IN_SQE(member)  ((uint32_t)offsetof(struct fabrics_connect, member))
@@ -25,19 +26,6 @@ static void refuse(struct queue *q, uint16_t status, uint32_t result)
     q->tx_fin = false;
     queue_arm_timer(q, env_now_ns(q->te->env) + TERM_WAIT_NS);
     queue_send_connect_resp(q, status, result);
-}
-
-/* "nqn." and printable characters without blanks, NUL-terminated within NQN_MAX_BYTES + 1. */
-static bool nqn_valid(const char s[static 256])
-{
-    size_t n = strnlen(s, 256);
-
-    if (n > NQN_MAX_BYTES || n < 11 || memcmp(s, "nqn.", 4) != 0)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] <= ' ' || (unsigned char)s[i] == 0x7f)
-            return false;
-    return true;
 }
 
 uint32_t connect_check_data(const struct fabrics_connect_data *d)

@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/limits.h"
+
 struct unit { const char *name; uint64_t factor; };
 
 static const struct unit size_units[] = {
@@ -135,6 +137,18 @@ bool name_valid(const char *name)
         return false;
     for (size_t i = 0; i < n; i++)
         if (!name_char(name[i], i == 0))
+            return false;
+    return true;
+}
+
+bool nqn_valid(const char *nqn)
+{
+    size_t n = strnlen(nqn, NQN_MAX_BYTES + 1);
+
+    if (n > NQN_MAX_BYTES || n < 5 || memcmp(nqn, "nqn.", 4) != 0)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (nqn[i] <= ' ' || nqn[i] > '~' || nqn[i] == '"' || nqn[i] == '\\' || nqn[i] == '/')
             return false;
     return true;
 }

@@ -14,6 +14,11 @@ char *duration_format(uint64_t ns, char buf[static 32]);
 /* Volume, snapshot, pool and node names: [a-z0-9][a-z0-9.-]{0,62}. */
 bool name_valid(const char *name);
 
+/* The one rule for NQNs, in Connect and in allow-lists: "nqn." and more, at most NQN_MAX_BYTES printable ASCII characters without
+ * blanks, quotes, '/' and '\'. The specification lets an NQN have more; nobody is known to use it, and logs, JSON and URLs stay
+ * plain. Reads no byte behind the terminator, nor more than NQN_MAX_BYTES + 1. */
+bool nqn_valid(const char *nqn);
+
 #define UUID_TEXT_CHARS 36
 char *uuid_format(const struct uuid *u, char buf[static UUID_TEXT_CHARS + 1]);
 int   uuid_parse(const char *text, struct uuid *out);

@@ -77,18 +77,9 @@ static bool decode(const char *s, const char *end, char out[static PIECE_CHARS_M
     return true;
 }
 
-bool nqn_valid(const char *nqn)
+bool host_entry_valid(const char *text)
 {
-    size_t len = strlen(nqn);
-
-    if (strcmp(nqn, "*") == 0)
-        return true;
-    if (len > NQN_MAX_BYTES || strncmp(nqn, "nqn.", 4) != 0 || len < 5)
-        return false;
-    for (const char *p = nqn; *p; p++)
-        if (*p <= 0x20 || *p >= 0x7f || *p == '"' || *p == '\\' || *p == '/')
-            return false;
-    return true;
+    return strcmp(text, "*") == 0 || nqn_valid(text);
 }
 
 /* Does the raw path fit the pattern? Placeholders take one whole piece, decoded; fixed pieces match as they stand. */
@@ -195,7 +186,7 @@ static int take_names(struct route *r, const char *volume, const char *nqn, stru
         snprintf(r->volume, sizeof(r->volume), "%.63s", volume);
     }
     if (nqn) {
-        if (!nqn_valid(nqn))
+        if (!host_entry_valid(nqn))
             return fail(e, 400, "invalid", "not a host NQN; allowed: nqn.… of at most 223 characters, or '*'");
         snprintf(r->nqn, sizeof(r->nqn), "%.223s", nqn);
     }

@@ -59,8 +59,8 @@ struct route_error {
 int  route_parse(const char *method, const char *uri, struct route *out, struct route_error *err);
 bool route_needs_token(enum route_id id);
 const char *http_method_name(enum http_method m);
-/* "*", or a name that begins with "nqn." of printable characters without blanks, quotes, '/' and '\'. */
-bool nqn_valid(const char *nqn);
+/* An entry of an allow-list: "*" for any host, or an NQN. */
+bool host_entry_valid(const char *text);
 
 /* "Authorization" header against the token: true when it is "Bearer TOKEN". The time taken tells nothing about TOKEN. */
 bool token_matches(const char *header, const char *token);

@@ -41,7 +41,7 @@ static void try_route(const char *method, const char *uri)
     expect(r.id < ROUTE_NR && r.limit >= 1 && r.limit <= PAGE_LIMIT_MAX);
     expect(r.volume[0] == '\0' || name_valid(r.volume));
     expect(r.after[0] == '\0' || name_valid(r.after));
-    expect(r.nqn[0] == '\0' || nqn_valid(r.nqn));
+    expect(r.nqn[0] == '\0' || host_entry_valid(r.nqn));
     expect(strstr(r.volume, "..") == NULL || r.volume[0] != '.');
     expect(!strchr(r.volume, '/') && !strchr(r.nqn, '/'));
 }

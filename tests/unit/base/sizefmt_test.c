@@ -4,6 +4,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "base/limits.h"
+
 static void sizes_to(const char *text, int err, uint64_t want)
 {
     uint64_t got = 77;
@@ -98,6 +100,25 @@ Test(name, valid_and_invalid)
     longest[NAME_MAX_CHARS] = 'a';
     longest[NAME_MAX_CHARS + 1] = '\0';
     cr_assert(!name_valid(longest));
+}
+
+Test(name, nqns)
+{
+    static const char *const good[] = {"nqn.x", "nqn.2014-08.org.nvmexpress:uuid:1", "nqn.2026-11.io.firn:n:v_1.2~"};
+    static const char *const bad[] = {"", "nqn.", "*", "NQN.x", "iqn.x", "nqn.a b", "nqn.a\n", "nqn.a\"b", "nqn.a/b", "nqn.a\\b",
+                                      "nqn.\xc3\xa4", "nqn.a\x7f"};
+    char longest[NQN_MAX_BYTES + 2];
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        cr_assert(nqn_valid(good[i]), "%s", good[i]);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_assert_not(nqn_valid(bad[i]), "%s", bad[i]);
+    memset(longest, 'a', sizeof(longest));
+    memcpy(longest, "nqn.", 4);
+    longest[NQN_MAX_BYTES + 1] = '\0';
+    cr_assert_not(nqn_valid(longest));
+    longest[NQN_MAX_BYTES] = '\0';
+    cr_assert(nqn_valid(longest));
 }
 
 Test(uuid, round_trip_and_strictness)

@@ -89,6 +89,9 @@ Test(connect, names_end_within_their_field_and_hostid_is_set)
     d.hostnqn[20] = '\n';
     cr_assert_eq(connect_check_data(&d), 0x10200);
     d = good();
+    memcpy(d.hostnqn, "nqn.\xc3\xa4", 7); /* what no allow-list takes, Connect does not either */
+    cr_assert_eq(connect_check_data(&d), 0x10200);
+    d = good();
     d.hostid[0] = 0;
     cr_assert_eq(connect_check_data(&d), 0x10000);
 }
