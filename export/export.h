@@ -28,6 +28,7 @@ struct target_opts {
     uint32_t     connections_max; /* 0: CONNECTIONS_MAX */
     uint32_t     queue_depth;     /* I/O queues; 0: QUEUE_DEPTH_MAX */
     uint32_t     queues_max;      /* I/O queues a controller; 0: 16 */
+    uint32_t     commands;        /* command slots an env, for all its queues; 0: 32,768 */
     uint32_t     data_buffers;    /* an env: MDTS-sized data is built from 4 KiB-aligned chunks; 0: default */
     uint64_t     connect_timeout_ns;   /* ICReq + Connect must be done by then; 0: 5 s */
     uint64_t     kato_grace_ns;
@@ -40,6 +41,9 @@ void target_accept(struct target *t, uint32_t env_index, struct net_conn *conn, 
 /* No new connections; existing commands finish; queues close; cb on envs[0]. */
 void target_stop(struct target *t, void (*cb)(void *ctx), void *ctx);
 void target_free(struct target *t);
+/* For simulators: its machine has crashed, so no callback comes any more and blks and connections are gone or will not be
+ * asked. Gives back all memory whatever was under way, but for subsystems whose removal had begun. */
+void target_abandon(struct target *t);
 
 struct subsys_params {
     char        nqn[NQN_MAX_BYTES + 1];

@@ -73,9 +73,12 @@ struct target_env {
     struct list     queues;      /* of queue.node */
     struct pool     cmds, stages, bulks, batches, small, large;
     struct list     wait_cmd;    /* queues that wait for a command slot: queue.rx_wait */
+    struct list     wait_cover;  /* queues that wait for cover (slots.c), to be given an R2T: queue.cover_wait */
+    uint32_t        promised;    /* free slots that covered queues alone may take */
+    uint32_t        nr_parked;   /* slots of event requests */
     struct list     wait_batch;  /* queues that wait for a batch: queue.tx_wait */
     struct list     wait_small, wait_large; /* commands that wait for chunks: cmd.wait_node, in turn */
-    struct env_task wake_task;   /* looks at the four lists */
+    struct env_task wake_task;   /* looks at the five lists */
     struct env_task stop_task;
     struct env_stats stats;
 };
@@ -123,6 +126,7 @@ struct queue {
     struct list        node;        /* target_env.queues */
     struct list        rx_wait;     /* target_env.wait_cmd, or subsys.pending */
     struct list        tx_wait;     /* target_env.wait_batch */
+    struct list        cover_wait;  /* target_env.wait_cover */
     enum queue_state   state;
     bool               discovery_only;
 
@@ -168,7 +172,10 @@ struct queue {
     struct list        wait_quota;  /* of cmd.wait_node */
     uint32_t           nr_cmds, nr_held; /* held: executing */
     uint32_t           nr_open;     /* whose answer is not on its way yet: what SQSIZE bounds */
-    uint32_t           data_bytes;  /* of chunks held */
+    uint32_t           nr_owed;     /* commands whose host data is to come, or will be asked for when chunks are there */
+    bool               covered;     /* slots are promised to it: see slots.c */
+    bool               cover_turn;  /* what waits is being let through */
+    uint32_t           data_bytes;  /* of chunks that its commands hold, or are in line for */
     bool               conn_closed, pre_connect; /* pre_connect: counted in target.nr_pre_connect */
     struct cmd        *by_cid[CID_BUCKETS / 4]; /* chained by cmd.cid_next */
 
@@ -209,13 +216,14 @@ struct cmd {
     struct cmd          *cid_next;
     enum cmd_state       state;
     enum cmd_dir         dir;
-    bool                 in_capsule, hashed, open, bad_digest, send_r2t, scratch, waiting, silent;
+    bool                 in_capsule, hashed, open, bad_digest, send_r2t, scratch, waiting, silent, owes;
     uint16_t             cid;
     uint16_t             status;    /* of the answer */
     uint64_t             result;
     uint32_t             bytes;     /* of its data */
     uint32_t             got;       /* of host data received: next offset of the R2T */
     uint32_t             nr_sums;   /* blocks whose crc is known from the data digest */
+    uint32_t             claim;     /* its part of queue.data_bytes */
     uint8_t              nr_chunks; /* data and scratch */
     bool                 small;     /* which pool they are from */
     int                  iovcnt;
@@ -289,6 +297,7 @@ static_assert(sizeof(struct subsys) <= 1024, "10,000 idle volumes");
 /* ---- target.c */
 void target_queue_gone(struct target *t, struct queue *q); /* gives q back; target_stop() may be waiting for it */
 void target_pre_connect_done(struct target *t);
+void target_release(struct target *t);                     /* its memory; pools that were never made are passed over */
 
 /* ---- subsys.c */
 struct subsys *subsys_get(struct target *t, const char *nqn); /* a reference, or NULL; any env */
@@ -342,6 +351,20 @@ void cmd_zero_data(struct cmd *c);
 uint16_t cmd_check_sgl(const struct cmd *c, uint32_t in_capsule_bytes); /* pure */
 static inline uint32_t cmd_chunk_bytes(const struct cmd *c) { return c->small ? CHUNK_SMALL : CHUNK_LARGE; }
 static inline uint64_t cmd_nsid(const struct cmd *c) { return from_le32(c->sqe.nsid); }
+
+void cmd_quota_retry(struct queue *q);                            /* lets through what waits for its queue's share or cover */
+bool cmd_quota_room(const struct queue *q);                       /* the first that waits fits its queue's share */
+
+/* ---- slots.c */
+uint32_t slots_nr(const struct target_opts *o);
+struct cmd *slot_take(struct queue *q);              /* NULL: none for q now */
+void slot_give(struct queue *q, struct cmd *c);
+void slot_wait(struct queue *q);                     /* q reads no more until there is one */
+bool slots_for_event(const struct target_env *te);   /* may one more event request keep its slot? */
+bool cover_get(struct queue *q);                     /* may q be given an R2T? false: it is in line, or will be */
+void cover_owe(struct cmd *c);                       /* its data will be asked for */
+void cover_paid(struct cmd *c);                      /* it came, or c ends without */
+void slots_serve(struct target_env *te);
 
 /* ---- buf.c: chunks */
 int  buf_init(struct target_env *te, uint32_t nr_large);

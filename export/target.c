@@ -25,17 +25,17 @@ static void defaults(struct target_opts *o)
 static int env_init(struct target *t, struct target_env *te, struct env *env)
 {
     const struct target_opts *o = &t->opts;
-    uint32_t cmds = (uint32_t)MIN((uint64_t)CMDS_PER_ENV_MAX, (uint64_t)o->connections_max * o->queue_depth);
     int err;
 
     te->t = t;
     te->env = env;
     list_init(&te->queues);
     list_init(&te->wait_cmd);
+    list_init(&te->wait_cover);
     list_init(&te->wait_batch);
     list_init(&te->wait_small);
     list_init(&te->wait_large);
-    err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, cmds);
+    err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, slots_nr(o));
     err = err ? err : pool_init(&te->stages, RX_STAGE_BYTES, BLOCK_BYTES, o->connections_max);
     err = err ? err : pool_init(&te->bulks, RX_BULK_BYTES, BLOCK_BYTES, RX_BULK_NR);
     err = err ? err : pool_init(&te->batches, ROUND_UP(sizeof(struct tx_batch), 64), 64, TX_BATCH_NR);
@@ -58,7 +58,7 @@ static void env_fini(struct target_env *te)
     pool_fini_if(&te->large);
 }
 
-static void release(struct target *t)
+void target_release(struct target *t)
 {
     for (uint32_t i = 0; t->te && i < t->opts.nr_envs; i++)
         env_fini(&t->te[i]);
@@ -112,7 +112,7 @@ int target_new(const struct target_opts *opts, struct target **out)
     list_init(&t->subsystems);
     err = init(t);
     if (err) {
-        release(t);
+        target_release(t);
         return err;
     }
     *out = t;
@@ -124,7 +124,7 @@ void target_set_bugs(struct target *t, const struct export_bugs *bugs) { t->bugs
 void target_free(struct target *t)
 {
     assert(t->nr_queues == 0 && t->nr_subsystems == 0);
-    release(t);
+    target_release(t);
 }
 
 /* ---- accept ------------------------------------------------------------------------------------------------------------ */

@@ -393,13 +393,6 @@ int shard_stop(struct shard *s)
     return err;
 }
 
-/* After a crash in the simulator objects are still out, and nobody will bring them back. */
-static void pool_abandon(struct pool *p)
-{
-    p->nr_free = p->nr;
-    pool_fini(p);
-}
-
 static void unreserve(void *p, size_t bytes)
 {
     if (p != NULL)
@@ -419,7 +412,7 @@ void shard_free(struct shard *s)
     while (s->work.queued && env_run_once(s->env) == 0) /* a start that failed late: the loop goes on without us */
         ;
     journal_abandon(s->j);
-    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++) /* after a crash in the simulator objects are still out */
         pool_abandon(pools[i]);
     mover_fini(s);
     unreserve(s->seg, s->ix.nr_segments * sizeof(*s->seg));

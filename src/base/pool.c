@@ -44,6 +44,12 @@ void pool_fini(struct pool *p)
     p->free_stack = NULL;
 }
 
+void pool_abandon(struct pool *p)
+{
+    p->nr_free = p->nr;
+    pool_fini(p);
+}
+
 void *pool_get(struct pool *p)
 {
     if (p->nr_free == 0)

@@ -16,6 +16,7 @@ struct pool {
  * that are never taken are never resident. 0 or -ENOMEM. */
 int   pool_init(struct pool *p, size_t obj_bytes, size_t align, uint32_t nr);
 void  pool_fini(struct pool *p);              /* requires: every object given back */
+void  pool_abandon(struct pool *p);          /* the same, whatever is still out: nobody may use it any more */
 void *pool_get(struct pool *p);               /* NULL when empty; contents are what the last user left */
 void  pool_put(struct pool *p, void *obj);    /* asserts that obj is one of the pool's */
 static inline bool pool_is_empty(const struct pool *p) { return p->nr_free == 0; }

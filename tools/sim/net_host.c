@@ -464,7 +464,8 @@ void net_world_gone(struct world *w)
     free(w->pipes);
     w->pipes = NULL;
     w->nr_pipes = 0;
-    w->target = NULL; /* what it holds is the process's until that ends: a crash gives nothing back */
+    target_abandon(w->target);
+    w->target = NULL;
 }
 
 void net_host_mischief(struct net_host *h)
