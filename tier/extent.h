@@ -47,10 +47,11 @@ struct extent {
     uint32_t hash_next;
     uint32_t next, prev;      /* the work list */
     uint32_t side_next, side_prev;
-    uint32_t users;           /* writes and zeroes under way */
+    uint32_t users;           /* writes under way: they rely on a place or a reservation */
     uint32_t reads;           /* reads in flight at its place */
     uint16_t nr_live;         /* index entries, 0..256 */
     uint16_t nr_dirty;
+    uint16_t nr_zero;         /* of them zeroed: they need no place */
     uint16_t list;            /* lane * EXTENT_BUCKETS + bucket + 1; 0: on none */
     uint8_t  state;           /* enum extent_state */
     uint8_t  flags;           /* enum extent_flags */
@@ -78,6 +79,8 @@ static inline struct extent *extent_at(const struct extent_table *t, uint32_t x)
     assert(x != EXTENT_NONE && x <= t->touched);
     return &t->node[x];
 }
+/* Dirty blocks that will have to lie somewhere. */
+static inline uint32_t extent_weight(const struct extent *e) { return (uint32_t)e->nr_dirty - e->nr_zero; }
 static inline bool extent_placed(const struct extent *e) { return e->place.dev != EXTENT_NO_DEV; }
 /* The map's record of it has bytes that count: reads beneath the index go to the capacity device. */
 static inline bool extent_mapped(const struct extent *e)

@@ -22,7 +22,9 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
         e->nr_dirty = (uint16_t)(e->nr_dirty + by);
         l->nr_dirty += (uint64_t)(int64_t)by;
     }
-    assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live);
+    if (flags & INDEX_ZERO)
+        e->nr_zero = (uint16_t)(e->nr_zero + by);
+    assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live && e->nr_zero <= e->nr_dirty);
 }
 
 void map_put(struct shard *s, const struct index_entry *n)
@@ -129,34 +131,66 @@ static enum extent_side_list side_wanted(const struct extent *e)
     return EXTENT_SIDE_NONE;
 }
 
-void map_settle(struct shard *s, uint32_t x)
+/* Nothing in it needs a place any more: what was promised or taken, and no batch names, is somebody else's. */
+static void give_promise_back(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
 
-    if (e->nr_dirty == 0 && e->state == EXTENT_IDLE)
-        e->flags &= (uint8_t)~(EXTENT_URGENT | EXTENT_SPARSE_MOVE);
-    extent_relist(&s->xt, x);
-    extent_side(&s->xt, x, side_wanted(e));
-    if (e->state != EXTENT_IDLE || e->users > 0 || e->nr_dirty > 0)
-        return;
-    if (e->flags & EXTENT_FRESH) { /* a place that no batch will name now */
+    if (e->flags & EXTENT_FRESH) {
         struct extent_place p = e->place;
 
         e->place.dev = EXTENT_NO_DEV;
         e->flags &= (uint8_t)~EXTENT_FRESH;
         layer_at(s, e->layer)->nr_placed--;
         map_give_place(s, x, p);
-        extent_side(&s->xt, x, side_wanted(e));
     }
     if (e->flags & EXTENT_RESERVED) {
         e->flags &= (uint8_t)~EXTENT_RESERVED;
         cold_unreserve(s->o.cold, 1);
     }
+}
+
+void map_settle(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    bool unused = e->state == EXTENT_IDLE && e->users == 0;
+
+    if (e->nr_dirty == 0 && e->state == EXTENT_IDLE)
+        e->flags &= (uint8_t)~(EXTENT_URGENT | EXTENT_SPARSE_MOVE);
+    if (unused && extent_weight(e) == 0)
+        give_promise_back(s, x);
+    extent_relist(&s->xt, x);
+    extent_side(&s->xt, x, side_wanted(e));
+    if (!unused || e->nr_dirty > 0)
+        return;
     if (!extent_placed(e) && !(e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->reads == 0 && e->gives == 0 &&
         e->discard_seq == 0) {
         sums_drop(s, x);
         extent_del(&s->xt, x);
     }
+}
+
+/* Zeroed block by block until nothing of it is left: destaged before all others, for its place is worth more than the trouble,
+ * which is one record. v: what the map says of it. */
+void map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    uint32_t held = 0;
+
+    for (unsigned w = 0; w < CAPTURE_WORDS; w++)
+        held += (uint32_t)__builtin_popcountll(v->valid[w] | v->damaged[w]);
+    if (e->nr_zero == 0 || extent_weight(e) > 0 || e->nr_zero < held)
+        return;
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        uint32_t id;
+
+        if (!bit_get(v->valid, i) && !bit_get(v->damaged, i))
+            continue;
+        id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+        if (id == INDEX_NONE || !(index_flags_of(&s->ix, id) & INDEX_ZERO))
+            return;
+    }
+    e->flags |= EXTENT_URGENT;
 }
 
 void map_give_place(struct shard *s, uint32_t x, struct extent_place p)

@@ -433,6 +433,8 @@ static void job_committed(struct lane *l, struct job *job)
         sums_set(s, job->x, &job->sums);
     if (!s->bugs.free_before_commit)
         job_clean(l, job);
+    if (!job->tombstone)
+        map_note_empty(s, job->x, &job->sums);
     if (job->old_place.dev != EXTENT_NO_DEV) {
         s->stats.extents_freed += job->tombstone;
         map_give_place(s, job->x, job->old_place);

@@ -384,6 +384,7 @@ void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);
 void     map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq);
 int      map_reserve(struct shard *s, struct extent *e);          /* a reservation if it has no place; -FIRN_E_NO_SPACE */
 void     map_settle(struct shard *s, uint32_t x);                 /* lists; reservation given back, node freed if nothing needs it */
+void     map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v); /* before map_settle */
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */
 void     map_give_place(struct shard *s, uint32_t x, struct extent_place p); /* once no read is in flight there */
 void     map_read_done(struct shard *s, uint32_t x);

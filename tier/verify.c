@@ -31,7 +31,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
 {
     const struct extent *e = extent_at(&s->xt, x);
 
-    assert(e->nr_live == c->live && e->nr_dirty == c->dirty);
+    assert(e->nr_live == c->live && e->nr_dirty == c->dirty && e->nr_zero == c->zeroes);
     assert(extent_find(&s->xt, e->layer, e->no) == x);
     assert(layer_at(s, e->layer)->id != 0);
     if (c->dirty > c->zeroes || e->users > 0) /* what was acknowledged can settle; zeros need no place */

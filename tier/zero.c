@@ -62,6 +62,8 @@ static void zero_part(struct shard *s, uint32_t x, uint32_t from, uint32_t to, u
         if (id != INDEX_NONE ? index_seq(&s->ix, id) < seq : map_holds(m, i))
             map_put(s, &n);
     }
+    if (m != NULL && m->err == 0)
+        map_note_empty(s, x, &m->v);
     map_settle(s, x);
 }
 

@@ -48,6 +48,17 @@ soon 20 fresh && ok || bad "C5: deleting a volume gives no space back: $(host "$
 down
 exits 0 "$firnctl" check --data --config "$pool/firn.conf"
 
+# --- C5: the same pool, nothing destaged yet, trimmed block by block ---------------------------------------------------------
+CAPACITY=66MiB REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; };'
+up
+volume_make v 256MiB
+nqn=$(volume_nqn v)
+fit=$(outcome good "$(host "$nqn" write 0 70x256 1)")
+has "C5: 70 extents do not fit" "$(host "$nqn" write $((fit * 256)) 1 1)" '^status-081 1'
+is "C5: single blocks are deallocated" "$(host "$nqn" trim 0 1024 | cut -d' ' -f1,2)" "good 1024"
+soon 5 more && ok || bad "C5: four extents with nothing left in them keep their space: $(host "$nqn" write $((fit * 256)) 4x256 4)"
+down
+
 # --- C4: writes many times the journal, while reads, trims and volume verbs go on -------------------------------------------
 CAPACITY=2GiB REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 20; dirty_max = 40; }; mover: { bandwidth = "30MiB"; };'
 up

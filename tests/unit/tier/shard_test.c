@@ -155,6 +155,72 @@ Test(shard, a_full_pool_refuses_new_extents_and_takes_overwrites)
     rig_fini(&r);
 }
 
+static uint32_t fill_pool(struct rig *r)
+{
+    uint32_t n = 0;
+
+    while (rig_write(r, n * 256u, 3, 1) == 0)
+        n++;
+    cr_assert_eq(n, r->o.hdd_extents * RIG_HDDS);
+    return n;
+}
+
+static void trim_block_by_block(struct rig *r, uint32_t extent)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert_eq(rig_zero(r, extent * 256u + i, 1), 0);
+}
+
+/* Little is dirty, so nothing is destaged for its own sake: an extent with nothing left in it must not keep its promise. */
+Test(shard, an_extent_trimmed_block_by_block_before_its_first_destage_makes_room)
+{
+    struct rig r;
+    uint32_t n;
+
+    rig_init(&r, &(struct rig_opts){.seed = 20, .hdd_extents = 4, .volume_blocks = 16 * 256});
+    cr_assert_eq(rig_boot(&r), 0);
+    n = fill_pool(&r);
+    for (uint32_t x = 0; x < 4; x++)
+        trim_block_by_block(&r, x);
+    for (uint32_t x = 0; x < 4; x++)
+        cr_assert_eq(rig_write(&r, (n + x) * 256u, 1, 2), 0);
+    cr_assert_eq(rig_write(&r, 0, 1, 2), -FIRN_E_NO_SPACE);
+    sim_run_for(r.sim, NS_PER_S);
+    shard_verify(r.shard);
+    rig_restart(&r);
+    rig_expect(&r, 0, 3, 0);
+    for (uint32_t x = 0; x < 4; x++)
+        rig_expect(&r, (n + x) * 256u, 1, 2);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_used(&r), n);
+    rig_fini(&r);
+}
+
+Test(shard, a_destaged_extent_trimmed_block_by_block_makes_room)
+{
+    struct rig r;
+    uint32_t n;
+
+    rig_init(&r, &(struct rig_opts){.seed = 21, .hdd_extents = 4, .volume_blocks = 16 * 256});
+    cr_assert_eq(rig_boot(&r), 0);
+    n = fill_pool(&r);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    trim_block_by_block(&r, 0);
+    trim_block_by_block(&r, 1);
+    cr_assert_eq(rig_zero(&r, 2 * 256, 2), 0); /* one block of it stays */
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_eq(rig_used(&r), n - 2);
+    cr_assert_eq(rig_write(&r, n * 256u, 1, 2), 0);
+    cr_assert_eq(rig_write(&r, (n + 1) * 256u, 1, 2), 0);
+    cr_assert_eq(rig_write(&r, (n + 2) * 256u, 1, 2), -FIRN_E_NO_SPACE);
+    rig_restart(&r);
+    rig_expect(&r, 0, 3, 0);
+    rig_expect(&r, 2 * 256, 2, 0);
+    rig_expect(&r, 2 * 256 + 2, 1, 1);
+    rig_fini(&r);
+}
+
 Test(shard, a_device_that_refuses_writes_is_left)
 {
     struct rig r;
