@@ -19,7 +19,9 @@ static void keep_alive(struct cmd *c)
 
 static uint16_t prepare_aer(struct cmd *c)
 {
-    return c->q->ctrl->nr_aers < AER_MAX ? no_data(c) : (ST_AER_LIMIT | STATUS_DNR);
+    if (c->q->ctrl->nr_aers >= AER_MAX)
+        return ST_AER_LIMIT | STATUS_DNR;
+    return slots_for_event(c->q->te) ? no_data(c) : ST_AER_LIMIT;
 }
 
 static void async_event(struct cmd *c)

@@ -55,7 +55,20 @@ static void take(struct pool *p, struct cmd *c, uint32_t nr)
     }
     assert(left == 0);
     c->nr_chunks = (uint8_t)nr;
-    c->q->data_bytes += nr * unit;
+}
+
+/* From here on they count against the queue's share: while c waits too, or many that wait would get more than it together. */
+static void claim(struct cmd *c, uint32_t nr)
+{
+    assert(c->claim == 0);
+    c->claim = nr * cmd_chunk_bytes(c);
+    c->q->data_bytes += c->claim;
+}
+
+static void unclaim(struct cmd *c)
+{
+    c->q->data_bytes -= c->claim;
+    c->claim = 0;
 }
 
 bool buf_get(struct target_env *te, struct cmd *c)
@@ -64,6 +77,7 @@ bool buf_get(struct target_env *te, struct cmd *c)
     struct pool *p = class_pool(te, c->small);
     struct list *waiters = class_waiters(te, c->small);
 
+    claim(c, nr);
     if (list_empty(waiters) && p->nr_free >= nr) {
         take(p, c, nr);
         return true;
@@ -77,13 +91,12 @@ bool buf_get(struct target_env *te, struct cmd *c)
 void buf_put(struct target_env *te, struct cmd *c)
 {
     struct pool *p = class_pool(te, c->small);
-    uint32_t unit = cmd_chunk_bytes(c);
 
+    unclaim(c);
     if (c->nr_chunks == 0)
         return;
     for (uint32_t i = c->nr_chunks; i-- > 0;)
         pool_put(p, c->iov[i].iov_base);
-    c->q->data_bytes -= c->nr_chunks * unit;
     c->nr_chunks = 0;
     c->iovcnt = 0;
     if (!list_empty(class_waiters(te, c->small)))
@@ -115,15 +128,6 @@ static void serve_chunks(struct target_env *te, bool small)
     }
 }
 
-static void serve_slots(struct target_env *te)
-{
-    uint32_t nr = te->cmds.nr_free;
-    struct list *n;
-
-    while (nr-- > 0 && (n = list_pop_front(&te->wait_cmd)) != NULL)
-        queue_rx_unblock(list_entry(n, struct queue, rx_wait));
-}
-
 static void serve_batches(struct target_env *te)
 {
     uint32_t nr = te->batches.nr_free;
@@ -139,7 +143,7 @@ static void wake(struct env_task *task)
 
     serve_chunks(te, true);
     serve_chunks(te, false);
-    serve_slots(te);
+    slots_serve(te);
     serve_batches(te);
 }
 

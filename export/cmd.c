@@ -27,7 +27,13 @@ void cmd_set_state(struct cmd *c, enum cmd_state to)
         c->q->nr_held--;
     if (to == CMD_EXECUTING)
         c->q->nr_held++;
+    if (c->state == CMD_PARKED)
+        c->q->te->nr_parked--;
+    if (to == CMD_PARKED)
+        c->q->te->nr_parked++;
     c->state = to;
+    if (to == CMD_EXECUTING || to == CMD_SENDING || to == CMD_FREE)
+        cover_paid(c);
 }
 
 static struct cmd **cid_bucket(struct queue *q, uint16_t cid)
@@ -74,7 +80,7 @@ void cmd_answered(struct cmd *c)
 
 struct cmd *cmd_new(struct queue *q, const struct nvme_sqe *sqe)
 {
-    struct cmd *c = pool_get(&q->te->cmds);
+    struct cmd *c = slot_take(q);
 
     if (!c)
         return NULL;
@@ -87,7 +93,6 @@ struct cmd *cmd_new(struct queue *q, const struct nvme_sqe *sqe)
     list_push_back(&q->cmds, &c->node);
     list_init(&c->tx_node);
     list_init(&c->wait_node);
-    q->nr_cmds++;
     q->nr_open++;
     c->open = true;
     q->sqhd = q->sqhd == q->sqsize ? 0 : (uint16_t)(q->sqhd + 1);
@@ -104,14 +109,37 @@ static bool fits_quota(const struct cmd *c)
     return c->q->data_bytes == 0 || (uint64_t)c->q->data_bytes + c->bytes <= max;
 }
 
-/* Commands that waited for their queue's share of the chunks, in turn. */
-static void quota_retry(struct queue *q)
+/* Its data comes by R2T. */
+static bool wants_r2t(const struct cmd *c) { return c->dir == DIR_H2C && !c->in_capsule; }
+
+/* May it ask for chunks: its queue's share of them, and cover for an R2T. */
+static bool may_claim(const struct cmd *c)
+{
+    return fits_quota(c) && (!wants_r2t(c) || cover_get(c->q));
+}
+
+static bool claim(struct cmd *c)
+{
+    if (wants_r2t(c))
+        cover_owe(c);
+    return buf_get(c->q->te, c);
+}
+
+bool cmd_quota_room(const struct queue *q)
+{
+    const struct cmd *c = list_first(&q->wait_quota, struct cmd, wait_node);
+
+    return c && fits_quota(c);
+}
+
+/* In turn. */
+void cmd_quota_retry(struct queue *q)
 {
     struct cmd *c;
 
-    while (queue_answers(q) && (c = list_first(&q->wait_quota, struct cmd, wait_node)) != NULL && fits_quota(c)) {
+    while (queue_answers(q) && (c = list_first(&q->wait_quota, struct cmd, wait_node)) != NULL && may_claim(c)) {
         buf_cancel(c);
-        if (buf_get(q->te, c))
+        if (claim(c))
             cmd_granted(c);
     }
 }
@@ -120,7 +148,7 @@ void cmd_free(struct cmd *c)
 {
     struct queue *q = c->q;
     struct target_env *te = q->te;
-    bool had_data = c->nr_chunks != 0;
+    bool had_data = c->claim != 0;
 
     cmd_answered(c);
     if (c->waiting) /* it may have been what those behind it waited for */
@@ -128,15 +156,12 @@ void cmd_free(struct cmd *c)
     buf_cancel(c);
     buf_put(te, c);
     list_remove(&c->node);
-    q->nr_cmds--;
     if (q->rx_cmd == c)
         q->rx_cmd = NULL;
     cmd_set_state(c, CMD_FREE);
-    pool_put(&te->cmds, c);
-    if (!list_empty(&te->wait_cmd))
-        target_env_wake(te);
+    slot_give(q, c);
     if (had_data && !list_empty(&q->wait_quota))
-        quota_retry(q);
+        cmd_quota_retry(q);
 }
 
 uint16_t cmd_ttag(const struct cmd *c)
@@ -229,12 +254,12 @@ bool cmd_data_room(struct cmd *c)
 {
     struct queue *q = c->q;
 
-    if (!list_empty(&q->wait_quota) || !fits_quota(c)) {
+    if (!list_empty(&q->wait_quota) || !may_claim(c)) {
         list_push_back(&q->wait_quota, &c->wait_node);
         c->waiting = true;
         return false;
     }
-    return buf_get(q->te, c);
+    return claim(c);
 }
 
 void cmd_granted(struct cmd *c)

@@ -74,6 +74,7 @@ void queue_start(struct queue *q)
     pdu_init(&q->pdu, IN_CAPSULE_BYTES, H2C_DATA_MAX_BYTES);
     list_init(&q->rx_wait);
     list_init(&q->tx_wait);
+    list_init(&q->cover_wait);
     list_init(&q->tx_list);
     list_init(&q->cmds);
     list_init(&q->wait_quota);
@@ -98,7 +99,7 @@ static void finish(struct queue *q)
 {
     struct subsys *s = q->s;
 
-    assert(q->nr_cmds == 0 && q->nr_held == 0 && q->data_bytes == 0);
+    assert(q->nr_cmds == 0 && q->nr_held == 0 && q->data_bytes == 0 && !q->covered);
     assert(!q->rx_busy && !q->tx_busy);
     queue_rx_release(q);
     list_remove(&q->node);
@@ -177,6 +178,7 @@ void queue_close(struct queue *q, bool abort)
     env_timer_cancel(q->te->env, &q->timer);
     list_remove(&q->rx_wait);
     list_remove(&q->tx_wait);
+    list_remove(&q->cover_wait);
     if (abort)
         net_abort(q->conn);
     net_close(q->conn, closed, q);

@@ -242,8 +242,7 @@ static enum step begin(struct queue *q, const struct nvme_sqe *sqe, uint32_t dat
             q->connect.sqe = *sqe;
         q->capsule_data = data_bytes;
         q->capsule_waits = true;
-        q->rx_blocked = true;
-        list_push_back(&q->te->wait_cmd, &q->rx_wait);
+        slot_wait(q);
         return STEP_WAIT;
     }
     cmd_begin(c, data_bytes);
