@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # faults.md D1, D5, D6, D13, F4 on the real server, in a network namespace of its own: a host whose cable is pulled, a host that asks and never reads, thousands of
 # connections that say nothing, a network that cuts the stream into crumbs; hosts that behave are served meanwhile.
-if [ -z "${FIRN_IN_NS:-}" ] && unshare -rn true 2>/dev/null; then
-    FIRN_IN_NS=1 exec unshare -rn "$0" "$@"
+if [ -z "${FIRN_IN_NS:-}" ]; then
+    for way in -n -rn; do # root needs no user namespace, and has none to give inside a chroot
+        if unshare $way true 2>/dev/null; then FIRN_IN_NS=1 exec unshare $way "$0" "$@"; fi
+    done
 fi
 . "$(dirname "$0")/faults.bash"
 [ -z "${FIRN_IN_NS:-}" ] || ip link set lo up

@@ -32,7 +32,7 @@ device() { # device NQN: the block device, once it is there
 controller() { local c; for c in /sys/class/nvme/nvme*; do [ "$(cat "$c/subsysnqn" 2>/dev/null)" = "$1" ] && { echo "$c"; return; }; done; return 1; }
 connect() { nvme connect -t tcp -a "$TARGET" -s 4420 -n "$1" $id -i 2 -c 1 -l 120 -k 5 "${@:2}"; }
 verify() { # verify FILE-OR-DEVICE SECONDS SIZE EXTRA...
-    fio --name=v --filename="$1" --rw=randrw --rwmixread=30 --bsrange=4k-64k --bs_unaligned=0 --iodepth=16 --ioengine=libaio --direct=1 \
+    fio --verify_state_save=0 --name=v --filename="$1" --rw=randrw --rwmixread=30 --bsrange=4k-64k --bs_unaligned=0 --iodepth=16 --ioengine=libaio --direct=1 \
         --size="$3" --io_size="$3" --verify=crc32c --verify_fatal=1 --verify_backlog=256 --norandommap=0 "${@:4}"
 }
 settle() { # the controller is live again
@@ -65,7 +65,7 @@ if d2=$(device "$v2"); then
     step "mount xfs" mount "$d2" /mnt/b
     step "fio verify crc32c on xfs with digests" verify /mnt/b/f 10 128m
     step "fstrim xfs" sh -c "fstrim -v /mnt/b || { dmesg | tail -n 5; false; }"
-    step "reset under load" sh -c "fio --name=l --filename=/mnt/b/g --rw=randwrite --bs=4k --size=64m --io_size=64m --direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c >/run/l 2>&1 & sleep 0.5; echo 1 >$(controller "$v2")/reset_controller; wait; grep -q 'err= 0' /run/l || { cat /run/l; false; }"
+    step "reset under load" sh -c "fio --verify_state_save=0 --name=l --filename=/mnt/b/g --rw=randwrite --bs=4k --size=64m --io_size=64m --direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c >/run/l 2>&1 & sleep 0.5; echo 1 >$(controller "$v2")/reset_controller; wait; grep -q 'err= 0' /run/l || { cat /run/l; false; }"
     step "umount xfs" umount /mnt/b
     step "xfs_repair finds nothing" xfs_repair -n "$d2"
 else
@@ -75,7 +75,7 @@ fi
 step "connect a volume of 512-byte blocks" connect "$v3"
 if d3=$(device "$v3"); then
     step "its blocks are 512 bytes" [ "$(blockdev --getss "$d3")" = 512 ]
-    step "fio verify of 512-byte writes" fio --name=s --filename="$d3" --rw=randwrite --bs=512 --iodepth=8 --ioengine=libaio --direct=1 --size=8m --verify=crc32c --verify_fatal=1
+    step "fio verify of 512-byte writes" fio --verify_state_save=0 --name=s --filename="$d3" --rw=randwrite --bs=512 --iodepth=8 --ioengine=libaio --direct=1 --size=8m --verify=crc32c --verify_fatal=1
 fi
 
 grown() { ask grow || return 1; for _ in $(seq 50); do [ "$(blockdev --getsize64 "$d1")" = 2147483648 ] && return 0; sleep 0.1; done; blockdev --getsize64 "$d1"; return 1; }
@@ -83,7 +83,7 @@ step "grow online: the host sees the new size by event" grown
 step "resize2fs on the mounted file system" resize2fs "$d1"
 
 survive() {
-    fio --name=k --filename=/mnt/a/k --rw=randwrite --bs=8k --iodepth=8 --ioengine=libaio --direct=1 --size=96m --io_size=192m \
+    fio --verify_state_save=0 --name=k --filename=/mnt/a/k --rw=randwrite --bs=8k --iodepth=8 --ioengine=libaio --direct=1 --size=96m --io_size=192m \
         --verify=crc32c --verify_backlog=512 --verify_fatal=1 >/run/k 2>&1 &
     local pid=$!
     sleep 1

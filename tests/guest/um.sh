@@ -11,25 +11,30 @@ bin=${FIRN_BIN:-$top/build}
 for p in nvme fio mkfs.ext4 mkfs.xfs ip; do command -v $p >/dev/null || { echo "skip: $p is not installed"; exit 77; }; done
 kernel=$("$here/kernel") || exit $?
 
-ns=firn-um-$$
+id=firn-um-$$
 work=$top/build/guest/um-$$
 rm -rf "$work"; mkdir -p "$work/ask"
 cleanup() {
-    [ -z "${guest:-}" ] || { kill "$guest" 2>/dev/null; sleep 0.2; pkill -9 -f "umid=$ns" 2>/dev/null; }
+    [ -z "${guest:-}" ] || { kill "$guest" 2>/dev/null; sleep 0.2; pkill -9 -f "umid=$id" 2>/dev/null; }
     [ -z "${daemon:-}" ] || kill -9 "$daemon" 2>/dev/null
-    ip netns del "$ns" 2>/dev/null
+    [ -z "${holder:-}" ] || { kill "$holder"; wait "$holder"; } 2>/dev/null
     [ -n "${KEEP:-}" ] || rm -rf "$work/pool"
 }
 trap cleanup EXIT
 
-ip netns add "$ns" || { echo "skip: network namespaces are not allowed here"; exit 77; }
-ip -n "$ns" link set lo up
-ip -n "$ns" tuntap add tap0 mode tap
-ip -n "$ns" addr add 10.77.0.1/24 dev tap0
-ip -n "$ns" link set tap0 up
+# The namespace lives as long as a process in it. (`ip netns` would need / to be a mount, which it is not in a chroot.)
+unshare -n true 2>/dev/null || { echo "skip: network namespaces are not allowed here"; exit 77; }
+unshare -n sleep 3600 &
+holder=$!
+inside() { nsenter --net="/proc/$holder/ns/net" "$@"; }
+until [ "$(readlink "/proc/$holder/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do
+    kill -0 $holder || { echo "not ok - a network namespace"; exit 1; }
+    sleep 0.02
+done
+inside ip link set lo up && inside ip tuntap add tap0 mode tap && inside ip addr add 10.77.0.1/24 dev tap0 && inside ip link set tap0 up || exit 1
 
 start_daemon() {
-    ip netns exec "$ns" "$bin/firnd" --dev "$work/pool" --listen 0.0.0.0 --port 4420 >>"$work/firnd.log" 2>&1 &
+    inside "$bin/firnd" --dev "$work/pool" --listen 0.0.0.0 --port 4420 >>"$work/firnd.log" 2>&1 &
     daemon=$!
     for _ in $(seq 200); do
         kill -0 $daemon 2>/dev/null || break
@@ -55,7 +60,7 @@ ip link set lo up; ip addr add 10.77.0.2/24 dev vec0; ip link set vec0 up
 sync; poweroff -f
 INIT
 chmod +x "$work/init"
-TMPDIR=$([ -w /dev/shm ] && echo /dev/shm || echo "$work") ip netns exec "$ns" "$kernel" mem=1024M umid="$ns" uml_dir="$work/" root=/dev/root rootfstype=hostfs rootflags=/ rw \
+TMPDIR=$([ -w /dev/shm ] && echo /dev/shm || echo "$work") inside "$kernel" mem=1024M umid="$id" uml_dir="$work/" root=/dev/root rootfstype=hostfs rootflags=/ rw \
     init="$work/init" vec0:transport=tap,ifname=tap0,depth=128,gro=1 con=null con0=null,fd:1 panic=1 \
     >"$work/console.log" 2>&1 </dev/null &
 guest=$!
