@@ -4,7 +4,8 @@
  * Ownership: a queue owns its connection and its commands; a controller knows its queues; a subsystem knows its
  * controllers. All of one subsystem live on one env, so nothing on the data path is shared or locked. What several envs
  * touch (the registry of subsystems, hosts' rights, the pools of queues and controllers, counts) is under target.lock,
- * which only accept, Connect, close and the discovery log take.
+ * which only accept, Connect and close take. The registry and rights are changed on envs[0] alone, so there they are also
+ * read without it.
  */
 #ifndef FIRN_EXPORT_PRIV_H
 #define FIRN_EXPORT_PRIV_H
@@ -42,6 +43,7 @@
 #define DRAIN_NS         (5 * NS_PER_S) /* target_stop() waits so long for a queue */
 #define CID_BUCKETS      128u
 #define SUBSYS_BUCKETS   4096u
+#define DISC_VIEWS       8u      /* hosts that read the discovery log at the same time without making each other's view anew */
 
 static_assert(CHUNK_LARGE * BLK_IOV_MAX >= MDTS_BYTES, "one command fits one blk request");
 static_assert(IN_CAPSULE_BYTES <= SMALL_MAX_BYTES, "in-capsule data never waits for large chunks");
@@ -83,6 +85,15 @@ struct target_env {
     struct env_stats stats;
 };
 
+/* What one host may see of the registry: the log pages that it asks for are windows of this. On envs[0]. */
+struct disc_view {
+    struct subsys **list;        /* target.view_cap of them; valid while genctr is the target's */
+    uint32_t        nr;
+    uint64_t        genctr;      /* 0: none */
+    uint64_t        used;        /* target.views_used when it was last asked for */
+    char            hostnqn[NQN_MAX_BYTES + 1];
+};
+
 struct target {
     struct target_opts opts;
     struct target_env *te;       /* opts.nr_envs of them */
@@ -93,7 +104,7 @@ struct target {
     struct subsys  *bucket[SUBSYS_BUCKETS];
     struct list     subsystems;  /* of subsys.node, oldest first */
     uint32_t        nr_subsystems;
-    uint64_t        genctr;      /* of the discovery log */
+    uint64_t        genctr;      /* of the discovery log; written on envs[0], from 1 */
     bool            stopping, stopped; /* stopping: also read without the lock */
     uint32_t        stop_left;   /* envs that have not begun to drain */
     struct subsys  *discovery;   /* the discovery subsystem; home is envs[0] */
@@ -101,6 +112,9 @@ struct target {
     void           *stop_ctx;
     struct env_task stop_task, disc_task;
     bool            disc_posted;
+    struct disc_view views[DISC_VIEWS]; /* on envs[0], without the lock: to the end */
+    uint32_t        view_cap;    /* subsystems that a view has room for */
+    uint64_t        views_used, views_made;
 };
 
 /* ---- queue: one connection ---------------------------------------------------------------------------------------- */
@@ -396,6 +410,8 @@ const struct cmd_op *io_op(const struct nvme_sqe *sqe);
 extern const struct cmd_op identify_op, get_log_op, get_features_op, set_features_op;
 void log_discovery(struct cmd *c, uint64_t off);    /* fills c's data from offset off of the discovery log */
 void discovery_changed(struct target *t);           /* with target.lock held */
+int  discovery_reserve(struct target *t, uint32_t nr); /* room for nr subsystems, so that asking needs none */
+void discovery_fini(struct target *t);
 
 /* ---- identify.c, also for tests */
 void identify_ctrl_fill(const struct ctrl *c, struct nvme_id_ctrl *id);

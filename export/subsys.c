@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* subsys.c: subsystems: the registry, hosts' rights, counters, removal.
  *
- * The registry and the lists of hosts are under target.lock; all else of a subsystem belongs to its home env.
+ * The registry and the lists of hosts are under target.lock, and changed on envs[0] only; all else of a subsystem belongs
+ * to its home env.
  * A reference is held by the registry and by every queue bound to the subsystem. Removal takes it out of the registry,
  * cuts its controllers at home, drops the registry's reference; whoever drops the last one sends it back to envs[0], where
  * it is freed and the caller is told.
@@ -128,7 +129,8 @@ int subsys_add(struct target *t, const struct subsys_params *params, struct subs
     err = subsys_new(t, params, out);
     if (err)
         return err;
-    err = enlist(*out);
+    err = discovery_reserve(t, t->nr_subsystems + 1); /* nr_subsystems is changed here and in delist(), on envs[0] */
+    err = err ? err : enlist(*out);
     if (err) {
         free(*out);
         *out = NULL;

@@ -68,6 +68,7 @@ void target_release(struct target *t)
         free(t->discovery->stats);
         free(t->discovery);
     }
+    discovery_fini(t);
     pthread_mutex_destroy(&t->lock);
     free(t->opts.envs);
     free(t->te);
@@ -110,6 +111,7 @@ int target_new(const struct target_opts *opts, struct target **out)
     defaults(&t->opts);
     pthread_mutex_init(&t->lock, NULL);
     list_init(&t->subsystems);
+    t->genctr = 1; /* 0 is that of no view */
     err = init(t);
     if (err) {
         target_release(t);

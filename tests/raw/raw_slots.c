@@ -16,14 +16,27 @@ static uint8_t pattern[BIG];
 
 struct host { struct raw_conn c; uint32_t answers, errors, r2ts; uint16_t ttag[WRITES + DEPTH], cid[WRITES + DEPTH]; };
 
-static void ask(struct host *h, uint32_t nr, uint32_t len)
+static void ask_one(struct host *h, uint16_t cid, uint32_t len)
 {
+    struct nvme_sqe wr = raw_io(IO_WRITE, cid, cid * 4u, len / 4096, len, false);
     uint8_t pdu[128];
 
-    for (uint16_t i = 0; i < nr; i++) {
-        struct nvme_sqe wr = raw_io(IO_WRITE, i, i * 4u, len / 4096, len, false);
+    raw_send(h->c.fd, pdu, raw_capsule(pdu, &wr, NULL, 0, false, false));
+}
 
-        raw_send(h->c.fd, pdu, raw_capsule(pdu, &wr, NULL, 0, false, false));
+static void ask(struct host *h, uint32_t nr, uint32_t len)
+{
+    for (uint16_t i = 0; i < nr; i++)
+        ask_one(h, i, len);
+}
+
+/* A capsule of each queue, and again, so that all of them have some slots when there are no more. */
+static void ask_in_turn(struct host *h)
+{
+    for (uint16_t i = 0; i < WRITES; i++) {
+        for (int k = 0; k < QUEUES; k++)
+            ask_one(&h[k], i, LEN);
+        usleep(2000);
     }
 }
 
@@ -71,8 +84,8 @@ static void capsules_before_data(const struct raw_srv *s)
 
         h[i].c = (struct raw_conn){.fd = raw_open(s)};
         raw_check(raw_ic(&h[i].c) && raw_status(raw_connect(&h[i].c, &p)) == 0, "queue %d", i);
-        ask(&h[i], WRITES, LEN);
     }
+    ask_in_turn(h);
     poll(NULL, 0, 200); /* all that can be read is read */
     while (left > 0 && raw_now_ms() - start < 15000) {
         left = 0;
@@ -101,8 +114,8 @@ static void cut_while_waiting(const struct raw_srv *s)
 
         h[i].c = (struct raw_conn){.fd = raw_open(s)};
         raw_check(raw_ic(&h[i].c) && raw_status(raw_connect(&h[i].c, &p)) == 0, "queue %d", i);
-        ask(&h[i], WRITES, LEN);
     }
+    ask_in_turn(h);
     poll(NULL, 0, 100);
     for (int i = 0; i < QUEUES; i++)
         close(h[i].c.fd);
