@@ -208,7 +208,7 @@ static void connect_io(struct queue *q, uint16_t qid)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
     else if (qid > c->io_queues_granted || c->queues[qid])
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
-    else if (!(c->csts & CSTS_RDY))
+    else if (!(c->csts & CSTS_RDY) || c->resetting)
         refuse(q, ST_COMMAND_SEQUENCE | STATUS_DNR, 0);
     else
         grant(q, c, qid);

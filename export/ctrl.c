@@ -24,10 +24,17 @@ static void set_state(struct ctrl *c, enum ctrl_state to)
 
 /* ---- Keep Alive ----------------------------------------------------------------------------------------------------- */
 
-static uint64_t kato_deadline(const struct ctrl *c)
+/* How long the host may be silent; 0: for ever. KATO 0 means no Keep Alive: then TCP finds a peer that vanished (probes, net.h),
+ * and one that is there but silent may stay, as hosts without Keep Alive expect. Discovery is for anybody, so there nobody stays
+ * silent for ever: the fixed activity timeout that the specification has for such hosts. */
+static uint64_t silence_ns(const struct ctrl *c)
 {
-    return c->last_seen_ns + c->kato_ms * NS_PER_MS + c->s->t->opts.kato_grace_ns;
+    if (c->kato_ms)
+        return c->kato_ms * NS_PER_MS + c->s->t->opts.kato_grace_ns;
+    return subsys_is_discovery(c->s) ? c->s->t->opts.discovery_idle_ns : 0;
 }
+
+static uint64_t kato_deadline(const struct ctrl *c) { return c->last_seen_ns + silence_ns(c); }
 
 static void kato_timer(struct env_timer *timer)
 {
@@ -53,7 +60,7 @@ void ctrl_set_kato(struct ctrl *c, uint32_t kato_ms)
 
     c->kato_ms = kato_ms;
     ctrl_seen(c);
-    if (kato_ms && c->state == CTRL_LIVE)
+    if (silence_ns(c) && c->state == CTRL_LIVE)
         env_timer_arm(env, &c->kato_timer, kato_deadline(c));
     else
         env_timer_cancel(env, &c->kato_timer);
@@ -130,6 +137,43 @@ void ctrl_fail(struct ctrl *c, const struct queue *spare)
             queue_close(c->queues[i], true);
 }
 
+static void reset_done(struct ctrl *c)
+{
+    c->resetting = false;
+    c->csts &= ~(uint32_t)(CSTS_RDY | CSTS_CFS);
+}
+
+static void abort_events(struct ctrl *c)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&c->aers)) != NULL) {
+        c->nr_aers--;
+        cmd_complete(list_entry(n, struct cmd, wait_node), ST_ABORT_REQUESTED);
+    }
+}
+
+/* The association and its admin queue stay; features are as at first. A write of before the reset cannot land after it: the host
+ * may go on when CSTS.RDY is 0, and that waits for what a blk still holds. */
+void ctrl_reset(struct ctrl *c)
+{
+    log_info("controller reset", "subsystem=%s host=%s cntlid=%u", c->s->p.nqn, c->hostnqn, c->cntlid);
+    c->async_config = 0;
+    c->events = c->events_masked = 0;
+    c->host_behavior = 0;
+    memset(c->features, 0, sizeof(c->features));
+    c->io_queues_granted = (uint16_t)c->s->t->opts.queues_max;
+    abort_events(c);
+    if (c->nr_queues == 1) {
+        reset_done(c);
+        return;
+    }
+    c->resetting = true;
+    for (uint32_t i = 1; i < ARRAY_LEN(c->queues); i++)
+        if (c->queues[i])
+            queue_close(c->queues[i], true);
+}
+
 static void run_pending(struct subsys *s)
 {
     struct list ready;
@@ -170,6 +214,8 @@ void ctrl_queue_gone(struct queue *q)
         assert(c->state == CTRL_DYING);
         gone(c);
     } else if (c->queues[0]) {
+        if (c->resetting && c->nr_queues == 1)
+            reset_done(c);
         queue_maybe_done(c->queues[0]); /* a draining admin queue waits for the others */
     }
 }

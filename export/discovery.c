@@ -114,7 +114,7 @@ static void make_view(struct target *t, struct disc_view *v, const char *hostnqn
         v->list[v->nr++] = s;
     }
     v->genctr = t->genctr;
-    strcpy(v->hostnqn, hostnqn);
+    snprintf(v->hostnqn, sizeof(v->hostnqn), "%s", hostnqn);
     t->views_made++;
 }
 

@@ -66,8 +66,8 @@ static void set_cc(struct ctrl *c, uint32_t cc)
     c->cc = cc;
     if ((cc & CC_EN) && !(was & CC_EN))
         c->csts = cc_supported(cc) ? CSTS_RDY : CSTS_CFS;
-    if (!(cc & CC_EN))
-        c->csts &= ~(uint32_t)CSTS_RDY;
+    if (!(cc & CC_EN) && (was & CC_EN))
+        ctrl_reset(c);
     if ((cc & CC_SHN_MASK) && !(was & CC_SHN_MASK))
         c->csts |= CSTS_SHST_DONE; /* nothing is volatile here */
     if (!(cc & CC_SHN_MASK))
@@ -80,6 +80,10 @@ static void property_set(struct cmd *c)
 
     if (!prop_is(p, PROP_CC, 0)) {
         cmd_complete(c, ST_INVALID_FIELD | STATUS_DNR);
+        return;
+    }
+    if (c->q->ctrl->resetting && (from_le64(p->value) & CC_EN)) { /* the host is to wait until CSTS.RDY is 0 */
+        cmd_complete(c, ST_COMMAND_SEQUENCE);
         return;
     }
     set_cc(c->q->ctrl, (uint32_t)from_le64(p->value));

@@ -264,6 +264,7 @@ struct ctrl {
     uint16_t          io_queues_granted;
     uint32_t          kato_ms;
     uint32_t          cc, csts;
+    bool              resetting;  /* CC.EN was cleared; CSTS.RDY goes when the last I/O queue has gone */
     uint64_t          last_seen_ns;
     struct env_timer  kato_timer;
     uint32_t          async_config;
@@ -398,6 +399,7 @@ struct ctrl *ctrl_new(struct queue *admin, const struct fabrics_connect *sqe, co
 void ctrl_queue_gone(struct queue *q);              /* its connection ended and its commands are drained */
 void ctrl_go_live(struct ctrl *c, struct queue *q); /* q's Connect was granted */
 void ctrl_fail(struct ctrl *c, const struct queue *spare); /* cuts every queue but spare; it is gone when all are drained */
+void ctrl_reset(struct ctrl *c);                    /* CC.EN was cleared */
 void ctrl_seen(struct ctrl *c);
 void ctrl_set_kato(struct ctrl *c, uint32_t kato_ms);
 void ctrl_event(struct ctrl *c, unsigned event);

@@ -19,6 +19,7 @@ static void defaults(struct target_opts *o)
     o->data_buffers = o->data_buffers ? MAX(o->data_buffers, CHUNKS_MAX) : 1024;
     o->connect_timeout_ns = o->connect_timeout_ns ? o->connect_timeout_ns : 5 * NS_PER_S;
     o->kato_grace_ns = o->kato_grace_ns ? o->kato_grace_ns : NS_PER_S;
+    o->discovery_idle_ns = o->discovery_idle_ns ? o->discovery_idle_ns : 120 * NS_PER_S;
     o->send_timeout_ns = o->send_timeout_ns ? o->send_timeout_ns : 30 * NS_PER_S;
 }
 

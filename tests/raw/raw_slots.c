@@ -97,7 +97,8 @@ static void capsules_before_data(const struct raw_srv *s)
         }
     }
     for (int i = 0; i < QUEUES; i++) {
-        raw_check(h[i].answers == WRITES && h[i].errors == 0, "queue %d: %u of %u answers, %u errors", i, h[i].answers, WRITES, h[i].errors);
+        raw_check(h[i].answers == WRITES && h[i].errors == 0, "queue %d: %u of %u answers, %u errors", i, h[i].answers, WRITES,
+            h[i].errors);
         close(h[i].c.fd);
     }
     close(a.fd);

@@ -186,6 +186,52 @@ static void second_host_is_refused(struct raw_srv *s)
     wait_no_controllers(s);
 }
 
+static uint32_t csts(const struct raw_conn *a)
+{
+    struct fabrics_property p = {.opc = OPC_FABRICS, .flags = 0x40, .cid = to_le16(901), .fctype = FC_PROPERTY_GET};
+    struct raw_answer r;
+
+    p.ofst = to_le32(PROP_CSTS);
+    r = raw_cmd(a, (const void *)&p, NULL, 0);
+    return r.ok && r.status == 0 ? r.result : ~0u;
+}
+
+/* CC.EN to 0: I/O queues end, and CSTS.RDY stays until what they had in a blk has landed. */
+static void a_reset_ends_io_queues(struct raw_srv *s)
+{
+    static uint8_t old[4096], new[4096], back[4096], pdu[8192];
+    struct raw_conn a = raw_admin(s, false, false, NULL), q = raw_ioq(s, &a, 1, false, false), idle = raw_ioq(s, &a, 2, false, false), late;
+    struct nvme_sqe wr = raw_io(IO_WRITE, 1, 5, 1, 4096, true), rd = raw_io(IO_READ, 2, 5, 1, 4096, false);
+    struct nvme_sqe ev = raw_sqe(ADMIN_ASYNC_EVENT, 3, 0);
+    struct raw_answer r;
+
+    memset(old, 'o', sizeof(old));
+    memset(new, 'n', sizeof(new));
+    raw_on_env(s->env[0], hold_on, s);
+    raw_send(a.fd, pdu, raw_capsule(pdu, &ev, NULL, 0, false, false));
+    raw_send(q.fd, pdu, raw_capsule(pdu, &wr, old, sizeof(old), false, false));
+    wait_held(1);
+    r = raw_property_set(&a, PROP_CC, 0x460000);
+    raw_check(r.ok && r.cid == 3 && raw_status(r) == ST_ABORT_REQUESTED, "the event request is aborted: %04x", r.status);
+    raw_check(raw_status(raw_resp(&a)) == 0, "the reset is answered");
+    raw_check(raw_at_end(q.fd) && raw_at_end(idle.fd), "I/O queues are cut");
+    raw_check(csts(&a) == CSTS_RDY, "ready stays while an old write is in flight");
+    raw_check(raw_status(raw_property_set(&a, PROP_CC, 0x460001)) == ST_COMMAND_SEQUENCE, "and it cannot be enabled");
+    late = raw_ioq(s, &a, 2, false, false);
+    raw_check(late.fd < 0, "nor joined");
+    raw_on_env(s->env[0], let_go, NULL);
+    for (int i = 0; i < 1000 && csts(&a) != 0; i++)
+        usleep(1000);
+    raw_check(csts(&a) == 0, "then it is not ready");
+    raw_check(raw_status(raw_property_set(&a, PROP_CC, 0x460001)) == 0 && csts(&a) == CSTS_RDY, "enabled again");
+    q = raw_ioq(s, &a, 1, false, false);
+    raw_check(raw_status(raw_cmd(&q, &wr, new, sizeof(new))) == 0, "a write");
+    raw_check(raw_read_cmd(&q, &rd, back, sizeof(back)) == 0 && memcmp(back, new, sizeof(back)) == 0, "and it stays");
+    close(idle.fd);
+    close(q.fd);
+    close(a.fd);
+}
+
 struct hosts { struct raw_srv *s; const char *names[2]; uint32_t nr; };
 static void set_hosts(void *arg)
 {
@@ -312,6 +358,27 @@ static void keep_alive_expires(struct raw_srv *s)
     wait_no_controllers(s);
 }
 
+/* Without Keep Alive a silent host may stay on its volume, but not on discovery; one that asks may stay there too. */
+static void silence_without_keep_alive(struct raw_srv *s)
+{
+    struct raw_connect disc = {.sqsize = 31, .subnqn = DISCOVERY_NQN};
+    struct raw_conn a = raw_admin(s, false, false, NULL), d = raw_admin(s, false, false, &disc);
+    struct nvme_sqe ka = raw_sqe(ADMIN_KEEP_ALIVE, 1, 0);
+    uint64_t start = raw_now_ms(), took;
+
+    for (int i = 0; i < 4; i++) {
+        usleep(400000);
+        raw_check(raw_status(raw_cmd(&d, &ka, NULL, 0)) == 0, "discovery is there for who asks");
+    }
+    raw_check(raw_at_end(d.fd), "discovery ends");
+    took = raw_now_ms() - start;
+    raw_check(took >= 2500 && took < 4500, "after %lu ms", (unsigned long)took);
+    raw_check(raw_status(raw_cmd(&a, &ka, NULL, 0)) == 0, "the volume's host is still there");
+    close(d.fd);
+    close(a.fd);
+    wait_no_controllers(s);
+}
+
 static void slow_reader_is_cut(struct raw_srv *s)
 {
     struct raw_connect p = {.sqsize = 31}, io = {.qid = 1, .sqsize = 127};
@@ -369,10 +436,13 @@ int main(void)
 
     s.opts.connect_timeout_ns = NS_PER_S / 2;
     s.opts.send_timeout_ns = 2 * NS_PER_S;
+    s.opts.discovery_idle_ns = NS_PER_S;
     raw_start(&s);
     connect_waits_for_old_writes(&s);
     wait_no_controllers(&s);
     the_last_try_waits(&s);
+    wait_no_controllers(&s);
+    a_reset_ends_io_queues(&s);
     wait_no_controllers(&s);
     second_host_is_refused(&s);
     planted_bugs_show(&s);
@@ -380,6 +450,7 @@ int main(void)
     rights(&s);
     silent_connections_are_cut(&s);
     keep_alive_expires(&s);
+    silence_without_keep_alive(&s);
     slow_reader_is_cut(&s);
     term_req_is_not_waited_for_long(&s);
     raw_check(raw_works(&s, true, true), "the target works");
