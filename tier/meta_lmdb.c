@@ -447,12 +447,22 @@ static int dir_lock(struct meta_lmdb *m, const struct meta_lmdb_opts *opts, char
     return 0;
 }
 
+/* A file without a byte is what a format leaves that was cut short as it began: as good as none. */
+static bool has_no_byte(const struct meta_lmdb *m)
+{
+    char file[512];
+    struct stat st;
+
+    snprintf(file, sizeof(file), "%s/data.mdb", m->path);
+    return stat(file, &st) == 0 && st.st_size == 0;
+}
+
 /* Damage of single records is theirs alone; damage of the tree stops here, before LMDB could trip over it. */
 static int walk_before_open(struct meta_lmdb *m, const struct meta_lmdb_opts *opts, char why[static 256])
 {
     struct meta_walk w = {0};
     char text[256] = "";
-    int err = meta_lmdb_walk(m->path, &w, text);
+    int err = opts->create && has_no_byte(m) ? -ENOENT : meta_lmdb_walk(m->path, &w, text);
 
     if (err == -ENOENT && opts->create)
         return 0;

@@ -58,12 +58,17 @@ static int file_make(const struct tier_dev_opts *o, bool force, char why[static 
     return err;
 }
 
-/* Nothing is there, or an empty file: format will make it. */
-static bool to_be_made(const char *path)
+static bool is_empty_file(const char *path)
 {
     struct stat st;
 
-    return stat(path, &st) != 0 ? errno == ENOENT : S_ISREG(st.st_mode) && st.st_size == 0;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+/* Nothing is there, or an empty file: format will make it. */
+static bool to_be_made(const char *path)
+{
+    return is_empty_file(path) || (access(path, F_OK) != 0 && errno == ENOENT);
 }
 
 /* What file_make() would say, before anything is made. */
@@ -138,6 +143,12 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
     return dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
 }
 
+static int say_empty_file(const struct pool_dev *d, char why[static 256])
+{
+    snprintf(why, 256, "%s device \"%.150s\" is an empty file; was the pool formatted?", pool_role_name(d->opts.role), d->opts.path);
+    return -FIRN_E_MISSING;
+}
+
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
 {
     bool real = p->opts->seams.dev_open == NULL;
@@ -147,6 +158,8 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
         return file_possible(&d->opts, why);
     if (real && access == POOL_FORMAT)
         err = file_make(&d->opts, p->opts->force, why);
+    else if (real && is_empty_file(d->opts.path)) /* a format that was cut short between the name and the length */
+        err = say_empty_file(d, why);
     if (!err && real)
         err = named_twice(p, d, why);
     if (!err && real)

@@ -94,6 +94,16 @@ static int plan(struct pool_devs *p, char why[static 256])
     return 0;
 }
 
+/* The journal is looked at first and labelled last: another device's label without the journal's has a story. */
+static int say_foreign(const struct pool_dev *d, const char *found, char why[static 256])
+{
+    bool half = d->opts.role != TIER_JOURNAL && strcmp(found, "a Firn label") == 0;
+
+    snprintf(why, 256, "%s device \"%.90s\" is not empty: it carries %s%s; --force overwrites it", pool_role_name(d->opts.role),
+             d->opts.path, found, half ? ", and the journal none: a format was cut short, or it is another pool's" : "");
+    return -FIRN_E_FOREIGN;
+}
+
 static int all_empty(const struct pool_devs *p, char why[static 256])
 {
     for (uint32_t i = 0; i < p->nr; i++) {
@@ -108,11 +118,8 @@ static int all_empty(const struct pool_devs *p, char why[static 256])
             snprintf(why, 256, "%s device \"%.120s\" cannot be read: %.80s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
             return err;
         }
-        if (found != NULL) {
-            snprintf(why, 256, "%s device \"%.120s\" is not empty: it carries %s; --force overwrites it",
-                     pool_role_name(d->opts.role), d->opts.path, found);
-            return -FIRN_E_FOREIGN;
-        }
+        if (found != NULL)
+            return say_foreign(d, found, why);
         if (p->opts->seams.dev_open == NULL && d->bytes < ROUND_DOWN(d->opts.size_bytes, LABEL_BYTES)) {
             snprintf(why, 256, "%s device \"%.120s\" has %llu bytes, less than the size configured; --force lengthens a file",
                      pool_role_name(d->opts.role), d->opts.path, (unsigned long long)d->bytes);
@@ -203,6 +210,9 @@ static int meta_create(const struct pool_devs *p, char why[static 256])
         unlink(path);
     }
     err = pool_meta_open(o, true, false, &m, why);
+    if (err == -FIRN_E_EXISTS)
+        snprintf(why, 256, "metadata directory \"%.90s\" holds a pool, but the devices are empty: a format was cut short, or the pool's "
+                 "devices are others; --force overwrites it", o->meta_path);
     if (err)
         return err;
     err = meta_write(p, m);

@@ -131,19 +131,24 @@ static int format(struct plan *p, bool force)
 /* --dev, first start: the files are made. A format that was cut short is done again, if no label says otherwise. */
 static int prepare_dev(struct plan *p)
 {
+    uint64_t *journal_bytes = &config_num(&p->cfg, journal_size), *capacity_bytes = &p->cfg.capacity[0].size_bytes;
+    uint64_t wanted[2] = {*journal_bytes, *capacity_bytes};
     char why[256] = "";
     int err;
 
     if (p->dev_state == EMBEDDED_EMPTY)
         return format(p, false);
+    *journal_bytes = *capacity_bytes = 0; /* the files of a pool that is whole are what they were made */
     err = node_probe(&p->cfg, why);
+    if (err == 0)
+        return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
+    *journal_bytes = wanted[0];
+    *capacity_bytes = wanted[1];
     if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
         return format(p, false);
     if (err == -FIRN_E_NOT_FIRN)
         return format(p, true);
-    if (err)
-        return failed("cannot start", why);
-    return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
+    return failed("cannot start", why);
 }
 
 static unsigned say_missing(const char *role, const char *path)
