@@ -9,7 +9,9 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -497,3 +499,81 @@ static void crowd_meets(bool plain_ring)
 
 Test(net, a_crowd_is_accepted) { crowd_meets(false); }
 Test(net, a_crowd_is_accepted_on_a_plain_ring) { crowd_meets(true); }
+
+/* ---- is a port free? ---- */
+
+/* A plain listening socket with these options set, as a foreign server would have it; *port 0: the kernel chooses. */
+static int foreign_listener(uint16_t *port, bool reuse_port)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(*port)};
+    socklen_t len = sizeof(in);
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    if (reuse_port)
+        cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+    *port = ntohs(in.sin_port);
+    return fd;
+}
+
+Test(net_port, is_taken_while_a_server_listens_whatever_options_it_has_set)
+{
+    for (int reuse = 0; reuse < 2; reuse++) {
+        char why[256] = "", words[64];
+        uint16_t port = 0;
+        int fd = foreign_listener(&port, reuse != 0);
+
+        cr_assert_eq(net_port_free("127.0.0.1", port, why), -EADDRINUSE);
+        snprintf(words, sizeof(words), "127.0.0.1 port %u", port);
+        cr_assert_not_null(strstr(why, words), "%s", why);
+        cr_assert_eq(net_port_free("0.0.0.0", port, why), -EADDRINUSE);
+        cr_assert_eq(net_port_free("127.0.0.2", port, why), 0, "another address: %s", why);
+        close(fd);
+        cr_assert_eq(net_port_free("127.0.0.1", port, why), 0, "%s", why);
+    }
+}
+
+Test(net_port, of_our_own_listener_is_taken_too_and_asking_disturbs_nobody)
+{
+    struct pair p;
+    char why[256] = "";
+
+    pair_open(&p, false);
+    cr_assert_eq(net_port_free("127.0.0.1", net_listener_port(p.l), why), -EADDRINUSE);
+    p.b_there = false;
+    net_connect(reactor_env(p.r), "127.0.0.1", net_listener_port(p.l), connected, &p);
+    cr_assert(run_until(p.r, &p.b_there), "it still accepts");
+}
+
+Test(net_port, is_free_at_once_although_old_connections_linger)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    char why[256] = "";
+    uint16_t port = 0;
+    int server = foreign_listener(&port, false), host = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), conn;
+    char end;
+
+    in.sin_port = htons(port);
+    cr_assert_eq(connect(host, (struct sockaddr *)&in, sizeof(in)), 0);
+    conn = accept(server, NULL, NULL);
+    cr_assert_geq(conn, 0);
+    close(conn); /* who closes first keeps the address in TIME_WAIT */
+    cr_assert_eq(read(host, &end, 1), 0);
+    close(host);
+    close(server);
+    cr_assert_eq(net_port_free("127.0.0.1", port, why), 0, "%s", why);
+}
+
+Test(net_port, an_address_that_is_not_ours_is_refused_with_words)
+{
+    char why[256] = "";
+
+    cr_assert_eq(net_port_free("192.0.2.1", 4420, why), -EADDRNOTAVAIL);
+    cr_assert_not_null(strstr(why, "192.0.2.1 port 4420"), "%s", why);
+    cr_assert_eq(net_port_free("no-address", 4420, why), -EADDRNOTAVAIL);
+    cr_assert_not_null(strstr(why, "no-address"), "names are not looked up: %s", why);
+}
