@@ -181,6 +181,21 @@ static int take(struct request *r, const char *name)
     return 0;
 }
 
+/* A request that has its volume; NULL: err, or what take() says, has been answered. */
+static struct request *request_on(struct tier *t, const char *name, int err, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+
+    if (r == NULL)
+        return NULL;
+    if (!err)
+        err = take(r, name);
+    if (!err)
+        return r;
+    answer(r, err);
+    return NULL;
+}
+
 /* ---- create ---- */
 
 static bool same_params(const struct volume_params *a, const struct volume_params *b)
@@ -330,16 +345,11 @@ static void resize_committed(struct request *r)
 
 void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx)
 {
-    struct request *r = request_new(t, cb, ctx);
+    struct request *r = request_on(t, name, 0, cb, ctx);
     struct volume_rec rec;
-    int err = r != NULL ? take(r, name) : -ENOMEM;
 
     if (r == NULL)
         return;
-    if (err) {
-        answer(r, err);
-        return;
-    }
     r->size_bytes = size_bytes <= VOLUME_BYTES_MAX ? ROUND_UP(size_bytes, (uint64_t)EXTENT_BYTES) : size_bytes;
     if (r->size_bytes == r->v->p.size_bytes) {
         answer(r, 0);
@@ -368,18 +378,12 @@ static void set_committed(struct request *r)
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx)
 {
-    struct request *r = request_new(t, cb, ctx);
-    struct volume_rec rec;
     int err = params->tier > VOLUME_HDD && mask & VOLUME_F_TIER ? -FIRN_E_INVALID : 0;
+    struct request *r = request_on(t, name, err, cb, ctx);
+    struct volume_rec rec;
 
     if (r == NULL)
         return;
-    if (!err)
-        err = take(r, name);
-    if (err) {
-        answer(r, err);
-        return;
-    }
     r->p = r->v->p;
     if (mask & VOLUME_F_TIER)
         r->p.tier = params->tier;
@@ -420,18 +424,11 @@ static int hosts_check(const char *const *nqns, uint32_t nr)
 
 void tier_volume_set_hosts(struct tier *t, const char *name, const char *const *nqns, uint32_t nr, tier_volume_cb *cb, void *ctx)
 {
-    struct request *r = request_new(t, cb, ctx);
+    struct request *r = request_on(t, name, hosts_check(nqns, nr), cb, ctx);
     struct volume_rec rec;
-    int err = hosts_check(nqns, nr);
 
     if (r == NULL)
         return;
-    if (!err)
-        err = take(r, name);
-    if (err) {
-        answer(r, err);
-        return;
-    }
     r->nr_hosts = nr;
     for (uint32_t i = 0; i < nr; i++) {
         snprintf(r->hosts[i], sizeof(r->hosts[i]), "%s", nqns[i]);
@@ -495,16 +492,11 @@ static void delete_marked(struct request *r)
 
 void tier_volume_delete(struct tier *t, const char *name, tier_volume_cb *cb, void *ctx)
 {
-    struct request *r = request_new(t, cb, ctx);
+    struct request *r = request_on(t, name, 0, cb, ctx);
     struct volume_rec rec;
-    int err = r != NULL ? take(r, name) : -ENOMEM;
 
     if (r == NULL)
         return;
-    if (err) {
-        answer(r, err);
-        return;
-    }
     r->v->deleting = true;
     volume_rec_of(r->v, &rec);
     add_volume(r, &rec);
