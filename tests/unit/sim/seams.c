@@ -71,33 +71,40 @@ Test(sim_env, waiting_for_nothing_is_stuck_not_a_hang)
 
 /* ---- devices ---- */
 
-static struct sim_disk *disk_new(struct sim *s, uint32_t torn)
+struct rig { struct sim *s; struct env *e; struct sim_disk *disk; struct dev *d; };
+
+static struct rig rig_new(uint64_t seed, uint32_t torn)
 {
     struct sim_disk_opts o = {.size_bytes = 8 * MIB, .block_bytes = 512, .torn_bytes = torn};
+    struct rig r = {.s = sim_new(seed)};
 
-    return sim_disk_new(s, "d", &o);
+    r.e = sim_env_new(r.s);
+    r.disk = sim_disk_new(r.s, "d", &o);
+    cr_assert_eq(sim_dev_open(r.disk, r.e, &r.d), 0);
+    return r;
+}
+
+static void rig_free(struct rig *r)
+{
+    dev_close(r->d);
+    sim_env_free(r->e);
+    sim_disk_free(r->disk);
+    sim_free(r->s);
 }
 
 Test(sim_dev, a_durable_write_survives_every_crash)
 {
     for (uint64_t seed = 1; seed <= 50; seed++) {
-        struct sim *s = sim_new(seed);
-        struct env *e = sim_env_new(s);
-        struct sim_disk *disk = disk_new(s, 512);
-        struct dev *d;
+        struct rig r = rig_new(seed, 512);
 
-        cr_assert_eq(sim_dev_open(disk, e, &d), 0);
         memset(buf_a, (int)seed, sizeof(buf_a));
         memset(buf_b, 0xee, sizeof(buf_b));
-        cr_assert_eq(dev_write_sync(d, 4096, buf_b, 8192, 0), 0);
-        cr_assert_eq(dev_write_sync(d, 4096, buf_a, 8192, DEV_DSYNC), 0);
-        sim_crash(s);
-        sim_disk_peek(disk, 4096, buf_b, 8192);
+        cr_assert_eq(dev_write_sync(r.d, 4096, buf_b, 8192, 0), 0);
+        cr_assert_eq(dev_write_sync(r.d, 4096, buf_a, 8192, DEV_DSYNC), 0);
+        sim_crash(r.s);
+        sim_disk_peek(r.disk, 4096, buf_b, 8192);
         cr_assert_eq(memcmp(buf_a, buf_b, 8192), 0);
-        dev_close(d);
-        sim_env_free(e);
-        sim_disk_free(disk);
-        sim_free(s);
+        rig_free(&r);
     }
 }
 
@@ -105,27 +112,20 @@ Test(sim_dev, a_durable_write_survives_every_crash)
 static void count_fates(uint32_t torn, int fate[3])
 {
     for (uint64_t seed = 1; seed <= 200; seed++) {
-        struct sim *s = sim_new(seed);
-        struct env *e = sim_env_new(s);
-        struct sim_disk *disk = disk_new(s, torn);
-        struct dev *d;
+        struct rig r = rig_new(seed, torn);
         int kept = 0;
 
-        cr_assert_eq(sim_dev_open(disk, e, &d), 0);
         memset(buf_a, 0x11, sizeof(buf_a));
-        cr_assert_eq(dev_write_sync(d, 0, buf_a, 8192, 0), 0);
-        sim_crash(s);
-        sim_disk_peek(disk, 0, buf_b, 8192);
+        cr_assert_eq(dev_write_sync(r.d, 0, buf_a, 8192, 0), 0);
+        sim_crash(r.s);
+        sim_disk_peek(r.disk, 0, buf_b, 8192);
         for (uint32_t at = 0; at < 8192; at += torn) {
             for (uint32_t i = 1; i < torn; i++)
                 cr_assert_eq(buf_b[at + i], buf_b[at], "a unit is whole");
             kept += buf_b[at] == 0x11;
         }
         fate[kept == 0 ? 0 : kept == (int)(8192 / torn) ? 2 : 1]++;
-        dev_close(d);
-        sim_env_free(e);
-        sim_disk_free(disk);
-        sim_free(s);
+        rig_free(&r);
     }
 }
 
@@ -146,74 +146,60 @@ Test(sim_dev, a_flush_makes_older_writes_durable_unless_it_lies)
     int lost = 0;
 
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        struct sim *s = sim_new(seed);
-        struct env *e = sim_env_new(s);
-        struct sim_disk *disk = disk_new(s, 4096);
-        struct dev *d;
+        struct rig r = rig_new(seed, 4096);
         bool lies = seed > 30;
 
-        cr_assert_eq(sim_dev_open(disk, e, &d), 0);
-        sim_disk_faults(disk)->lying_flush = lies;
+        sim_disk_faults(r.disk)->lying_flush = lies;
         memset(buf_a, 0x22, sizeof(buf_a));
-        cr_assert_eq(dev_write_sync(d, 8192, buf_a, 8192, 0), 0);
-        cr_assert_eq(dev_flush_sync(d), 0);
-        sim_crash(s);
-        sim_disk_peek(disk, 8192, buf_b, 8192);
+        cr_assert_eq(dev_write_sync(r.d, 8192, buf_a, 8192, 0), 0);
+        cr_assert_eq(dev_flush_sync(r.d), 0);
+        sim_crash(r.s);
+        sim_disk_peek(r.disk, 8192, buf_b, 8192);
         if (!lies)
             cr_assert_eq(memcmp(buf_a, buf_b, 8192), 0);
         else
             lost += memcmp(buf_a, buf_b, 8192) != 0;
-        dev_close(d);
-        sim_env_free(e);
-        sim_disk_free(disk);
-        sim_free(s);
+        rig_free(&r);
     }
     cr_assert_gt(lost, 5);
 }
 
 Test(sim_dev, rot_latent_lost_and_misdirected_show_on_read_and_heal)
 {
-    struct sim *s = sim_new(3);
-    struct env *e = sim_env_new(s);
-    struct sim_disk *disk = disk_new(s, 512);
-    struct dev *d;
+    struct rig r = rig_new(3, 512);
 
-    cr_assert_eq(sim_dev_open(disk, e, &d), 0);
     memset(buf_a, 0x33, 4096);
-    cr_assert_eq(dev_write_sync(d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
-    sim_disk_rot(disk, 2 * MIB + 512);
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0);
+    cr_assert_eq(dev_write_sync(r.d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
+    sim_disk_rot(r.disk, 2 * MIB + 512);
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0);
     cr_assert_neq(memcmp(buf_a, buf_b, 4096), 0);
     cr_assert_eq(memcmp(buf_a, buf_b, 512), 0, "only that sector");
-    sim_disk_heal(disk);
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0);
+    sim_disk_heal(r.disk);
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0);
     cr_assert_eq(memcmp(buf_a, buf_b, 4096), 0);
 
-    sim_disk_latent(disk, 2 * MIB, 512);
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), -EIO);
-    cr_assert_eq(dev_write_sync(d, 2 * MIB, buf_a, 512, DEV_DSYNC), 0);
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0, "a write of the sector repairs it");
+    sim_disk_latent(r.disk, 2 * MIB, 512);
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), -EIO);
+    cr_assert_eq(dev_write_sync(r.d, 2 * MIB, buf_a, 512, DEV_DSYNC), 0);
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0, "a write of the sector repairs it");
 
-    sim_disk_faults(disk)->lost_write = 1000000;
+    sim_disk_faults(r.disk)->lost_write = 1000000;
     memset(buf_a, 0x44, 4096);
-    cr_assert_eq(dev_write_sync(d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
-    sim_disk_faults(disk)->lost_write = 0;
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0);
+    cr_assert_eq(dev_write_sync(r.d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
+    sim_disk_faults(r.disk)->lost_write = 0;
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0);
     cr_assert_eq(buf_b[0], 0x33);
-    sim_disk_heal(disk);
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0);
+    sim_disk_heal(r.disk);
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0);
     cr_assert_eq(buf_b[0], 0x44);
 
-    sim_disk_faults(disk)->misdirected_write = 1000000;
+    sim_disk_faults(r.disk)->misdirected_write = 1000000;
     memset(buf_a, 0x55, 4096);
-    cr_assert_eq(dev_write_sync(d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
-    sim_disk_faults(disk)->misdirected_write = 0;
-    cr_assert_eq(dev_read_sync(d, 2 * MIB, buf_b, 4096), 0);
+    cr_assert_eq(dev_write_sync(r.d, 2 * MIB, buf_a, 4096, DEV_DSYNC), 0);
+    sim_disk_faults(r.disk)->misdirected_write = 0;
+    cr_assert_eq(dev_read_sync(r.d, 2 * MIB, buf_b, 4096), 0);
     cr_assert_eq(buf_b[4095], 0x44);
-    dev_close(d);
-    sim_env_free(e);
-    sim_disk_free(disk);
-    sim_free(s);
+    rig_free(&r);
 }
 
 static int done_nr, done_err;
@@ -225,66 +211,45 @@ static void count_done(struct dev_io *io)
 
 Test(sim_dev, a_hung_request_finishes_only_when_healed)
 {
-    struct sim *s = sim_new(4);
-    struct env *e = sim_env_new(s);
-    struct sim_disk *disk = disk_new(s, 512);
+    struct rig r = rig_new(4, 512);
     struct iovec iov = {buf_a, 4096};
     struct dev_io io = {.len_bytes = 4096, .iov = &iov, .iovcnt = 1, .cb = count_done};
-    struct dev *d;
 
-    cr_assert_eq(sim_dev_open(disk, e, &d), 0);
-    sim_disk_faults(disk)->hung = 1000000;
-    dev_read(d, &io);
-    cr_assert_eq(sim_run_for(s, 3600 * NS_PER_S), 0);
+    sim_disk_faults(r.disk)->hung = 1000000;
+    dev_read(r.d, &io);
+    cr_assert_eq(sim_run_for(r.s, 3600 * NS_PER_S), 0);
     cr_assert_eq(done_nr, 0);
-    cr_assert_geq(dev_oldest_ns(d), 3600 * NS_PER_S);
-    sim_disk_heal(disk);
-    cr_assert_eq(sim_run_for(s, NS_PER_S), 0);
+    cr_assert_geq(dev_oldest_ns(r.d), 3600 * NS_PER_S);
+    sim_disk_heal(r.disk);
+    cr_assert_eq(sim_run_for(r.s, NS_PER_S), 0);
     cr_assert_eq(done_nr, 1);
-    dev_close(d);
-    sim_env_free(e);
-    sim_disk_free(disk);
-    sim_free(s);
+    rig_free(&r);
 }
 
 Test(sim_dev, the_nth_request_fails_as_often_as_asked)
 {
-    struct sim *s = sim_new(5);
-    struct env *e = sim_env_new(s);
-    struct sim_disk *disk = disk_new(s, 512);
-    struct dev *d;
+    struct rig r = rig_new(5, 512);
     const int want[] = {0, 0, -EIO, -EIO, 0};
 
-    cr_assert_eq(sim_dev_open(disk, e, &d), 0);
-    sim_disk_fail_nth(disk, DEV_READ, 3, 2);
+    sim_disk_fail_nth(r.disk, DEV_READ, 3, 2);
     for (size_t i = 0; i < ARRAY_LEN(want); i++)
-        cr_assert_eq(dev_read_sync(d, 0, buf_a, 512), want[i]);
-    dev_close(d);
-    sim_env_free(e);
-    sim_disk_free(disk);
-    sim_free(s);
+        cr_assert_eq(dev_read_sync(r.d, 0, buf_a, 512), want[i]);
+    rig_free(&r);
 }
 
 Test(sim_dev, a_buffer_that_changes_in_flight_is_a_violation)
 {
-    struct sim *s = sim_new(6);
-    struct env *e = sim_env_new(s);
-    struct sim_disk *disk = disk_new(s, 512);
+    struct rig r = rig_new(6, 512);
     struct iovec iov = {buf_a, 4096};
     struct dev_io io = {.len_bytes = 4096, .iov = &iov, .iovcnt = 1, .cb = count_done};
-    struct dev *d;
 
-    cr_assert_eq(sim_dev_open(disk, e, &d), 0);
-    dev_write(d, &io);
+    dev_write(r.d, &io);
     buf_a[17] ^= 1;
-    cr_assert_eq(sim_run_for(s, NS_PER_S), 0);
+    cr_assert_eq(sim_run_for(r.s, NS_PER_S), 0);
     cr_assert_eq(done_nr, 1);
     cr_assert_eq(done_err, 0);
-    cr_assert_not_null(sim_violation_text(s));
-    dev_close(d);
-    sim_env_free(e);
-    sim_disk_free(disk);
-    sim_free(s);
+    cr_assert_not_null(sim_violation_text(r.s));
+    rig_free(&r);
 }
 
 /* ---- metadata ---- */
