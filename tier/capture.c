@@ -2,13 +2,12 @@
 /* capture.c: what one destage will write, and what the map will say of the extent afterwards, taken in one pass of the loop.
  *
  * All dirty blocks with seq <= S; clean ones in the log where they bridge a hole; for a relocation also those that only the old
- * place has. The segments that hold them are held until the batch has committed, or the destage was given up.
+ * place has. The segments that hold them are held until they have been read. From then to the batch's commit the log needs all
+ * of them, wherever in it they lie: they are dirty (design.md, "must always hold" 9).
  */
 #include <errno.h>
 
 #include "tier/priv.h"
-
-#define BRIDGE_BLOCKS (64u * 1024u / BLOCK_BYTES)
 
 static void hold(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
 {
@@ -17,20 +16,33 @@ static void hold(struct shard *s, struct job *job, uint32_t i, const struct inde
     bit_set(job->held, i);
 }
 
+static void release(struct shard *s, struct job *job, uint32_t i)
+{
+    assert(s->seg[job->loc[i].segment].holds > 0);
+    s->seg[job->loc[i].segment].holds--;
+    bit_clear(job->held, i);
+}
+
 void job_release(struct lane *l, struct job *job)
 {
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
-        if (!bit_get(job->held, i))
-            continue;
-        assert(l->s->seg[job->loc[i].segment].holds > 0);
-        l->s->seg[job->loc[i].segment].holds--;
-    }
-    memset(job->held, 0, sizeof(job->held));
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->held, i))
+            release(l->s, job, i);
+}
+
+/* What will not be read need not stay where it is. */
+static void release_unread(struct shard *s, struct job *job)
+{
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->held, i) && !bit_get(job->put, i) && !bit_get(job->bridge, i))
+            release(s, job, i);
 }
 
 static void capture_dirty(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
 {
     bit_set(job->dirty, i);
+    if (n->flags & INDEX_KEPT)
+        bit_set(job->kept, i);
     job->block_seq[i] = n->seq;
     bit_clear(job->sums.valid, i);
     bit_clear(job->sums.damaged, i);
@@ -93,6 +105,31 @@ void job_keep_bridges(struct job *job)
     memcpy(job->bridge, keep, sizeof(keep));
 }
 
+/* Before the first write: the blocks that bridge holes are dirty from here on, until the batch has committed. If the destage is
+ * given up they are destaged with the rest next time, and until then reclaim moves them: the device's copy may be torn. A block
+ * that was written again meanwhile is dirty already; one that left the index cannot be written over. */
+void job_own_bridges(struct lane *l, struct job *job)
+{
+    struct shard *s = l->s;
+    const struct extent *e = extent_at(&s->xt, job->x);
+    uint64_t first = (uint64_t)e->no * EXTENT_BLOCKS;
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
+        if (bit_get(job->bridge, i) && index_find(&s->ix, e->layer, first + i) == INDEX_NONE)
+            bit_clear(job->bridge, i);
+    job_keep_bridges(job);
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && !s->bugs.bridges_dropped; i++) {
+        uint32_t id = bit_get(job->bridge, i) ? index_find(&s->ix, e->layer, first + i) : INDEX_NONE;
+
+        if (id == INDEX_NONE || (index_flags_of(&s->ix, id) & INDEX_DIRTY))
+            continue;
+        map_set_kept(s, id);
+        bit_set(job->dirty, i);
+        bit_set(job->kept, i);
+        job->block_seq[i] = index_seq(&s->ix, id);
+    }
+}
+
 static uint64_t capture_seq(struct shard *s, const struct job *job)
 {
     return zeroes_seq_below(s, job->x, s->seq_high);
@@ -153,6 +190,7 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
     memset(job->dirty, 0, sizeof(job->dirty));
     memset(job->put, 0, sizeof(job->put));
     memset(job->bridge, 0, sizeof(job->bridge));
+    memset(job->kept, 0, sizeof(job->kept));
     memset(job->cold, 0, sizeof(job->cold));
     for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++)
         capture_block(s, job, i, e);
@@ -160,6 +198,7 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
         capture_rest(job);
     else
         job_keep_bridges(job);
+    release_unread(s, job);
     job->captured = true;
     decide_tombstone(s, job, e);
     if (s->bugs.s_from_blocks)

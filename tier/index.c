@@ -333,13 +333,21 @@ void index_remove(struct index *ix, uint32_t id)
     slot_clear(ix, id);
 }
 
+void index_set_kept(struct index *ix, uint32_t id)
+{
+    assert(!index_is_virtual(ix, id) && ix->key_flags[id] != 0 && !(index_flags_of(ix, id) & INDEX_DIRTY));
+    ix->key_flags[id] |= INDEX_DIRTY | INDEX_KEPT;
+    ix->seg_dirty[slot_segment(ix, id)]++;
+    ix->nr_dirty++;
+}
+
 void index_set_clean(struct index *ix, uint32_t id)
 {
     uint32_t segment = slot_segment(ix, id);
 
     assert(index_flags_of(ix, id) & INDEX_DIRTY);
     assert(!index_is_virtual(ix, id)); /* without payload there is nothing to keep once it is clean */
-    ix->key_flags[id] &= ~(uint64_t)INDEX_DIRTY;
+    ix->key_flags[id] &= ~(uint64_t)(INDEX_DIRTY | INDEX_KEPT);
     assert(ix->seg_dirty[segment] > 0);
     ix->seg_dirty[segment]--;
     ix->nr_dirty--;

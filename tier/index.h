@@ -24,6 +24,7 @@ enum index_flags {          /* the low three bits of the flag byte hold unit % 8
     INDEX_DIRTY   = 1 << 3, /* the map does not have it yet */
     INDEX_ZERO    = 1 << 4, /* virtual: reads as zeros */
     INDEX_DAMAGED = 1 << 5, /* virtual: its newest bytes are lost; reads fail */
+    INDEX_KEPT    = 1 << 6, /* with DIRTY: the map has it, but a destage that began may have spoilt what the device has */
 };
 
 struct index_entry {        /* one slot, unpacked */
@@ -73,6 +74,7 @@ unsigned index_flags_of(const struct index *ix, uint32_t id);
  * Virtual kinds need a free virtual slot: see index_virtual_free(); replacing a virtual entry by a virtual one reuses it. */
 uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e);
 void     index_remove(struct index *ix, uint32_t id);
+void     index_set_kept(struct index *ix, uint32_t id);  /* a clean entry with payload becomes DIRTY | KEPT */
 void     index_set_clean(struct index *ix, uint32_t id);
 static inline uint32_t index_virtual_free(const struct index *ix) { return ix->nr_virtual - ix->virtual_used; }
 

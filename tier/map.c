@@ -61,6 +61,38 @@ void map_set_clean(struct shard *s, uint32_t id)
     index_set_clean(&s->ix, id);
 }
 
+void map_set_kept(struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+    struct extent *e;
+
+    index_get(&s->ix, id, &n);
+    e = extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
+    index_set_kept(&s->ix, id);
+    e->nr_dirty++;
+    layer_at(s, e->layer)->nr_dirty++;
+}
+
+/* After a start: a destage may have been under way, and it may have bridged any hole between dirty blocks with clean ones of
+ * the log. What was dirty then is dirty still, so every block that it can have written over lies in such a hole now. */
+void map_keep_bridges(struct shard *s, uint32_t x)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    uint32_t id[EXTENT_BLOCKS], last = EXTENT_BLOCKS;
+
+    if (e->nr_live == e->nr_dirty || e->nr_dirty < 2 || s->bugs.bridges_dropped)
+        return;
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        id[i] = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+        if (id[i] == INDEX_NONE || !(index_flags_of(&s->ix, id[i]) & INDEX_DIRTY))
+            continue;
+        for (uint32_t b = last + 1; last != EXTENT_BLOCKS && i - last - 1 <= BRIDGE_BLOCKS && b < i; b++)
+            if (id[b] != INDEX_NONE)
+                map_set_kept(s, id[b]);
+        last = i;
+    }
+}
+
 void map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq)
 {
     struct seg *g = &s->seg[segment];

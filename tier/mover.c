@@ -5,7 +5,7 @@
  * 2. Each in turn is captured: S = the highest durable seq, all its dirty blocks with seq <= S; what the map will say is
  *    computed from what it says now. A first destage takes a place near the extent's neighbour.
  * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
- *    block that is written (seg.holds), so a torn write is never visible.
+ *    block that is written, as a dirty one, so a torn write is never visible.
  * 4. One flush, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
  * 5. Only then: entries whose seq is still the captured one are clean; places that were left are given back.
  * An extent that ends up all zeros becomes a tombstone: a record without place.

@@ -4,7 +4,8 @@
  * Reads: neighbours joined, many at once; what fails its checksum or its device is read again, alone, a few times.
  * Then a dirty block is damaged (its only copy is bad), a bridging block is left out. A device error is no damage: the
  * extent stays dirty.
- * Writes: one run at a time, in address order, each yielding to foreground requests.
+ * Writes: one run at a time, in address order, each yielding to foreground requests. All that they write over is dirty in the
+ * index by then, and stays so until the batch has committed: a torn write is never visible, whatever becomes of the destage.
  */
 #include "base/crc32c.h"
 #include "tier/priv.h"
@@ -36,8 +37,11 @@ static bool read_ok(struct lane *l, uint32_t i)
     return false;
 }
 
-/* A clean copy in the log: the device has, or had, the same bytes. */
-static bool is_spare(const struct job *job, uint32_t i) { return !bit_get(job->dirty, i) && !bit_get(job->cold, i); }
+/* A copy in the log of what the map has: the device has, or had, the same bytes. */
+static bool is_spare(const struct job *job, uint32_t i)
+{
+    return (!bit_get(job->dirty, i) || bit_get(job->kept, i)) && !bit_get(job->cold, i);
+}
 
 static void read_done(struct dev_io *io)
 {
@@ -166,6 +170,8 @@ static void reads_done(struct lane *l)
     }
     if (bits_any(l->bad))
         mark_damaged(l);
+    job_own_bridges(l, current(l));
+    job_release(l, current(l));
     lane_set_state(l, LANE_WRITE);
     l->next_block = 0;
     l->io_busy = false;

@@ -13,7 +13,9 @@
  *  - One destage an extent at a time. It captures with S = seq_high, the highest durable seq (all up to it are indexed), or
  *    just below the seq of a zero that is durable but has not reached this extent yet (zero.c works in steps): so no zero is
  *    ever named by an S that lacks it.
- *  - seg.holds: destages that rely on the segment's bytes to repair what they overwrite in place; reclaim waits for them.
+ *  - seg.holds: blocks in the segment that a destage is about to read; reclaim waits for them. It never waits for a capacity
+ *    device: while a destage writes, all that it writes over is dirty in the index (INDEX_KEPT makes it so if it was clean), and
+ *    so moves if its segment goes.
  *  - seg.discards: records without payload in the segment whose effect the map lacks: whole-extent zeros, and zeroes
  *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
  */
@@ -39,6 +41,7 @@
 #define SCAN_BUDGET     4096u                            /* nodes or slots a pass looks at */
 #define IOS_DEFAULT     1024u
 #define CAPTURE_WORDS   (EXTENT_BLOCKS / 64)
+#define BRIDGE_BLOCKS   (64u * 1024u / BLOCK_BYTES)      /* longest hole in a run that clean blocks are written over */
 static_assert(LAYERS_MAX < 1u << INDEX_LAYER_BITS, "a layer index fits the index's key");
 static_assert(IO_BLOCKS_MAX <= GROUP_BYTES_MAX / BLOCK_BYTES, "a request is one record");
 
@@ -195,8 +198,9 @@ struct job {                     /* one extent's destage */
     uint64_t dirty[CAPTURE_WORDS];  /* captured */
     uint64_t put[CAPTURE_WORDS];    /* of them with payload: to be written */
     uint64_t bridge[CAPTURE_WORDS]; /* clean ones in the log that may be written over a hole */
+    uint64_t kept[CAPTURE_WORDS];   /* of the dirty: the map has them already (INDEX_KEPT) */
     uint64_t cold[CAPTURE_WORDS];   /* relocation: to be read from the old place */
-    uint64_t held[CAPTURE_WORDS];   /* loc's segment is held */
+    uint64_t held[CAPTURE_WORDS];   /* loc's segment is held, until the payload has been read */
     struct journal_loc loc[EXTENT_BLOCKS];
     uint64_t block_seq[EXTENT_BLOCKS];
     struct extent_sums sums;     /* as the batch will say */
@@ -378,6 +382,8 @@ static inline uint32_t extent_no(uint64_t block) { return (uint32_t)(block / EXT
 void     map_put(struct shard *s, const struct index_entry *e);   /* its extent exists */
 void     map_remove(struct shard *s, uint32_t id);
 void     map_set_clean(struct shard *s, uint32_t id);
+void     map_set_kept(struct shard *s, uint32_t id);              /* INDEX_KEPT */
+void     map_keep_bridges(struct shard *s, uint32_t x);           /* after a start */
 void     map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment); /* a whole-extent zero */
 void     map_discard_done(struct shard *s, uint32_t x);
 void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);
@@ -437,6 +443,7 @@ void     lane_commit(struct lane *l);
 void     lane_step(struct lane *l);                       /* goes on with the current job */
 int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */
 void     job_keep_bridges(struct job *job);
+void     job_own_bridges(struct lane *l, struct job *job);
 void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
 bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
 void     job_release(struct lane *l, struct job *job);

@@ -277,19 +277,22 @@ static void block_failed(struct rio *r, uint64_t block, int err)
     rio_fail(r, block, err != 0 ? err : -FIRN_E_DAMAGED);
 }
 
-/* The copy beside the one that failed: only beneath a clean entry of the index, and only with the same checksum. */
+/* The copy beside the one that failed: only beneath an entry whose block the map has too, and only with the same checksum. */
 static bool other_copy(struct run *u, uint64_t block, const struct run_at *bad, struct run_at *at)
 {
     struct shard *s = u->rio->s;
 
-    if (bad->source != RUN_LOG || (index_flags_of(&s->ix, bad->slot) & INDEX_DIRTY))
+    unsigned flags = bad->source == RUN_LOG ? index_flags_of(&s->ix, bad->slot) : INDEX_DIRTY;
+
+    if ((flags & INDEX_DIRTY) && !(flags & INDEX_KEPT))
         return false;
     at_map(u->rio, block, &u->wait, at);
     if (at->source == RUN_WAIT)
         return true;
     if (at->source != RUN_COLD || at->csum != bad->csum)
         return false;
-    map_remove(s, bad->slot); /* a clean copy that is bad is worth nothing */
+    if (!(flags & INDEX_KEPT) || u->last_err == 0)
+        map_remove(s, bad->slot); /* a copy that is bad is worth nothing; one that cannot be read now may be the only one */
     return true;
 }
 

@@ -72,7 +72,7 @@ static void repoint_block(struct move *m)
     n.segment = m->app.loc.segment;
     n.unit = m->app.loc.unit;
     if (m->app.type == JOURNAL_DAMAGED && !(n.flags & INDEX_ZERO)) {
-        if (!(n.flags & INDEX_DIRTY)) { /* destaged meanwhile, as damaged or whole: the map knows */
+        if (!(n.flags & INDEX_DIRTY) || (n.flags & INDEX_KEPT)) { /* destaged meanwhile, as damaged or whole: the map knows */
             map_remove(s, id);
             return;
         }
@@ -156,6 +156,12 @@ static void move_read_done(struct dev_io *io)
     }
     if (io->err != 0) { /* no proof that it is lost */
         s->rc.stuck |= m->from == s->rc.segment;
+        move_free(m);
+        return;
+    }
+    if (!ok && (n.flags & INDEX_KEPT)) { /* no copy at all: the map has the block, and its checksum */
+        map_remove(s, id);
+        map_settle(s, extent_find(&s->xt, n.layer, extent_no(n.block)));
         move_free(m);
         return;
     }

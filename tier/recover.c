@@ -317,6 +317,7 @@ static int settle_extents(struct shard *s)
             err = map_reserve(s, e);
         if (err != 0)
             return err;
+        map_keep_bridges(s, x);
         map_settle(s, x);
     }
     for (uint32_t id = s->ix.nr_phys; id < s->ix.nr_phys + s->ix.virtual_touched; id++)

@@ -19,7 +19,9 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
         assert(x != EXTENT_NONE);
         assert(s->seg[e.segment].use != SEGMENT_FREE); /* what it points to may not be written again */
         assert(s->seg[e.segment].seq_min != 0 && s->seg[e.segment].seq_min <= e.seq);
-        if (e.flags & INDEX_DIRTY)
+        if (e.flags & INDEX_KEPT) /* the map has it: only its being dirty is new */
+            assert((e.flags & INDEX_DIRTY) && !(e.flags & (INDEX_ZERO | INDEX_DAMAGED)) && extent_mapped(extent_at(&s->xt, x)));
+        else if (e.flags & INDEX_DIRTY)
             assert(e.seq > extent_at(&s->xt, x)->destaged_seq);
         of[x].live++;
         of[x].dirty += (e.flags & INDEX_DIRTY) != 0;

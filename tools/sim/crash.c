@@ -28,6 +28,23 @@ static enum lot draw_lot(struct sim *s)
     return lots[sim_below(s, ARRAY_LEN(lots))];
 }
 
+/* On an HDD, the unit that was under the head: whole, but in no state that anybody wrote. What was to become the same bytes again
+ * is lost too, so a write over what is already there is no safer than any other. */
+static void spoil(struct sim_disk *d, const struct survivor *w, uint64_t cut)
+{
+    uint64_t unit = d->opts.torn_bytes, from = MAX(ROUND_DOWN(w->off + cut, unit), w->off);
+    uint64_t to = MIN(ROUND_DOWN(w->off + cut, unit) + unit, w->off + w->len);
+    uint8_t noise[SECTOR_BYTES];
+
+    for (size_t i = 0; i < SECTOR_BYTES; i++)
+        noise[i] = (uint8_t)sim_rand(d->sim);
+    for (uint64_t at = from; at < to; at += SECTOR_BYTES)
+        if (w->dead == NULL || !w->dead[(at - w->off) / SECTOR_BYTES])
+            disk_page_dur(d, at, noise, SECTOR_BYTES);
+    sim_fault_fired(d->sim, SIM_TORN_SPOILT);
+    sim_fault_mattered(d->sim, SIM_TORN_SPOILT);
+}
+
 /* Torn writes are mostly a prefix, as an interrupted transfer leaves it; sometimes any set of units. */
 static void carry_out(struct sim_disk *d, const struct survivor *w, enum lot lot)
 {
@@ -41,6 +58,8 @@ static void carry_out(struct sim_disk *d, const struct survivor *w, enum lot lot
         if (keep && (w->dead == NULL || !w->dead[at / SECTOR_BYTES]))
             disk_page_dur(d, w->off + at, w->data + at, SECTOR_BYTES);
     }
+    if (lot == LOT_TORN && prefix && d->opts.rotational && sim_chance(d->sim, 500000))
+        spoil(d, w, cut);
 }
 
 static void count_lot(struct sim_disk *d, const struct survivor *w, enum lot lot)

@@ -23,6 +23,7 @@
     x(INFLIGHT_KEPT,       "A2 a write in flight at the crash is there whole, never acknowledged") \
     x(TORN_512,            "A2 a write is there in part, cut at 512 bytes")                       \
     x(TORN_4096,           "A2 a write is there in part, cut at 4096 bytes")                      \
+    x(TORN_SPOILT,         "A2 the unit that was being written when the power went is neither old nor new") \
     x(LYING_FLUSH,         "A6 a flush or durable write that was not")                            \
     x(WALL_CLOCK_JUMP,     "A8 the wall clock moves by years")                                    \
     x(META_BATCH_LOST,     "A1 a metadata batch that was queued at the crash is gone")            \

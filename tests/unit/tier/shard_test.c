@@ -410,6 +410,126 @@ Test(shard, a_rotten_clean_copy_damages_nothing_that_moves_to_another_device)
     rig_fini(&r);
 }
 
+/* A block of the extent gets other bytes on its device, as a write that was cut off leaves them. */
+static void spoil_cold(struct rig *r, uint64_t block)
+{
+    struct extent_place p = extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, extent_no(block)))->place;
+
+    memset(buf, 0xd1, BLOCK_BYTES);
+    sim_disk_poke(r->hdd[p.dev], cold_offset(r->cold, p) + block % EXTENT_BLOCKS * BLOCK_BYTES, buf, BLOCK_BYTES);
+}
+
+/* Blocks 0..9 clean in the log and on a device; then 2 and 6 are dirty, and 3..5 are the hole between them. */
+static void make_a_hole(struct rig *r, uint64_t seed)
+{
+    rig_init(r, &(struct rig_opts){.seed = seed, .segments = 12});
+    cr_assert_eq(rig_boot(r), 0);
+    cr_assert_eq(rig_write(r, 0, 10, 1), 0);
+    rig_drain(r, true);
+    shard_start(r->shard);
+    cr_assert_eq(rig_write(r, 2, 1, 2), 0);
+    cr_assert_eq(rig_write(r, 6, 1, 2), 0);
+}
+
+/* Writes elsewhere until reclaim has emptied the segment in which block 4 lies, with what else is dirty there. */
+static void churn(struct rig *r)
+{
+    uint32_t g = (uint32_t)((rig_log_offset(r, 4) - r->geo.base_bytes) / r->geo.segment_bytes);
+    uint64_t epoch = r->shard->seg[g].epoch, i = 0;
+
+    cr_assert_neq(rig_log_offset(r, 4), 0);
+    for (; r->shard->seg[g].epoch == epoch && i < 5000; i++)
+        cr_assert_eq(rig_write(r, 1000 + (uint64_t)rand() % 150, 1, i + 10), 0);
+    cr_assert_neq(r->shard->seg[g].epoch, epoch);
+    shard_verify(r->shard);
+}
+
+static void expect_whole_bridge(struct rig *r)
+{
+    rig_expect(r, 0, 2, 1);
+    rig_expect(r, 2, 1, 2);
+    rig_expect(r, 3, 3, 1);
+    rig_expect(r, 6, 1, 2);
+    rig_expect(r, 7, 3, 1);
+}
+
+static bool destage_failed(void *ctx) { return ((struct rig *)ctx)->shard->stats.destage_errors > 0; }
+static void nothing(void *ctx) { (void)ctx; }
+
+/* What bridges a hole is clean, but no longer safe on its device once the write has begun: the log keeps it. */
+Test(shard, a_destage_that_was_given_up_costs_none_of_the_blocks_that_it_bridged)
+{
+    struct rig r;
+
+    make_a_hole(&r, 22);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_fail_nth(r.hdd[i], DEV_WRITE, 1, UINT32_MAX);
+    shard_drain(r.shard, true, nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, destage_failed, &r, 10 * NS_PER_S), 0);
+    for (uint64_t b = 2; b <= 6; b++)
+        spoil_cold(&r, b);
+    churn(&r);
+    expect_whole_bridge(&r);
+    rig_restart(&r);
+    churn(&r);
+    expect_whole_bridge(&r);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_heal(r.hdd[i]);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    shard_start(r.shard);
+    churn(&r);
+    cr_assert_eq(rig_log_offset(&r, 4), 0, "a clean copy again, and gone with its segment");
+    expect_whole_bridge(&r);
+    rig_fini(&r);
+}
+
+Test(shard, a_destage_that_a_crash_cut_off_costs_none_of_the_blocks_that_it_bridged)
+{
+    struct rig r;
+
+    make_a_hole(&r, 23);
+    rig_crash(&r);
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint64_t b = 2; b <= 6; b++)
+        spoil_cold(&r, b);
+    churn(&r);
+    expect_whole_bridge(&r);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    shard_start(r.shard);
+    churn(&r);
+    expect_whole_bridge(&r);
+    rig_fini(&r);
+}
+
+static bool lane_writes(void *ctx)
+{
+    const struct shard *s = ((struct rig *)ctx)->shard;
+
+    return s->lanes[0].state == LANE_WRITE || s->lanes[1].state == LANE_WRITE;
+}
+
+/* The lane that hangs has read what it writes: no segment waits for it, and what the log held is held still. */
+Test(shard, a_destage_that_hangs_keeps_no_segment_from_being_reclaimed)
+{
+    struct rig r;
+
+    make_a_hole(&r, 24);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_faults(r.hdd[i])->hung = 1000000;
+    shard_drain(r.shard, true, nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, lane_writes, &r, NS_PER_S), 0);
+    for (uint32_t g = 0; g < r.o.segments; g++)
+        cr_assert_eq(r.shard->seg[g].holds, 0);
+    churn(&r);
+    for (uint64_t b = 2; b <= 6; b++)
+        cr_assert_neq(rig_log_offset(&r, b), 0);
+    rig_expect(&r, 2, 1, 2);
+    rig_expect(&r, 3, 3, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
