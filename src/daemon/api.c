@@ -303,13 +303,10 @@ static int change_volume(struct api *a, const char *name, int seen, const struct
 {
     unsigned mask = (seen & API_TIER ? VOLUME_F_TIER : 0u) | (seen & API_IOPS ? VOLUME_F_IOPS : 0u) |
                     (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u);
-    int err = 0;
 
-    if (seen & API_SIZE)
-        err = node_volume_resize(a->node, name, p->size_bytes, v);
-    if (!err && (mask || !(seen & API_SIZE)))
-        err = mask ? node_volume_set(a->node, name, mask, p, v) : node_volume_get(a->node, name, v);
-    return err;
+    if (!mask && !(seen & API_SIZE))
+        return node_volume_get(a->node, name, v);
+    return node_volume_change(a->node, name, (seen & API_SIZE) != 0, mask, p, v);
 }
 
 static void volume_patch(struct api *a, const char *name, const char *body, size_t len, struct reply *out)
@@ -464,28 +461,14 @@ static void pool(struct api *a, struct reply *out)
 static void config(struct api *a, const struct route *r, const char *body, size_t len, struct reply *out)
 {
     char why[256] = "";
-    const char *key;
-    json_t *o, *v;
-    int err = 0;
+    json_t *o;
+    int err;
 
     if (r->method == HTTP_PATCH) {
         o = body_object(body, len, out);
         if (!o)
             return;
-        json_object_foreach(o, key, v)
-        {
-            char num[32];
-
-            snprintf(num, sizeof(num), "%" PRId64, (int64_t)json_integer_value(v));
-            if (!json_is_string(v) && !json_is_integer(v)) {
-                snprintf(why, sizeof(why), "%.100s: not a text or number", key);
-                err = -FIRN_E_INVALID;
-            } else {
-                err = settings_set(a->settings, key, json_is_string(v) ? json_string_value(v) : num, why);
-            }
-            if (err)
-                break;
-        }
+        err = settings_set(a->settings, o, why);
         json_decref(o);
         if (err) {
             reply_error(out, api_http_status(err), err_code(err), why);

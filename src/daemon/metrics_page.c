@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics_page.c: /metrics.
  *
- * Sizes of volumes are known on reactor 0 only: they are fetched first, in pieces, outside the registry's lock; then the
- * collector prints. Nothing is kept for a volume between two pages, so ten thousand volumes cost nothing but the page,
- * and a deleted one is gone from the next. Histograms are printed for operations that have happened.
+ * What it says of volumes is known on reactor 0 only: it is fetched first, in pieces of NODE_STATS_MAX volumes, which are
+ * copied there and printed here, each family of series into a text of its own; then the collector puts the page together. No
+ * lock that a reactor takes is held. Nothing is kept for a volume between two pages, so ten thousand volumes cost nothing but
+ * the page, and a deleted one is gone from the next. Histograms are printed for operations that have happened.
  */
 #include "daemon/metrics_page.h"
 
@@ -16,15 +17,24 @@
 #include "journal/journal.h"
 #include "rt/metrics.h"
 
-struct usage { char name[NAME_MAX_CHARS + 1]; uint64_t size, ssd, hdd, dirty; };
+/* Families of series that every volume has:  type   help */
+#define VOLUME_FAMILIES(x)                                                                            \
+    x(ops_total,       "counter",   "Commands completed, by operation.")                              \
+    x(bytes_total,     "counter",   "Bytes moved by commands, by operation.")                         \
+    x(latency_seconds, "histogram", "Time from command to completion, by operation.")                 \
+    x(controllers,     "gauge",     "Hosts' controllers connected to the volume.")                    \
+    x(size_bytes,      "gauge",     "Size of the volume as hosts see it.")                            \
+    x(used_bytes,      "gauge",     "Bytes that the volume takes, by tier.")                          \
+    x(dirty_bytes,     "gauge",     "Bytes of the volume that are on the SSD only.")
 
 struct metrics_page {
     struct metric_collector coll;
     struct node    *n;
-    pthread_mutex_t mu;    /* one page at a time: usage below is the page's */
-    struct usage   *usage;
-    size_t          nr, cap;
+    pthread_mutex_t mu;    /* one page at a time: what follows is the page's */
     bool            complete;
+#define X(name, type, help) struct strbuf name;
+    VOLUME_FAMILIES(X)
+#undef X
 };
 
 static const char *const op_names[SUBSYS_OP_NR] = {
@@ -42,102 +52,57 @@ static void head(struct strbuf *b, const char *name, const char *type, const cha
 
 /* ---- volumes ----------------------------------------------------------------------------------------------------- */
 
-static void print_ops(const char *name, struct subsys *s, void *ctx)
+static void print_op(struct metrics_page *p, const struct volume_stats *v, enum subsys_op op)
 {
-    for (unsigned i = 0; i < SUBSYS_OP_NR; i++) {
-        uint64_t v = metric_get(subsys_ops(s, (enum subsys_op)i));
+    char labels[128];
 
-        if (v || i <= SUBSYS_WRITE)
-            strbuf_add(ctx, "firn_volume_ops_total{volume=\"%s\",op=\"%s\"} %" PRIu64 "\n", name, op_names[i], v);
-    }
+    snprintf(labels, sizeof(labels), "volume=\"%s\",op=\"%s\"", v->name, op_names[op]);
+    if (v->ops[op] || op <= SUBSYS_WRITE)
+        strbuf_add(&p->ops_total, "firn_volume_ops_total{%s} %" PRIu64 "\n", labels, v->ops[op]);
+    if (v->bytes[op] || op <= SUBSYS_WRITE)
+        strbuf_add(&p->bytes_total, "firn_volume_bytes_total{%s} %" PRIu64 "\n", labels, v->bytes[op]);
+    if (v->latency[op].count)
+        metric_hist_render(&p->latency_seconds, "firn_volume_latency_seconds", labels, &v->latency[op]);
 }
 
-static void print_bytes(const char *name, struct subsys *s, void *ctx)
+static void print_volume(struct metrics_page *p, const struct volume_stats *v)
 {
-    for (unsigned i = 0; i < SUBSYS_OP_NR; i++) {
-        uint64_t v = metric_get(subsys_bytes(s, (enum subsys_op)i));
-
-        if (v || i <= SUBSYS_WRITE)
-            strbuf_add(ctx, "firn_volume_bytes_total{volume=\"%s\",op=\"%s\"} %" PRIu64 "\n", name, op_names[i], v);
-    }
+    for (unsigned i = 0; v->served && i < SUBSYS_OP_NR; i++)
+        print_op(p, v, (enum subsys_op)i);
+    if (v->served)
+        strbuf_add(&p->controllers, "firn_volume_controllers{volume=\"%s\"} %" PRIu32 "\n", v->name, v->controllers);
+    strbuf_add(&p->size_bytes, "firn_volume_size_bytes{volume=\"%s\"} %" PRIu64 "\n", v->name, v->size_bytes);
+    strbuf_add(&p->used_bytes, "firn_volume_used_bytes{volume=\"%s\",tier=\"ssd\"} %" PRIu64 "\n"
+                               "firn_volume_used_bytes{volume=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
+               v->name, v->used_bytes_ssd, v->name, v->used_bytes_hdd);
+    strbuf_add(&p->dirty_bytes, "firn_volume_dirty_bytes{volume=\"%s\"} %" PRIu64 "\n", v->name, v->dirty_bytes);
 }
 
-static void print_latency(const char *name, struct subsys *s, void *ctx)
+static void gather_volumes(struct metrics_page *p)
 {
-    for (unsigned i = 0; i < SUBSYS_OP_NR; i++) {
-        const struct metric_hist *h = subsys_latency(s, (enum subsys_op)i);
-        char labels[128];
+    struct volume_stats *v = calloc(NODE_STATS_MAX, sizeof(*v));
+    char after[NAME_MAX_CHARS + 1] = "";
+    int nr = v ? (int)NODE_STATS_MAX : -1;
 
-        if (__atomic_load_n((const uint64_t *)&h->count, __ATOMIC_RELAXED) == 0)
-            continue;
-        snprintf(labels, sizeof(labels), "volume=\"%s\",op=\"%s\"", name, op_names[i]);
-        metric_hist_render(ctx, "firn_volume_latency_seconds", labels, h);
+    while (nr == (int)NODE_STATS_MAX) {
+        nr = node_volume_stats(p->n, after, v, NODE_STATS_MAX);
+        for (int i = 0; i < nr; i++)
+            print_volume(p, &v[i]);
+        if (nr > 0)
+            memcpy(after, v[nr - 1].name, sizeof(after));
     }
-}
-
-static void print_controllers(const char *name, struct subsys *s, void *ctx)
-{
-    strbuf_add(ctx, "firn_volume_controllers{volume=\"%s\"} %" PRIu32 "\n", name, subsys_controllers(s));
+    p->complete = nr >= 0;
+    free(v);
 }
 
 static void render_volumes(struct metrics_page *p, struct strbuf *b)
 {
-    head(b, "firn_volume_ops_total", "counter", "Commands completed, by operation.");
-    node_each_subsys(p->n, print_ops, b);
-    head(b, "firn_volume_bytes_total", "counter", "Bytes moved by commands, by operation.");
-    node_each_subsys(p->n, print_bytes, b);
-    head(b, "firn_volume_latency_seconds", "histogram", "Time from command to completion, by operation.");
-    node_each_subsys(p->n, print_latency, b);
-    head(b, "firn_volume_controllers", "gauge", "Hosts' controllers connected to the volume.");
-    node_each_subsys(p->n, print_controllers, b);
-    head(b, "firn_volume_size_bytes", "gauge", "Size of the volume as hosts see it.");
-    for (size_t i = 0; i < p->nr; i++)
-        strbuf_add(b, "firn_volume_size_bytes{volume=\"%s\"} %" PRIu64 "\n", p->usage[i].name, p->usage[i].size);
-    head(b, "firn_volume_used_bytes", "gauge", "Bytes that the volume takes, by tier.");
-    for (size_t i = 0; i < p->nr; i++)
-        strbuf_add(b, "firn_volume_used_bytes{volume=\"%s\",tier=\"ssd\"} %" PRIu64 "\n"
-                      "firn_volume_used_bytes{volume=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
-                   p->usage[i].name, p->usage[i].ssd, p->usage[i].name, p->usage[i].hdd);
-    head(b, "firn_volume_dirty_bytes", "gauge", "Bytes of the volume that are on the SSD only.");
-    for (size_t i = 0; i < p->nr; i++)
-        strbuf_add(b, "firn_volume_dirty_bytes{volume=\"%s\"} %" PRIu64 "\n", p->usage[i].name, p->usage[i].dirty);
-}
-
-static bool add_usage(struct metrics_page *p, const struct volume_info *v)
-{
-    if (p->nr == p->cap) {
-        size_t cap = MAX(p->cap * 2, (size_t)64);
-        struct usage *more = realloc(p->usage, cap * sizeof(*more));
-
-        if (!more)
-            return false;
-        p->usage = more;
-        p->cap = cap;
-    }
-    p->usage[p->nr] = (struct usage){.size = v->p.size_bytes, .ssd = v->used_bytes_ssd, .hdd = v->used_bytes_hdd, .dirty = v->dirty_bytes};
-    memcpy(p->usage[p->nr].name, v->p.name, sizeof(v->p.name));
-    p->nr++;
-    return true;
-}
-
-static void gather_usage(struct metrics_page *p)
-{
-    struct volume_view *v = calloc(NODE_LIST_MAX, sizeof(*v));
-    char after[NAME_MAX_CHARS + 1] = "";
-    int nr = v ? (int)NODE_LIST_MAX : -1;
-
-    p->nr = 0;
-    while (nr == (int)NODE_LIST_MAX) {
-        nr = node_volume_list(p->n, after, v, NODE_LIST_MAX);
-        for (int i = 0; i < nr; i++) {
-            if (!add_usage(p, &v[i].info))
-                nr = -1;
-            else
-                memcpy(after, v[i].info.p.name, sizeof(after));
-        }
-    }
-    p->complete = nr >= 0;
-    free(v);
+#define X(name, type, help)                                                  \
+    head(b, "firn_volume_" #name, type, help);                               \
+    strbuf_add_bytes(b, strbuf_str(&p->name), p->name.len);                  \
+    b->failed |= p->name.failed;
+    VOLUME_FAMILIES(X)
+#undef X
 }
 
 /* ---- pool and devices -------------------------------------------------------------------------------------------- */
@@ -349,14 +314,19 @@ void metrics_page_free(struct metrics_page *p)
 {
     metric_collector_unregister(&p->coll);
     pthread_mutex_destroy(&p->mu);
-    free(p->usage);
     free(p);
 }
 
 void metrics_page_render(struct metrics_page *p, struct strbuf *out)
 {
     pthread_mutex_lock(&p->mu);
-    gather_usage(p);
+#define X(name, type, help) strbuf_init(&p->name);
+    VOLUME_FAMILIES(X)
+#undef X
+    gather_volumes(p);
     metrics_render(out);
+#define X(name, type, help) strbuf_fini(&p->name);
+    VOLUME_FAMILIES(X)
+#undef X
     pthread_mutex_unlock(&p->mu);
 }

@@ -112,7 +112,6 @@ static void free_rest(struct node *n)
         blk_ram_free(n->ram);
     for (uint32_t i = 0; i < n->nr_reactors; i++)
         reactor_free(n->reactors[i]);
-    pthread_mutex_destroy(&n->table_mu);
     free(n);
 }
 
@@ -231,7 +230,6 @@ int node_open(const struct node_opts *opts, struct node **out, char why[static 2
     if (!n)
         return -FIRN_E_NO_RESOURCES;
     n->cfg = *opts->cfg;
-    pthread_mutex_init(&n->table_mu, NULL);
     config_node_name(&n->cfg, n->name);
     node_set_volumes_max(n, config_num(&n->cfg, limits_volumes));
     ports_choose(n);

@@ -9,6 +9,7 @@
 
 #include "daemon/config.h"
 #include "export/export.h"
+#include "rt/metrics.h"
 #include "rt/reactor.h"
 #include "tier/tier.h"
 
@@ -55,8 +56,9 @@ struct volume_view {
 
 int node_volume_create(struct node *n, const struct volume_params *p, bool *created, struct volume_view *out);
 int node_volume_get(struct node *n, const char *name, struct volume_view *out);
-int node_volume_resize(struct node *n, const char *name, uint64_t size_bytes, struct volume_view *out);
-int node_volume_set(struct node *n, const char *name, unsigned mask, const struct volume_params *p, struct volume_view *out);
+/* All of it or nothing: mask says which parameters (VOLUME_F_*), resize whether p->size_bytes too. */
+int node_volume_change(struct node *n, const char *name, bool resize, unsigned mask, const struct volume_params *p,
+                       struct volume_view *out);
 /* -FIRN_E_IN_USE while a host is connected, unless force: then the host is cut off first. */
 int node_volume_delete(struct node *n, const char *name, bool force);
 /* Adds or takes one entry of the allow-list; both are idempotent. Hosts that lose their right are cut off. */
@@ -65,6 +67,18 @@ int node_host_deny(struct node *n, const char *name, const char *nqn, struct vol
 /* Up to nr volumes after `after` in name order. Returns how many, or negative. */
 #define NODE_LIST_MAX 16u /* a call; longer lists are asked for in pieces, so that reactor 0 is never held long */
 int node_volume_list(struct node *n, const char *after, struct volume_view *out, uint32_t nr);
+
+struct volume_stats {
+    char     name[NAME_MAX_CHARS + 1];
+    bool     served;      /* there is a subsystem; else the counters are zero */
+    uint64_t size_bytes, used_bytes_ssd, used_bytes_hdd, dirty_bytes;
+    uint32_t controllers;
+    uint64_t ops[SUBSYS_OP_NR], bytes[SUBSYS_OP_NR];
+    struct metric_hist latency[SUBSYS_OP_NR];
+};
+/* As node_volume_list(), with what /metrics shows. */
+#define NODE_STATS_MAX 64u
+int node_volume_stats(struct node *n, const char *after, struct volume_stats *out, uint32_t nr);
 
 /* ---- what operations see; any thread ---- */
 
@@ -75,7 +89,4 @@ void     node_journal_stats(struct node *n, struct journal_stats *out);
 void     node_commit_hist(struct node *n, struct metric_hist *out);
 void     node_dev_hist(struct node *n, uint32_t dev, enum dev_op op, struct metric_hist *out); /* dev: as node_dev_info() numbers */
 void     node_target_stats(struct node *n, struct target_stats *out);
-/* Visits every exported volume in name order, under the table's lock: no waiting in fn. */
-void     node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys *s, void *ctx), void *ctx);
-
 #endif

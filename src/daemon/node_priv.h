@@ -18,7 +18,7 @@ struct port {                     /* one listener of one reactor */
     struct net_listener *l;
 };
 
-/* An exported volume, or one that is being made or deleted. Lives in the table; changed on reactor 0 under table_mu. */
+/* An exported volume, or one that is being made or deleted. Lives in the table. */
 struct exported {
     char           name[NAME_MAX_CHARS + 1];
     struct subsys *s;             /* NULL while it is being made or deleted */
@@ -39,8 +39,7 @@ struct node {
     struct target      *target;
     struct port         ports[2][REACTORS_MAX]; /* [0] I/O and discovery, [1] discovery only */
     uint16_t            port_nr[2];
-    void               *table;    /* tsearch tree of struct exported, by name; under table_mu */
-    pthread_mutex_t     table_mu; /* taken by reactor 0 to change, by HTTP threads to walk; never on the data path */
+    void               *table;    /* tsearch tree of struct exported, by name; reactor 0's alone while it runs */
     uint32_t            nr_exported;
     _Atomic uint64_t    volumes_max;
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node_table.c: what is exported: volume name to subsystem, in name order.
  *
- * Reactor 0 alone changes the table, under the mutex; HTTP threads walk it under the mutex to print counters. A
- * subsystem leaves the table before it is removed from the target, so a walker never sees one that is being freed.
+ * The table is reactor 0's alone: who wants to know of it asks there (node_volumes.c), in short pieces. A subsystem leaves
+ * the table before it is removed from the target, so nobody finds one that is being freed.
  * Every subsystem stands on a blk_limit over the tier's blk: caps can then change without cutting a host off.
  */
 #include <search.h>
@@ -46,11 +46,9 @@ struct exported *table_add(struct node *n, const char *name)
     if (!x)
         return NULL;
     snprintf(x->name, sizeof(x->name), "%s", name);
-    pthread_mutex_lock(&n->table_mu);
     at = tsearch(x, &n->table, by_name);
     if (at)
         n->nr_exported++;
-    pthread_mutex_unlock(&n->table_mu);
     assert(!at || *(struct exported **)at == x);
     if (!at) {
         free(x);
@@ -62,10 +60,8 @@ struct exported *table_add(struct node *n, const char *name)
 void table_remove(struct node *n, struct exported *x)
 {
     assert(x->s == NULL);
-    pthread_mutex_lock(&n->table_mu);
     tdelete(x, &n->table, by_name);
     n->nr_exported--;
-    pthread_mutex_unlock(&n->table_mu);
     if (x->limit)
         blk_limit_free(x->limit);
     free(x);
@@ -115,20 +111,16 @@ int table_export(struct node *n, struct exported *x, struct blk *blk, const stru
     err = add_subsys(n, x, info, &s);
     if (err)
         return err;
-    pthread_mutex_lock(&n->table_mu);
     x->s = s;
-    pthread_mutex_unlock(&n->table_mu);
     return 0;
 }
 
 struct subsys *table_unexport(struct node *n, struct exported *x)
 {
-    struct subsys *s;
+    struct subsys *s = x->s;
 
-    pthread_mutex_lock(&n->table_mu);
-    s = x->s;
+    (void)n;
     x->s = NULL;
-    pthread_mutex_unlock(&n->table_mu);
     return s;
 }
 
@@ -145,29 +137,6 @@ void table_free(struct node *n)
 {
     tdestroy(n->table, free_exported);
     n->table = NULL;
-}
-
-struct walk {
-    void (*fn)(const char *name, struct subsys *s, void *ctx);
-    void *ctx;
-};
-
-static void visit(const void *nodep, VISIT which, void *closure)
-{
-    const struct exported *x = *(struct exported *const *)nodep;
-    struct walk *w = closure;
-
-    if ((which == postorder || which == leaf) && x->s)
-        w->fn(x->name, x->s, w->ctx);
-}
-
-void node_each_subsys(struct node *n, void (*fn)(const char *name, struct subsys *s, void *ctx), void *ctx)
-{
-    struct walk w = {.fn = fn, .ctx = ctx};
-
-    pthread_mutex_lock(&n->table_mu);
-    twalk_r(n->table, visit, &w);
-    pthread_mutex_unlock(&n->table_mu);
 }
 
 struct removal {
@@ -209,7 +178,7 @@ int table_unexport_all(struct node *n, void (*cb)(void *ctx), void *ctx)
     if (!r)
         return -FIRN_E_NO_RESOURCES;
     *r = (struct removal){.n = n, .left = 1, .cb = cb, .ctx = ctx}; /* 1: the walk itself */
-    twalk_r(n->table, remove_one, r); /* without the lock: this thread alone changes the tree, and does not now */
+    twalk_r(n->table, remove_one, r);
     one_removed(r);
     return 0;
 }

@@ -5,7 +5,7 @@
  *   create:  table entry (busy) -> tier_volume_create -> subsystem -> free for others
  *   delete:  busy -> out of the table's sight -> subsys_remove (hosts cut, I/O waited for) -> caps stopped on the
  *            volume's reactor -> tier_volume_delete -> entry gone
- *   resize, set, hosts: busy -> tier -> target or caps -> free for others
+ *   change, hosts: busy -> tier -> target or caps -> free for others
  *
  * A busy entry makes other verbs on that name answer -FIRN_E_IN_USE, so no two flows meet. When a step fails the entry
  * becomes what the tier says is there: a created volume that cannot be exported is deleted again, a volume that could
@@ -24,9 +24,10 @@ struct volume_op {
     struct node         *n;
     struct exported     *x;
     struct env_task      hop;        /* to the volume's reactor and back */
-    struct volume_params params;     /* create, set; the name for all */
+    struct volume_params params;     /* create, change; the name for all */
     unsigned             mask;
-    bool                 force, allow, created;
+    struct volume_params before;     /* change */
+    bool                 force, allow, created, resize;
     char                 nqn[NQN_MAX_BYTES + 1];
     struct volume_view   view;       /* the answer */
     int                  err;        /* first error of a flow that has to go on */
@@ -177,16 +178,21 @@ static void list_free(struct call *c)
     free(container_of(c, struct list_call, call));
 }
 
+static uint32_t list_infos(struct node *n, const char *after, struct volume_info *out, uint32_t nr)
+{
+    if (n->tier)
+        return tier_volume_list(n->tier, after, out, nr);
+    if (nr == 0 || strcmp(after, "ram") >= 0)
+        return 0;
+    ram_info(n, &out[0]);
+    return 1;
+}
+
 static void list_run(struct call *c)
 {
     struct list_call *lc = container_of(c, struct list_call, call);
 
-    if (lc->n->tier) {
-        lc->nr = tier_volume_list(lc->n->tier, lc->after, lc->infos, lc->nr);
-    } else {
-        lc->nr = strcmp(lc->after, "ram") < 0;
-        ram_info(lc->n, &lc->infos[0]);
-    }
+    lc->nr = list_infos(lc->n, lc->after, lc->infos, lc->nr);
     for (uint32_t i = 0; i < lc->nr; i++)
         fill_view(lc->n, &lc->infos[i], &lc->views[i]);
     call_done(c, 0);
@@ -209,6 +215,72 @@ int node_volume_list(struct node *n, const char *after, struct volume_view *out,
         err = (int)lc->nr;
     }
     call_put(&lc->call);
+    return err;
+}
+
+struct stats_call {
+    struct call         call;
+    struct node        *n;
+    char                after[NAME_MAX_CHARS + 1];
+    uint32_t            nr;
+    struct volume_info  infos[NODE_STATS_MAX];
+    struct volume_stats stats[NODE_STATS_MAX];
+};
+
+static void stats_free(struct call *c)
+{
+    free(container_of(c, struct stats_call, call));
+}
+
+static void fill_stats(struct node *n, const struct volume_info *info, struct volume_stats *out)
+{
+    const struct exported *x = table_find(n, info->p.name);
+
+    memcpy(out->name, info->p.name, sizeof(out->name));
+    out->size_bytes = info->p.size_bytes;
+    out->used_bytes_ssd = info->used_bytes_ssd;
+    out->used_bytes_hdd = info->used_bytes_hdd;
+    out->dirty_bytes = info->dirty_bytes;
+    out->served = x && x->s;
+    if (!out->served)
+        return;
+    out->controllers = subsys_controllers(x->s);
+    for (unsigned i = 0; i < SUBSYS_OP_NR; i++) {
+        out->ops[i] = metric_get(subsys_ops(x->s, (enum subsys_op)i));
+        out->bytes[i] = metric_get(subsys_bytes(x->s, (enum subsys_op)i));
+        if (out->ops[i])
+            metric_hist_add(&out->latency[i], subsys_latency(x->s, (enum subsys_op)i));
+    }
+}
+
+/* Copies and nothing else: the page is made of the copies, on the thread that asked. */
+static void stats_run(struct call *c)
+{
+    struct stats_call *sc = container_of(c, struct stats_call, call);
+
+    sc->nr = list_infos(sc->n, sc->after, sc->infos, sc->nr);
+    for (uint32_t i = 0; i < sc->nr; i++)
+        fill_stats(sc->n, &sc->infos[i], &sc->stats[i]);
+    call_done(c, 0);
+}
+
+int node_volume_stats(struct node *n, const char *after, struct volume_stats *out, uint32_t nr)
+{
+    struct stats_call *sc = calloc(1, sizeof(*sc));
+    int err;
+
+    if (!sc)
+        return -FIRN_E_NO_RESOURCES;
+    sc->n = n;
+    sc->nr = MIN(nr, NODE_STATS_MAX);
+    snprintf(sc->after, sizeof(sc->after), "%s", after);
+    call_init(&sc->call, stats_run, stats_free);
+    err = call_wait(n->envs[0], &sc->call, NODE_CALL_NS);
+    if (!err) {
+        memcpy(out, sc->stats, sc->nr * sizeof(*out));
+        err = (int)sc->nr;
+    }
+    call_put(&sc->call);
     return err;
 }
 
@@ -288,76 +360,105 @@ int node_volume_create(struct node *n, const struct volume_params *p, bool *crea
     return op_wait(op, out, created);
 }
 
-/* ---- resize, set ------------------------------------------------------------------------------------------------- */
+/* ---- change ------------------------------------------------------------------------------------------------------ */
 
-static void resize_run(struct call *c)
-{
-    struct volume_op *op = container_of(c, struct volume_op, call);
-    int err = op_claim(op);
-
-    if (err)
-        op_done(op, err);
-    else
-        tier_volume_resize(op->n->tier, op->params.name, op->params.size_bytes, exists_done, op);
-}
-
-int node_volume_resize(struct node *n, const char *name, uint64_t size_bytes, struct volume_view *out)
-{
-    struct volume_op *op = op_new(n, name, resize_run);
-
-    if (!op)
-        return -FIRN_E_NO_RESOURCES;
-    op->params.size_bytes = size_bytes;
-    return op_wait(op, out, NULL);
-}
-
-static void set_back(struct env_task *task)
+static void change_back(struct env_task *task)
 {
     op_done(container_of(task, struct volume_op, hop), 0);
 }
 
 /* On the volume's reactor. */
-static void set_caps(struct env_task *task)
+static void change_caps(struct env_task *task)
 {
     struct volume_op *op = container_of(task, struct volume_op, hop);
 
     blk_limit_set(op->x->limit, op->params.iops, op->params.bandwidth);
-    op->hop = (struct env_task){.fn = set_back};
+    op->hop = (struct env_task){.fn = change_back};
     env_post(op->n->envs[0], &op->hop);
 }
 
-static void set_done(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+/* Everything is on record; caps take effect. */
+static void change_recorded(struct volume_op *op, const struct volume_info *info)
 {
-    struct volume_op *op = ctx;
-
-    if (err || !op->x->limit) {
-        op_done(op, err);
+    if (!op->x->limit) {
+        op_done(op, 0);
         return;
     }
     op->params.iops = info->p.iops;
     op->params.bandwidth = info->p.bandwidth;
-    op->hop = (struct env_task){.fn = set_caps};
-    env_post((blk ? blk : op->x->blk)->env, &op->hop);
+    op->hop = (struct env_task){.fn = change_caps};
+    env_post(op->x->blk->env, &op->hop);
 }
 
-static void set_run(struct call *c)
+static void change_undone(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
-    struct volume_op *op = container_of(c, struct volume_op, call);
-    int err = op_claim(op);
+    struct volume_op *op = ctx;
 
+    (void)blk;
+    (void)info;
+    if (err)
+        log_error("a change could not be taken back", "volume=%s err=\"%s\"", op->params.name, err_text(err));
+    op_done(op, op->err);
+}
+
+/* A volume that has grown cannot shrink again, so the size comes last, and what was set before is put back if it fails. */
+static void change_resized(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct volume_op *op = ctx;
+
+    (void)blk;
+    if (!err) {
+        change_recorded(op, info);
+    } else if (!op->mask) {
+        op_done(op, err);
+    } else {
+        op->err = err;
+        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->before, change_undone, op);
+    }
+}
+
+static void change_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct volume_op *op = ctx;
+
+    (void)blk;
     if (err)
         op_done(op, err);
+    else if (op->resize)
+        tier_volume_resize(op->n->tier, op->params.name, op->params.size_bytes, change_resized, op);
     else
-        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->params, set_done, op);
+        change_recorded(op, info);
 }
 
-int node_volume_set(struct node *n, const char *name, unsigned mask, const struct volume_params *p, struct volume_view *out)
+static void change_run(struct call *c)
 {
-    struct volume_op *op = op_new(n, name, set_run);
+    struct volume_op *op = container_of(c, struct volume_op, call);
+    struct blk *blk;
+    int err = op_claim(op);
+
+    if (!err)
+        err = volume_lookup(op->n, op->params.name, &op->view.info, &blk);
+    op->before = op->view.info.p;
+    if (!err && op->resize && ROUND_UP(op->params.size_bytes, MIB) < op->before.size_bytes)
+        err = -FIRN_E_INVALID;
+    if (err)
+        op_done(op, err);
+    else if (op->mask)
+        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->params, change_set, op);
+    else
+        change_set(op, 0, blk, &op->view.info);
+}
+
+int node_volume_change(struct node *n, const char *name, bool resize, unsigned mask, const struct volume_params *p,
+                       struct volume_view *out)
+{
+    struct volume_op *op = op_new(n, name, change_run);
 
     if (!op)
         return -FIRN_E_NO_RESOURCES;
+    op->resize = resize;
     op->mask = mask;
+    op->params.size_bytes = p->size_bytes;
     op->params.tier = p->tier;
     op->params.iops = p->iops;
     op->params.bandwidth = p->bandwidth;

@@ -2,6 +2,7 @@
 /* settings.c: see settings.h. */
 #include "daemon/settings.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,31 +125,57 @@ int settings_reload(struct settings *s)
     return err;
 }
 
-int settings_set(struct settings *s, const char *path, const char *text, char why[static 256])
+/* One key of a request, into fresh. */
+static int set_one(struct config *fresh, const char *path, const json_t *v, char why[static 256])
 {
     enum config_key key = config_key_by_path(path);
-    struct config *fresh;
-    int err;
+    char num[32];
 
-    if (key == CONFIG_KEY_NR) {
+    snprintf(num, sizeof(num), "%" PRId64, (int64_t)json_integer_value(v));
+    if (key == CONFIG_KEY_NR)
         snprintf(why, 256, "%.100s: unknown key", path);
-        return -FIRN_E_INVALID;
-    }
-    if (!(config_key_info(key)->flags & KEY_RELOAD) || key == CONFIG_KEY_api_token_file) {
+    else if (!(config_key_info(key)->flags & KEY_RELOAD) || key == CONFIG_KEY_api_token_file)
         snprintf(why, 256, "%.100s: needs a restart; set it in the file", path);
-        return -FIRN_E_INVALID;
-    }
-    fresh = calloc(1, sizeof(*fresh));
+    else if (!json_is_string(v) && !json_is_integer(v))
+        snprintf(why, 256, "%.100s: not a text or number", path);
+    else
+        return config_set_text(fresh, key, json_is_string(v) ? json_string_value(v) : num, why);
+    return -FIRN_E_INVALID;
+}
+
+static void log_applied(const struct settings *s, enum config_key key)
+{
+    struct strbuf b;
+
+    strbuf_init(&b);
+    config_value_print(&b, &s->cfg, key);
+    log_info("applied", "key=%s value=%s", config_key_info(key)->path, log_quoted(strbuf_str(&b), (char[LOG_QUOTED_BYTES]){0}));
+    strbuf_fini(&b);
+}
+
+int settings_set(struct settings *s, json_t *keys, char why[static 256])
+{
+    struct config *fresh = calloc(1, sizeof(*fresh));
+    const char *path;
+    json_t *v;
+    int err = 0;
+
     if (!fresh)
         return -FIRN_E_NO_RESOURCES;
-    err = config_set_text(fresh, key, text, why);
-    if (!err) {
-        pthread_mutex_lock(&s->mu);
-        err = apply(s, key, fresh, why);
-        pthread_mutex_unlock(&s->mu);
+    json_object_foreach(keys, path, v)
+    {
+        if (!err)
+            err = set_one(fresh, path, v, why);
     }
-    if (!err)
-        log_info("applied", "key=%s value=%s", path, log_quoted(text, (char[LOG_QUOTED_BYTES]){0}));
+    pthread_mutex_lock(&s->mu);
+    json_object_foreach(keys, path, v)
+    {
+        if (!err) /* cannot fail: what may, the token, is not set this way */
+            err = apply(s, config_key_by_path(path), fresh, why);
+        if (!err)
+            log_applied(s, config_key_by_path(path));
+    }
+    pthread_mutex_unlock(&s->mu);
     free(fresh);
     return err;
 }

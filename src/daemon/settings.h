@@ -18,8 +18,9 @@ int  settings_new(const struct config *cfg, struct node *node, struct http *http
 void settings_free(struct settings *s);
 /* Reads the file again. A file with problems changes nothing; they are logged. */
 int  settings_reload(struct settings *s);
-/* 0, or -FIRN_E_INVALID (why says what is allowed, or that a restart is needed). */
-int  settings_set(struct settings *s, const char *path, const char *text, char why[static 256]);
+/* keys: {"log.level": "info", ...}; all of them or none. 0, or -FIRN_E_INVALID (why says what is allowed, or that a restart is
+ * needed). */
+int  settings_set(struct settings *s, json_t *keys, char why[static 256]);
 /* {"export.port": "4420", ...}: every key as a user would write it. */
 json_t *settings_json(struct settings *s);
 

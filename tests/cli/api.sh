@@ -38,6 +38,15 @@ want 404 not_found PATCH /v1/volumes/b '{"iops":1}'
 want 200 - PATCH /v1/volumes/a '{"size":"20MiB","iops":500}'
 is "both changes" "$(jq -c '[.size,.iops]' <<<"$body")" "[20971520,500]"
 want 400 invalid PATCH /v1/volumes/a '{"size":"10MiB"}'
+want 400 invalid PATCH /v1/volumes/a '{"iops":7,"size":"10MiB"}'
+want 400 invalid PATCH /v1/volumes/a '{"iops":7,"size":"30MiB","tier":"nope"}'
+want 400 invalid PATCH /v1/volumes/a '{"size":"30MiB","lba":512}'
+req GET /v1/volumes/a
+is "nothing of a bad change" "$(jq -c '[.size,.iops]' <<<"$body")" "[20971520,500]"
+want 200 - PATCH /v1/volumes/a '{}'
+want 200 - PATCH /v1/volumes/a '{"size":"20MiB"}'
+want 200 - PATCH /v1/volumes/a '{"bandwidth":"5MiB"}'
+is "one change" "$(jq -c '[.size,.iops,.bandwidth]' <<<"$body")" "[20971520,500,5242880]"
 want 400 invalid PATCH /v1/volumes/a '{"lba":512}'
 want 400 invalid PATCH /v1/volumes/a '{"name":"b"}'
 want 200 - PUT /v1/volumes/a/hosts/nqn.x:1
@@ -77,6 +86,11 @@ is "applied" "$(jq -r '."log.level"' <<<"$body")" debug
 want 400 invalid PATCH /v1/config '{"log.level":"loud"}'
 want 400 invalid PATCH /v1/config '{"export.port":"1"}'
 want 400 invalid PATCH /v1/config '{"nope":1}'
+want 400 invalid PATCH /v1/config '{"log.level":"info","limits.volumes":2,"nope":1}'
+want 400 invalid PATCH /v1/config '{"log.level":"info","export.port":1}'
+want 400 invalid PATCH /v1/config '{"log.level":"info","limits.volumes":{}}'
+req GET /v1/config
+is "nothing of a bad change" "$(jq -r '."log.level"' <<<"$body")" debug
 want 200 - PATCH /v1/config '{"limits.volumes":3}'
 want 503 no_resources POST /v1/volumes '{"name":"e","size":"1MiB"}'
 req HEAD /healthz 2>/dev/null
