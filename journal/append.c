@@ -331,3 +331,13 @@ void journal_fail(struct journal *j, int err, uint32_t segment, uint64_t off_byt
     if (j->events.failed)
         j->events.failed(j->events.ctx, err);
 }
+
+void journal_give_up(struct journal *j, int err)
+{
+    if (j->failed)
+        return;
+    j->failed = true;
+    j->fail_err = err;
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
+        stream_kick(&j->streams[i]);
+}

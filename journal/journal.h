@@ -112,6 +112,10 @@ struct journal_append {
 /* Queues the record for the next group. Appends wait, in order, while no segment is free: back-pressure, never an error. */
 void journal_append(struct journal *j, struct journal_append *req);
 
+/* The owner will free no segment any more: what waits or is in flight is answered with err, and nothing is appended again.
+ * Reads go on. */
+void journal_give_up(struct journal *j, int err);
+
 /* All HOST records with seq <= this are durable and their callbacks have run: everything up to it is in the index.
  * Read it in the same pass in which the index is read. */
 uint64_t journal_durable_seq(const struct journal *j);

@@ -69,6 +69,8 @@ void shard_fail(struct shard *s, int err)
     if (s->failed == 0)
         log_error("a shard takes no more writes", "shard=%u err=\"%s\"", s->o.no, err_text(err));
     s->failed = s->failed != 0 ? s->failed : err;
+    if (s->j != NULL) /* appends that wait for a segment would wait for ever */
+        journal_give_up(s->j, err);
     shard_kick(s);
 }
 

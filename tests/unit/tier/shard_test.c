@@ -593,6 +593,39 @@ Test(shard, reclaim_keeps_writes_going_for_many_times_the_size_of_the_log)
     rig_fini(&r);
 }
 
+static unsigned answered, answered_well;
+
+static void count_answer(struct blk_io *io)
+{
+    answered++;
+    answered_well += io->err == 0;
+}
+
+/* Appends that wait for a segment wait for a batch that frees one. When no batch will commit any more, they are told. */
+Test(shard, writes_that_wait_for_a_segment_are_answered_when_the_metadata_fails)
+{
+    static struct blk_io io[200];
+    struct iovec iov = {buf, 16 * BLOCK_BYTES};
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 25, .segments = 12});
+    cr_assert_eq(rig_boot(&r), 0);
+    sim_meta_faults(r.store)->fail_nth = 1;
+    answered = answered_well = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(io); i++) {
+        io[i] = (struct blk_io){.op = BLK_WRITE, .lba = 16, .nlb = 16, .iov = &iov, .iovcnt = 1, .cb = count_answer};
+        blk_submit(&r.vol.blk, &io[i]);
+    }
+    sim_run_for(r.sim, 100 * NS_PER_S);
+    cr_assert_neq(r.shard->failed, 0);
+    cr_assert_gt(answered_well, 10);
+    cr_assert_eq(answered, ARRAY_LEN(io), "%u of %zu", answered, ARRAY_LEN(io));
+    rig_drain(&r, true);
+    (void)shard_stop(r.shard);
+    rig_restart(&r);
+    rig_fini(&r);
+}
+
 /* ---- against an array ---- */
 
 struct model { uint64_t stamp[8192]; }; /* of each lba */
