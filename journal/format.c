@@ -75,7 +75,7 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
         .seq_floor = from_le64(raw->seq_floor),
     };
     if (out->epoch == 0 || out->shard >= geo->nr_shards || from_le32(raw->stream) >= JOURNAL_STREAM_NR ||
-        out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch ||
+        out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch || out->seq_floor > SEQ_MEDIA_MAX ||
         from_le32(raw->zero) != 0 || !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
         return -FIRN_E_CORRUPT;
     return 0;
@@ -137,7 +137,7 @@ bool jrn_record_valid(const void *buf)
     struct jrn_record r;
 
     jrn_record_unpack(buf, &r);
-    if (r.layer == 0 || r.seq == 0 || r.nblocks == 0 || r.nblocks > (r.nblocks & NBLOCKS_MASK) ||
+    if (r.layer == 0 || r.seq == 0 || r.seq > SEQ_MEDIA_MAX || r.nblocks == 0 || r.nblocks > (r.nblocks & NBLOCKS_MASK) ||
         r.lba > UINT64_MAX - r.nblocks)
         return false;
     switch (r.type) {
@@ -258,7 +258,7 @@ static bool group_sizes_valid(const struct segpool_geometry *geo, const struct j
 static bool group_fields_valid(const struct segpool_geometry *geo, const struct jrn_group *g)
 {
     return g->epoch != 0 && g->number != 0 && g->index < g->number && g->durable_group < g->number &&
-           g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
+           g->durable_seq <= SEQ_MEDIA_MAX && g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
 }
 
 int jrn_group_decode(const struct segpool_geometry *geo, uint32_t segment, uint64_t off_bytes, const void *buf,

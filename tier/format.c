@@ -201,6 +201,8 @@ int extent_rec_decode(const void *buf, uint32_t len, struct extent_rec *out)
     out->destaged_seq = from_le64(m.destaged_seq);
     if (out->place.dev == EXTENT_NO_DEV ? out->place.slot != 0 : out->place.dev >= CAPACITY_DEVS_MAX)
         return -FIRN_E_CORRUPT;
+    if (out->destaged_seq > SEQ_MEDIA_MAX) /* no write could ever be newer */
+        return -FIRN_E_CORRUPT;
     if (!all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) || !all_zero(m.reserved, sizeof(m.reserved)))
         return -FIRN_E_CORRUPT;
     return 0;

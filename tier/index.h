@@ -18,7 +18,7 @@
 #define INDEX_NONE       UINT32_MAX
 #define INDEX_LAYER_BITS 20  /* layer indices, 1.. */
 #define INDEX_BLOCK_BITS 36
-#define INDEX_SEQ_MAX    ((UINT64_C(1) << 48) - 1)
+#define INDEX_SEQ_MAX    ((UINT64_C(1) << SEQ_BITS) - 1)
 
 enum index_flags {          /* the low three bits of the flag byte hold unit % 8 */
     INDEX_DIRTY   = 1 << 3, /* the map does not have it yet */

@@ -26,6 +26,11 @@
 #define EXTENT_BYTES        (1u << 20)
 #define EXTENT_BLOCKS       (EXTENT_BYTES / BLOCK_BYTES)
 
+/* Sequence numbers have 48 bits in the index. What media name is bounded below that, else a crafted image would leave no number
+ * for the next write: 2^44 are left, for half a year of a million writes a second. */
+#define SEQ_BITS            48u
+#define SEQ_MEDIA_MAX       ((UINT64_C(1) << SEQ_BITS) - (UINT64_C(1) << 44))
+
 #define SEGMENT_BYTES_MIN   (256u * 1024u)   /* floor for tests and the simulator; configuration asks for 16 MiB or more */
 #define SEGMENT_BYTES_MAX   (256u << 20)
 #define SEGMENTS_MAX        (1u << 20)

@@ -231,7 +231,7 @@ static int on_record(void *ctx, const struct journal_record *r)
     uint64_t end = (uint64_t)r->loc.unit * JOURNAL_UNIT_BYTES + (r->csum ? r->nblocks * BLOCK_BYTES : 0);
     uint64_t words[6] = {r->layer, r->lba, r->nblocks, r->seq, r->loc.segment, r->loc.unit};
 
-    expect(r->loc.segment < SEGMENTS && end <= geo.segment_bytes && r->layer && r->nblocks && r->seq);
+    expect(r->loc.segment < SEGMENTS && end <= geo.segment_bytes && r->layer && r->nblocks && r->seq && r->seq <= SEQ_MEDIA_MAX);
     expect((r->csum != NULL) == (r->type == JOURNAL_WRITE));
     if (r->csum)
         f->hash += crc32c(0, r->csum, r->nblocks * 4);
@@ -269,7 +269,7 @@ static int life(struct found *f, bool accept_loss)
     err = journal_new(&env, &d, pool, &opts, NULL, &j);
     expect(err == 0);
     err = journal_replay(j, &ops, &report);
-    expect(report.records == f->records);
+    expect(report.records == f->records && (err || report.seq_max <= SEQ_MEDIA_MAX));
     if (!err)
         err = journal_open(j);
     if (err)

@@ -148,6 +148,16 @@ Test(format, extent_records_are_stable)
     STABLE(struct extent_rec, tomb, extent_rec_encode, extent_rec_decode);
 }
 
+Test(format, an_extent_that_no_write_could_be_newer_than_is_refused)
+{
+    struct extent_rec last = {.place = {.dev = 3, .slot = 77}, .destaged_seq = SEQ_MEDIA_MAX}, beyond = last, out;
+    uint8_t buf[META_VALUE_MAX] = {0};
+
+    cr_assert_eq(extent_rec_decode(buf, extent_rec_encode(&last, buf), &out), 0);
+    beyond.destaged_seq++;
+    cr_assert_eq(extent_rec_decode(buf, extent_rec_encode(&beyond, buf), &out), -FIRN_E_CORRUPT);
+}
+
 Test(format, checksums_of_an_extent_are_stable)
 {
     struct extent_sums s = {.valid = {0xff00ff, 0, 1, UINT64_C(1) << 63}, .damaged = {0xff00, 0, 0, 0}};
