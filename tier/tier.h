@@ -132,7 +132,8 @@ struct tier_info {
     uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t index_blocks, index_bytes;      /* entries, memory */
-    uint64_t damaged_blocks; uint64_t commit_no;
+    uint64_t damaged_blocks; bool damaged_more; /* known not to be readable, each once; more: there are others */
+    uint64_t commit_no;
     bool read_only; char alert[256];
 };
 void     tier_info_get(struct tier *t, struct tier_info *out);                  /* any thread; racy reads of counters */
@@ -181,7 +182,10 @@ void tier_stats_get(struct tier *t, struct tier_stats *out); /* any thread */
 /* ---- offline, for firnctl: straight-line, read-only ---- */
 
 enum tier_check_depth { TIER_CHECK_QUICK, TIER_CHECK_META, TIER_CHECK_DATA };
-struct tier_check_report { uint64_t findings, losses, blocks_read, records; };
+struct tier_check_report {
+    uint64_t findings, losses, blocks_read, records;
+    uint64_t damaged_blocks; /* of data; neighbours are one finding */
+};
 /* One line a finding into out, each naming the invariant. 0 even with findings; negative: cannot be read at all. */
 int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct strbuf *out,
                struct tier_check_report *report, char why[static 256]);

@@ -115,8 +115,9 @@ static void print_report(const struct args *a, const struct job *j)
     if (!arg(a, json)) {
         fputs(p, stdout);
         if (!arg(a, quiet))
-            printf("%" PRIu64 " records, %" PRIu64 " blocks read: %" PRIu64 " finding%s, %" PRIu64 " with loss of data\n", r->records,
-                   r->blocks_read, r->findings, r->findings == 1 ? "" : "s", r->losses);
+            printf("%" PRIu64 " records, %" PRIu64 " blocks read: %" PRIu64 " finding%s, %" PRIu64 " with loss of data; %" PRIu64
+                   " blocks of data damaged\n",
+                   r->records, r->blocks_read, r->findings, r->findings == 1 ? "" : "s", r->losses, r->damaged_blocks);
         return;
     }
     list = json_array();
@@ -126,8 +127,9 @@ static void print_report(const struct args *a, const struct job *j)
         json_array_append_new(list, json_stringn_nocheck(p, len));
         p += len + (p[len] == '\n');
     }
-    doc = json_pack("{s:o,s:I,s:I,s:I,s:I}", "lines", list, "findings", (json_int_t)r->findings, "losses", (json_int_t)r->losses,
-                    "blocks_read", (json_int_t)r->blocks_read, "records", (json_int_t)r->records);
+    doc = json_pack("{s:o,s:I,s:I,s:I,s:I,s:I}", "lines", list, "findings", (json_int_t)r->findings, "losses", (json_int_t)r->losses,
+                    "blocks_read", (json_int_t)r->blocks_read, "records", (json_int_t)r->records,
+                    "damaged_blocks", (json_int_t)r->damaged_blocks);
     json_dumpf(doc, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(doc);
