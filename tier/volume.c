@@ -92,6 +92,7 @@ struct volume *volume_new(struct tier *t, const struct volume_rec *rec)
     v->size_blocks = rec->size_bytes / BLOCK_BYTES;
     v->deleting = rec->flags & VOLUME_DELETING;
     memcpy(v->p.name, rec->name, sizeof(v->p.name));
+    memcpy(v->name, rec->name, sizeof(v->name));
     v->p.size_bytes = rec->size_bytes;
     v->p.lba_bytes = rec->lba_bytes;
     v->p.tier = (enum volume_tier)rec->tier;

@@ -18,6 +18,7 @@ struct volume {
     uint32_t      shard_no;
     uint64_t      id;
     struct uuid   uuid;
+    char          name[NAME_MAX_CHARS + 1]; /* p.name, for the shard's log lines */
     /* shard */
     struct blk    blk;         /* ops: submit -> shard_submit */
     uint64_t      layer;       /* top of the stack: where writes go; ids are never used again */
