@@ -3,8 +3,8 @@
  *
  * A request is one SQE: READ, WRITE (with RWF_DSYNC when asked), FSYNC (data only), or FALLOCATE for a discard, which
  * punches a hole in a file and unmaps on a block device. Opened with O_DIRECT, so the page cache holds nothing back.
- * Failures: EINTR and EAGAIN are asked again; a short transfer goes on with the rest, one element at a time; a transfer of
- * nothing (the file was cut under us) is an I/O error.
+ * Failures: EINTR and EAGAIN are asked again, for AGAIN_NS; a short transfer goes on with the rest, one element at a time;
+ * a transfer of nothing (the file was cut under us) is an I/O error.
  */
 #include "rt/dev.h"
 
@@ -30,6 +30,15 @@ struct dev_uring {
     int             fd;
     bool            quick;   /* durable writes end in the interrupt; else in a kernel thread, after a flush */
 };
+
+/* EINTR and EAGAIN are the kernel's troubles, not the device's, and pass; one that lasts so long is an error like any other. */
+#define AGAIN_NS (5 * NS_PER_S)
+
+static bool ask_again(const struct dev *d, const struct dev_io *io, int res)
+{
+    /* Not so for a flush: one that did not say yes may have lost pages already, and a second would not tell. */
+    return (res == -EINTR || res == -EAGAIN) && io->priv.op != DEV_FLUSH && env_now_ns(d->env) - io->priv.start_ns < AGAIN_NS;
+}
 
 static void uring_done(struct reactor_op *op, int res, uint32_t cqe_flags);
 
@@ -112,8 +121,7 @@ static void uring_done(struct reactor_op *op, int res, uint32_t cqe_flags)
     (void)cqe_flags;
     if (needs_thread(container_of(d, struct dev_uring, dev), io))
         reactor_yield_end(container_of(d, struct dev_uring, dev)->reactor);
-    /* Not so for a flush: one that did not say yes may have lost pages already, and a second would not tell. */
-    if ((res == -EINTR || res == -EAGAIN) && io->priv.op != DEV_FLUSH) {
+    if (ask_again(d, io, res)) {
         uring_submit(d, io);
         return;
     }

@@ -222,6 +222,59 @@ static void refused(const char *path, bool pmem, const char *word)
     reactor_free(r);
 }
 
+/* Stands between the ring and the device: the kernel says EAGAIN `left` times, and every time `age_ns` have passed. */
+static struct {
+    void   (*done)(struct reactor_op *op, int res, uint32_t cqe_flags);
+    unsigned left, asked;
+    uint64_t age_ns;
+} short_of_memory;
+
+static void says_again(struct reactor_op *op, int res, uint32_t cqe_flags)
+{
+    struct dev_io *io = container_of(op, struct dev_io, priv.ring);
+    bool again = short_of_memory.left > 0;
+
+    short_of_memory.left -= again;
+    short_of_memory.asked++;
+    io->priv.start_ns -= short_of_memory.age_ns;
+    short_of_memory.done(op, again ? -EAGAIN : res, cqe_flags);
+    if (again && short_of_memory.asked < 1000)
+        op->done = says_again; /* asked anew, or over: then nobody looks */
+}
+
+static int read_with_eagain(unsigned times, uint64_t age_ns)
+{
+    struct reactor *r = test_reactor(0, false);
+    char *path = test_file(FILE_BYTES), *got = blocks(BLOCK_BYTES, 0);
+    struct dev *d = open_file(r, path, false);
+    struct iovec iov = {got, BLOCK_BYTES};
+    struct waiting w = {.io = {.len_bytes = BLOCK_BYTES, .iov = &iov, .iovcnt = 1, .cb = waiting_cb}};
+
+    dev_read(d, &w.io);
+    short_of_memory.done = w.io.priv.ring.done;
+    short_of_memory.left = times;
+    short_of_memory.age_ns = age_ns;
+    w.io.priv.ring.done = says_again;
+    cr_assert(run_until(r, &w.done));
+    dev_close(d);
+    unlink(path);
+    free(path), free(got);
+    reactor_free(r);
+    return w.io.err;
+}
+
+Test(dev_uring, a_kernel_short_of_memory_is_asked_again)
+{
+    cr_assert_eq(read_with_eagain(5, 0), 0);
+    cr_assert_eq(short_of_memory.asked, 6);
+}
+
+Test(dev_uring, but_not_for_ever)
+{
+    cr_assert_eq(read_with_eagain(100, NS_PER_S), -EAGAIN);
+    cr_assert_lt(short_of_memory.asked, 10);
+}
+
 Test(dev_uring, open_says_what_is_wrong)
 {
     char *empty = test_file(0);
