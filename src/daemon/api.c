@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/sizefmt.h"
 #include "daemon/api_json.h"
+#include "daemon/fill.h"
 #include "daemon/metrics_page.h"
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
@@ -389,10 +390,10 @@ static void alert_full(json_t *list, const struct tier_info *info)
     uint64_t taken = info->capacity_used_bytes + info->capacity_reserved_bytes;
     char text[160], b1[32], b2[32];
 
-    if (info->capacity_bytes == 0 || taken < info->capacity_bytes / 100 * POOL_FULL_PCT)
+    if (fill_level(info) == 0)
         return;
-    snprintf(text, sizeof(text), "the pool is getting full: %s of %s are taken; delete volumes or trim them, or add capacity",
-             size_format(taken, b1), size_format(info->capacity_bytes, b2));
+    snprintf(text, sizeof(text), "the pool is getting full, above %u %%: %s of %s are taken; delete volumes or trim them, or add capacity",
+             fill_level(info), size_format(taken, b1), size_format(info->capacity_bytes, b2));
     json_array_append_new(list, json_string(text));
 }
 

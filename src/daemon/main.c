@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/api.h"
 #include "daemon/embedded.h"
+#include "daemon/fill.h"
 #include "daemon/http.h"
 #include "daemon/metrics_page.h"
 #include "daemon/options.h"
@@ -28,7 +29,6 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 #define STOP_S 24
 #define LOOK_S 5       /* how often the fill of the pool is looked at */
-#define FULL_AGAIN 120u /* looks: every 10 minutes */
 
 /* ---- configuration ------------------------------------------------------------------------------------------------- */
 
@@ -291,30 +291,30 @@ static void overdue(int sig)
     _exit(EXIT_FAILED);
 }
 
-/* One line when the pool gets full, and again every FULL_AGAIN looks while it stays so. */
-static void look_at_fill(const struct server *s, unsigned *looks)
+/* A line when the pool reaches 80, 90 and 95 per cent, and again every FILL_AGAIN looks while it stays there. */
+static void look_at_fill(const struct server *s, struct fill_watch *w)
 {
     struct tier_info i;
+    uint32_t level;
 
     node_pool_info(s->node, &i);
-    if (i.capacity_bytes == 0 || i.capacity_used_bytes + i.capacity_reserved_bytes < i.capacity_bytes / 100 * POOL_FULL_PCT)
-        *looks = 0;
-    else if ((*looks)++ % FULL_AGAIN == 0)
-        log_warn("the pool is getting full", "used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"",
-                 (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
+    level = fill_look(w, &i);
+    if (level != 0)
+        log_warn("the pool is getting full", "above_pct=%u used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"",
+                 level, (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
                  (unsigned long long)i.capacity_bytes);
 }
 
 static void serve_signals(struct server *s, const sigset_t *set)
 {
     const struct timespec look_every = {.tv_sec = LOOK_S};
-    unsigned looks = 0;
+    struct fill_watch fill = {0};
 
     for (;;) {
         int sig = sigtimedwait(set, NULL, &look_every);
 
         if (sig < 0) {
-            look_at_fill(s, &looks);
+            look_at_fill(s, &fill);
         } else if (sig == SIGHUP) {
             sd_notify(0, "RELOADING=1");
             settings_reload(s->api.settings);

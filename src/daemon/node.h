@@ -14,7 +14,6 @@
 #include "tier/tier.h"
 
 #define NODE_CALL_NS (20 * NS_PER_S) /* a verb that takes longer answers -ETIMEDOUT; it may still be carried out */
-#define POOL_FULL_PCT 80u /* of the capacity, from where a pool is called full: time is left to act in */
 #define NQN_PREFIX "nqn.2026-11.io.firn"
 
 struct node;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "daemon/fill.h"
+
+static struct tier_info at(uint64_t used, uint64_t reserved)
+{
+    return (struct tier_info){.capacity_bytes = 1000, .capacity_used_bytes = used, .capacity_reserved_bytes = reserved};
+}
+
+static uint32_t look(struct fill_watch *w, uint64_t used)
+{
+    struct tier_info i = at(used, 0);
+
+    return fill_look(w, &i);
+}
+
+Test(fill, levels_count_what_is_reserved)
+{
+    struct tier_info none = {0}, low = at(700, 99), warm = at(700, 100), hot = at(900, 0), full = at(500, 450);
+
+    cr_assert_eq(fill_level(&none), 0);
+    cr_assert_eq(fill_level(&low), 0);
+    cr_assert_eq(fill_level(&warm), 80);
+    cr_assert_eq(fill_level(&hot), 90);
+    cr_assert_eq(fill_level(&full), 95);
+}
+
+Test(fill, each_level_is_said_once_on_the_way_up_and_again_after_a_time)
+{
+    struct fill_watch w = {0};
+
+    cr_assert_eq(look(&w, 100), 0);
+    cr_assert_eq(look(&w, 810), 80);
+    cr_assert_eq(look(&w, 850), 0);
+    cr_assert_eq(look(&w, 910), 90);
+    cr_assert_eq(look(&w, 990), 95);
+    for (uint32_t n = 1; n < FILL_AGAIN; n++)
+        cr_assert_eq(look(&w, 990), 0);
+    cr_assert_eq(look(&w, 990), 95);
+}
+
+Test(fill, a_pool_on_the_edge_says_it_once)
+{
+    struct fill_watch w = {0};
+
+    cr_assert_eq(look(&w, 800), 80);
+    cr_assert_eq(look(&w, 795), 0);
+    cr_assert_eq(look(&w, 800), 0);
+    cr_assert_eq(look(&w, 770), 0);
+    cr_assert_eq(look(&w, 800), 80);
+    cr_assert_eq(look(&w, 960), 95);
+    cr_assert_eq(look(&w, 0), 0);
+    cr_assert_eq(look(&w, 960), 95);
+}
