@@ -266,3 +266,13 @@ uint64_t dev_model_seeks(const struct dev *d)
     assert(d->ops == &model_ops);
     return container_of(d, struct dev_model, dev)->seeks;
 }
+
+void dev_model_restart(struct dev *d)
+{
+    struct dev_model *m = container_of(d, struct dev_model, dev);
+
+    assert(d->ops == &model_ops && m->waiting == NULL);
+    for (uint32_t i = 0; i < m->nr_ways; i++)
+        assert(m->ways[i].of == NULL);
+    m->head_bytes = m->free_at_ns = m->busy_ns = m->seeks = 0;
+}

@@ -26,5 +26,7 @@ uint64_t dev_model_ssd_cost_ns(bool write, uint64_t len_bytes);
 int dev_model_new(struct dev *below, const struct dev_model_params *params, struct dev **out);
 uint64_t dev_model_busy_ns(const struct dev *d);
 uint64_t dev_model_seeks(const struct dev *d);
+/* As if new, from now on: head at 0, no time taken, no seeks. Nothing is in flight. */
+void     dev_model_restart(struct dev *d);
 
 #endif

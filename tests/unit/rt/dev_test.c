@@ -215,6 +215,27 @@ Test(dev_model, an_hdd_serves_one_after_the_other_in_order, .init = setup)
     cr_assert(fake.closed);
 }
 
+Test(dev_model, restarted_it_is_as_new, .init = setup)
+{
+    struct dev *d = model((struct dev_model_params){.hdd = true, .scale = 1});
+    struct req q;
+
+    for (unsigned round = 0; round < 2; round++) {
+        uint64_t t0 = env.now_ns;
+
+        dev_write(d, req(&q, 4 * BLOCK_BYTES, BLOCK_BYTES, 0));
+        fake_dev_end(&fake, 0);
+        fake_env_advance(&env, t0 + NS_PER_S);
+        cr_assert_eq(q.done, 1);
+        cr_assert_eq(q.at_ns - t0, 100000 + 5 * 5 * 4096, "the head passes over four blocks");
+        cr_assert_eq(dev_model_busy_ns(d), 100000u + 5 * 5 * 4096);
+        dev_model_restart(d);
+        cr_assert_eq(dev_model_busy_ns(d), 0u);
+        cr_assert_eq(dev_model_seeks(d), 0u);
+    }
+    dev_close(d);
+}
+
 Test(dev_model, an_ssd_overlaps_latencies_up_to_its_ways, .init = setup)
 {
     struct dev *d = model((struct dev_model_params){.scale = 0.5, .ways = 2});
