@@ -16,7 +16,7 @@ ifdef SANITIZE
 override O := $(O)/san-$(SANITIZE)
 endif
 
-PKGS    := liburing lmdb libpmem libisal libmicrohttpd libcurl jansson libconfig libsystemd
+PKGS    := liburing lmdb libpmem libisal libmicrohttpd libcurl jansson libconfig libsystemd zlib
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla \
            -Wformat=2 -Wcast-align -Wpointer-arith -Wundef -Werror
 VERSION := 0.1.0
@@ -30,7 +30,7 @@ ALL_LDFLAGS += -fsanitize=$(SANITIZE)
 else
 ALL_CFLAGS  += -D_FORTIFY_SOURCE=2
 endif
-LIBS    := -luring -llmdb -lpmem -lisal -lmicrohttpd -lcurl -ljansson -lconfig -lsystemd -lm
+LIBS    := -luring -llmdb -lpmem -lisal -lmicrohttpd -lcurl -ljansson -lconfig -lsystemd -lz -lm
 
 # A room is a folder; a room becomes an archive; who may include whom is design.md's and tests/lint's business.
 ROOMS   := base:src/base rt:src/rt journal:journal tier:tier export:export daemon:src/daemon \
@@ -72,7 +72,7 @@ $(O)/firnctl: $(call objs,tools/firnctl/main.c) $(O)/lib/libfirnctl.a $(O)/lib/l
 	$(link)
 $(O)/firn-bench: $(call objs,tools/bench/main.c) $(O)/lib/libbench.a $(O)/lib/librt.a $(O)/lib/libbase.a
 	$(link)
-$(O)/firn-sim: $(call objs,tools/sim/main.c) $(O)/lib/libsim.a $(ENGINE)
+$(O)/firn-sim: $(call objs,tools/sim/main.c) $(O)/lib/libsim.a $(O)/lib/libdaemon.a $(ENGINE)
 	$(link)
 
 # ---- unit tests: tests/unit/ROOM/*.c become one Criterion program a room -----------------------------------------
