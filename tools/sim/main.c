@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c: firn-sim's command line. */
 #include "tools/sim/bugs.h"
+#include "tools/sim/replay_args.h"
 #include "tools/sim/report.h"
 
 #include <errno.h>
@@ -15,11 +16,13 @@ static const char usage[] =
     "       firn-sim bugs    [--bug B] [--limit SEEDS] [--jobs J] [--ops N] [--seed N] [--json]\n"
     "       firn-sim faults  [--seed N] [--seeds K] [--jobs J]\n"
     "       firn-sim list    profiles, planted bugs and fault classes\n"
+    "       firn-sim replay  --trace FILE[.gz] ...: see firn-sim replay --help\n"
     "\n"
     "explore runs the engine on simulated devices in virtual time, one world a seed, crashes it again and again, and\n"
     "judges every byte that is read. A failing seed prints the command that replays it.\n"
     "bugs plants one bug at a time and counts the seeds until it is caught.\n"
     "faults prints how often each class of fault fired in a run.\n"
+    "replay runs a block trace through the engine on modelled devices and prints what it cost.\n"
     "\n"
     "  --seed N               the first seed (1)\n"
     "  --seeds K              how many (100)\n"
@@ -221,6 +224,8 @@ int main(int argc, char **argv)
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
+    if (strcmp(argv[1], "replay") == 0)
+        return replay_main(argc - 1, argv + 1);
     rc = parse(&a, argc - 1, argv + 1);
     if (rc != 0)
         return rc;

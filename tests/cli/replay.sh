@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# firn-sim replay: a generated OLTP-like trace, its scorecard twice, its log of commands priced here, and what it refuses.
+. "$(dirname "$0")/lib.bash"
+sim=$O/firn-sim
+[ -x "$sim" ] || { echo "skip: $sim is not built"; exit 77; }
+
+awk 'BEGIN { srand(7)
+    for (i = 0; i < 3000; i++) {
+        printf "%d,W,%d,1536\n", i * 2500, i * 1536 % 4194304
+        printf "%d,%s,%d,16384\n", i * 2500 + 300, rand() < 0.4 ? "W" : "R", 67108864 + int(rand() * rand() * 8192) * 16384
+    } }' >"$T/oltp.csv"
+gzip -k "$T/oltp.csv"
+run="$sim replay --trace $T/oltp.csv.gz --ssd 8MiB"
+
+exits 0 $run --json --oplog "$T/log"
+first=$out
+exits 0 $run --json
+is "the same again" "$out" "$first"
+exits 0 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --json
+is "without gzip" "$out" "$first"
+is "keys" "$(jq -r 'keys_unsorted | join(" ")' <<<"$first")" "requests hdd_reads hdd_writes hdd_seeks hdd_read_mb hdd_write_mb \
+hdd_busy_s ssd_write_mb ssd_relocated_mb read_hit mean_ms p50_ms p99_ms p999_ms"
+is "requests" "$(jq .requests <<<"$first")" 6000
+
+# The constants of the model, a second time, over what the devices were sent.
+priced=$(awk -F, -v span=1073741824 '
+    function pos(g, w,   x, p) {
+        if (g == 0) return 0
+        x = (g < 0 ? -g : g) / span; if (x > 1) x = 1
+        p = (w ? 0.32 : 0.23) + (w ? 14.78 : 13.44) * sqrt(x) + 4.16
+        if (g > 0 && g <= 524288 && g / 200000 < p) return g / 200000
+        seeks++; return p
+    }
+    $1 == "H" { t += 0.1 + pos($3 - head, $2 == "W") + $4 / 200000; head = $3 + $4; if ($2 == "W") w += $4; else r += $4 }
+    $1 == "S" && $2 == "W" { s += $4 }
+    $1 !~ /^[HS]$/ || $2 !~ /^[RW]$/ || NF != 4 { exit 1 }
+    END { printf "%.4f %d %.6f %.6f %.6f\n", t / 1000, seeks, r / 1e6, w / 1e6, s / 1e6 }' "$T/log")
+is "priced apart" "$priced" "$(jq -r '"\(.hdd_busy_s) \(.hdd_seeks) \(.hdd_read_mb) \(.hdd_write_mb) \(.ssd_write_mb)"' <<<"$first" |
+    awk '{ printf "%.4f %d %.6f %.6f %.6f\n", $1, $2, $3, $4, $5 }')"
+
+exits 0 $run
+has "table" "$out" "^HDD +[0-9]+ reads .* busy .* seeks"
+has "split" "$out" "host [0-9.]+ MB, headers [0-9.]+ MB, relocated [0-9.]+ MB, fill [0-9.]+ MB"
+exits 0 $run --hdd 3 --closed --profile balanced --oplog "$T/three"
+has "three disks" "$out" "3 HDD"
+if [ -s "$T/three" ] && [ -s "$T/three.1" ] && [ -e "$T/three.2" ]; then ok; else bad "three logs of commands"; fi
+printf 'journal: { align = "512"; };\ntier: { dirty_start = 20; dirty_max = 40; };\n' >"$T/conf"
+exits 0 $run --config "$T/conf" --json
+less=$(jq -n --argjson a "$out" --argjson b "$first" '$a.ssd_write_mb < $b.ssd_write_mb and $a.requests == $b.requests')
+is "smaller headers write less" "$less" true
+
+refused() { # refused PATTERN ARGUMENTS...
+    local p=$1
+    shift
+    exits 2 "$sim" replay "$@"
+    has "refused" "$out" "$p"
+}
+printf '0,R,0,4096\n0,W,4096,512\n0,W,here,512\n' >"$T/broken.csv"
+refused "^$T/broken.csv:3: the offset is not a number" --trace "$T/broken.csv"
+gzip -k "$T/broken.csv"
+refused "^$T/broken.csv.gz:3: the offset" --trace "$T/broken.csv.gz"
+head -c 20000 "$T/oltp.csv.gz" >"$T/cut.csv.gz"
+refused "^$T/cut.csv.gz:[0-9]+: the compressed file ends too soon" --trace "$T/cut.csv.gz"
+: >"$T/empty.csv"
+refused "^$T/empty.csv:1: there is no request" --trace "$T/empty.csv"
+refused "^$T/none.csv: No such file" --trace "$T/none.csv"
+refused "trace is needed" --ssd 10%
+refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
+refused "unexpected word: more" --trace "$T/oltp.csv" more
+refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
+refused "neither a size nor a percentage: 10%%" --trace "$T/oltp.csv" --ssd 10%%
+refused "too small for the engine, which needs 2.0 MiB" --trace "$T/oltp.csv" --ssd 1MiB
+refused "not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
+refused "none/log: No such file" --trace "$T/oltp.csv" --oplog "$T/none/log"
+printf 'tier: { dirty_start = 95; };\n' >"$T/conf"
+refused "^$T/conf:1: tier.dirty_start: " --trace "$T/oltp.csv" --config "$T/conf"
+printf 'tier: {\n dirty_start = 60;\n dirty_max = 50; };\n' >"$T/conf"
+refused "^$T/conf:2: tier.dirty_start: not below tier.dirty_max" --trace "$T/oltp.csv" --config "$T/conf"
+exits 1 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --oplog /dev/full
+has "a full disk" "$out" "log of commands cannot be written"
+exits 0 "$sim" replay --help
+has "help" "$out" "^usage: firn-sim replay"
