@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "daemon/node_priv.h"
@@ -156,6 +157,36 @@ static void stop_tier_run(struct call *c)
     tier_stop(sc->n->tier, stopped, sc);
 }
 
+/* The target first lets its hosts' commands end, for up to 5 s, and then waits for what devices hold of those it cut; that
+ * may take as long as a device does. So a part has all the time that is left, but for the third that the tier is to have. */
+uint64_t stop_part_ns(enum stop_part part, uint64_t spent_ns, uint64_t timeout_ns)
+{
+    uint64_t until = timeout_ns;
+
+    switch (part) {
+    case STOP_PORTS:
+        until = timeout_ns / 8;
+        break;
+    case STOP_TARGET:
+        until = timeout_ns / 8 * 5;
+        break;
+    case STOP_SUBSYSTEMS: /* short: their hosts are gone */
+        until = timeout_ns / 3 * 2;
+        break;
+    case STOP_TIER:
+        break;
+    }
+    return until > spent_ns ? until - spent_ns : 0;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
 static int stop_part(struct node *n, void (*run)(struct call *), const char *what, uint64_t timeout_ns)
 {
     struct stop_call *sc = calloc(1, sizeof(*sc));
@@ -176,15 +207,16 @@ static int stop_part(struct node *n, void (*run)(struct call *), const char *wha
 
 static int stop_running(struct node *n, uint64_t timeout_ns)
 {
+    uint64_t start = now_ns();
     int err = 0;
 
-    ports_close(n, timeout_ns / 8);
+    ports_close(n, stop_part_ns(STOP_PORTS, 0, timeout_ns));
     if (n->target)
-        err = stop_part(n, stop_target_run, "target", timeout_ns / 4);
+        err = stop_part(n, stop_target_run, "target", stop_part_ns(STOP_TARGET, now_ns() - start, timeout_ns));
     if (!err && n->target)
-        err = stop_part(n, remove_subsystems_run, "subsystems", timeout_ns / 4);
+        err = stop_part(n, remove_subsystems_run, "subsystems", stop_part_ns(STOP_SUBSYSTEMS, now_ns() - start, timeout_ns));
     if (!err && n->tier)
-        err = stop_part(n, stop_tier_run, "tier", timeout_ns / 3);
+        err = stop_part(n, stop_tier_run, "tier", stop_part_ns(STOP_TIER, now_ns() - start, timeout_ns));
     return err;
 }
 

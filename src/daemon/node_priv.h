@@ -44,6 +44,10 @@ struct node {
     _Atomic uint64_t    volumes_max;
 };
 
+/* How long a part of the stop may take, of timeout_ns for all, when spent_ns are gone. Pure. */
+enum stop_part { STOP_PORTS, STOP_TARGET, STOP_SUBSYSTEMS, STOP_TIER };
+uint64_t stop_part_ns(enum stop_part part, uint64_t spent_ns, uint64_t timeout_ns);
+
 uint32_t reactors_wanted(const struct config *cfg, bool ram);
 
 /* node_ports.c: on the main thread; open and close with the reactors running. */
