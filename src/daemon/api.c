@@ -13,8 +13,8 @@
 
 #include "base/log.h"
 #include "base/sizefmt.h"
+#include "daemon/alerts.h"
 #include "daemon/api_json.h"
-#include "daemon/fill.h"
 #include "daemon/metrics_page.h"
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
@@ -384,35 +384,14 @@ static uint64_t uptime_s(const struct api *a)
     return ((uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec - a->started_ns) / NS_PER_S;
 }
 
-/* What is free of the capacity may be reserved already by what the log will settle there. */
-static void alert_full(json_t *list, const struct tier_info *info)
-{
-    uint64_t taken = info->capacity_used_bytes + info->capacity_reserved_bytes;
-    char text[160], b1[32], b2[32];
+static void add_alert(void *ctx, const char *text) { json_array_append_new(ctx, json_string(text)); }
 
-    if (fill_level(info) == 0)
-        return;
-    snprintf(text, sizeof(text), "the pool is getting full, above %u %%: %s of %s are taken; delete volumes or trim them, or add capacity",
-             fill_level(info), size_format(taken, b1), size_format(info->capacity_bytes, b2));
-    json_array_append_new(list, json_string(text));
-}
-
-static json_t *alerts_json(struct api *a, const struct tier_info *info)
+static json_t *alerts_json(struct node *n)
 {
-    const uint32_t max = 1 + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX;
-    struct tier_dev_info *d = calloc(max, sizeof(*d));
-    uint32_t nr = d ? node_dev_info(a->node, d, max) : 0;
     json_t *list = json_array();
 
-    if (info->alert[0])
-        json_array_append_new(list, json_string(info->alert));
-    alert_full(list, info);
-    for (uint32_t i = 0; i < nr; i++)
-        if (d[i].failed || d[i].degraded)
-            json_array_append_new(list, json_sprintf("device %s is %s", d[i].path, d[i].failed ? "failed" : "degraded"));
-    if (info->damaged_blocks)
-        json_array_append_new(list, json_sprintf("%lld blocks are damaged", (long long)info->damaged_blocks));
-    free(d);
+    if (list)
+        alerts_of_node(n, add_alert, list);
     return list;
 }
 
@@ -444,7 +423,7 @@ static void status(struct api *a, struct reply *out)
                                    "target", "connections", (json_int_t)t.connections, "refused", (json_int_t)t.connections_refused,
                                    "protocol_errors", (json_int_t)t.protocol_errors, "digest_errors", (json_int_t)t.digest_errors,
                                    "fenced_commands", (json_int_t)t.fenced_commands,
-                                   "alerts", alerts_json(a, &info)));
+                                   "alerts", alerts_json(a->node)));
 }
 
 static void pool(struct api *a, struct reply *out)

@@ -167,7 +167,7 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     pool_gauge(b, i.name, "firn_tier_extents", "tier=\"hdd\"", i.capacity_used_bytes / EXTENT_BYTES, "Extents, by tier.");
     pool_gauge(b, i.name, "firn_index_blocks", "", i.index_blocks, "Blocks that the index in memory knows.");
     pool_gauge(b, i.name, "firn_index_bytes", "", i.index_bytes, "Memory that the index takes.");
-    pool_gauge(b, i.name, "firn_damaged_blocks", "", i.damaged_blocks, "Blocks whose bytes are lost; reads of them fail.");
+    pool_gauge(b, i.name, "firn_damaged_blocks", "", i.damaged_blocks, "Blocks of 4 KiB known not to be readable, each counted once.");
     pool_gauge(b, i.name, "firn_pool_read_only", "", i.read_only, "1: the pool takes no writes.");
     render_tier_stats(p, i.name, b);
     render_journal(p, i.name, b);

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "daemon/alerts.h"
+
 #define VOLUMES_SHOWN 200u /* more than anyone reads; the API has the rest */
 
 static void add_text(struct strbuf *b, const char *s)
@@ -55,6 +57,13 @@ static void add_devices(struct node *n, struct strbuf *b)
     free(d);
 }
 
+static void add_alert(void *ctx, const char *text)
+{
+    strbuf_add(ctx, "<p><b>");
+    add_text(ctx, text);
+    strbuf_add(ctx, "</b></p>\n");
+}
+
 static void add_pool(struct node *n, struct strbuf *b)
 {
     struct tier_info i;
@@ -67,11 +76,6 @@ static void add_pool(struct node *n, struct strbuf *b)
     strbuf_add(b, "%s not yet destaged, %" PRIu64 " of %" PRIu64 " segments free.<br>\n", size_format(i.journal_dirty_bytes, a),
                i.journal_free_segments, i.journal_segments);
     strbuf_add(b, "Capacity: %s of %s used.</p>\n", size_format(i.capacity_used_bytes, a), size_format(i.capacity_bytes, c));
-    if (i.alert[0]) {
-        strbuf_add(b, "<p><b>");
-        add_text(b, i.alert);
-        strbuf_add(b, "</b></p>\n");
-    }
     add_devices(n, b);
 }
 
@@ -115,8 +119,10 @@ void status_page_render(struct node *n, uint64_t uptime_s, struct strbuf *b)
                node_name(n));
     strbuf_add(b, "<h1>%s</h1><p>Firn %s, up %" PRIu64 " s, %" PRIu32 " reactors, NVMe/TCP on port %u, discovery also on %u.</p>\n",
                node_name(n), FIRN_VERSION, uptime_s, node_reactors(n), node_port(n), node_discovery_port(n));
-    if (node_has_pool(n))
+    if (node_has_pool(n)) {
+        alerts_of_node(n, add_alert, b);
         add_pool(n, b);
+    }
     add_volumes(n, b);
     strbuf_add(b, "<p><a href=/metrics>metrics</a></p></html>\n");
 }

@@ -18,6 +18,8 @@ ctl volume create a --size 256MiB --quiet || bad "create"
 ctl host allow a '*' --quiet || bad "allow"
 timeout 20 "$bench" run --port "$(ready port)" --nqn "$(ctl volume show a --json | jq -r .nqn)" --rw write --bs 64KiB --bytes 100MiB >/dev/null 2>&1
 has "full: an alert" "$(ctl status)" "the pool is getting full, above [89][05] %: .* of .* are taken"
+page=$(curl -s --unix-socket "$T/s" http://firn/)
+has "full: the same alert on the status page" "$page" "<b>the pool is getting full.* of .* are taken"
 sleep 6
 lines=$(grep -c 'msg="the pool is getting full" above_pct=[89][05] used=' "$log")
 [ "$lines" -ge 1 ] && [ "$lines" -le 3 ] && ok || bad "a line in the log for each of 80, 90 and 95 %: $lines"
