@@ -245,6 +245,12 @@ void journal_read(struct journal *j, struct journal_loc loc, struct dev_io *io)
 
 /* ---- looking ----------------------------------------------------------------------------------------------------------- */
 
+void journal_marks(const struct journal *j, struct journal_mark out[static JOURNAL_STREAM_NR])
+{
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
+        out[i] = j->streams[i].mark;
+}
+
 uint64_t journal_durable_seq(const struct journal *j) { return j->durable_seq; }
 const struct journal_stats *journal_stats(const struct journal *j) { return &j->stats; }
 void journal_set_commit_hist(struct journal *j, struct metric_hist *h) { j->commit_hist = h; }

@@ -120,6 +120,15 @@ void journal_give_up(struct journal *j, int err);
  * Read it in the same pass in which the index is read. */
 uint64_t journal_durable_seq(const struct journal *j);
 
+/* How far a stream is durable: its newest durable group and the segment that holds it. The owner keeps the marks of both
+ * streams in its metadata and gives them back at the next start: what they name and the log lacks was lost, never torn. */
+struct journal_mark {
+    uint64_t group;            /* 0: nothing */
+    uint64_t epoch;            /* of the segment's use; once that was freed, the mark says nothing */
+    uint32_t segment;
+};
+void journal_marks(const struct journal *j, struct journal_mark out[static JOURNAL_STREAM_NR]);
+
 struct journal_load {          /* what policy needs; valid for this pass */
     uint32_t free_segments;    /* of the whole pool */
     uint32_t queued;           /* appends waiting for a group, both streams */
@@ -161,6 +170,7 @@ struct journal_opts {
     uint32_t reserve_segments;  /* kept for MOVES; HOST appends wait rather than take them; 0: 2 */
     bool     accept_loss;       /* go on although acknowledged data is known to be missing */
     uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
+    struct journal_mark marks[JOURNAL_STREAM_NR]; /* as the metadata has them; not trusted */
 };
 
 struct journal_record {         /* one replayed record */
@@ -191,6 +201,7 @@ struct journal_replay_report {
     uint32_t segments, segments_scanned;  /* all; those without a valid summary */
     uint64_t groups, records, blocks;
     uint64_t groups_torn, groups_stale, groups_cut, groups_corrupt;
+    uint64_t groups_unnamed;              /* of the corrupt ones: nothing names what they held */
     uint64_t seq_max, meta_commit_no_max; /* seen in any header */
 };
 
@@ -235,6 +246,7 @@ struct journal_bugs {
     bool skip_epoch_check;        /* replays groups of an older epoch */
     bool skip_fence;              /* the write of a group loses its DSYNC */
     bool moved_gets_new_seq;      /* a MOVES record takes a fresh seq */
+    bool ignore_marks;            /* recovery does not believe what the metadata calls durable */
     bool ack_out_of_order;        /* completes a group when it is durable although an earlier one is not */
 };
 void journal_set_bugs(struct journal *j, const struct journal_bugs *bugs);

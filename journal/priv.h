@@ -108,7 +108,7 @@ struct group {                /* one durable write; reactor only */
     struct oseg   *seg;
     uint64_t       number, off, len;
     uint64_t       submit_ns;
-    uint32_t       nr_blocks;
+    uint32_t       nr_blocks, weight;
     uint8_t       *header;    /* JRN_GROUP_HEADER_MAX, aligned to a page */
     struct iovec  *iov;       /* header, then the callers' */
     int            iovcnt;
@@ -123,10 +123,12 @@ struct stream {
     enum journal_stream id;
     struct list         queue;          /* appends that have no group yet */
     uint32_t            nr_queued;
+    uint64_t            queue_weight, out_weight; /* of the requests that wait, and of those in groups in flight */
     struct group       *groups;         /* ring of j->groups_in_flight */
     uint32_t            head, nr_groups; /* oldest in flight; how many */
     uint64_t            next_group;
     uint64_t            durable_group;  /* every group up to it is durable */
+    struct journal_mark mark;           /* the newest durable group that a segment still holds */
     uint64_t            cut_group;      /* recovery's cut, not yet in a durable header; 0: none */
     uint32_t            last_segment;   /* opened last: the next one's prev */
     uint64_t            last_epoch;
@@ -245,6 +247,7 @@ static inline bool rseg_empty(const struct rseg *s) { return !s->sealed && s->su
 
 struct rstream {
     uint64_t mark;             /* highest group known durable */
+    uint64_t owner_mark;       /* as the owner's metadata says, while the segment it names is there; 0: nothing */
     uint64_t expected;         /* next group; 0: nothing known yet */
     uint64_t floor;            /* the next group's number when none is left to tell */
     bool     ended;            /* a torn group was met: what follows was never acknowledged */

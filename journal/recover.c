@@ -2,7 +2,8 @@
 /* recover.c: replay.
  *
  * 1. Every segment that holds something of the shard is looked at: header, footer and summary; without a summary its groups
- *    are searched (scan.c). From all of them: the durable mark of each stream, and where earlier recoveries cut it.
+ *    are searched (scan.c). From all of them, and from what the owner's metadata names: the durable mark of each stream; and
+ *    where earlier recoveries cut it.
  * 2. In the order of epochs, each segment is judged (recover_judge.c) and its summary, found or gathered, is told to the
  *    owner: records, damaged ranges.
  * 3. Numbers go on above everything seen.
@@ -239,6 +240,13 @@ static int replay_scanned(struct recovery *r, struct rseg *s)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------------- */
 
+static uint64_t last_group(const struct rseg *s)
+{
+    uint64_t end = s->sealed ? s->foot.first_group + s->foot.nr_groups : s->sum.first_group + s->sum.nr_groups;
+
+    return MIN(end, s->cut) - 1;
+}
+
 static void set_numbers(struct recovery *r)
 {
     struct journal *j = r->j;
@@ -252,6 +260,7 @@ static void set_numbers(struct recovery *r)
         if (r->streams[i].last) {
             st->last_segment = r->streams[i].last->segment;
             st->last_epoch = r->streams[i].last->epoch;
+            st->mark = (struct journal_mark){last_group(r->streams[i].last), st->last_epoch, st->last_segment};
         }
     }
     r->report->seq_max = r->seq_max;
@@ -282,12 +291,63 @@ static void check_previous(struct recovery *r, const struct rseg *s)
     r->unnamed++;
 }
 
+/* ---- what the owner's metadata calls durable --------------------------------------------------------------------------- */
+
+static bool mark_found(const struct recovery *r, uint32_t stream, const struct journal_mark *m)
+{
+    for (uint32_t i = 0; i < r->nr_segs; i++)
+        if (r->segs[i].epoch == m->epoch && r->segs[i].segment == m->segment && r->segs[i].stream == stream)
+            return true;
+    return false;
+}
+
+/* A mark raises its stream's while the segment that it names is there. If that was freed, or used again, the mark is out of
+ * date; if it is neither, the segment vanished. */
+static int marks_apply(struct recovery *r)
+{
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
+        const struct journal_mark *m = &r->j->opts.marks[i];
+
+        if (m->epoch == 0 || r->j->bugs.ignore_marks)
+            continue;
+        if (m->segment >= r->j->geo.nr_segments)
+            return -FIRN_E_CORRUPT;
+        if (mark_found(r, i, m)) {
+            r->streams[i].mark = MAX(r->streams[i].mark, m->group);
+            r->streams[i].owner_mark = m->group;
+        } else if (segpool_slot(r->j->pool, m->segment)->epoch < m->epoch) {
+            log_error("journal segment vanished", "shard=%" PRIu32 " segment=%" PRIu32 " epoch=%" PRIu64 " group=%" PRIu64,
+                      r->j->opts.shard, m->segment, m->epoch, m->group);
+            r->report->groups_corrupt++;
+            r->unnamed++;
+        }
+    }
+    return 0;
+}
+
+/* The segment is there, but neither a group in it nor its footer: nothing else counts what is missing. */
+static void marks_reached(struct recovery *r)
+{
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
+        struct rstream *st = &r->streams[i];
+
+        if (st->expected > st->owner_mark || st->owner_mark == 0)
+            continue;
+        log_error("journal ends before what the metadata calls durable", "shard=%" PRIu32 " stream=%" PRIu32 " group=%" PRIu64
+                  " durable=%" PRIu64, r->j->opts.shard, i, st->expected, st->owner_mark);
+        r->report->groups_corrupt++;
+        r->unnamed++;
+    }
+}
+
 static int replay_all(struct recovery *r)
 {
     int err = 0;
 
     for (uint32_t i = 0; i < r->nr_segs && !err; i++)
         err = rseg_load(r, &r->segs[i]);
+    if (!err)
+        err = marks_apply(r);
     if (err)
         return err;
     mark_cuts(r);
@@ -300,6 +360,8 @@ static int replay_all(struct recovery *r)
             r->streams[s->stream].last = s;
         }
     }
+    if (!err)
+        marks_reached(r);
     return err;
 }
 
@@ -315,6 +377,7 @@ int journal_replay(struct journal *j, const struct journal_replay_ops *ops, stru
     if (err)
         return err;
     set_numbers(j->recovery);
+    report->groups_unnamed = j->recovery->unnamed;
     if (j->recovery->unnamed && !j->opts.accept_loss) {
         log_error("journal has lost acknowledged records that nothing names; not started",
                   "shard=%" PRIu32 " groups=%" PRIu64, j->opts.shard, j->recovery->unnamed);

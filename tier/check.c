@@ -143,12 +143,13 @@ static void log_damage(void *ctx, uint32_t shard, const struct journal_damage *d
 static int shard_seq_seen(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
 {
     struct check *c = ctx;
-    uint64_t no, seq;
+    struct shard_rec rec;
+    uint64_t no;
 
-    if (meta_key_parse_id(key, 'S', &no) != 0 || no >= REACTORS_MAX || value == NULL || shard_rec_decode(value, len, &seq) != 0)
+    if (meta_key_parse_id(key, 'S', &no) != 0 || no >= REACTORS_MAX || value == NULL || shard_rec_decode(value, len, &rec) != 0)
         check_say(c, "I8", CHECK_LOSS, "metadata: a shard's record is damaged");
     else
-        c->shard_seq[no] = seq;
+        c->off.shard[no] = rec;
     return 0;
 }
 
@@ -170,9 +171,12 @@ static int check_log(struct check *c, char why[static 256])
         if (r->meta_commit_no_max > meta_commit_no(m))
             check_say(c, "I8", CHECK_LOSS, "metadata is at batch %llu, the log of shard %u saw batch %llu: it was rolled back",
                       (unsigned long long)meta_commit_no(m), i, (unsigned long long)r->meta_commit_no_max);
-        if (c->shard_seq[i] > r->seq_max)
+        if (c->off.shard[i].durable_seq > r->seq_max)
             check_say(c, "I5", CHECK_LOSS, "the log of shard %u ends at %llu, the metadata knows of %llu: writes are missing", i,
-                      (unsigned long long)r->seq_max, (unsigned long long)c->shard_seq[i]);
+                      (unsigned long long)r->seq_max, (unsigned long long)c->off.shard[i].durable_seq);
+        if (r->groups_unnamed > 0)
+            check_say(c, "I6", CHECK_LOSS, "the log of shard %u lacks %llu or more groups that were durable, and nothing names "
+                      "what they held", i, (unsigned long long)r->groups_unnamed);
     }
     c->report->records += c->off.nr_recs;
     offline_sort(&c->off);

@@ -23,6 +23,7 @@ struct offline {
     struct pool_rec  pool;
     uint64_t        *epochs;
     struct segpool  *segpool;
+    struct shard_rec shard[REACTORS_MAX]; /* 'S' records that the caller has read; zeros: none */
     struct journal_replay_report reports[REACTORS_MAX];
     struct log_rec  *recs;       /* after offline_replay(); sorted by layer, lba, seq once offline_sort() ran */
     size_t           nr_recs, cap_recs;
@@ -64,7 +65,6 @@ struct check {
     size_t nr_exts, cap_exts;
     struct check_sums *sums;      /* by layer, extent */
     size_t nr_sums, cap_sums;
-    uint64_t shard_seq[REACTORS_MAX]; /* 'S' records */
 };
 
 /* One line: "I14 error: ..." or "I14 note: ..."; counted. */

@@ -85,6 +85,7 @@ static int see_small(struct check *c, const struct meta_key *key, const void *va
     char nqn[NQN_MAX_BYTES + 1];
     struct device_rec device;
     struct layer_rec layer;
+    struct shard_rec shard;
     uint64_t id = 0, v;
     uint32_t n;
     bool ok;
@@ -104,7 +105,7 @@ static int see_small(struct check *c, const struct meta_key *key, const void *va
         ok = meta_key_parse_id(key, 'L', &id) == 0 && layer_rec_decode(value, len, &layer) == 0;
         break;
     case 'S':
-        ok = meta_key_parse_id(key, 'S', &id) == 0 && id < c->off.pool.nr_shards && shard_rec_decode(value, len, &v) == 0;
+        ok = meta_key_parse_id(key, 'S', &id) == 0 && id < c->off.pool.nr_shards && shard_rec_decode(value, len, &shard) == 0;
         break;
     default:
         ok = key->b[0] == 'P' && key->len == 1;

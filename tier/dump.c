@@ -8,6 +8,8 @@
 
 #include "tier/check.h"
 
+static const char *const streams[JOURNAL_STREAM_NR] = {[JOURNAL_HOST] = "host", [JOURNAL_MOVES] = "moves"};
+
 static unsigned long long ull(uint64_t v) { return v; }
 
 static void dump_labels(struct offline *o, struct strbuf *out)
@@ -134,11 +136,37 @@ static void dump_segments(struct offline *o, struct strbuf *out)
     strbuf_add(out, "free segments=%u of=%u\n", segpool_free_nr(o->segpool), nr);
 }
 
+static int dump_shard(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct dump *d = ctx;
+    struct shard_rec rec;
+    uint64_t no = 0;
+    int err = meta_key_parse_id(key, 'S', &no);
+
+    if (!err)
+        err = value == NULL || no >= REACTORS_MAX ? -FIRN_E_CORRUPT : shard_rec_decode(value, len, &rec);
+    if (err) {
+        strbuf_add(d->out, "marks shard=%llu error=\"%s\"\n", ull(no), err_text(err));
+        return 0;
+    }
+    d->o->shard[no] = rec;
+    strbuf_add(d->out, "marks shard=%llu durable_seq=%llu", ull(no), ull(rec.durable_seq));
+    for (unsigned i = 0; i < JOURNAL_STREAM_NR; i++)
+        strbuf_add(d->out, " %s_group=%llu %s_segment=%u %s_epoch=%llu", streams[i], ull(rec.mark[i].group), streams[i],
+                   rec.mark[i].segment, streams[i], ull(rec.mark[i].epoch));
+    strbuf_add(d->out, "\n");
+    return 0;
+}
+
 static int dump_journal(struct dump *d, char why[static 256])
 {
     static const char *const types[] = {[JOURNAL_WRITE] = "write", [JOURNAL_ZERO] = "zero", [JOURNAL_DAMAGED] = "damaged"};
+    struct meta_key shards = meta_key_tag('S');
     struct offline *o = d->o;
-    int err = offline_segments(o, why);
+    int err = o->meta->ops->scan_sync(o->meta, &shards, dump_shard, d);
+
+    if (!err)
+        err = offline_segments(o, why);
 
     if (err)
         return err;

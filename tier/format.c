@@ -10,6 +10,7 @@
 #include "tier/tier.h"
 
 #define REC_VERSION 1u
+#define SHARD_REC_VERSION 2u /* 1 had no marks */
 
 /* ---- keys: a tag and big-endian numbers ---- */
 
@@ -139,18 +140,20 @@ static bool all_zero(const uint8_t *p, size_t n)
     return true;
 }
 
-static int rec_check(const void *buf, uint32_t len, uint32_t want)
+static int rec_check_version(const void *buf, uint32_t len, uint32_t want, uint16_t version)
 {
     const struct rec_head *h = buf;
 
     if (len < sizeof(*h))
         return -FIRN_E_CORRUPT;
-    if (from_le16(h->version) > REC_VERSION)
+    if (from_le16(h->version) > version)
         return -FIRN_E_FORMAT_VERSION;
-    if (len != want || from_le16(h->version) != REC_VERSION || from_le16(h->reserved) != 0)
+    if (len != want || from_le16(h->version) != version || from_le16(h->reserved) != 0)
         return -FIRN_E_CORRUPT;
     return 0;
 }
+
+static int rec_check(const void *buf, uint32_t len, uint32_t want) { return rec_check_version(buf, len, want, REC_VERSION); }
 
 /* A name on media is padded with zeros to its field's end. */
 static int name_get(const char *raw, size_t field, char *out)
@@ -288,8 +291,56 @@ static int number_decode(const void *buf, uint32_t len, uint64_t *out)
 
 uint32_t segment_rec_encode(uint64_t free_epoch, void *buf) { return number_encode(free_epoch, buf); }
 int segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch) { return number_decode(buf, len, free_epoch); }
-uint32_t shard_rec_encode(uint64_t durable_seq, void *buf) { return number_encode(durable_seq, buf); }
-int shard_rec_decode(const void *buf, uint32_t len, uint64_t *durable_seq) { return number_decode(buf, len, durable_seq); }
+
+/* ---- shards ---- */
+
+struct mark_media { le64 group; le64 epoch; le32 segment; uint8_t reserved[4]; };
+struct shard_rec_media {
+    struct rec_head   head;         /*  0 version SHARD_REC_VERSION */
+    uint8_t           reserved[4];  /*  4 zero */
+    le64              durable_seq;  /*  8 */
+    struct mark_media mark[2];      /* 16 host, moves */
+};
+static_assert(sizeof(struct shard_rec_media) == SHARD_REC_BYTES, "on-disk size is frozen");
+static_assert(JOURNAL_STREAM_NR == 2, "a mark a stream");
+
+uint32_t shard_rec_encode(const struct shard_rec *r, void *buf)
+{
+    struct shard_rec_media m = {.head.version = to_le16(SHARD_REC_VERSION), .durable_seq = to_le64(r->durable_seq)};
+
+    for (unsigned i = 0; i < ARRAY_LEN(m.mark); i++) {
+        m.mark[i].group = to_le64(r->mark[i].group);
+        m.mark[i].epoch = to_le64(r->mark[i].epoch);
+        m.mark[i].segment = to_le32(r->mark[i].segment);
+    }
+    memcpy(buf, &m, sizeof(m));
+    return sizeof(m);
+}
+
+/* A mark names a group in a use of a segment, or nothing at all. */
+static int mark_decode(const struct mark_media *m, struct journal_mark *out)
+{
+    *out = (struct journal_mark){from_le64(m->group), from_le64(m->epoch), from_le32(m->segment)};
+    if (!all_zero(m->reserved, sizeof(m->reserved)) || (out->group == 0) != (out->epoch == 0))
+        return -FIRN_E_CORRUPT;
+    return out->group == 0 && out->segment != 0 ? -FIRN_E_CORRUPT : 0;
+}
+
+int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
+{
+    struct shard_rec_media m;
+    int err = rec_check_version(buf, len, sizeof(m), SHARD_REC_VERSION);
+
+    if (err)
+        return err;
+    memcpy(&m, buf, sizeof(m));
+    out->durable_seq = from_le64(m.durable_seq);
+    if (out->durable_seq > SEQ_MEDIA_MAX)
+        return -FIRN_E_CORRUPT;
+    for (unsigned i = 0; i < ARRAY_LEN(m.mark) && !err; i++)
+        err = mark_decode(&m.mark[i], &out->mark[i]);
+    return !err && !all_zero(m.reserved, sizeof(m.reserved)) ? -FIRN_E_CORRUPT : err;
+}
 
 /* ---- pool, volumes, layers, hosts ---- */
 

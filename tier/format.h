@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/sizefmt.h"
 #include "base/types.h"
+#include "journal/journal.h"
 #include "tier/meta.h"
 
 /* ---- where a label lies: copies at 0, 4096 and size - 4096 of every device; the area is LABEL_AREA_BYTES at both ends ---- */
@@ -85,6 +86,12 @@ struct volume_rec {
     uint32_t    nr_hosts;
 };
 
+/* What the metadata knows of a shard's log. */
+struct shard_rec {
+    uint64_t durable_seq;      /* of the newest record that was durable and indexed */
+    struct journal_mark mark[JOURNAL_STREAM_NR]; /* the newest durable group of each stream */
+};
+
 struct layer_rec { uint64_t volume, parent; }; /* parent 0: the bottom */
 
 struct meta_key meta_key_tag(char tag);    /* a prefix for scans; meta_key_tag('P') is meta_key_pool() */
@@ -113,8 +120,9 @@ uint32_t extent_sums_encode(const struct extent_sums *s, void *buf);
 int      extent_sums_decode(const void *buf, uint32_t len, struct extent_sums *out);
 uint32_t segment_rec_encode(uint64_t free_epoch, void *buf);
 int      segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch);
-uint32_t shard_rec_encode(uint64_t durable_seq, void *buf);
-int      shard_rec_decode(const void *buf, uint32_t len, uint64_t *durable_seq);
+#define SHARD_REC_BYTES 64u
+uint32_t shard_rec_encode(const struct shard_rec *r, void *buf);
+int      shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out);
 
 #define POOL_REC_BYTES   128u
 #define DEVICE_REC_BYTES 32u

@@ -478,7 +478,7 @@ void lane_commit(struct lane *l)
     }
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         nr += job_ops(l, &l->jobs[i], &l->ops[nr]);
-    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, shard_rec_encode(s->seq_high, l->shard_rec));
+    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, marks_encode(s, l->shard_rec));
     for (uint32_t i = 0; i < l->nr_jobs && s->bugs.free_before_commit; i++)
         job_clean(l, &l->jobs[i]);
     l->batch = (struct meta_batch){.ops = l->ops, .nr = nr, .env = s->env, .cb = lane_committed, .ctx = l};

@@ -135,8 +135,10 @@ static int replay_shard(struct replay *r, char why[static 256])
                                     .failed = no_failure, .meta_commit_no = commit_no};
     struct journal_replay_ops ops = {.ctx = r, .record = keep_record, .damage = keep_damage, .segment = segment_seen};
     struct journal *j;
-    int err = journal_new(o->opts->envs[0], o->devs.dev[0].on[0], o->segpool, &opts, &events, &j);
+    int err;
 
+    memcpy(opts.marks, o->shard[r->shard].mark, sizeof(opts.marks));
+    err = journal_new(o->opts->envs[0], o->devs.dev[0].on[0], o->segpool, &opts, &events, &j);
     if (!err) {
         err = journal_replay(j, &ops, &o->reports[r->shard]);
         journal_close(j, false);

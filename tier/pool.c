@@ -96,13 +96,16 @@ static int shard_durable_seq(struct tier *t, uint32_t no, uint64_t *seq)
 {
     struct meta_key key = meta_key_shard(no);
     uint8_t buf[META_VALUE_MAX];
+    struct shard_rec rec = {0};
     uint32_t len = 0;
     int err = t->meta->ops->get_sync(t->meta, &key, buf, &len);
 
-    *seq = 0;
     if (err == -FIRN_E_NOT_FOUND)
-        return 0;
-    return err ? err : shard_rec_decode(buf, len, seq);
+        err = 0;
+    else if (!err)
+        err = shard_rec_decode(buf, len, &rec);
+    *seq = rec.durable_seq;
+    return err;
 }
 
 static int recover_shards(struct tier *t, char why[static 256])
@@ -126,6 +129,12 @@ static int recover_shards(struct tier *t, char why[static 256])
             return err;
         if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
             describe_after_crash(t->shards[i]);
+    }
+    for (uint32_t i = 0; i < t->nr_shards; i++) {
+        int err = shard_marks_commit(t->shards[i]);
+
+        if (err)
+            return err;
     }
     return 0;
 }

@@ -113,6 +113,7 @@ struct rio {                     /* a read of whole blocks */
     int err;
     uint64_t err_block;
     bool parked;                 /* on a waiters' list */
+    struct damage_run damage;    /* of the latest block without an answer, and its neighbours: not said yet */
     void (*cb)(struct rio *r);
     void *ctx;
     struct list node;            /* s->runs_wanted, s->rios_done */
@@ -243,7 +244,7 @@ struct lane {                    /* destages for one device, one batch at a time
     struct sums_waiter wait;
     struct meta_batch batch;
     struct meta_op ops[2 * POLICY_BATCH_EXTENTS + 1];
-    uint8_t shard_rec[64];
+    uint8_t shard_rec[SHARD_REC_BYTES];
 };
 static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
 
@@ -278,7 +279,7 @@ struct reclaim {
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
-    uint8_t  rec[64], shard_rec[64];
+    uint8_t  rec[64], shard_rec[SHARD_REC_BYTES];
 };
 
 /* ---- deleting a layer ---- */
@@ -301,6 +302,18 @@ struct forget {                  /* records of extents that are deleted, a batch
 
 struct shard {
     struct shard_opts o;
+/* ---- marks (marks.c) ---- */
+
+struct marks {
+    struct journal_mark said[JOURNAL_STREAM_NR]; /* as in the last record handed to the metadata */
+    uint64_t said_ns;            /* when; 0: never */
+    uint64_t begun_ns, not_before_ns; /* the last batch of marks alone; the next one */
+    bool     committing;
+    struct meta_batch batch;
+    struct meta_op op;
+    uint8_t  rec[SHARD_REC_BYTES];
+};
+
     struct tier_opts  t;         /* with defaults filled in */
     struct env       *env;
     struct journal   *j;
@@ -353,6 +366,7 @@ struct shard {
     struct reclaim rc;
     struct forget  tombs;        /* tombstones that no log segment needs */
     char          *move_bufs;
+    struct marks   marks;
     char          *rmw_mem;
 
     bool draining, drain_all;
@@ -400,6 +414,11 @@ void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 /* sums.c */
 /* Pinned and READY, or NULL: w->fn runs later; w NULL: only look. */
 struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w);
+/* marks.c */
+uint32_t marks_encode(struct shard *s, void *buf);        /* the 'S' record, for a batch that is committed next */
+uint64_t marks_step(struct shard *s);                     /* when to be called again */
+bool     marks_busy(const struct shard *s);               /* the metadata does not name everything yet */
+
 void     sums_put(struct shard *s, struct sums *m);
 void     sums_set(struct shard *s, uint32_t x, const struct extent_sums *v); /* what a batch has committed */
 void     sums_drop(struct shard *s, uint32_t x);

@@ -458,7 +458,7 @@ static void reclaim_commit(struct shard *s)
     rc->op[0] = (struct meta_op){.key = meta_key_segment(rc->segment), .value = rc->rec,
                                  .value_len = segment_rec_encode(s->seg[rc->segment].epoch, rc->rec)};
     rc->op[1] = (struct meta_op){.key = meta_key_shard(s->o.no), .value = rc->shard_rec,
-                                 .value_len = shard_rec_encode(s->seq_high, rc->shard_rec)};
+                                 .value_len = marks_encode(s, rc->shard_rec)};
     rc->batch = (struct meta_batch){.ops = rc->op, .nr = 2, .env = s->env, .cb = reclaim_committed, .ctx = s};
     if (s->bugs.free_before_commit)
         journal_segment_free(s->j, rc->segment);

@@ -82,7 +82,7 @@ static int load_map(struct recovery *r)
 }
 
 /* What the metadata knows of this shard's log. */
-static int load_shard_seq(struct recovery *r, uint64_t *seq)
+static int load_shard_rec(struct recovery *r, struct shard_rec *rec)
 {
     struct shard *s = r->s;
     struct meta_key key = meta_key_shard(s->o.no);
@@ -90,11 +90,11 @@ static int load_shard_seq(struct recovery *r, uint64_t *seq)
     uint32_t len = 0;
     int err = s->o.meta->ops->get_sync(s->o.meta, &key, buf, &len);
 
-    *seq = 0;
+    *rec = (struct shard_rec){0};
     if (err == -FIRN_E_NOT_FOUND)
         return 0;
-    err = err ? err : shard_rec_decode(buf, len, seq);
-    r->seq_named = MAX(r->seq_named, *seq);
+    err = err ? err : shard_rec_decode(buf, len, rec);
+    r->seq_named = MAX(r->seq_named, rec->durable_seq);
     return err;
 }
 
@@ -386,13 +386,15 @@ static void journal_failed(void *ctx, int err)
 
 static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct shard *)ctx)->o.meta); }
 
-static int journal_make(struct shard *s, uint64_t seq_floor)
+static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_rec *rec)
 {
     struct journal_events ev = {.ctx = s, .segment_opened = segment_opened, .segment_sealed = segment_sealed,
                                 .space_wanted = space_wanted, .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
-    int err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
+    memcpy(o.marks, rec->mark, sizeof(o.marks));
+    err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
+    int err;
 
     if (!err && (s->o.tier->bugs || s->o.tier->journal_bugs))
         shard_set_bugs(s, s->o.tier->bugs, s->o.tier->journal_bugs);
@@ -432,6 +434,9 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
 {
     struct journal_replay_ops ops = {.ctx = r, .record = replay_record, .damage = replay_damage, .segment = replay_segment};
     struct shard *s = r->s;
+    if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0)
+        snprintf(r->why, 256, "the journal of shard %u lacks %llu or more groups that were durable, and nothing names what they "
+                 "held: acknowledged writes are missing", s->o.no, (unsigned long long)report->groups_unnamed);
     int err = journal_replay(s->j, &ops, report);
 
     if (err != 0)
@@ -447,13 +452,13 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
 static int recover_steps(struct recovery *r, struct journal_replay_report *report)
 {
     struct shard *s = r->s;
-    uint64_t durable_seq = 0;
+    struct shard_rec rec;
     int err = load_map(r);
 
-    err = err ? err : load_shard_seq(r, &durable_seq);
-    err = err ? err : journal_make(s, r->seq_named);
+    err = err ? err : load_shard_rec(r, &rec);
+    err = err ? err : journal_make(s, r->seq_named, &rec);
     err = err ? err : replay(r, report);
-    err = err ? err : judge(r, report, durable_seq);
+    err = err ? err : judge(r, report, rec.durable_seq);
     return err ? err : open_log(s);
 }
 

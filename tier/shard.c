@@ -185,12 +185,12 @@ static bool work_left(struct shard *s)
     if (s->in_flight > 0 || mover_busy(s))
         return true;
     if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
-        return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing;
+        return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s);
     if (reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
         return true;
     if (s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0))
         return true;
-    return describe_pending(s);
+    return describe_pending(s) || marks_busy(s);
 }
 
 static void check_drained(struct shard *s)
@@ -236,9 +236,9 @@ static void shard_work(struct env_task *task)
     writes_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t at = mover_step(s);
+        uint64_t at = mover_step(s), marks = marks_step(s);
 
-        arm(s, MIN(at, reclaim_look_ns(s)));
+        arm(s, MIN(MIN(at, marks), reclaim_look_ns(s)));
         if (more)
             shard_kick(s);
     }

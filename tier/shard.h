@@ -33,6 +33,9 @@ int  shard_new(const struct shard_opts *opts, struct shard **out);
  * Volumes must have been attached before. Writes nothing if it fails. */
 int  shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256]);
 
+/* After every shard of the pool has recovered and been judged: the metadata now names what was kept of the log. */
+int  shard_marks_commit(struct shard *s);
+
 /* After every shard of the pool has recovered (they share the space on the capacity devices): background work may begin.
  * The first request, drain or detach implies it. */
 void shard_start(struct shard *s);

@@ -55,7 +55,7 @@ static void records(const uint8_t *data, size_t size)
     TRY(struct layer_rec, layer_rec_encode, layer_rec_decode);
     TRY(struct device_rec, device_rec_encode, device_rec_decode);
     TRY_NUMBER(segment_rec_encode, segment_rec_decode);
-    TRY_NUMBER(shard_rec_encode, shard_rec_decode);
+    TRY(struct shard_rec, shard_rec_encode, shard_rec_decode);
     if (host_rec_decode(data, (uint32_t)size, nqn) == 0)
         expect(host_rec_encode(nqn, again) == size && memcmp(data, again, size) == 0);
     memcpy(key.b, data, key.len);

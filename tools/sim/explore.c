@@ -98,6 +98,8 @@ static void add_result(const struct explore_opts *o, struct explore_sum *sum, co
     } else {
         sum->passed++;
     }
+    if (r->lie_missed && !o->quiet)
+        fprintf(stderr, "seed %" PRIu64 ": what a lying flush lost was not noticed: %s\n", m->seed, r->reason);
     sum->refused += r->refused;
     sum->lies_missed += r->lie_missed;
     sum->lies_noticed += r->lie_noticed;

@@ -40,6 +40,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(journal, skip_fence,              PROFILE_CRASH)               \
     x(journal, moved_gets_new_seq,      PROFILE_CRASH)               \
     x(journal, ack_out_of_order,        PROFILE_CRASH)               \
+    x(journal, ignore_marks,            PROFILE_ROT)                 \
     x(tier,    s_from_blocks,           PROFILE_CRASH)               \
     x(tier,    free_before_commit,      PROFILE_CRASH)               \
     x(tier,    drop_tombstone,          PROFILE_CRASH)               \

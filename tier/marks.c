@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marks.c: the shard's record in the metadata names the newest durable group of each stream of its log, so that the next
+ * start can tell rot in acknowledged groups, or writes that a lying device lost, from the torn tail of a crash.
+ *
+ * 1. Every batch of destages and of reclaim carries the record.
+ * 2. Where none comes along, a batch of its own names what became durable since: at once after a rest, else MARKS_PERIOD_NS
+ *    behind the last record, later where commits are slow. Writes never wait for it. A drain does, so a stopped shard has
+ *    named everything.
+ * 3. A start commits it once all shards have recovered: what was kept is named before anything follows it.
+ * Failures: a failed commit is final, as everywhere.
+ */
+#include "tier/priv.h"
+
+/* Groups younger than this may be unnamed at a crash. Longer: more of them; shorter: more commits beside the host's writes. */
+#define MARKS_PERIOD_NS (20 * NS_PER_MS)
+#define MARKS_SHARE     8u /* of the time, at most, is a commit of this shard's marks under way */
+
+static bool behind(const struct shard *s)
+{
+    struct journal_mark now[JOURNAL_STREAM_NR];
+
+    if (s->j == NULL)
+        return false;
+    journal_marks(s->j, now);
+    for (unsigned i = 0; i < JOURNAL_STREAM_NR; i++)
+        if (now[i].group != s->marks.said[i].group || now[i].epoch != s->marks.said[i].epoch)
+            return true;
+    return false;
+}
+
+uint32_t marks_encode(struct shard *s, void *buf)
+{
+    struct shard_rec rec = {.durable_seq = s->seq_high};
+
+    journal_marks(s->j, rec.mark);
+    memcpy(s->marks.said, rec.mark, sizeof(rec.mark));
+    s->marks.said_ns = env_now_ns(s->env);
+    return shard_rec_encode(&rec, buf);
+}
+
+static void marks_committed(struct meta_batch *b)
+{
+    struct shard *s = b->ctx;
+    uint64_t now = env_now_ns(s->env);
+
+    trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
+    s->marks.committing = false;
+    s->marks.not_before_ns = now + (MARKS_SHARE - 1) * (now - s->marks.begun_ns);
+    if (b->err != 0)
+        shard_fail(s, -FIRN_E_META);
+    else
+        s->stats.meta_batches++;
+    shard_kick(s);
+}
+
+static void set_op(struct shard *s)
+{
+    struct marks *m = &s->marks;
+
+    m->op = (struct meta_op){.key = meta_key_shard(s->o.no), .value = m->rec, .value_len = marks_encode(s, m->rec)};
+}
+
+uint64_t marks_step(struct shard *s)
+{
+    struct marks *m = &s->marks;
+    uint64_t now = env_now_ns(s->env), at;
+
+    if (s->failed != 0 || m->committing || !behind(s))
+        return UINT64_MAX;
+    at = s->draining || m->said_ns == 0 ? now : MAX(m->said_ns + MARKS_PERIOD_NS, m->not_before_ns);
+    if (at > now)
+        return at;
+    set_op(s);
+    m->committing = true;
+    m->begun_ns = now;
+    m->batch = (struct meta_batch){.ops = &m->op, .nr = 1, .env = s->env, .cb = marks_committed, .ctx = s};
+    meta_commit(s->o.meta, &m->batch);
+    return UINT64_MAX;
+}
+
+bool marks_busy(const struct shard *s) { return s->marks.committing || (s->failed == 0 && behind(s)); }
+
+int shard_marks_commit(struct shard *s)
+{
+    set_op(s);
+    return s->o.meta->ops->commit_sync(s->o.meta, &s->marks.op, 1);
+}
