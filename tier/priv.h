@@ -113,7 +113,6 @@ struct rio {                     /* a read of whole blocks */
     int err;
     uint64_t err_block;
     bool parked;                 /* on a waiters' list */
-    struct damage_run damage;    /* of the latest block without an answer, and its neighbours: not said yet */
     void (*cb)(struct rio *r);
     void *ctx;
     struct list node;            /* s->runs_wanted, s->rios_done */
@@ -300,8 +299,6 @@ struct forget {                  /* records of extents that are deleted, a batch
     void *ctx;
 };
 
-struct shard {
-    struct shard_opts o;
 /* ---- marks (marks.c) ---- */
 
 struct marks {
@@ -314,6 +311,8 @@ struct marks {
     uint8_t  rec[SHARD_REC_BYTES];
 };
 
+struct shard {
+    struct shard_opts o;
     struct tier_opts  t;         /* with defaults filled in */
     struct env       *env;
     struct journal   *j;
@@ -364,9 +363,9 @@ struct marks {
     bool          hung[CAPACITY_DEVS_MAX];     /* as of the last pass: a request in it is older than the deadline */
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
+    struct marks   marks;
     struct forget  tombs;        /* tombstones that no log segment needs */
     char          *move_bufs;
-    struct marks   marks;
     char          *rmw_mem;
 
     bool draining, drain_all;
@@ -411,14 +410,14 @@ void     map_read_done(struct shard *s, uint32_t x);
 int      map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks, uint32_t *ext, uint32_t *nr);
 void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 
-/* sums.c */
-/* Pinned and READY, or NULL: w->fn runs later; w NULL: only look. */
-struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w);
 /* marks.c */
 uint32_t marks_encode(struct shard *s, void *buf);        /* the 'S' record, for a batch that is committed next */
 uint64_t marks_step(struct shard *s);                     /* when to be called again */
 bool     marks_busy(const struct shard *s);               /* the metadata does not name everything yet */
 
+/* sums.c */
+/* Pinned and READY, or NULL: w->fn runs later; w NULL: only look. */
+struct sums *sums_get(struct shard *s, uint32_t x, struct sums_waiter *w);
 void     sums_put(struct shard *s, struct sums *m);
 void     sums_set(struct shard *s, uint32_t x, const struct extent_sums *v); /* what a batch has committed */
 void     sums_drop(struct shard *s, uint32_t x);

@@ -392,8 +392,6 @@ static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_
                                 .space_wanted = space_wanted, .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
-    memcpy(o.marks, rec->mark, sizeof(o.marks));
-    err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
     int err;
 
     if (!err && (s->o.tier->bugs || s->o.tier->journal_bugs))
@@ -434,11 +432,11 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
 {
     struct journal_replay_ops ops = {.ctx = r, .record = replay_record, .damage = replay_damage, .segment = replay_segment};
     struct shard *s = r->s;
+    int err = journal_replay(s->j, &ops, report);
+
     if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0)
         snprintf(r->why, 256, "the journal of shard %u lacks %llu or more groups that were durable, and nothing names what they "
                  "held: acknowledged writes are missing", s->o.no, (unsigned long long)report->groups_unnamed);
-    int err = journal_replay(s->j, &ops, report);
-
     if (err != 0)
         return err;
     report->seq_max = MAX(report->seq_max, s->seq_high); /* damaged records count: the map may have named them */
