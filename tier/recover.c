@@ -394,6 +394,8 @@ static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
     int err;
 
+    memcpy(o.marks, rec->mark, sizeof(o.marks));
+    err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
     if (!err && (s->o.tier->bugs || s->o.tier->journal_bugs))
         shard_set_bugs(s, s->o.tier->bugs, s->o.tier->journal_bugs);
     return err;
