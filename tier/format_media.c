@@ -243,7 +243,8 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
     out->extent = from_le64(m.extent);
     out->destaged_seq = from_le64(m.destaged_seq);
     if (from_le32(m.version) != MEDIA_VERSION || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
-        out->destaged_seq > SEQ_MEDIA_MAX || !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) || !all_zero(m.reserved, sizeof(m.reserved)) ||
+        out->destaged_seq > SEQ_MEDIA_MAX || !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) ||
+        !all_zero(m.reserved, sizeof(m.reserved)) ||
         desc_volume_decode(&m, &out->volume) != 0)
         return -FIRN_E_CORRUPT;
     return extent_sums_decode(m.sums, EXTENT_SUMS_BYTES, &out->sums);
