@@ -156,8 +156,7 @@ static void decide_tombstone(struct shard *s, struct job *job, struct extent *e)
     if (!extent_placed(e))
         return;
     job->old_place = e->place;
-    e->place.dev = EXTENT_NO_DEV;
-    layer_at(s, e->layer)->nr_placed--;
+    map_place(s, job->x, (struct extent_place){.dev = EXTENT_NO_DEV});
 }
 
 /* What relocation must bring along: valid blocks that the log does not hold, from the old place. */

@@ -224,14 +224,16 @@ static bool dev_find(struct cold_dev *d, uint32_t *slot)
     return find_gap(d, slot);
 }
 
-static bool neighbour_free(const struct cold *c, struct extent_place near, uint16_t avoid_dev)
+static bool avoided(uint64_t avoid, uint16_t dev) { return dev < 64 && avoid >> dev & 1; }
+
+static bool neighbour_free(const struct cold *c, struct extent_place near, uint64_t avoid)
 {
-    return near.dev < c->nr_devs && near.dev != avoid_dev && near.slot + 1 < c->devs[near.dev].desc.ext_nr &&
+    return near.dev < c->nr_devs && !avoided(avoid, near.dev) && near.slot + 1 < c->devs[near.dev].desc.ext_nr &&
            near.slot + 1 != 0 && !slot_used(&c->devs[near.dev], near.slot + 1);
 }
 
 /* The device with most room, in extents: large devices fill in proportion. */
-static uint16_t emptiest_dev(const struct cold *c, uint16_t avoid_dev)
+static uint16_t emptiest_dev(const struct cold *c, uint64_t avoid)
 {
     uint16_t best = EXTENT_NO_DEV;
     uint64_t best_free = 0;
@@ -239,7 +241,7 @@ static uint16_t emptiest_dev(const struct cold *c, uint16_t avoid_dev)
     for (uint16_t i = 0; i < c->nr_devs; i++) {
         uint64_t nr_free = c->devs[i].desc.ext_nr - c->devs[i].nr_used;
 
-        if (i != avoid_dev && nr_free > best_free) {
+        if (!avoided(avoid, i) && nr_free > best_free) {
             best = i;
             best_free = nr_free;
         }
@@ -247,16 +249,16 @@ static uint16_t emptiest_dev(const struct cold *c, uint16_t avoid_dev)
     return best;
 }
 
-int cold_take(struct cold *c, struct extent_place near, uint16_t avoid_dev, struct extent_place *out)
+int cold_take(struct cold *c, struct extent_place near, uint64_t avoid, struct extent_place *out)
 {
     struct extent_place p = {.dev = EXTENT_NO_DEV};
 
     pthread_mutex_lock(&c->lock);
     assert(c->reserved > 0);
-    if (neighbour_free(c, near, avoid_dev)) {
+    if (neighbour_free(c, near, avoid)) {
         p = (struct extent_place){.dev = near.dev, .slot = near.slot + 1};
     } else {
-        p.dev = emptiest_dev(c, avoid_dev);
+        p.dev = emptiest_dev(c, avoid);
         if (p.dev != EXTENT_NO_DEV) {
             bool found = dev_find(&c->devs[p.dev], &p.slot);
 

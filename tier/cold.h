@@ -22,8 +22,8 @@ int  cold_reserve(struct cold *c, uint32_t nr);
 void cold_unreserve(struct cold *c, uint32_t nr);
 /* Turns one reservation into a place, as near as can be to `near` (an extent's neighbour; dev EXTENT_NO_DEV: none):
  * the slot behind it if that is free, else the start of the longest free run on the emptiest healthy device.
- * avoid_dev: a device that failed (EXTENT_NO_DEV: none). -FIRN_E_NO_SPACE only when every other device is full. */
-int  cold_take(struct cold *c, struct extent_place near, uint16_t avoid_dev, struct extent_place *out);
+ * avoid: a bit a device that failed. -FIRN_E_NO_SPACE only when every other device is full. */
+int  cold_take(struct cold *c, struct extent_place near, uint64_t avoid, struct extent_place *out);
 /* Only after the batch that unmaps it committed. Never while a read of it is in flight (the caller counts). */
 void cold_give(struct cold *c, struct extent_place p);
 uint64_t cold_offset(const struct cold *c, struct extent_place p); /* bytes on its device */

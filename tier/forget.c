@@ -106,8 +106,7 @@ static void extent_forgotten(struct shard *s, uint32_t x)
     if (extent_placed(e)) {
         struct extent_place p = e->place;
 
-        e->place.dev = EXTENT_NO_DEV;
-        layer_at(s, e->layer)->nr_placed--;
+        map_place(s, x, (struct extent_place){.dev = EXTENT_NO_DEV});
         map_give_place(s, x, p);
         s->stats.extents_freed++;
     }

@@ -11,11 +11,34 @@ uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no)
     return x != EXTENT_NONE ? x : extent_add(&s->xt, layer, no);
 }
 
+/* Dirt by device: what an extent's counters were is taken off, what they are is added. */
+static void count_share(struct shard *s, const struct extent *e, int by)
+{
+    if (!extent_placed(e))
+        return;
+    assert(by > 0 || (s->dev_dirty[e->place.dev] >= e->nr_dirty && s->dev_zero[e->place.dev] >= e->nr_zero));
+    s->dev_dirty[e->place.dev] += (uint64_t)((int64_t)e->nr_dirty * by);
+    s->dev_zero[e->place.dev] += (uint64_t)((int64_t)e->nr_zero * by);
+}
+
+void map_place(struct shard *s, uint32_t x, struct extent_place p)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    struct layer *l = layer_at(s, e->layer);
+
+    l->nr_placed -= extent_placed(e);
+    count_share(s, e, -1);
+    e->place = p;
+    count_share(s, e, 1);
+    l->nr_placed += extent_placed(e);
+}
+
 static void count_entry(struct shard *s, struct extent *e, unsigned flags, int by)
 {
     struct layer *l = layer_at(s, e->layer);
     bool dirty = (flags & INDEX_DIRTY) != 0;
 
+    count_share(s, e, -1);
     e->nr_live = (uint16_t)(e->nr_live + by);
     l->nr_live += (uint64_t)(int64_t)by;
     if (dirty) {
@@ -24,6 +47,7 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
     }
     if (flags & INDEX_ZERO)
         e->nr_zero = (uint16_t)(e->nr_zero + by);
+    count_share(s, e, 1);
     assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live && e->nr_zero <= e->nr_dirty);
 }
 
@@ -56,7 +80,9 @@ void map_set_clean(struct shard *s, uint32_t id)
     index_get(&s->ix, id, &n);
     e = extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
     assert(e->nr_dirty > 0);
+    count_share(s, e, -1);
     e->nr_dirty--;
+    count_share(s, e, 1);
     layer_at(s, e->layer)->nr_dirty--;
     index_set_clean(&s->ix, id);
 }
@@ -69,7 +95,9 @@ void map_set_kept(struct shard *s, uint32_t id)
     index_get(&s->ix, id, &n);
     e = extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
     index_set_kept(&s->ix, id);
+    count_share(s, e, -1);
     e->nr_dirty++;
+    count_share(s, e, 1);
     layer_at(s, e->layer)->nr_dirty++;
 }
 
@@ -171,9 +199,8 @@ static void give_promise_back(struct shard *s, uint32_t x)
     if (e->flags & EXTENT_FRESH) {
         struct extent_place p = e->place;
 
-        e->place.dev = EXTENT_NO_DEV;
+        map_place(s, x, (struct extent_place){.dev = EXTENT_NO_DEV});
         e->flags &= (uint8_t)~EXTENT_FRESH;
-        layer_at(s, e->layer)->nr_placed--;
         map_give_place(s, x, p);
     }
     if (e->flags & EXTENT_RESERVED) {

@@ -78,6 +78,11 @@ static bool hosts_wait(struct shard *s)
     return load.starved || shard_writes_wait(s);
 }
 
+static bool lane_waited_for(struct lane *l)
+{
+    return hosts_wait(l->s) || !list_empty(&l->s->writes_dev[l->dev]) || !list_empty(&l->s->zeroes_wait);
+}
+
 static struct extent_list *urgent_list(struct shard *s, unsigned lane)
 {
     return &s->xt.list[lane * EXTENT_BUCKETS + EXTENT_BUCKETS - 1];
@@ -86,12 +91,14 @@ static struct extent_list *urgent_list(struct shard *s, unsigned lane)
 struct policy_state lane_policy(struct lane *l)
 {
     struct shard *s = l->s;
+    uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0;
 
     return (struct policy_state){
         .now_ns = env_now_ns(s->env), .fg_last_ns = s->fg_last_ns[l->dev], .fg_in_flight = s->fg_in_flight[l->dev],
-        .dirty = s->ix.nr_dirty, .capacity = s->log_blocks, .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
+        .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
+        .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
-        .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || hosts_wait(s),
+        .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || lane_waited_for(l),
         .not_before_ns = l->not_before_ns};
 }
 
@@ -115,22 +122,14 @@ static struct extent_place neighbour(struct shard *s, const struct extent *e)
     return (struct extent_place){.dev = EXTENT_NO_DEV};
 }
 
-static uint16_t dev_to_avoid(const struct shard *s)
-{
-    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
-        if (s->degraded[d] || !dev_usable(s, shard_capacity(s, d)))
-            return d;
-    return EXTENT_NO_DEV;
-}
-
 /* When all others are full, or there is no other, the device that failed has another try: nothing may stay dirty for ever. */
 static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
 {
-    uint16_t avoid = dev_to_avoid(s);
+    uint64_t avoid = devices_to_avoid(s);
     int err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
 
-    if (err != 0 && avoid != EXTENT_NO_DEV)
-        err = cold_take(s->o.cold, neighbour(s, e), EXTENT_NO_DEV, p);
+    if (err != 0 && avoid != 0)
+        err = cold_take(s->o.cold, neighbour(s, e), 0, p);
     return err;
 }
 
@@ -150,9 +149,8 @@ static void place_new_extents(struct shard *s, unsigned lowest)
             assert(e->flags & EXTENT_RESERVED);
             if (take_place(s, e, &p) != 0)
                 return;
-            e->place = p;
+            map_place(s, x, p);
             e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);
-            layer_at(s, e->layer)->nr_placed++;
             extent_relist(&s->xt, x);
         }
         if (l->first != EXTENT_NONE)
@@ -196,7 +194,7 @@ static unsigned lowest_bucket(struct lane *l)
 {
     struct policy_state p = lane_policy(l);
 
-    p.urgent = hosts_wait(l->s);
+    p.urgent = lane_waited_for(l);
     return policy_destage_at(&p) == 0 ? 0 : EXTENT_BUCKETS - 1;
 }
 
@@ -265,8 +263,7 @@ static void job_abandon(struct lane *l, struct job *job)
 
     job_release(l, job);
     if (job->tombstone && job->old_place.dev != EXTENT_NO_DEV) { /* the map still names it */
-        e->place = job->old_place;
-        layer_at(s, e->layer)->nr_placed++;
+        map_place(s, job->x, job->old_place);
         if (e->flags & EXTENT_RESERVED)
             cold_unreserve(s->o.cold, 1);
         e->flags &= (uint8_t)~EXTENT_RESERVED;
@@ -288,12 +285,13 @@ bool lane_relocate(struct lane *l)
     struct shard *s = l->s;
     struct job *job = &l->jobs[l->cur];
     struct extent *e = extent_at(&s->xt, job->x);
-    struct extent_place to;
+    struct extent_place nowhere = {.dev = EXTENT_NO_DEV}, to;
 
     s->degraded[job->place.dev] = true;
     if (job->relocate || s->o.nr_capacity < 2 || cold_reserve(s->o.cold, 1) != 0)
         return false;
-    if (cold_take(s->o.cold, (struct extent_place){.dev = EXTENT_NO_DEV}, job->place.dev, &to) != 0) {
+    if (cold_take(s->o.cold, nowhere, devices_to_avoid(s), &to) != 0 &&
+        cold_take(s->o.cold, nowhere, UINT64_C(1) << job->place.dev, &to) != 0) {
         cold_unreserve(s->o.cold, 1);
         return false;
     }
@@ -303,6 +301,19 @@ bool lane_relocate(struct lane *l)
     job->place = to;
     lane_set_state(l, LANE_PREPARE);
     return true;
+}
+
+/* The device hangs in the current job's write: those whose turn has not come need not wait for it. */
+void lane_shed(struct lane *l)
+{
+    if (l->state != LANE_WRITE)
+        return;
+    while (l->nr_jobs > l->cur + 1) {
+        uint32_t x = l->jobs[--l->nr_jobs].x;
+
+        extent_set_state(extent_at(&l->s->xt, x), EXTENT_IDLE);
+        map_settle(l->s, x);
+    }
 }
 
 /* ---- the batch ---- */
@@ -424,7 +435,7 @@ static void job_committed(struct lane *l, struct job *job)
     e->destaged_seq = job->seq;
     e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD | EXTENT_UNDESCRIBED);
     if (job->relocate)
-        e->place = job->place;
+        map_place(s, job->x, job->place);
     if (e->discard_seq <= job->seq)
         map_discard_done(s, job->x);
     if (job->tombstone)
@@ -522,7 +533,7 @@ static uint64_t destage_at(struct lane *l)
 
     if (!lane_has_work(s, l))
         return UINT64_MAX;
-    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !hosts_wait(s))
+    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !lane_waited_for(l))
         return UINT64_MAX;
     if (l->dev == EXTENT_NO_DEV)
         return l->not_before_ns > now ? l->not_before_ns : 0;
@@ -574,22 +585,10 @@ static void find_urgent(struct shard *s)
     }
 }
 
-/* For operations, who cannot look into a device from their thread. */
-static void note_hung_devices(struct shard *s)
-{
-    for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
-        bool hung = !dev_usable(s, shard_capacity(s, d));
-
-        if (s->hung[d] != hung)
-            __atomic_store_n(&s->hung[d], hung, __ATOMIC_RELAXED);
-    }
-}
-
 uint64_t mover_step(struct shard *s)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = share_step(s);
 
-    note_hung_devices(s);
     find_urgent(s);
     for (uint32_t i = 0; i < s->nr_lanes; i++) {
         uint64_t at = lane_look(&s->lanes[i]);

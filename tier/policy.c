@@ -14,6 +14,13 @@ bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
     return dirty >= pct_of(capacity, max_pct);
 }
 
+uint64_t policy_share_scaled(uint64_t dirty) { return dirty * 100 / POLICY_SHARE_PCT; }
+
+bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
+{
+    return policy_writes_wait(policy_share_scaled(dirty), capacity, max_pct);
+}
+
 /* Above the start mark the silence that is asked for shrinks in proportion, to nothing at the limit. */
 static uint64_t silence_ns(const struct policy_state *p)
 {

@@ -30,6 +30,11 @@ uint64_t policy_destage_at(const struct policy_state *p);
 uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns);
 /* Host writes wait at this share of the log. */
 bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
+/* Of that limit one capacity device may have so much, when there are others. */
+#define POLICY_SHARE_PCT 75u
+bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
+/* One device's dirt, on the scale on which its share is the limit of all. */
+uint64_t policy_share_scaled(uint64_t dirty);
 /* May a destage write go out now, beside foreground requests? */
 bool policy_yields(const struct policy_state *p);
 

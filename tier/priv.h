@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), write.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c, mover_io.c and describe.c, reclaim.c,
+ * kept in step), write.c, share.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c, mover_io.c and describe.c, reclaim.c,
  * recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -335,6 +335,7 @@ struct shard {
 
     struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
     struct list writes_wait;     /* blk_io: for a pool, or for dirt to fall; in order */
+    struct list writes_dev[CAPACITY_DEVS_MAX]; /* blk_io: for dirt to fall in the share of that device; in order */
     struct list reads_wait;      /* blk_io: for a pool */
     struct list ranges_changed;  /* of layer.changed */
     struct list rios_done;       /* finished inside their submission: answered from the loop */
@@ -361,6 +362,9 @@ struct shard {
     uint32_t      fg_in_flight[CAPACITY_DEVS_MAX];
     bool          degraded[CAPACITY_DEVS_MAX]; /* refused a write */
     bool          hung[CAPACITY_DEVS_MAX];     /* as of the last pass: a request in it is older than the deadline */
+    uint64_t      dev_dirty[CAPACITY_DEVS_MAX]; /* dirty blocks of extents that have their place there */
+    uint64_t      dev_zero[CAPACITY_DEVS_MAX];  /* of them zeroed */
+    uint32_t      hung_scan;     /* node at which the search for extents that can leave hung devices goes on */
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
     struct marks   marks;
@@ -402,6 +406,7 @@ void     map_discard_done(struct shard *s, uint32_t x);
 void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);
 void     map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq);
 int      map_reserve(struct shard *s, struct extent *e);          /* a reservation if it has no place; -FIRN_E_NO_SPACE */
+void     map_place(struct shard *s, uint32_t x, struct extent_place p); /* its place changes, and whose dirt it is */
 void     map_settle(struct shard *s, uint32_t x);                 /* lists; reservation given back, node freed if nothing needs it */
 void     map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v); /* before map_settle */
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */
@@ -445,6 +450,13 @@ void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io);
 void     rmws_resume(struct shard *s);
 void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
 
+/* share.c: what one capacity device may take of the shard */
+bool     share_full(const struct shard *s, uint16_t dev);
+uint16_t share_wanted(const struct shard *s, const struct blk_io *io); /* a device whose share must shrink first; or EXTENT_NO_DEV */
+uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
+uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
+uint64_t share_step(struct shard *s);                     /* as mover_step() */
+
 /* mover.c, mover_io.c, describe.c, reclaim.c, forget.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
@@ -465,6 +477,7 @@ void     job_own_bridges(struct lane *l, struct job *job);
 void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
 bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
 void     job_release(struct lane *l, struct job *job);
+void     lane_shed(struct lane *l);                       /* its device hangs */
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */

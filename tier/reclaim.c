@@ -190,6 +190,8 @@ static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
 
+    if (extent_placed(e) && s->hung[e->place.dev])
+        return false;
     if (e->nr_dirty < POLICY_DENSE_BLOCKS || s->rc.passes > 1 || (e->flags & EXTENT_SPARSE_MOVE) || starved(s))
         return false;
     e->flags |= EXTENT_URGENT;

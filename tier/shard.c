@@ -346,6 +346,8 @@ static void lists_init(struct shard *s)
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
+    for (size_t i = 0; i < CAPACITY_DEVS_MAX; i++)
+        list_init(&s->writes_dev[i]);
     s->work.fn = shard_work;
     s->timer.fn = shard_timer;
     s->rc.seen_changes = UINT64_MAX;

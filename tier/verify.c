@@ -49,7 +49,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
 static void verify_layers(const struct shard *s, const struct count *of)
 {
     struct layer *sum = calloc(s->layers_touched + 1, sizeof(*sum));
-    uint64_t reserved = 0;
+    uint64_t reserved = 0, dirty[CAPACITY_DEVS_MAX] = {0};
 
     assert(sum != NULL);
     for (uint32_t x = 1; x <= s->xt.touched; x++) {
@@ -61,6 +61,8 @@ static void verify_layers(const struct shard *s, const struct count *of)
         sum[e->layer].nr_live += of[x].live;
         sum[e->layer].nr_dirty += of[x].dirty;
         sum[e->layer].nr_placed += extent_placed(e);
+        if (extent_placed(e))
+            dirty[e->place.dev] += e->nr_dirty;
         reserved += (e->flags & EXTENT_RESERVED) != 0;
     }
     for (uint32_t l = 1; l <= s->layers_touched; l++) {
@@ -68,6 +70,8 @@ static void verify_layers(const struct shard *s, const struct count *of)
 
         assert(y->nr_live == sum[l].nr_live && y->nr_dirty == sum[l].nr_dirty && y->nr_placed == sum[l].nr_placed);
     }
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        assert(dirty[d] == s->dev_dirty[d]);
     assert(reserved <= cold_reserved(s->o.cold));
     free(sum);
 }

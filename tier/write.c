@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* write.c: a host's write.
  *
- * 1. It waits its turn: a wio from the pool, and dirt below its limit. In order, first come first served.
+ * 1. It waits its turn: a wio from the pool, and dirt below its limit, first come first served; then room in the share of the
+ *    device on which its extents lie (share.c), behind those that wait for the same device.
  * 2. Its extents get nodes, and a reservation each if they have no place: what is acknowledged can always settle.
  * 3. Checksums bound to the address, from the digest pass if the target made one.
  * 4. One record is appended to the log's HOST stream.
@@ -162,13 +163,50 @@ static bool can_start(const struct shard *s, const struct blk_io *io)
     return pools_ready(s, io) && (s->failed != 0 || io->op != BLK_WRITE || !shard_writes_wait(s));
 }
 
+/* Starts it; or, if a device's share has no room, puts it into that device's queue, or, if that device hangs, says so. It is on
+ * no list, and can start. */
+static void start_in_share(struct shard *s, struct blk_io *io)
+{
+    uint16_t dev = s->failed == 0 ? share_wanted(s, io) : EXTENT_NO_DEV;
+
+    if (dev == EXTENT_NO_DEV) {
+        host_write_start(s, io);
+    } else if (dev_usable(s, shard_capacity(s, dev))) {
+        s->stats.write_waits++;
+        list_push_back(&s->writes_dev[dev], &io->priv.node);
+        shard_kick(s);
+    } else {
+        write_count(s, io, -FIRN_E_DEVICE_FAILED);
+        shard_io_later(s, io, -FIRN_E_DEVICE_FAILED);
+    }
+}
+
+/* Those that wait for one device: each is looked at again when the first of them has room, or never will. */
+static void dev_writes_resume(struct shard *s, uint16_t dev)
+{
+    struct blk_io *io;
+
+    while ((io = list_first(&s->writes_dev[dev], struct blk_io, priv.node)) != NULL) {
+        bool hung = !dev_usable(s, shard_capacity(s, dev));
+
+        if (!hung && s->failed == 0 && (!can_start(s, io) || share_wanted(s, io) == dev))
+            return;
+        if ((hung || s->failed != 0) && !pools_ready(s, io))
+            return;
+        list_remove(&io->priv.node);
+        start_in_share(s, io);
+    }
+}
+
 void writes_resume(struct shard *s)
 {
     struct blk_io *io;
 
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        dev_writes_resume(s, d);
     while ((io = list_first(&s->writes_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
         list_remove(&io->priv.node);
-        host_write_start(s, io);
+        start_in_share(s, io);
     }
 }
 
@@ -179,7 +217,7 @@ void write_submit(struct shard *s, struct volume *v, struct blk_io *io)
         return;
     }
     if (list_empty(&s->writes_wait) && can_start(s, io)) {
-        host_write_start(s, io);
+        start_in_share(s, io);
         return;
     }
     s->stats.write_waits++;

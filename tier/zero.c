@@ -10,7 +10,8 @@
  * 4. The host is answered when all extents have been visited.
  * A write that came later has a higher seq, and survives wherever the walk meets it. A destage in between names an S below
  * the zero's seq for extents that the walk has not reached (zeroes_seq_below).
- * Failures: checksums not in RAM: the walk waits there. No slots to promise: the request waits; destage frees slots.
+ * Failures: checksums not in RAM: the walk waits there. No slots to promise, or a device that has its share of them: the request
+ * waits; destage frees slots. That device hangs: the request fails.
  */
 #include "tier/priv.h"
 
@@ -172,14 +173,23 @@ static int append_error(const struct shard *s)
     return s->failed != 0 ? s->failed : dev_usable(s, s->o.journal_dev) ? 0 : -FIRN_E_DEVICE_FAILED;
 }
 
+/* A device whose zeroed blocks have their share of the slots already. */
+static uint16_t zio_share(const struct zio *z)
+{
+    return z->slots > 0 ? share_zeroes_wanted(z->s, z->layer, z->block, z->nblocks) : EXTENT_NO_DEV;
+}
+
 static void zeroes_resume(struct shard *s)
 {
     struct zio *z;
 
     while ((z = list_first(&s->zeroes_wait, struct zio, node)) != NULL) {
+        uint16_t dev = zio_share(z);
         int err = append_error(s);
 
-        if (err == 0 && !slots_free(s, z->slots))
+        if (err == 0 && dev != EXTENT_NO_DEV && !dev_usable(s, shard_capacity(s, dev)))
+            err = -FIRN_E_DEVICE_FAILED;
+        if (err == 0 && (dev != EXTENT_NO_DEV || !slots_free(s, z->slots)))
             return;
         list_remove(&z->node);
         if (err != 0)
@@ -267,7 +277,7 @@ int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, 
     z->app = (struct journal_append){.type = JOURNAL_ZERO, .stream = JOURNAL_HOST, .layer = layer_at(s, layer)->id,
                                      .lba = block, .nblocks = nblocks, .cb = zio_appended};
     trace(TRACE_TIER_ZERO, z->app.layer, block, nblocks);
-    if (list_empty(&s->zeroes_wait) && slots_free(s, z->slots)) {
+    if (list_empty(&s->zeroes_wait) && slots_free(s, z->slots) && zio_share(z) == EXTENT_NO_DEV) {
         zio_append(z);
     } else {
         list_push_back(&s->zeroes_wait, &z->node);

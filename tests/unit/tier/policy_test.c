@@ -18,6 +18,15 @@ Test(policy, little_dirt_is_left_alone)
     cr_assert_eq(policy_destage_at(&p), 0);
 }
 
+Test(policy, one_device_has_three_quarters_of_the_limit)
+{
+    struct policy_state p = state(policy_share_scaled(600));
+
+    cr_assert_not(policy_share_full(599, 1000, 80));
+    cr_assert(policy_share_full(600, 1000, 80));
+    cr_assert_eq(policy_destage_at(&p), 0, "at its share a device works as all do at the limit");
+}
+
 Test(policy, more_dirt_asks_for_less_silence)
 {
     struct policy_state a = state(620), b = state(700), c = state(800);

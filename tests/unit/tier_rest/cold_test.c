@@ -16,8 +16,9 @@ static struct cold *two_devs(uint32_t a, uint32_t b)
     return c;
 }
 
-static struct extent_place take(struct cold *c, struct extent_place near, uint16_t avoid)
+static struct extent_place take(struct cold *c, struct extent_place near, uint16_t avoid_dev)
 {
+    uint64_t avoid = avoid_dev == EXTENT_NO_DEV ? 0 : UINT64_C(1) << avoid_dev;
     struct extent_place p = {.dev = EXTENT_NO_DEV};
 
     cr_assert_eq(cold_reserve(c, 1), 0);
