@@ -45,18 +45,20 @@ static void spoil(struct sim_disk *d, const struct survivor *w, uint64_t cut)
     sim_fault_mattered(d->sim, SIM_TORN_SPOILT);
 }
 
-/* Torn writes are mostly a prefix, as an interrupted transfer leaves it; sometimes any set of units. */
+/* Torn writes are mostly a prefix, as an interrupted transfer leaves it; sometimes any set of units. The units of persistent
+ * memory are smaller than a sector. */
 static void carry_out(struct sim_disk *d, const struct survivor *w, enum lot lot)
 {
-    uint64_t unit = d->opts.torn_bytes, cut = sim_below(d->sim, w->len / SECTOR_BYTES + 1) * SECTOR_BYTES;
+    uint64_t unit = d->opts.torn_bytes, step = lot == LOT_TORN ? MIN(unit, SECTOR_BYTES) : SECTOR_BYTES;
+    uint64_t cut = sim_below(d->sim, w->len / step + 1) * step;
     bool prefix = sim_chance(d->sim, 500000);
     bool keep = true;
 
-    for (uint64_t at = 0; at < w->len; at += SECTOR_BYTES) {
+    for (uint64_t at = 0; at < w->len; at += step) {
         if (lot == LOT_TORN && (at == 0 || (w->off + at) % unit == 0))
             keep = prefix ? at < cut : sim_chance(d->sim, 500000);
         if (keep && (w->dead == NULL || !w->dead[at / SECTOR_BYTES]))
-            disk_page_dur(d, w->off + at, w->data + at, SECTOR_BYTES);
+            disk_page_dur(d, w->off + at, w->data + at, step);
     }
     if (lot == LOT_TORN && prefix && d->opts.rotational && sim_chance(d->sim, 500000))
         spoil(d, w, cut);
@@ -67,7 +69,7 @@ static void count_lot(struct sim_disk *d, const struct survivor *w, enum lot lot
     enum sim_fault f = w->finished ? SIM_UNFLUSHED_LOST : SIM_INFLIGHT_LOST;
 
     if (lot == LOT_TORN)
-        f = d->opts.torn_bytes == 512 ? SIM_TORN_512 : SIM_TORN_4096;
+        f = d->opts.torn_bytes < SECTOR_BYTES ? SIM_TORN_8 : d->opts.torn_bytes == SECTOR_BYTES ? SIM_TORN_512 : SIM_TORN_4096;
     else if (lot == LOT_WHOLE)
         f = SIM_INFLIGHT_KEPT;
     if (lot == LOT_WHOLE && w->finished)

@@ -284,6 +284,7 @@ int sim_dev_open(struct sim_disk *d, struct env *env, struct dev **out)
         .block_bytes = d->opts.block_bytes,
         .align_bytes = d->opts.block_bytes,
         .iov_max = 1024,
+        .byte_addressable = d->opts.torn_bytes < SECTOR_BYTES,
         .rotational = d->opts.rotational,
         .discard = true,
     };

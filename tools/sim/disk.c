@@ -315,7 +315,7 @@ struct sim_disk *sim_disk_new(struct sim *s, const char *name, const struct sim_
 
     assert(d != NULL);
     assert(opts->block_bytes == 512 || opts->block_bytes == 4096);
-    assert(opts->torn_bytes == 512 || opts->torn_bytes == 4096);
+    assert(opts->torn_bytes == 8 || opts->torn_bytes == 64 || opts->torn_bytes == 512 || opts->torn_bytes == 4096);
     assert(opts->size_bytes % opts->block_bytes == 0);
     d->sim = s;
     d->opts = *opts;

@@ -21,6 +21,7 @@
     x(UNFLUSHED_REORDERED, "A2 of two unflushed writes to a sector the older one stays")          \
     x(INFLIGHT_LOST,       "A2 a write in flight at the crash left no trace")                     \
     x(INFLIGHT_KEPT,       "A2 a write in flight at the crash is there whole, never acknowledged") \
+    x(TORN_8,              "C13 a write to persistent memory is there in part, cut at 8 or 64 bytes") \
     x(TORN_512,            "A2 a write is there in part, cut at 512 bytes")                       \
     x(TORN_4096,           "A2 a write is there in part, cut at 4096 bytes")                      \
     x(TORN_SPOILT,         "A2 the unit that was being written when the power went is neither old nor new") \

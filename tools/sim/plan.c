@@ -117,4 +117,8 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     p->capacity_bytes = ROUND_UP(need / p->capacity_devs, MIB) + 8 * MIB;
     if (p->profile == PROFILE_FULL)
         p->capacity_bytes = ROUND_UP(need / p->capacity_devs, MIB) + 4 * MIB;
+    if (sim_chance(s, 150000)) { /* as dev_pmem.c has it: whole blocks, although bytes would do */
+        p->pmem_torn = PICK(s, 8, 8, 64);
+        p->align = BLOCK_BYTES;
+    }
 }

@@ -69,7 +69,13 @@ static void make_disks(struct world *w)
     o.latency_min_ns = 10 * NS_PER_US;
     o.latency_max_ns = p->journal_ns;
     o.size_bytes = 2 * MIB + (uint64_t)p->segments * p->segment_bytes;
+    if (p->pmem_torn != 0) {
+        o.block_bytes = BLOCK_BYTES;
+        o.torn_bytes = p->pmem_torn;
+    }
     sim_machine_add(&w->machine, "journal", &o);
+    o.block_bytes = p->device_block;
+    o.torn_bytes = p->torn;
     o.size_bytes = p->capacity_bytes;
     o.capacity = o.rotational = true;
     o.latency_min_ns = 50 * NS_PER_US;
@@ -506,9 +512,9 @@ void world_run(const struct world_opts *opts, struct world_result *out)
     w->sim = sim_new(opts->seed);
     w->faults_on = true;
     plan_draw(&w->plan, w->sim, opts);
-    world_say(w, "seed %" PRIu64 " profile %s shards %u envs %u segments %u x %u align %u device %u torn %u capacity %u x %"
+    world_say(w, "seed %" PRIu64 " profile %s shards %u envs %u segments %u x %u align %u device %u torn %u pmem %u capacity %u x %"
               PRIu64 " slots %u", opts->seed, sim_profile_name(w->plan.profile), w->plan.shards, w->plan.envs,
-              w->plan.segments, w->plan.segment_bytes, w->plan.align, w->plan.device_block, w->plan.torn,
+              w->plan.segments, w->plan.segment_bytes, w->plan.align, w->plan.device_block, w->plan.torn, w->plan.pmem_torn,
               w->plan.capacity_devs, w->plan.capacity_bytes, w->plan.slots);
     sim_machine_init(&w->machine, w->sim);
     make_disks(w);

@@ -98,6 +98,7 @@ struct plan {                     /* drawn from the seed, then constant */
     enum sim_profile profile;
     uint32_t shards, envs;
     uint32_t segment_bytes, segments, align, device_block, torn;
+    uint32_t pmem_torn;           /* the journal lies on persistent memory, which tears at so many bytes; 0: on a disk */
     uint32_t capacity_devs;
     uint64_t capacity_bytes;      /* each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */

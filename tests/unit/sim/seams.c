@@ -131,11 +131,15 @@ static void count_fates(uint32_t torn, int fate[3])
 
 Test(sim_dev, an_unflushed_write_may_be_there_gone_or_torn)
 {
-    int at_512[3] = {0}, at_4096[3] = {0};
+    int at_8[3] = {0}, at_64[3] = {0}, at_512[3] = {0}, at_4096[3] = {0};
 
+    count_fates(8, at_8); /* persistent memory */
+    count_fates(64, at_64);
     count_fates(512, at_512);
     count_fates(4096, at_4096);
     for (int i = 0; i < 3; i++) {
+        cr_assert_gt(at_8[i], 10);
+        cr_assert_gt(at_64[i], 10);
         cr_assert_gt(at_512[i], 10);
         cr_assert_gt(at_4096[i], 10);
     }
