@@ -152,6 +152,7 @@ static void layer_free(struct shard *s, uint32_t l)
     while (*at != l)
         at = &layer_at(s, *at)->hash_next;
     *at = y->hash_next;
+    damage_forget_layer(&s->damage, l);
     *y = (struct layer){.hash_next = s->layer_free};
     s->layer_free = l;
 }

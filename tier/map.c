@@ -48,6 +48,8 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
     if (flags & INDEX_ZERO)
         e->nr_zero = (uint16_t)(e->nr_zero + by);
     count_share(s, e, 1);
+    if (flags & INDEX_DAMAGED)
+        s->damaged_blocks += (uint64_t)(int64_t)by;
     assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live && e->nr_zero <= e->nr_dirty);
 }
 
@@ -61,6 +63,7 @@ void map_put(struct shard *s, const struct index_entry *n)
         count_entry(s, e, index_flags_of(&s->ix, old), -1);
     index_put(&s->ix, old, n);
     count_entry(s, e, n->flags, 1);
+    damage_mended(&s->damage, n->layer, n->block, 1);
 }
 
 void map_remove(struct shard *s, uint32_t id)
@@ -70,6 +73,8 @@ void map_remove(struct shard *s, uint32_t id)
     index_get(&s->ix, id, &n);
     count_entry(s, extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block))), n.flags, -1);
     index_remove(&s->ix, id);
+    if (n.flags & INDEX_DAMAGED) /* destaged: from now on the map says that it is lost; what zeroes it says so next */
+        damage_note(&s->damage, n.layer, n.block);
 }
 
 void map_set_clean(struct shard *s, uint32_t id)
@@ -138,6 +143,7 @@ void map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment)
     struct extent *e = extent_at(&s->xt, x);
 
     assert(seq > e->discard_seq);
+    damage_mended(&s->damage, e->layer, (uint64_t)e->no * EXTENT_BLOCKS, EXTENT_BLOCKS);
     if (e->discard_seq != 0)
         s->seg[e->discard_segment].discards--;
     e->discard_seq = seq;

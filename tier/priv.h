@@ -25,6 +25,7 @@
 #include "base/pool.h"
 #include "rt/blk.h"
 #include "rt/trace.h"
+#include "tier/damage.h"
 #include "tier/extent.h"
 #include "tier/index.h"
 #include "tier/policy.h"
@@ -112,6 +113,7 @@ struct rio {                     /* a read of whole blocks */
     uint32_t retries;
     int err;
     uint64_t err_block;
+    struct damage_run damage;    /* of the latest block without an answer, and its neighbours: not said yet */
     bool parked;                 /* on a waiters' list */
     void (*cb)(struct rio *r);
     void *ctx;
@@ -137,6 +139,7 @@ struct run {                     /* neighbouring blocks from one source: one dev
     struct run_at whole;         /* repair: the run as it was */
     uint32_t whole_first, whole_n;
     uint64_t bad[(IO_BLOCKS_MAX + 63) / 64]; /* blocks still to be repaired, from whole_first */
+    uint64_t counted[(IO_BLOCKS_MAX + 63) / 64]; /* their checksum errors were: once a block and read */
     bool     repairing, fresh;   /* fresh: the current bad block has not been looked up again yet */
     uint32_t tries;              /* 0: failed once; 1: read again; 2: the other copy */
     uint32_t want;               /* repair: the block's checksum */
@@ -379,7 +382,8 @@ struct shard {
 
     struct tier_stats stats;
     struct tier_bugs  bugs;
-    uint64_t damaged_blocks;
+    uint64_t damaged_blocks;     /* entries of the index that are INDEX_DAMAGED */
+    struct damage damage;        /* other blocks that could not be read */
 };
 
 /* shard.c */

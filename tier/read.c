@@ -95,10 +95,18 @@ static void rio_fail(struct rio *r, uint64_t block, int err)
     }
 }
 
+static void rio_say_damage(struct rio *r)
+{
+    if (r->damage.nblocks > 0)
+        damage_say(&r->s->damage, env_now_ns(r->s->env), layer_at(r->s, r->layer)->vol, &r->damage);
+    r->damage.nblocks = 0;
+}
+
 static void rio_check_done(struct rio *r)
 {
     if (r->next < r->nblocks || r->in_flight > 0 || r->parked)
         return;
+    rio_say_damage(r);
     r->cb(r);
 }
 
@@ -153,7 +161,11 @@ static void count_bad(struct run *u, uint32_t i)
 {
     struct shard *s = u->rio->s;
     bool ssd = u->at.source == RUN_LOG;
+    uint32_t of_whole = u->repairing ? u->first - u->whole_first : i;
 
+    if (bit_get(u->counted, of_whole))
+        return;
+    bit_set(u->counted, of_whole);
     if (ssd)
         s->stats.csum_errors_ssd++;
     else
@@ -187,6 +199,8 @@ static void run_done(struct dev_io *io)
 
         if (!ok && io->err == 0)
             count_bad(u, i);
+        if (ok)
+            damage_mended(&u->rio->s->damage, u->rio->layer, u->rio->block + u->first + i, 1);
         if (u->repairing && ok)
             bit_clear(u->bad, u->first - u->whole_first);
         if (u->repairing && ok)
@@ -270,10 +284,50 @@ static struct run_at at_of_block(const struct run *u, uint32_t i)
     return at;
 }
 
+static uint64_t log_offset(const struct shard *s, struct journal_loc loc)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+
+    return geo->base_bytes + (uint64_t)loc.segment * geo->segment_bytes + (uint64_t)loc.unit * JOURNAL_UNIT_BYTES;
+}
+
+static enum damage_kind kind_of(const struct run_at *at, int err)
+{
+    if (at->source == RUN_DAMAGED)
+        return DAMAGE_LOST;
+    if (err == 0)
+        return DAMAGE_CHECKSUM;
+    return err == -FIRN_E_DEVICE_FAILED ? DAMAGE_DEVICE : DAMAGE_UNREADABLE;
+}
+
+static void note_damage(struct rio *r, uint64_t block, const struct run_at *at, int err)
+{
+    struct shard *s = r->s;
+    uint32_t id = index_find(&s->ix, r->layer, block);
+    struct damage_run d = {.kind = kind_of(at, err), .block = block, .nblocks = 1, .err = err != 0 ? err : -FIRN_E_DAMAGED};
+
+    if (at->source == RUN_LOG) {
+        d.dev = s->o.journal_dev;
+        d.off_bytes = log_offset(s, at->loc);
+    } else if (at->source == RUN_COLD) {
+        d.dev = shard_capacity(s, at->place.dev);
+        d.off_bytes = cold_offset(s->o.cold, at->place) + (uint64_t)at->in_extent * BLOCK_BYTES;
+    }
+    if (d.kind != DAMAGE_DEVICE && !(id != INDEX_NONE && (index_flags_of(&s->ix, id) & INDEX_DAMAGED)))
+        damage_note(&s->damage, r->layer, block);
+    if (damage_joins(&r->damage, &d)) {
+        r->damage.nblocks++;
+        return;
+    }
+    rio_say_damage(r);
+    r->damage = d;
+}
+
 /* err: the device's, which may mend; 0: the bytes were read, and are not those that were written. */
-static void block_failed(struct rio *r, uint64_t block, int err)
+static void block_failed(struct rio *r, uint64_t block, const struct run_at *at, int err)
 {
     memset(iov_block(r->iov, r->iovcnt, (uint32_t)(block - r->block)), 0, BLOCK_BYTES);
+    note_damage(r, block, at, err);
     rio_fail(r, block, err != 0 ? err : -FIRN_E_DAMAGED);
 }
 
@@ -311,6 +365,8 @@ static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
     if (now->source == RUN_WAIT)
         return true;
     u->fresh = false;
+    if (now->source == RUN_DAMAGED)
+        was = *now;
     if (now->source == RUN_ZERO) {
         memset(iov_block(r->iov, r->iovcnt, u->whole_first + i), 0, BLOCK_BYTES);
         return false;
@@ -328,7 +384,7 @@ static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
             return true;
         }
     }
-    block_failed(r, block, now->source == RUN_DAMAGED ? 0 : u->last_err);
+    block_failed(r, block, &was, now->source == RUN_DAMAGED ? 0 : u->last_err);
     return false;
 }
 
@@ -342,7 +398,7 @@ static enum repair repair_block(struct run *u, uint32_t i)
     if (now.source == RUN_WAIT)
         return REPAIR_UNDER_WAY;
     if (!run_dev_usable(r->s, &now)) {
-        block_failed(r, r->block + u->whole_first + i, -FIRN_E_DEVICE_FAILED);
+        block_failed(r, r->block + u->whole_first + i, &now, -FIRN_E_DEVICE_FAILED);
         return REPAIR_OVER;
     }
     u->at = now;
@@ -401,7 +457,7 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     struct run *u;
 
     if (!run_dev_usable(s, at)) {
-        block_failed(r, r->block + r->next, -FIRN_E_DEVICE_FAILED);
+        block_failed(r, r->block + r->next, at, -FIRN_E_DEVICE_FAILED);
         r->next++;
         return true;
     }
@@ -416,6 +472,7 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     u->first = r->next;
     u->repairing = false;
     memset(u->bad, 0, sizeof(u->bad));
+    memset(u->counted, 0, sizeof(u->counted));
     u->wait.fn = repair_wake;
     list_init(&u->wait.node);
     u->csum[0] = at->csum;
@@ -452,7 +509,7 @@ static void rio_step(struct rio *r)
             zero_run(r, 1);
             r->next++;
         } else if (at.source == RUN_DAMAGED) {
-            block_failed(r, r->block + r->next, 0);
+            block_failed(r, r->block + r->next, &at, 0);
             r->next++;
         } else if (!rio_run(r, &at)) {
             break;
@@ -481,6 +538,7 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     r->iovcnt = iovcnt;
     r->next = r->in_flight = r->retries = 0;
     r->err = 0;
+    r->damage.nblocks = 0;
     r->parked = false;
     r->wait.fn = rio_wake;
     list_init(&r->wait.node);
@@ -488,6 +546,7 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     rio_step(r);
     if (r->next < r->nblocks || r->in_flight > 0 || r->parked)
         return;
+    rio_say_damage(r);
     list_push_back(&s->rios_done, &r->node); /* nothing to wait for, but never answered from inside the submission */
     shard_kick(s);
 }

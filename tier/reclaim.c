@@ -78,7 +78,6 @@ static void repoint_block(struct move *m)
         }
         if (index_virtual_free(&s->ix) == 0)
             return;
-        s->damaged_blocks += !(n.flags & INDEX_DAMAGED);
         n.flags |= INDEX_DAMAGED;
         n.csum = 0;
     }

@@ -320,8 +320,6 @@ static int settle_extents(struct shard *s)
         map_keep_bridges(s, x);
         map_settle(s, x);
     }
-    for (uint32_t id = s->ix.nr_phys; id < s->ix.nr_phys + s->ix.virtual_touched; id++)
-        s->damaged_blocks += index_slot_used(&s->ix, id) && (index_flags_of(&s->ix, id) & INDEX_DAMAGED);
     return 0;
 }
 

@@ -437,7 +437,8 @@ void shard_info(const struct shard *s, struct tier_info *add)
     add->journal_dirty_bytes += s->ix.nr_dirty * BLOCK_BYTES;
     add->index_blocks += s->ix.nr_entries;
     add->index_bytes += index_bytes_at(&s->ix, s->ix.nr_entries);
-    add->damaged_blocks += s->damaged_blocks;
+    add->damaged_blocks += s->damaged_blocks + __atomic_load_n(&s->damage.nr, __ATOMIC_RELAXED);
+    add->damaged_more |= __atomic_load_n(&s->damage.full, __ATOMIC_RELAXED);
 }
 
 const struct tier_stats *shard_stats(const struct shard *s) { return &s->stats; }

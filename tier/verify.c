@@ -4,7 +4,7 @@
 
 #include "tier/priv.h"
 
-struct count { uint32_t live, dirty, zeroes; };
+struct count { uint32_t live, dirty, zeroes, damaged; };
 
 static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struct count *of)
 {
@@ -26,6 +26,7 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
         of[x].live++;
         of[x].dirty += (e.flags & INDEX_DIRTY) != 0;
         of[x].zeroes += (e.flags & INDEX_ZERO) != 0;
+        of[x].damaged += (e.flags & INDEX_DAMAGED) != 0;
     }
 }
 
@@ -49,7 +50,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
 static void verify_layers(const struct shard *s, const struct count *of)
 {
     struct layer *sum = calloc(s->layers_touched + 1, sizeof(*sum));
-    uint64_t reserved = 0, dirty[CAPACITY_DEVS_MAX] = {0};
+    uint64_t dirty[CAPACITY_DEVS_MAX] = {0}, reserved = 0, damaged = 0;
 
     assert(sum != NULL);
     for (uint32_t x = 1; x <= s->xt.touched; x++) {
@@ -64,6 +65,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
         if (extent_placed(e))
             dirty[e->place.dev] += e->nr_dirty;
         reserved += (e->flags & EXTENT_RESERVED) != 0;
+        damaged += of[x].damaged;
     }
     for (uint32_t l = 1; l <= s->layers_touched; l++) {
         const struct layer *y = layer_at(s, l);
@@ -73,6 +75,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
         assert(dirty[d] == s->dev_dirty[d]);
     assert(reserved <= cold_reserved(s->o.cold));
+    assert(damaged == s->damaged_blocks);
     free(sum);
 }
 

@@ -51,13 +51,22 @@ is "log: the newest" "$(line good "$got" | cut -d' ' -f1,2)" "good 197"
 is "log: the older half" "$(line stamp-1 "$got" | cut -d' ' -f1,2)" "stamp-1 199"
 is "log: nothing else" "$(grep -cE '^(zeros|foreign|ended|exit)' <<<"$got")" 0
 [ "$(metric firn_checksum_errors_total)" -ge 4 ] && ok || bad "firn_checksum_errors_total $(metric firn_checksum_errors_total)"
+is "each damaged block is counted once" "$(metric firn_damaged_blocks)" 4
+host "$nqn" read 10 2 2 >/dev/null
+is "also when it is read again" "$(metric firn_damaged_blocks)" 4
+has "a line in the log says where" "$(said)" 'level=warn msg="a read met damage" volume=v lba=150 lbas=1 kind=checksum device="[^"]*/journal" offset=[0-9]+ bytes=4096 .*firnctl check --data'
+has "the status has an alert" "$("$firnctl" --socket "$socket" status)" '4 blocks of 4 KiB cannot be read'
+has "the page has it too" "$(curl -s --unix-socket "$socket" http://firn/)" '<b>4 blocks of 4 KiB cannot be read'
 server_kill
 up
 is "log: the same after a restart" "$(host "$nqn" read 0 400 2 1)" "$got"
+host "$nqn" read 0 400 2 1 >/dev/null
+damaged=$(metric firn_damaged_blocks)
 is "a write mends a block" "$(host "$nqn" write 11 1 3; host "$nqn" read 10 3 3 2)" "$(printf 'good 1 11\ngood 1 11\nstamp-2 1 12\nstatus-281 1 10')"
+is "and the gauge goes down" "$(metric firn_damaged_blocks)" $((damaged - 1))
 down
 exits 3 found
-has "check names the blocks" "$out" '(lba|block)'
+has "check names the blocks by volume, device and offset" "$out" "I11 loss: volume v lba 10\+1 \(4096 bytes\)"
 up
 got=$(host "$nqn" read 0 400 2 1)
 is "after an orderly stop, too" "$(line status-281 "$got")" "status-281 3 10 150 300"
@@ -78,7 +87,8 @@ is "four blocks were found on the HDD" "$n" 4
 in_log=$(flip "$pool/journal" blocks 1 20 21 22 399)
 before=$(sums)
 exits 3 found
-has "check names damage on the HDD" "$out" '(lba|block)'
+has "check names damage on the HDD" "$out" "volume v lba 399\+1 \(4096 bytes\) on $pool/hdd at offset [0-9]+: fails its checksum"
+has "neighbours are one range" "$out" "volume v lba 20\+3 \(12288 bytes\) on $pool/hdd at offset [0-9]+: fails its checksum"
 is "check writes nothing" "$(sums)" "$before"
 first=$out
 exits 3 found
