@@ -143,8 +143,9 @@ void dev_io_done(struct dev *d, struct dev_io *io, int err)
 uint64_t dev_oldest_ns(const struct dev *d)
 {
     const struct dev_io *io = list_first(&d->inflight, struct dev_io, priv.node);
+    uint64_t heard_ns = env_heard_ns(d->env);
 
-    return io == NULL ? 0 : env_now_ns(d->env) - io->priv.start_ns;
+    return io == NULL || heard_ns < io->priv.start_ns ? 0 : heard_ns - io->priv.start_ns;
 }
 
 /* ---- straight-line forms ---------------------------------------------------------------------------------------- */

@@ -41,12 +41,16 @@ struct env_ops {
     void     (*timer_arm)(struct env *e, struct env_timer *t, uint64_t deadline_ns);
     void     (*timer_cancel)(struct env *e, struct env_timer *t);
     int      (*run_once)(struct env *e);
+    uint64_t (*heard_ns)(struct env *e); /* optional: of an env that hears late */
 };
 
 struct env { const struct env_ops *ops; };
 
 /* Monotonic nanoseconds; cached once a loop pass in the reactor, so cheap. */
 static inline uint64_t env_now_ns(struct env *e) { return e->ops->mono_ns(e); }
+/* Everything that had ended by then has been heard of. Whether a request is late is judged by this: after the process has stood
+ * still for seconds, answers that came long ago still wait to be read. */
+static inline uint64_t env_heard_ns(struct env *e) { return e->ops->heard_ns != NULL ? e->ops->heard_ns(e) : env_now_ns(e); }
 /* Wall clock, for humans and labels only. No decision about data may depend on it. */
 static inline uint64_t env_wall_ns(struct env *e) { return e->ops->wall_ns(e); }
 static inline void env_random(struct env *e, void *buf, size_t len) { e->ops->random(e, buf, len); }

@@ -186,6 +186,7 @@ static void busy_until_now(struct reactor *r)
 
 uint32_t reactor_pass(struct reactor *r)
 {
+    uint64_t before_ns = r->now_ns; /* what ended before that was there for this pass's reap, however long the kernel took */
     uint32_t did;
 
     if (io_uring_cq_ready(&r->ring) == 0 && ring_needs_enter(r)) {
@@ -201,6 +202,7 @@ uint32_t reactor_pass(struct reactor *r)
     task_queue_run(&r->late);
     if (io_uring_sq_ready(&r->ring) > 0 || ring_needs_enter(r))
         ring_submit(r);
+    r->heard_ns = MAX(r->heard_ns, before_ns);
     stat_add(&r->stats.passes, 1);
     return did;
 }

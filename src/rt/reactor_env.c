@@ -24,6 +24,11 @@ static uint64_t reactor_mono_ns(struct env *e)
     return reactor_from_env(e)->now_ns;
 }
 
+static uint64_t reactor_heard_ns(struct env *e)
+{
+    return reactor_from_env(e)->heard_ns;
+}
+
 static uint64_t reactor_wall_ns(struct env *e)
 {
     (void)e;
@@ -101,4 +106,5 @@ const struct env_ops reactor_env_ops = {
     .timer_arm = reactor_timer_arm,
     .timer_cancel = reactor_timer_cancel,
     .run_once = reactor_pass_or_wait,
+    .heard_ns = reactor_heard_ns,
 };

@@ -79,6 +79,43 @@ Test(dev_uring, bytes_come_back) { bytes_come_back(false, false); }
 Test(dev_uring, bytes_come_back_on_a_plain_ring) { bytes_come_back(false, true); }
 Test(dev_pmem, bytes_come_back) { bytes_come_back(true, false); }
 
+/* ---- age ---- */
+
+struct look { struct env_timer timer; struct dev *d; uint64_t in_flight, age_ns, stood_until_ns; };
+
+static void look(struct env_timer *t)
+{
+    struct look *l = container_of(t, struct look, timer);
+
+    l->in_flight = l->d->stats.in_flight;
+    l->age_ns = dev_oldest_ns(l->d);
+    l->stood_until_ns = env_now_ns(l->d->env);
+}
+
+Test(dev_uring, a_request_is_not_late_because_the_process_stood_still)
+{
+    struct reactor *r = test_reactor(0, false);
+    struct env *e = reactor_env(r);
+    char *path = test_file(FILE_BYTES), *got = blocks(BLOCK_BYTES, 0);
+    struct look l = {.timer.fn = look, .d = open_file(r, path, false)};
+    struct iovec iov = {got, BLOCK_BYTES};
+    struct waiting w = {.io = {.len_bytes = BLOCK_BYTES, .iov = &iov, .iovcnt = 1, .cb = waiting_cb}};
+
+    run_for_ms(r, 5);
+    dev_read(l.d, &w.io);
+    env_timer_arm(e, &l.timer, env_now_ns(e) + NS_PER_MS);
+    usleep(300 * 1000);
+    cr_assert(run_until(r, &w.done));
+    cr_assert_eq(l.in_flight, 1u, "its end had not been heard of");
+    cr_assert_eq(l.age_ns, 0u, "%llu", (unsigned long long)l.age_ns);
+    run_for_ms(r, 5);
+    cr_assert_geq(env_heard_ns(e), l.stood_until_ns, "what hangs now would be late");
+    dev_close(l.d);
+    unlink(path);
+    free(path), free(got);
+    reactor_free(r);
+}
+
 Test(dev_pmem, a_flushed_write_is_in_the_file)
 {
     struct reactor *r = test_reactor(0, false);
