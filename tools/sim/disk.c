@@ -44,7 +44,6 @@ static struct disk_page *page_get(struct sim_disk *d, uint64_t off)
         page_fresh(d, off / BLOCK_BYTES, (*slot)->cur);
         memcpy((*slot)->dur, (*slot)->cur, BLOCK_BYTES);
         (*slot)->differs = false;
-        (*slot)->written = 0;
     }
     return *slot;
 }
@@ -62,7 +61,6 @@ static void put_cur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint6
             continue;
         memcpy(page_get(d, off)->cur + off % BLOCK_BYTES, data, n);
         page_get(d, off)->differs = true;
-        page_get(d, off)->written = d->writes;
     }
 }
 
@@ -239,7 +237,6 @@ static void write_beneath(struct sim_disk *d, uint64_t off, const uint8_t *data,
 {
     bool lie = durable && d->faults.lying_flush;
 
-    d->writes++;
     put_cur(d, off, data, len);
     if (durable && !lie) {
         unsafe_kill(d, off, len);
@@ -413,20 +410,22 @@ void sim_disk_heal(struct sim_disk *d)
     }
 }
 
-void sim_disk_heal_recent(struct sim_disk *d, uint64_t writes)
+void sim_disk_heal_range(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes)
 {
-    for (uint32_t i = 0; i < OVERLAY_BUCKETS; i++) {
-        for (struct disk_overlay **o = &d->overlay[i], *gone; (gone = *o) != NULL;) {
-            const struct disk_page *p = d->pages[gone->sector * SECTOR_BYTES / BLOCK_BYTES];
+    for (uint64_t at = off_bytes; at < off_bytes + len_bytes; at += SECTOR_BYTES) {
+        const struct disk_overlay *o = *overlay_find(d, at / SECTOR_BYTES);
 
-            if (p == NULL || p->written + writes < d->writes) {
-                o = &gone->next;
-                continue;
-            }
-            *o = gone->next;
-            free(gone);
-        }
+        if (o != NULL && o->kind != OVERLAY_LATENT)
+            overlay_lift(d, at, SECTOR_BYTES);
     }
+}
+
+bool sim_disk_faulty(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes)
+{
+    for (uint64_t at = off_bytes; at < off_bytes + len_bytes; at += SECTOR_BYTES)
+        if (*overlay_find(d, at / SECTOR_BYTES) != NULL)
+            return true;
+    return false;
 }
 
 bool sim_disk_pick_written(struct sim_disk *d, uint64_t from_bytes, uint64_t to_bytes, uint64_t *off_bytes)

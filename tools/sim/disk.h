@@ -15,7 +15,6 @@
 struct disk_page {
     uint8_t  cur[BLOCK_BYTES], dur[BLOCK_BYTES];
     bool     differs;
-    uint64_t written;   /* disk's count of writes at the last one that touched it */
 };
 
 /* A write that has finished and that no flush covers. */
@@ -50,7 +49,7 @@ struct sim_disk {
     struct sim_disk_faults faults;
     struct disk_page     **pages;
     uint64_t               nr_pages;
-    uint64_t               write_seq, writes;
+    uint64_t               write_seq;
     struct list            unsafe;     /* of disk_unsafe.node */
     struct disk_overlay   *overlay[OVERLAY_BUCKETS];
     struct list            devs;       /* handles */

@@ -171,6 +171,11 @@ void mischief_act(struct world *w)
                 net_host_mischief(w->vol[i].host);
 }
 
+void mischief_crashed(struct world *w)
+{
+    tail_crashed(w, w->faults_on && (w->kinds & KIND(3)) && sim_chance(w->sim, 600000));
+}
+
 void mischief_heal(struct world *w)
 {
     for (uint32_t i = 0; i < SIM_MACHINE_DISKS; i++)

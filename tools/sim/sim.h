@@ -133,8 +133,9 @@ void sim_disk_rot(struct sim_disk *d, uint64_t off_bytes);   /* flips one to eig
 void sim_disk_latent(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes);
 /* Lifts every fault: sectors are pristine again, hung requests finish, rates are zero. */
 void sim_disk_heal(struct sim_disk *d);
-/* Lifts the faults of sectors that one of the last `writes` writes touched. */
-void sim_disk_heal_recent(struct sim_disk *d, uint64_t writes);
+/* Rot, lost and misdirected writes of that range; what cannot be read stays so. */
+void sim_disk_heal_range(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes);
+bool sim_disk_faulty(struct sim_disk *d, uint64_t off_bytes, uint64_t len_bytes); /* any of its sectors is */
 /* A random offset that has been written since the disk was made, 512-aligned; false: none. */
 bool sim_disk_pick_written(struct sim_disk *d, uint64_t from_bytes, uint64_t to_bytes, uint64_t *off_bytes);
 /* What is durable, past every fault: for tests that look at bytes. */

@@ -20,10 +20,6 @@
 /* Virtual time that anything which must end may take. */
 #define PATIENCE_NS (600 * NS_PER_S)
 
-/* Rot in a group that no later group bears witness to cannot be told from the torn tail of a crash: the last writes to the
- * log do not rot in the moment of a crash. */
-#define TAIL_WRITES 64u
-
 void world_say(struct world *w, const char *fmt, ...)
 {
     va_list ap;
@@ -291,9 +287,9 @@ static void after_crash(struct world *w)
     w->res->crashes++;
     if (w->plan.profile == PROFILE_FAILING || w->plan.profile == PROFILE_SLOW)
         mischief_heal(w);
-    if (w->plan.profile == PROFILE_ROT)
-        sim_disk_heal_recent(w->machine.disk[0], TAIL_WRITES);
     reboot(w);
+    if (w->plan.profile == PROFILE_ROT)
+        mischief_crashed(w);
 }
 
 static void crash_now(struct world *w)

@@ -195,7 +195,11 @@ void control_check(struct world *w);
 void mischief_boot(struct world *w, uint32_t depth);
 void mischief_run(struct world *w, bool last_boot); /* sets the rates of a boot, plans its end */
 void mischief_act(struct world *w);                 /* after a request: now and then something breaks */
+void mischief_crashed(struct world *w);             /* ROT: what rots in the log's newest groups, and what may not */
 void mischief_heal(struct world *w);                /* lifts every fault that can be lifted */
+
+/* After a crash, when the machine is up again: lifts what no start could tell from a tear in the log; rot: plants some first. */
+void tail_crashed(struct world *w, bool rot);
 
 /* NETWORK: a small NVMe/TCP host a volume. */
 struct net_host *net_host_new(struct world *w, struct vol *v);
