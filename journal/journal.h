@@ -202,6 +202,7 @@ struct journal_replay_report {
     uint64_t groups, records, blocks;
     uint64_t groups_torn, groups_stale, groups_cut, groups_corrupt;
     uint64_t groups_unnamed;              /* of the corrupt ones: nothing names what they held */
+    uint64_t blocks_bad;                  /* of the newest payload: not what was written; their records were told all the same */
     uint64_t seq_max, meta_commit_no_max; /* seen in any header */
 };
 

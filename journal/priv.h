@@ -278,6 +278,7 @@ void rseg_enter(struct recovery *r, struct rseg *s);
 int  rseg_judge(struct recovery *r, struct rseg *s);
 int  judge_missing(struct recovery *r, struct rseg *s, uint64_t to, uint64_t off, const struct jrn_group *next);
 
+int  recover_verify(struct recovery *r); /* recover_verify.c: is the newest payload what was written? */
 void recovery_free(struct recovery *r);
 int  repair(struct recovery *r);
 

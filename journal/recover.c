@@ -360,9 +360,10 @@ static int replay_all(struct recovery *r)
             r->streams[s->stream].last = s;
         }
     }
-    if (!err)
-        marks_reached(r);
-    return err;
+    if (err)
+        return err;
+    marks_reached(r);
+    return recover_verify(r);
 }
 
 int journal_replay(struct journal *j, const struct journal_replay_ops *ops, struct journal_replay_report *report)

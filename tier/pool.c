@@ -108,6 +108,21 @@ static int shard_durable_seq(struct tier *t, uint32_t no, uint64_t *seq)
     return err;
 }
 
+/* Nobody has asked for the damaged blocks yet; the operator hears of them now. */
+static void report_damage(struct tier *t, uint32_t no)
+{
+    const struct journal_replay_report *r = &t->reports[no];
+
+    if (r->groups_corrupt + r->blocks_bad == 0)
+        return;
+    log_error("the log is damaged", "shard=%u groups=%llu newest_blocks=%llu", no, (unsigned long long)r->groups_corrupt,
+              (unsigned long long)r->blocks_bad);
+    if (t->alert[0] == '\0')
+        snprintf(t->alert, sizeof(t->alert), "the log of shard %u is damaged: %llu groups of acknowledged writes, and %llu blocks of the "
+                 "newest, are not what was written; after a power failure: the journal device may call writes safe that are not", no,
+                 (unsigned long long)r->groups_corrupt, (unsigned long long)r->blocks_bad);
+}
+
 static int recover_shards(struct tier *t, char why[static 256])
 {
     uint64_t commit_no = meta_commit_no(t->meta);
@@ -127,6 +142,7 @@ static int recover_shards(struct tier *t, char why[static 256])
             err = judge_shard(t, i, commit_no, durable_seq, why);
         if (err)
             return err;
+        report_damage(t, i);
         if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
             describe_after_crash(t->shards[i]);
     }

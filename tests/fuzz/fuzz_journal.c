@@ -249,11 +249,11 @@ static int on_damage(void *ctx, const struct journal_damage *d)
 
 static uint64_t freed_none(void *ctx, uint32_t segment) { (void)ctx, (void)segment; return 0; }
 
-/* One start and stop. 0, or what refused it. */
-static int life(struct found *f, bool accept_loss)
+/* One start and stop. 0, or what refused it. mark: what the owner calls durable. */
+static int life(struct found *f, bool accept_loss, const struct journal_mark *mark)
 {
     struct journal_replay_ops ops = {.ctx = f, .record = on_record, .damage = on_damage};
-    struct journal_opts opts = {.accept_loss = accept_loss};
+    struct journal_opts opts = {.accept_loss = accept_loss, .marks = {*mark, *mark}};
     struct journal_replay_report report;
     struct segpool *pool;
     struct journal *j;
@@ -283,15 +283,17 @@ static int life(struct found *f, bool accept_loss)
 static void image(void)
 {
     struct found first, again;
-    bool accept = take(1) & 1;
+    uint8_t how = (uint8_t)take(1);
+    bool accept = how & 1;
+    struct journal_mark mark = {.group = how >> 1 & 7, .segment = how >> 4 & 1, .epoch = how >> 5};
 
     if (!disk)
         disk = aligned_alloc(4096, DISK_BYTES);
     expect(disk != NULL);
     build_image();
-    if (life(&first, accept) != 0)
+    if (life(&first, accept, &mark) != 0)
         return;
-    expect(life(&again, accept) == 0);
+    expect(life(&again, accept, &mark) == 0);
     expect(again.records == first.records && again.hash == first.hash && again.damages == first.damages);
 }
 

@@ -197,6 +197,16 @@ static bool refusal_is_right(struct world *w, int err)
     return true;
 }
 
+/* A lying flush is noticed, too, by a start that goes on and says that acknowledged writes are not there any more. */
+static void look_for_alert(struct world *w)
+{
+    struct tier_info info;
+
+    tier_info_get(w->tier, &info);
+    if (w->plan.profile == PROFILE_LYING && info.alert[0] != '\0')
+        w->res->lie_noticed = true;
+}
+
 static void open_pool(struct world *w)
 {
     uint32_t refusals = 0;
@@ -232,6 +242,7 @@ static void open_pool(struct world *w)
     sim_crash_in_writes(w->sim, 0);
     if (w->tier == NULL)
         return;
+    look_for_alert(w);
     if (w->plan.profile == PROFILE_NETWORK)
         net_world_start(w);
 }
@@ -358,7 +369,7 @@ static void run_boot(struct world *w, uint32_t no)
     int err;
 
     open_pool(w);
-    if (w->tier == NULL)
+    if (w->tier == NULL || w->res->lie_noticed)
         return;
     control_check(w);
     world_say(w, "boot %u of %u: open", no, w->plan.boots);
@@ -407,7 +418,7 @@ static void settle(struct world *w, bool destage_all)
 static bool finish_pass(struct world *w)
 {
     open_pool(w);
-    if (w->tier == NULL || world_dead(w))
+    if (w->tier == NULL || w->res->lie_noticed || world_dead(w))
         return false;
     control_check(w);
     traffic_read_all(w);

@@ -148,3 +148,24 @@ Test(journal_marks, recovery_names_what_it_kept)
     }
     rig_free(r);
 }
+
+/* The newest payload is read back at the start: what is not there is counted, and its records stay. */
+Test(journal_marks, the_newest_payload_is_compared_at_every_start)
+{
+    struct journal_mark marks[JOURNAL_STREAM_NR];
+    struct rig *r = with_marks(JOURNAL_HOST, marks);
+
+    give(r, marks);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.blocks_bad, 0);
+    rig_crash(r);
+    rig_flip(r, marks[JOURNAL_HOST].segment, r->w[2].a.loc.unit * 512 + 4096, 1);
+    rig_flip(r, marks[JOURNAL_HOST].segment, r->w[NR - 1].a.loc.unit * 512, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert_eq(r->report.blocks_bad, 2);
+        cr_assert_eq(r->report.records, NR);
+        rig_crash(r);
+    }
+    rig_free(r);
+}
