@@ -3,9 +3,11 @@
  *
  * 1. journal_append() queues; forming groups is put off to the end of the loop's pass, so that what arrives together goes
  *    out together.
- * 2. While a stream has fewer than groups_in_flight groups out, the queue's front is cut into a group: as many records as
- *    the limits and the segment allow. Header and the callers' buffers go out as one durable write.
- * 3. Meanwhile the queue fills; no timer ever waits for more.
+ * 2. With nothing in flight the queue's front goes out at once as a group: as many records as the limits and the segment
+ *    allow. Header and the callers' buffers go out as one durable write.
+ * 3. Meanwhile the queue fills; no timer ever waits for more. Up to groups_in_flight groups are out at once, but a further
+ *    one only when the queue is worth as much as what is out, or fills a group: what is paid is the flush, so many small
+ *    groups at once cost more than they gain. At worst the queue waits for one group, and then leaves at once.
  * 4. The device answers in any order; groups are completed in theirs, each record in its order: durable_seq, then its cb.
  * Failures: one failed write and nothing is acknowledged again. Every request is answered with the error, in order, once
  * the device is done with its buffers. No segment: the queue waits (stream.c).
@@ -30,6 +32,17 @@ static void check_append(const struct journal *j, const struct journal_append *r
     assert(bytes == req->nblocks * BLOCK_BYTES);
 }
 
+static uint32_t payload_blocks(const struct journal_append *req)
+{
+    return req->type == JOURNAL_WRITE ? (uint32_t)req->nblocks : 0;
+}
+
+/* What a request adds to the balance between the queue and what is in flight: its blocks, or one for a bare record. */
+static uint32_t weight(const struct journal_append *req)
+{
+    return MAX(payload_blocks(req), 1u);
+}
+
 void stream_kick(struct stream *st)
 {
     if (!st->run.queued)
@@ -47,15 +60,11 @@ void journal_append(struct journal *j, struct journal_append *req)
     req->priv.start_ns = env_now_ns(j->env);
     list_push_back(&st->queue, &req->priv.node);
     st->nr_queued++;
+    st->queue_weight += weight(req);
     stream_kick(st);
 }
 
 /* ---- forming a group -------------------------------------------------------------------------------------------------- */
-
-static uint32_t payload_blocks(const struct journal_append *req)
-{
-    return req->type == JOURNAL_WRITE ? (uint32_t)req->nblocks : 0;
-}
 
 /* Takes the longest front of the queue that one group may carry. At least one request: its room is known. */
 static uint32_t group_gather(struct group *g)
@@ -64,7 +73,7 @@ static uint32_t group_gather(struct group *g)
     struct journal *j = st->j;
     uint32_t records = 0, iovs = 1;
 
-    g->nr_blocks = 0;
+    g->nr_blocks = g->weight = 0;
     while (!list_empty(&st->queue) && records < GROUP_RECORDS_MAX) {
         struct journal_append *req = list_first(&st->queue, struct journal_append, priv.node);
         uint32_t blocks = g->nr_blocks + payload_blocks(req);
@@ -76,6 +85,8 @@ static uint32_t group_gather(struct group *g)
         list_remove(&req->priv.node);
         list_push_back(&g->reqs, &req->priv.node);
         st->nr_queued--;
+        st->queue_weight -= weight(req);
+        g->weight += weight(req);
         g->nr_blocks = blocks;
         iovs += pieces;
         records++;
@@ -180,6 +191,7 @@ static void group_submit(struct stream *st, struct oseg *s)
     g->err = 0;
     g->submit_ns = env_now_ns(j->env);
     group_build(g);
+    st->out_weight += g->weight;
     g->io = (struct dev_io){
         .off_bytes = segment_base(&j->geo, s->segment) + g->off,
         .len_bytes = g->len,
@@ -206,6 +218,7 @@ static void stream_answer_failed(struct stream *st)
     list_init(&reqs);
     list_splice_back(&reqs, &st->queue);
     st->nr_queued = 0;
+    st->queue_weight = 0;
     stream_set_starved(st, false);
     while (!list_empty(&reqs)) {
         struct journal_append *req = list_entry(list_pop_front(&reqs), struct journal_append, priv.node);
@@ -214,6 +227,16 @@ static void stream_answer_failed(struct stream *st)
         req->err = j->fail_err;
         req->cb(req);
     }
+}
+
+/* Whether the queue's front is to leave now, while older groups are still out. */
+static bool stream_may_go(const struct stream *st)
+{
+    const struct journal_opts *o = &st->j->opts;
+
+    if (list_empty(&st->queue) || st->nr_groups >= o->groups_in_flight)
+        return false;
+    return st->queue_weight >= MIN(st->out_weight, o->group_bytes_max / BLOCK_BYTES);
 }
 
 void stream_run(struct env_task *t)
@@ -225,7 +248,7 @@ void stream_run(struct env_task *t)
         stream_answer_failed(st);
         return;
     }
-    while (!list_empty(&st->queue) && st->nr_groups < j->opts.groups_in_flight) {
+    while (stream_may_go(st)) {
         struct journal_append *req = list_first(&st->queue, struct journal_append, priv.node);
         struct oseg *s = stream_room(st, payload_blocks(req));
 
@@ -297,6 +320,7 @@ static void stream_complete(struct stream *st)
             group_durable(st, g);
         group_complete(g);
         st->head = (st->head + 1) % j->opts.groups_in_flight;
+        st->out_weight -= g->weight;
         st->nr_groups--;
     }
     stream_seal_ready(st);

@@ -108,7 +108,7 @@ struct group {                /* one durable write; reactor only */
     struct oseg   *seg;
     uint64_t       number, off, len;
     uint64_t       submit_ns;
-    uint32_t       nr_blocks;
+    uint32_t       nr_blocks, weight;
     uint8_t       *header;    /* JRN_GROUP_HEADER_MAX, aligned to a page */
     struct iovec  *iov;       /* header, then the callers' */
     int            iovcnt;
@@ -123,6 +123,7 @@ struct stream {
     enum journal_stream id;
     struct list         queue;          /* appends that have no group yet */
     uint32_t            nr_queued;
+    uint64_t            queue_weight, out_weight; /* of the requests that wait, and of those in groups in flight */
     struct group       *groups;         /* ring of j->groups_in_flight */
     uint32_t            head, nr_groups; /* oldest in flight; how many */
     uint64_t            next_group;

@@ -72,6 +72,39 @@ Test(journal_append, what_arrives_in_one_pass_shares_a_group_and_what_arrives_me
     rig_free(r);
 }
 
+static uint32_t queued(const struct rig *r)
+{
+    struct journal_load load;
+
+    journal_load(r->j, &load);
+    return load.queued;
+}
+
+Test(journal_append, a_further_group_leaves_only_when_it_outweighs_those_in_flight)
+{
+    struct rig *r = opened(&(struct rig_opts){.segment_bytes = 1 << 20, .latency_min_ns = 100000, .latency_max_ns = 100000,
+                                              .journal.groups_in_flight = 4});
+
+    for (uint32_t i = 0; i < 8; i++)
+        rig_write(r, i, 1);
+    sim_run_for(r->sim, 1000);  /* eight blocks are out */
+    for (uint32_t i = 0; i < 7; i++)
+        rig_write(r, 100 + i, 1);
+    sim_run_for(r->sim, 1000);
+    cr_assert_eq(queued(r), 7);
+    rig_write(r, 107, 1);       /* now as much waits as is out */
+    sim_run_for(r->sim, 1000);
+    cr_assert_eq(queued(r), 0);
+    rig_write(r, 200, 1);
+    sim_run_for(r->sim, 1000);
+    cr_assert_eq(queued(r), 1);
+    sim_run_for(r->sim, 150000); /* what was out is durable, and the one left without a further arrival */
+    cr_assert_eq(queued(r), 0);
+    cr_assert_eq(rig_wait(r), 0);
+    cr_assert_eq(journal_stats(r->j)->groups_host, 3);
+    rig_free(r);
+}
+
 Test(journal_append, a_group_never_exceeds_records_bytes_or_pieces)
 {
     struct rig *r = opened(&(struct rig_opts){.segment_bytes = 1 << 20, .journal.group_bytes_max = 64 * 1024});
