@@ -134,7 +134,8 @@ static void dawdlers(void)
         raw_check(st.connections <= PRE_CONNECT_MAX + 2, "%lu connections", (unsigned long)st.connections);
         usleep(50000);
     }
-    printf("slow: %u cut at the timeout, %u turned away, the longest lived %lu ms; the good host's slowest pair took %lu ms; %lu KiB more\n",
+    printf("slow: %u cut at the timeout, %u turned away, the longest lived %lu ms; the good host's slowest pair took %lu ms; "
+        "%lu KiB more\n",
         t.cut, t.turned_away, (unsigned long)t.longest_ms, (unsigned long)worst, (unsigned long)(most - MIN(most, before)));
     raw_check(t.open == 0 && t.early == 0, "%u are still there, %u were ended early", t.open, t.early);
     raw_check(t.cut >= PRE_CONNECT_MAX - 2 && t.cut + t.turned_away == CLIENTS, "%u cut, %u turned away", t.cut, t.turned_away);
