@@ -490,12 +490,46 @@ Test(volumes, check_names_rotten_metadata_and_labels)
     cr_assert_geq(r.losses, 1u, "%s", text);
 }
 
+/* Shard 0 holds db: its newest group is gone, and only the metadata knows that there was one. */
+Test(volumes, a_log_that_ends_before_what_the_metadata_calls_durable_is_refused)
+{
+    struct meta_key key = meta_key_shard(0);
+    struct shard_rec rec;
+    uint8_t value[META_VALUE_MAX];
+    uint32_t len;
+    struct meta *m;
+    char text[4096];
+
+    make_data();
+    cr_assert_eq(sim_meta_open(machine.store, &m), 0);
+    cr_assert_eq(m->ops->get_sync(m, &key, value, &len), 0);
+    cr_assert_eq(shard_rec_decode(value, len, &rec), 0);
+    cr_assert_gt(rec.mark[JOURNAL_HOST].group, 0u, "an orderly stop has named it");
+    rec.mark[JOURNAL_HOST].group++;
+    cr_assert_eq(m->ops->commit_sync(m, &(struct meta_op){.key = key, .value = value,
+                                                          .value_len = shard_rec_encode(&rec, value)}, 1), 0);
+    m->ops->close(m);
+    cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
+    cr_assert_not_null(strstr(text, "I6"), "%s", text);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT);
+        cr_assert_not_null(strstr(why, "acknowledged writes are missing"), "%s", why);
+    }
+    opts.accept_loss = true;
+    open_pool();
+    close_pool();
+    opts.accept_loss = false;
+    open_pool();
+    close_pool();
+}
+
 /* faults.md A6: a device that lied about a flush has lost what another one remembers. */
 Test(volumes, a_journal_that_lost_acknowledged_writes_is_seen)
 {
     struct meta_key key = meta_key_shard(0);
     struct tier_info info;
     struct shard_rec rec = {.durable_seq = 1000000};
+    struct strbuf dump;
     uint8_t value[SHARD_REC_BYTES];
     struct meta *m;
     char text[4096];
@@ -507,6 +541,10 @@ Test(volumes, a_journal_that_lost_acknowledged_writes_is_seen)
     m->ops->close(m);
     cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
     cr_assert_not_null(strstr(text, "I5"), "%s", text);
+    strbuf_init(&dump);
+    cr_assert_eq(tier_dump(&opts, TIER_DUMP_JOURNAL, &dump, why), 0, "%s", why);
+    cr_assert_not_null(strstr(strbuf_str(&dump), "marks shard=0 durable_seq=1000000 host_group=0"), "%s", strbuf_str(&dump));
+    strbuf_fini(&dump);
     cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK);
     cr_assert_not_null(strstr(why, "shard 0"), "%s", why);
     opts.accept_loss = true;
