@@ -22,6 +22,23 @@ exits 0 run run --rw randwrite --time 1s --verify --ack-log "$T/acks" --fresh
 exits 0 run verify --ack-log "$T/acks"
 exits 2 run run --verify --ack-log "$T/acks" --bs 512 --time 1s
 
+exits 0 run run --threads 3 --connections 4 --rw randmixed --time 1s --json
+is "threads are one host, with one controller" "$(jq -c '[.ok, .reconnects, .protocol_faults, .by_op.read.count > 0]' <<<"$out")" "[true,0,0,true]"
+exits 1 run run --threads 2 --own-hosts --time 1s
+has "threads that are hosts of their own: one is refused" "$out" "not allowed|status type|reset|closed"
+exits 2 run run --threads 2 --connections 65 --time 1s
+exits 0 run run --threads 3 --rw randwrite --time 1s --verify --ack-log "$T/acks3"
+exits 0 run verify --ack-log "$T/acks3"
+# the server dies under all threads of a run: one controller again for all of them
+timeout 40 "$bench" run --port "$(ready port)" --nqn "$nqn" --threads 3 --rw randwrite --time 4s --reconnect 20s --verify --ack-log "$T/acks3" >"$T/out" 2>&1 &
+load=$!
+sleep 1
+port=$(ready port)
+kill -KILL "$pid"; wait "$pid" 2>/dev/null
+start_dev --port "$port" --discovery-port 0
+wait $load; is "a run of three threads outlives its server" "$? $(grep -c ' 0 violations; [1-9][0-9]* reconnects' "$T/out")" "0 1"
+exits 0 run verify --ack-log "$T/acks3"
+
 "$bench" run --port "$(ready port)" --nqn "$nqn" --time 60s >"$T/out" 2>&1 &
 load=$!
 sleep 0.7

@@ -73,6 +73,36 @@ is "after an orderly stop, too" "$(line status-281 "$got")" "status-281 3 10 150
 is "and nothing older shines through" "$(grep -cE '^(zeros|ended|exit)' <<<"$got")" 0
 server_kill
 
+# --- what firn-bench verify and firnctl check call unreadable is the same, to the block --------------------------------------
+cat >"$work/flip_units.py" <<'END'
+# flip_units.py FILE UNIT... : flips one byte in every block that firn-bench stamped with that unit
+import mmap, os, struct, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+m = mmap.mmap(fd, os.fstat(fd).st_size)
+n = 0
+for unit in map(int, sys.argv[2:]):
+    at = -1
+    while (at := m.find(struct.pack("<Q", unit), at + 1)) >= 0:
+        if (at - 24) % 512 == 0 and m[at + 20:at + 24] == struct.pack("<I", 4096): # behind unit, write and run: the unit's size
+            m[at + 1000] ^= 1; n += 1
+m.flush()
+print(n)
+END
+REACTORS=1 begin 160MiB
+up
+volume_make w 64MiB
+wnqn=$(volume_nqn w)
+"$bench" run --port "$port" --nqn "$wnqn" --rw write --bs 16KiB --ops 100 --verify --ack-log "$work/acks" --fresh >/dev/null 2>&1 || bad "the stamped load"
+server_kill
+# none in the newest group: damage there is a torn write to recovery
+is "five stamped blocks were found" "$(python3 "$work/flip_units.py" "$pool/journal" 3 40 41 42 200)" 5
+exits 3 found
+is "check names the ranges" "$(grep -oE 'loss: volume w lba [0-9]+\+[0-9]+' <<<"$out" | grep -oE '[0-9]+\+[0-9]+' | sort -n | xargs)" "3+1 40+3 200+1"
+up
+got=$("$bench" verify --port "$port" --nqn "$wnqn" --ack-log "$work/acks" --json 2>/dev/null)
+is "verify names the same, and judges all others" "$(jq -c '[[.unreadable[] | [.lba, .lbas]], .io_errors, .violations, .units_judged]' <<<"$got")" "[[[3,1],[40,3],[200,1]],5,0,395]"
+down
+
 # --- on the HDD: destaged, the log moved on (B4) -------------------------------------------------------------------------------
 REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 1; dirty_max = 10; };'
 up

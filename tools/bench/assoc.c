@@ -211,21 +211,28 @@ static int learn_namespace(struct assoc *a, char why[static 256])
     return 0;
 }
 
-static int open_io_queues(struct assoc *a, char why[static 256])
+static int ask_for_queues(struct assoc *a, char why[static 256])
 {
+    uint32_t nr = a->opts.all_queues ? a->opts.all_queues : a->opts.io_queues;
     struct ini_cmd c = {.sqe = {.opcode = OP_ADMIN_SET_FEATURES,
                                 .cdw10 = to_le32(FEAT_QUEUES),
-                                .cdw11 = to_le32((a->opts.io_queues - 1) | (a->opts.io_queues - 1) << 16)}};
-    struct ini_opts o = {.hdgst = a->opts.hdgst, .ddgst = a->opts.ddgst, .sq_flow = a->opts.sq_flow};
+                                .cdw11 = to_le32((nr - 1) | (nr - 1) << 16)}};
     int err = assoc_admin(a, &c, why);
 
     if (!err && c.status)
         err = explain(&a->admin, "set number of queues", 0, c.status, why);
-    if (!err && (c.result & 0xffff) + 1 < a->opts.io_queues) {
-        snprintf(why, 256, "the target grants %u I/O queues, asked for %u", (unsigned)(c.result & 0xffff) + 1,
-                 a->opts.io_queues);
+    if (!err && (c.result & 0xffff) + 1 < nr) {
+        snprintf(why, 256, "the target grants %u I/O queues, asked for %u", (unsigned)(c.result & 0xffff) + 1, nr);
         err = -ERANGE;
     }
+    return err;
+}
+
+static int open_io_queues(struct assoc *a, char why[static 256])
+{
+    struct ini_opts o = {.hdgst = a->opts.hdgst, .ddgst = a->opts.ddgst, .sq_flow = a->opts.sq_flow};
+    int err = 0;
+
     o.depth = MIN(a->opts.depth, a->ns.mqes);
     for (uint32_t i = 0; i < a->opts.io_queues && !err; i++) {
         /* Connect's data goes into the capsule too: the fabric guarantees 8192 bytes for it before IOCCSZ counts. */
@@ -234,17 +241,50 @@ static int open_io_queues(struct assoc *a, char why[static 256])
         if (err)
             break;
         a->nr_io = i + 1;
-        err = queue_connect(a, &a->io[i], (uint16_t)(i + 1), MIN(MAX(o.depth + 1, 2u), a->ns.mqes), why);
+        err = queue_connect(a, &a->io[i], (uint16_t)(a->opts.first_queue + i + 1), MIN(MAX(o.depth + 1, 2u), a->ns.mqes), why);
         if (!err)
             a->io[i].q.opts.in_capsule_max = a->ns.in_capsule_bytes;
     }
     return err;
 }
 
-int assoc_open(struct assoc *a, struct loop *l, const struct assoc_opts *opts, char why[static 256])
+struct assoc_ctrl assoc_ctrl_of(const struct assoc *a)
 {
+    return (struct assoc_ctrl){.cntlid = a->cntlid, .cap = a->cap, .ns = a->ns};
+}
+
+/* Admin queue, controller, namespace. */
+static int open_ctrl(struct assoc *a, char why[static 256])
+{
+    const struct assoc_opts *opts = &a->opts;
     struct ini_opts admin = {.depth = ASSOC_ADMIN_DEPTH, .hdgst = opts->hdgst, .ddgst = opts->ddgst,
                              .sq_flow = opts->sq_flow, .in_capsule_max = 8192};
+    int err = conn_open(&a->admin, a->loop, opts->host, opts->port, &admin, opts->timeout_ns, why);
+
+    if (!err)
+        err = queue_connect(a, &a->admin, 0, 32, why);
+    if (!err)
+        err = enable(a, why);
+    if (!err && !opts->discovery)
+        err = learn_controller(a, why);
+    if (!err && !opts->discovery)
+        err = learn_namespace(a, why);
+    if (!err && !opts->discovery)
+        err = ask_for_queues(a, why);
+    return err;
+}
+
+static int join_ctrl(struct assoc *a)
+{
+    a->admin.fd = -1;
+    a->cntlid = a->opts.leader->cntlid;
+    a->cap = a->opts.leader->cap;
+    a->ns = a->opts.leader->ns;
+    return 0;
+}
+
+int assoc_open(struct assoc *a, struct loop *l, const struct assoc_opts *opts, char why[static 256])
+{
     int err;
 
     assert(opts->io_queues <= ASSOC_IO_MAX && opts->depth >= 1);
@@ -256,15 +296,7 @@ int assoc_open(struct assoc *a, struct loop *l, const struct assoc_opts *opts, c
         snprintf(why, 256, "out of memory");
         return -ENOMEM;
     }
-    err = conn_open(&a->admin, l, opts->host, opts->port, &admin, opts->timeout_ns, why);
-    if (!err)
-        err = queue_connect(a, &a->admin, 0, 32, why);
-    if (!err)
-        err = enable(a, why);
-    if (!err && !opts->discovery)
-        err = learn_controller(a, why);
-    if (!err && !opts->discovery)
-        err = learn_namespace(a, why);
+    err = opts->leader ? join_ctrl(a) : open_ctrl(a, why);
     if (!err && !opts->discovery)
         err = open_io_queues(a, why);
     a->keep_alive_next_ns = clock_ns() + opts->kato_ms * NS_PER_MS / 2;
@@ -322,7 +354,7 @@ static void keep_alive_done(struct ini_cmd *c)
 
 void assoc_tick(struct assoc *a)
 {
-    if (a->opts.kato_ms == 0 || a->loop->now_ns < a->keep_alive_next_ns || a->admin.dead)
+    if (a->opts.leader != NULL || a->opts.kato_ms == 0 || a->loop->now_ns < a->keep_alive_next_ns || a->admin.dead)
         return;
     a->keep_alive_next_ns = a->loop->now_ns + a->opts.kato_ms * NS_PER_MS / 2;
     if (a->keep_alive_busy || !ini_has_room(&a->admin.q))

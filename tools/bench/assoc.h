@@ -4,6 +4,9 @@
  * assoc_open() walks the steps a Linux host walks: Connect, CAP, CC.EN, CSTS.RDY, Identify controller and namespace,
  * number of queues, Connect of each I/O queue. It blocks (running the loop) and checks every answer. The death of any
  * connection is the death of the association.
+ *
+ * Several threads may share one controller, as one host must: one thread has the admin queue and opens first, the others
+ * (opts.leader) open I/O queues of that controller alone.
  */
 #ifndef FIRN_BENCH_ASSOC_H
 #define FIRN_BENCH_ASSOC_H
@@ -13,12 +16,16 @@
 #define ASSOC_IO_MAX 64u
 #define ASSOC_ADMIN_DEPTH 8u
 
+struct assoc_ctrl;
 struct assoc_opts {
     char     host[128];
     uint16_t port;
     char     subnqn[224], hostnqn[224];
     uint8_t  hostid[16];
     uint32_t io_queues, depth;
+    uint32_t first_queue;        /* of them, counted from 0 over all threads of the controller */
+    uint32_t all_queues;         /* of the controller; 0: io_queues */
+    const struct assoc_ctrl *leader; /* NULL: with an admin queue and a controller of its own */
     bool     hdgst, ddgst, sq_flow;
     bool     discovery;          /* stop after the controller is enabled */
     uint32_t kato_ms;
@@ -37,6 +44,8 @@ struct ns_info {
     bool     volatile_cache, can_trim, can_zero;
 };
 
+struct assoc_ctrl { uint16_t cntlid; uint64_t cap; struct ns_info ns; }; /* what an I/O queue needs of its controller */
+
 struct assoc {
     struct loop      *loop;
     struct assoc_opts opts;
@@ -53,6 +62,7 @@ struct assoc {
     uint8_t          *page;      /* admin transfers */
 };
 
+struct assoc_ctrl assoc_ctrl_of(const struct assoc *a);
 int  assoc_open(struct assoc *a, struct loop *l, const struct assoc_opts *opts, char why[static 256]);
 /* Ends every outstanding command with INI_STATUS_LOST. polite: announce the shutdown first (CC.SHN). */
 void assoc_close(struct assoc *a, bool polite);

@@ -57,12 +57,34 @@ static bool claim(struct gen *g, enum gen_op op, uint64_t off_bytes, uint32_t le
     return oracle_can_write(g->oracle, off_bytes / unit_bytes, nr);
 }
 
+void gen_again_singly(struct gen *g, uint64_t unit, uint32_t nr)
+{
+    assert(g->nr_single < g->cap_single); /* no read of several begins while one is left */
+    g->single[g->nr_single++] = (struct gen_range){.unit = unit, .nr = nr};
+}
+
+static bool next_single(struct gen *g, struct gen_req *out)
+{
+    struct gen_range *r = &g->single[g->nr_single - 1];
+    uint32_t ub = g->oracle->unit_bytes;
+
+    if (!claim(g, GEN_READ, r->unit * ub, ub))
+        return false;
+    *out = (struct gen_req){.op = GEN_READ, .off_bytes = r->unit * ub, .len_bytes = ub};
+    r->unit++;
+    if (--r->nr == 0)
+        g->nr_single--;
+    return true;
+}
+
 static bool next_sweep(struct gen *g, struct gen_req *out)
 {
     uint32_t ub = g->oracle->unit_bytes;
     uint64_t u = g->cursor_bytes / ub, end = g->end_bytes / ub;
     uint32_t nr = 0;
 
+    if (g->nr_single > 0)
+        return next_single(g, out);
     while (u < end && !g->oracle->units[u].touched)
         u++;
     g->cursor_bytes = u * ub;
@@ -79,7 +101,7 @@ static bool next_sweep(struct gen *g, struct gen_req *out)
 
 bool gen_swept(const struct gen *g)
 {
-    return g->sweep && g->cursor_bytes >= g->end_bytes;
+    return g->sweep && g->cursor_bytes >= g->end_bytes && g->nr_single == 0;
 }
 
 bool gen_next(struct gen *g, struct gen_req *out)

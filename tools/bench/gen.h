@@ -13,6 +13,8 @@ const char *gen_op_name(enum gen_op op);
 
 struct gen_req { enum gen_op op; uint64_t off_bytes; uint32_t len_bytes; };
 
+struct gen_range { uint64_t unit; uint32_t nr; };
+
 struct gen {
     const struct bench_opts *o;
     struct oracle           *oracle;      /* NULL: nothing is verified */
@@ -20,6 +22,8 @@ struct gen {
     uint64_t                 begin_bytes, end_bytes, cursor_bytes;
     uint64_t                 rng;
     uint64_t                 writes;      /* since the last flush */
+    struct gen_range        *single;      /* sweep: to be read again unit by unit, before anything else */
+    uint32_t                 nr_single, cap_single; /* cap: requests outstanding at most */
 };
 
 void gen_init(struct gen *g, const struct bench_opts *o, struct oracle *oracle, uint64_t begin_bytes, uint64_t end_bytes,
@@ -28,6 +32,7 @@ void gen_init(struct gen *g, const struct bench_opts *o, struct oracle *oracle, 
  * already entered in the oracle; writes are the caller's to begin. */
 bool gen_next(struct gen *g, struct gen_req *out);
 bool gen_swept(const struct gen *g);
+void gen_again_singly(struct gen *g, uint64_t unit, uint32_t nr); /* a read of several units failed, of which some may be well */
 uint64_t gen_random(struct gen *g);
 
 #endif

@@ -26,7 +26,9 @@ static const struct option_desc options[] = {
     OPT("bs", K_SIZE32, bs_bytes, "SIZE", "bytes a request (4KiB)"),
     OPT("qd", K_U32, qd, "N", "requests outstanding on each I/O queue (32)"),
     OPT("connections", K_U32, connections, "N", "I/O queues, shared out among the threads (1)"),
-    OPT("threads", K_U32, threads, "N", "threads, each an association with a part of the range (1)"),
+    OPT("threads", K_U32, threads, "N", "threads, each with a part of the range; they are one host with one controller (1)"),
+    OPT("own-hosts", K_FLAG, own_hosts, "",
+        "each thread a host of its own, its number behind the host's name: for a namespace that many may use"),
     OPT("time", K_TIME, time_ns, "DURATION", "stop after this long (10s, if nothing else ends the run)"),
     OPT("ops", K_U64, ops, "N", "stop after so many requests"),
     OPT("bytes", K_SIZE, bytes, "SIZE", "stop after so many bytes"),
@@ -159,6 +161,10 @@ static int check(const struct bench_opts *o)
         return complain("--qd must lie between 1 and 1024", NULL);
     if (o->threads == 0 || o->threads > 64 || o->connections < o->threads || o->connections > o->threads * ASSOC_IO_MAX)
         return complain("--connections must be at least --threads (1 to 64), at most 64 a thread", NULL);
+    if (!o->own_hosts && o->connections > ASSOC_IO_MAX)
+        return complain("--connections is at most 64: all threads share one controller, unless --own-hosts is given", NULL);
+    if (o->own_hosts && strlen(o->hostnqn) + 4 >= sizeof(o->hostnqn))
+        return complain("--hostnqn is too long for --own-hosts", NULL);
     if (o->read_pct > 100 || o->trim_pct + o->zero_pct > 100)
         return complain("percentages do not add up", NULL);
     if (o->trim_pct && o->bs_bytes % BLOCK_BYTES)
@@ -202,5 +208,11 @@ void opts_assoc(const struct bench_opts *o, uint32_t thread, struct assoc_opts *
     memcpy(out->host, o->host, sizeof(out->host));
     memcpy(out->subnqn, o->nqn, sizeof(out->subnqn));
     memcpy(out->hostnqn, o->hostnqn, sizeof(out->hostnqn));
-    hostid_of(o->hostnqn, thread, out->hostid);
+    if (!o->own_hosts) {
+        out->first_queue = o->connections / o->threads * thread + MIN(thread, o->connections % o->threads);
+        out->all_queues = o->connections;
+    } else if (thread > 0) {
+        snprintf(out->hostnqn + strlen(out->hostnqn), sizeof(out->hostnqn) - strlen(out->hostnqn), "-%u", thread);
+    }
+    hostid_of(out->hostnqn, 0, out->hostid);
 }

@@ -18,7 +18,7 @@ struct bench_opts {
     uint32_t      flush_every;
     uint64_t      in_capsule;
     int           cpu;
-    bool          hdgst, ddgst, sq_flow, poll, json, verify, fresh, fua, idle;
+    bool          hdgst, ddgst, sq_flow, poll, json, verify, fresh, fua, idle, own_hosts;
 };
 
 /* 0, or 2 after a sentence on stderr (the exit status). */

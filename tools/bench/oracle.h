@@ -31,8 +31,9 @@ struct oracle_unit {
     uint64_t sure;      /* id of the last acknowledged write; WRITE_ID_NONE: nothing acknowledged yet */
     uint32_t maybes;    /* head of the list of unacknowledged ids, index + 1; 0: none */
     uint16_t readers;   /* reads in flight */
-    bool     writing;   /* a write is in flight; its id is a maybe */
-    bool     touched;   /* a write was ever submitted */
+    bool     writing : 1;    /* a write is in flight; its id is a maybe */
+    bool     touched : 1;    /* a write was ever submitted */
+    bool     unreadable : 1; /* a sweep's read of it alone failed */
 };
 
 struct oracle_maybe { uint64_t id; uint32_t next; };

@@ -173,6 +173,40 @@ void report_run(const struct bench_opts *o, const struct totals *t)
     print_failure(t);
 }
 
+/* The next range of units that could not be read, from *u on. */
+static bool next_unreadable(const struct oracle *o, uint64_t *u, uint64_t *nr)
+{
+    while (*u < o->nr_units && !o->units[*u].unreadable)
+        ++*u;
+    for (*nr = 0; *u + *nr < o->nr_units && o->units[*u + *nr].unreadable; ++*nr)
+        ;
+    return *nr > 0;
+}
+
+static json_t *unreadable_json(const struct totals *t)
+{
+    const struct oracle *o = &t->workers[0].oracle;
+    json_t *list = json_array();
+
+    for (uint64_t u = 0, nr = 0; t->workers[0].oracle_used && next_unreadable(o, &u, &nr); u += nr) {
+        json_t *j = json_object();
+
+        add_u64(j, "lba", u * o->unit_bytes / t->ns->lba_bytes);
+        add_u64(j, "lbas", nr * o->unit_bytes / t->ns->lba_bytes);
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
+static void print_unreadable(const struct totals *t)
+{
+    const struct oracle *o = &t->workers[0].oracle;
+
+    for (uint64_t u = 0, nr = 0; t->workers[0].oracle_used && next_unreadable(o, &u, &nr); u += nr)
+        printf("unreadable: lba %llu+%llu\n", (unsigned long long)(u * o->unit_bytes / t->ns->lba_bytes),
+               (unsigned long long)(nr * o->unit_bytes / t->ns->lba_bytes));
+}
+
 void report_verify(const struct bench_opts *o, const struct totals *t)
 {
     if (o->json) {
@@ -182,14 +216,16 @@ void report_verify(const struct bench_opts *o, const struct totals *t)
         add_u64(j, "writes_acked", t->log.acked);
         add_u64(j, "units_known", t->touched);
         add_u64(j, "runs", t->log.runs);
+        json_object_set_new(j, "unreadable", unreadable_json(t));
         print_json(j);
         print_failure(t);
         return;
     }
     printf("log: %u runs, %llu writes submitted, %llu acknowledged, %llu blocks\n", t->log.runs,
            (unsigned long long)t->log.submitted, (unsigned long long)t->log.acked, (unsigned long long)t->touched);
-    printf("read: %llu blocks judged, %llu violations, %llu unreadable requests\n", (unsigned long long)t->st.units_judged,
+    printf("read: %llu blocks judged, %llu violations, %llu unreadable blocks\n", (unsigned long long)t->st.units_judged,
            (unsigned long long)violations(t), (unsigned long long)t->st.io_errors);
+    print_unreadable(t);
     for (uint32_t v = ORACLE_OK + 1; v < ORACLE_VERDICT_NR; v++)
         if (t->verdicts[v])
             printf("  %llu: %s\n", (unsigned long long)t->verdicts[v], oracle_verdict_text((enum oracle_verdict)v));

@@ -24,6 +24,7 @@ struct bench {
     int                      log_fd;
     struct acklog_summary    log;
     uint32_t                 unit_bytes;
+    struct ctrl_share        share;
 };
 
 struct start { struct bench *b; uint32_t index; };
@@ -197,6 +198,7 @@ static void *thread_main(void *arg)
     if (!w->err && !w->stop && w->slots)
         worker_run(w);
     worker_disconnect(w);
+    worker_leave(w);
     return NULL;
 }
 
@@ -257,10 +259,12 @@ static int run_threads(struct bench *b)
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     pthread_barrier_init(&b->barrier, NULL, b->o->threads);
+    share_init(&b->share, b->o->threads - 1);
     for (; started < b->o->threads; started++) {
         starts[started] = (struct start){.b = b, .index = started};
         b->workers[started].o = b->o;
         b->workers[started].index = started;
+        b->workers[started].share = b->o->own_hosts || b->o->threads == 1 ? NULL : &b->share;
         if (pthread_create(&b->workers[started].thread, NULL, thread_main, &starts[started])) {
             fprintf(stderr, "firn-bench: no more threads\n");
             exit(1); /* the others wait at the barrier for it */
@@ -269,6 +273,7 @@ static int run_threads(struct bench *b)
     for (uint32_t i = 0; i < started; i++)
         pthread_join(b->workers[i].thread, NULL);
     pthread_barrier_destroy(&b->barrier);
+    share_fini(&b->share);
     free(starts);
     return 0;
 }

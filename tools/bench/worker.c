@@ -32,18 +32,44 @@ static void pin(const struct worker *w)
     (void)sched_setaffinity(0, sizeof(set), &set); /* a CPU that is not ours: run anywhere */
 }
 
-int worker_connect(struct worker *w)
+static bool leads(const struct worker *w) { return w->share != NULL && w->index == 0; }
+static bool follows(const struct worker *w) { return w->share != NULL && w->index != 0; }
+
+/* One try. A follower waits for the leader first, for up to wait_ns. */
+static int open_assoc(struct worker *w, uint64_t timeout_ns, uint64_t wait_ns, char why[static 256])
 {
     struct assoc_opts ao;
+    int err;
+
+    opts_assoc(w->o, w->index, &ao);
+    ao.timeout_ns = MIN(ao.timeout_ns, timeout_ns);
+    if (follows(w)) {
+        uint32_t generation = share_join(w->share, w->generation, wait_ns, &w->joined);
+
+        if (generation == 0) {
+            snprintf(why, 256, "thread 0, which has the admin queue, is not connected");
+            return -ENOTCONN;
+        }
+        w->generation = generation;
+        ao.leader = &w->joined;
+    }
+    err = assoc_open(&w->assoc, &w->loop, &ao, why);
+    if (!err && leads(w))
+        w->generation = share_publish(w->share, &w->assoc);
+    return err;
+}
+
+int worker_connect(struct worker *w)
+{
     char why[256] = "";
     int err;
 
     pin(w);
     err = loop_init(&w->loop, w->o->poll, why);
-    if (!err) {
-        opts_assoc(w->o, w->index, &ao);
-        err = assoc_open(&w->assoc, &w->loop, &ao, why);
-    }
+    if (!err)
+        err = open_assoc(w, w->o->timeout_ns, w->o->timeout_ns, why);
+    if (err && leads(w))
+        share_end(w->share); /* the others need not wait */
     if (err) {
         fail(w, err, why);
         return err;
@@ -79,15 +105,19 @@ int worker_prepare(struct worker *w, uint64_t begin_bytes, uint64_t end_bytes)
     w->nr_slots = w->assoc.nr_io * w->assoc.io[0].q.opts.depth;
     w->mem_bytes = (uint64_t)w->nr_slots * buf_bytes;
     w->slots = calloc(w->nr_slots, sizeof(*w->slots));
+    w->single = calloc(w->nr_slots, sizeof(*w->single));
     w->mem = mmap(NULL, w->mem_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (w->slots == NULL || w->mem == MAP_FAILED) {
-        w->mem = NULL;
+    if (w->slots == NULL || w->single == NULL || w->mem == MAP_FAILED) {
+        if (w->mem == MAP_FAILED)
+            w->mem = NULL;
         fail(w, -ENOMEM, "out of memory");
         return -ENOMEM;
     }
     slots_init(w, buf_bytes);
     gen_init(&w->gen, w->o, w->oracle_used ? &w->oracle : NULL, begin_bytes, end_bytes, w->o->seed + w->index * 7919u + w->run);
     w->gen.sweep = w->sweep;
+    w->gen.single = w->single;
+    w->gen.cap_single = w->nr_slots;
     for (uint32_t i = 0; i < GEN_OP_NR; i++)
         hist_init(&w->st.lat[i]);
     return 0;
@@ -116,14 +146,13 @@ static bool same_namespace(struct worker *w)
 static int reconnect(struct worker *w)
 {
     uint64_t lost_ns = clock_ns(), outage;
-    struct assoc_opts ao;
     char why[256] = "";
     int err;
 
-    opts_assoc(w->o, w->index, &ao);
-    ao.timeout_ns = MIN(ao.timeout_ns, 5 * NS_PER_S);
     do {
-        err = assoc_open(&w->assoc, &w->loop, &ao, why);
+        if (follows(w))
+            share_lost(w->share, w->generation);
+        err = open_assoc(w, 5 * NS_PER_S, 100 * NS_PER_MS, why);
         if (!err)
             break;
         usleep(5000);
@@ -153,8 +182,12 @@ static bool survive(struct worker *w)
     bool protocol_fault;
     char text[256];
 
-    if (!assoc_dead(&w->assoc, &why, &protocol_fault))
-        return true;
+    if (!assoc_dead(&w->assoc, &why, &protocol_fault)) {
+        if (!leads(w) || !share_is_over(w->share, w->generation))
+            return true;
+        why = "another thread lost its connection";
+        protocol_fault = false;
+    }
     snprintf(text, sizeof(text), "%s", why);
     if (protocol_fault) {
         w->st.protocol_faults++;
@@ -275,7 +308,17 @@ void worker_run(struct worker *w)
     w->st.cpu_ns = thread_cpu_ns() - w->st.cpu_ns;
     if (acklog_flush(&w->log))
         fail(w, -EIO, "the acknowledgement log cannot be written");
+    while (alive && leads(w) && share_has_others(w->share)) /* their queues are gone with the admin queue */
+        alive = turn(w, begin_ns, true, &timeouts_due_ns);
     close_assoc(w, w->err == 0);
+}
+
+void worker_leave(struct worker *w)
+{
+    if (leads(w))
+        share_end(w->share);
+    else if (follows(w))
+        share_leave(w->share);
 }
 
 void worker_disconnect(struct worker *w)
@@ -291,5 +334,6 @@ void worker_fini(struct worker *w)
     if (w->mem)
         munmap(w->mem, w->mem_bytes);
     free(w->slots);
+    free(w->single);
     oracle_fini(&w->oracle);
 }

@@ -12,6 +12,7 @@
 #include "acklog.h"
 #include "gen.h"
 #include "hist.h"
+#include "share.h"
 
 #include <pthread.h>
 
@@ -48,12 +49,16 @@ struct worker {
     struct loop       loop;
     struct assoc      assoc;
     bool              assoc_open;
+    struct ctrl_share *share;      /* NULL: a controller of its own; else thread 0 leads */
+    struct assoc_ctrl joined;      /* that of the others */
+    uint32_t          generation;  /* of the shared controller that assoc belongs to */
     struct ns_info    ns;
     struct oracle     oracle;
     bool              oracle_used;
     struct acklog_writer log;
     struct gen        gen;
     struct slot      *slots, *free_slots[ASSOC_IO_MAX];
+    struct gen_range *single;      /* gen's, nr_slots */
     uint32_t          nr_slots, inflight;
     uint8_t          *mem;
     uint64_t          mem_bytes;
@@ -77,6 +82,8 @@ int  worker_prepare(struct worker *w, uint64_t begin_bytes, uint64_t end_bytes);
 void worker_run(struct worker *w);                  /* w->err, w->why, w->st */
 void worker_disconnect(struct worker *w);           /* on the worker's own thread, the only one that may use its ring */
 void worker_fini(struct worker *w);
+
+void worker_leave(struct worker *w);                /* of the shared controller; once, after worker_disconnect() */
 
 /* status_text.c: a status field without the phase bit in words. */
 const char *status_text(uint16_t status);

@@ -88,6 +88,20 @@ static void count_end(struct worker *w, const struct slot *s)
     hist_add(&w->st.lat[s->req.op], w->loop.now_ns - s->start_ns);
 }
 
+/* A sweep's read failed. Of several units it is not known which: true, they are read again one by one. */
+static bool sweep_failed(struct worker *w, const struct slot *s)
+{
+    uint32_t nr = s->req.len_bytes / unit_bytes(w);
+    uint64_t first = s->req.off_bytes / unit_bytes(w);
+
+    if (nr > 1) {
+        gen_again_singly(&w->gen, first, nr);
+        return true;
+    }
+    w->oracle.units[first].unreadable = true;
+    return false;
+}
+
 static void on_done(struct ini_cmd *c)
 {
     struct slot *s = container_of(c, struct slot, cmd);
@@ -104,6 +118,8 @@ static void on_done(struct ini_cmd *c)
         settle_write(w, s);
     if (w->sweep && s->cmd.status == INI_STATUS_LOST) /* read again; what was judged already is judged twice */
         w->gen.cursor_bytes = MIN(w->gen.cursor_bytes, s->req.off_bytes);
+    else if (w->sweep && s->cmd.status && sweep_failed(w, s))
+        return;
     count_end(w, s);
 }
 
