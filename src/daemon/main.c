@@ -300,8 +300,9 @@ static void look_at_fill(const struct server *s, struct fill_watch *w)
     node_pool_info(s->node, &i);
     level = fill_look(w, &i);
     if (level != 0)
-        log_warn("the pool is getting full", "above_pct=%u used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"",
-                 level, (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
+        log_warn("the pool is getting full",
+                 "above_pct=%u used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"", level,
+                 (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
                  (unsigned long long)i.capacity_bytes);
 }
 
