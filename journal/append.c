@@ -79,7 +79,7 @@ static uint32_t group_gather(struct group *g)
         uint32_t blocks = g->nr_blocks + payload_blocks(req);
         uint32_t pieces = req->type == JOURNAL_WRITE ? (uint32_t)req->iovcnt : 0;
 
-        if (records && ((uint64_t)blocks * BLOCK_BYTES > j->opts.group_bytes_max || iovs + pieces > j->iov_max ||
+        if (records && ((uint64_t)blocks * BLOCK_BYTES > stream_group_bytes_max(st) || iovs + pieces > j->iov_max ||
                         !oseg_fits(st, g->seg, records + 1, blocks)))
             break;
         list_remove(&req->priv.node);

@@ -83,6 +83,10 @@ int  segpool_format(struct dev *d, const struct segpool_geometry *geo);
 /* Blocks that one WRITE record may have in this geometry: GROUP_BYTES_MAX, or half of a very small segment. */
 uint32_t segpool_record_blocks_max(const struct segpool_geometry *geo);
 
+/* The most one-block records, `batch` of them appended in one pass each time, that surely fit in what a segment of the MOVES
+ * stream has: with group headers, echo, summary, a batch that is cut in two by the segment's end, and four short batches. */
+uint32_t segpool_moved_blocks_max(const struct segpool_geometry *geo, uint32_t batch);
+
 /* ---- appending -------------------------------------------------------------------------------------------------- */
 
 struct journal_append;

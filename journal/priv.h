@@ -170,6 +170,7 @@ struct journal {
 /* The segment in which a group of this shape goes, or NULL: it is being opened, or there is no space. */
 struct oseg *stream_room(struct stream *st, uint32_t nr_blocks);
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks);
+uint32_t stream_group_bytes_max(const struct stream *st); /* payload of one group */
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
 void stream_set_starved(struct stream *st, bool starved); /* appends that wait are the whole pool's concern */

@@ -131,6 +131,24 @@ struct oseg *stream_room(struct stream *st, uint32_t nr_blocks)
     return st->cur;
 }
 
+/* A group of MOVES is as large as it can be, whatever the hosts' groups are: its header is what moving costs. */
+uint32_t stream_group_bytes_max(const struct stream *st)
+{
+    return st->id == JOURNAL_MOVES ? MIN(JRN_GROUP_BYTES_DEFAULT, st->j->geo.segment_bytes / 4) : st->j->opts.group_bytes_max;
+}
+
+uint32_t segpool_moved_blocks_max(const struct segpool_geometry *geo, uint32_t batch)
+{
+    uint32_t k = MIN(batch, MIN(JRN_GROUP_BYTES_DEFAULT, geo->segment_bytes / 4) / BLOCK_BYTES);
+    struct jrn_group shape = {.nr_records = k, .nr_echo = MIN(batch, GROUP_RECORDS_MAX), .nr_blocks = k};
+    uint64_t header = jrn_group_padded_bytes(geo, &shape), entry = jrn_entry_bytes(k, k);
+    uint64_t fixed = JRN_SEG_HEADER_BYTES + JRN_FOOTER_BYTES + geo->align_bytes /* the summary's */
+                     + header + BLOCK_BYTES /* cut at the end */ + 4 * (header + entry) /* short batches */;
+
+    assert(fixed < geo->segment_bytes);
+    return (uint32_t)((geo->segment_bytes - fixed) * k / (header + k * (uint64_t)BLOCK_BYTES + entry));
+}
+
 /* ---- opening ---------------------------------------------------------------------------------------------------------- */
 
 static struct oseg *oseg_idle(struct stream *st)

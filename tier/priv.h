@@ -257,13 +257,15 @@ struct give { struct extent_place place; uint32_t x; struct list node; };
 enum reclaim_state {
     RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR
 };
-#define MOVES_MAX 64u
+#define MOVES_BATCH 64u          /* appended together */
+#define MOVES_MAX (2 * MOVES_BATCH) /* one batch is being read while one is being written */
 struct move {                    /* one block, or one record without payload, on its way to the stream of moves */
     struct journal_append app;
     struct dev_io io;
     struct iovec iov;
     struct shard *s;
     char    *buf;                /* BLOCK_BYTES; this struct's for good */
+    struct list node;            /* rc.ready */
     uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
     struct journal_loc loc;
     int      tries;
@@ -271,6 +273,8 @@ struct move {                    /* one block, or one record without payload, on
 struct reclaim {
     enum reclaim_state state;
     uint32_t segment, cursor, in_flight;
+    struct list ready;           /* moves that wait for their batch */
+    uint32_t nr_ready, reads;    /* reads: moves whose block is being read */
     uint32_t passes;             /* over the victim */
     uint64_t moved;              /* blocks of the victim */
     uint64_t look_ns;            /* not before */
@@ -322,12 +326,13 @@ struct shard {
     struct index      ix;
     struct extent_table xt;
     struct seg       *seg;       /* by segment number of the pool */
-    uint64_t          log_blocks;/* what this shard's part of the log can hold beside its reserves */
+    uint64_t          log_blocks;/* what this shard's part of the log can hold when reclaim has packed it, beside its reserves */
     uint64_t          newest_epoch;
     uint64_t          seq_high;  /* of all durable records that were indexed: what destages name as S. (The journal's durable
                                   * seq leaps ahead at a start; a record in the log must bear witness to what the map names.) */
     uint32_t          seq_high_segment; /* holds that record: it is not reclaimed */
     bool              opened, started, stopping;
+    uint32_t          victim_max; /* blocks that a victim may have to be moved: emptying it gains space, see reclaim.c */
     uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
     uint64_t          writing_blocks;   /* appended, not yet durable */
     uint64_t          changes;   /* events after which another victim may be worth a look: reclaim.c */

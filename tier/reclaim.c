@@ -9,6 +9,15 @@
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
  * No segment is free for moves either: victims that destage has emptied since go first; those moves wait.
+ *
+ * Why moving always gains space. What a victim needs in the stream of moves fits in one segment, headers and all: moves are appended
+ * in batches that share a header, and a segment with more than victim_max blocks to be moved is no victim. So after V victims,
+ * with one more under way, the stream has filled at most V segments, has one that it fills and perhaps the next one open: it
+ * has taken at most V + 2 and given back V. Two a shard is what the journal keeps from hosts (reserve_segments). And there is a
+ * victim: log_blocks counts victim_max blocks a segment, without the reserve and the open ones, and dirty data is a part of it, so
+ * the sealed segments have less than victim_max to be moved on average. A crash seals a segment that is partly filled, and so costs part of
+ * the reserve until that one, sparse as it is, becomes a victim; should it run out, destage empties segments without it.
+ *
  * Failures: a block whose bytes are bad moves as a DAMAGED record; one that the device does not give stays, and its segment
  * with it, for another try; an append that fails leaves the entry where it was
  * and the segment waits; nothing is freed.
@@ -24,9 +33,9 @@ static void set_state(struct shard *s, enum reclaim_state to)
 {
     static const bool allowed[RECLAIM_STATE_NR][RECLAIM_STATE_NR] = {
         [RECLAIM_IDLE]     = {[RECLAIM_MOVE] = true},
-        [RECLAIM_MOVE]     = {[RECLAIM_VIRTUAL] = true},
-        [RECLAIM_VIRTUAL]  = {[RECLAIM_DISCARDS] = true},
-        [RECLAIM_DISCARDS] = {[RECLAIM_SETTLE] = true},
+        [RECLAIM_MOVE]     = {[RECLAIM_VIRTUAL] = true, [RECLAIM_MOVE] = true},
+        [RECLAIM_VIRTUAL]  = {[RECLAIM_DISCARDS] = true, [RECLAIM_MOVE] = true},
+        [RECLAIM_DISCARDS] = {[RECLAIM_SETTLE] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_SETTLE]   = {[RECLAIM_MOVE] = true, [RECLAIM_DROP] = true, [RECLAIM_IDLE] = true},
         [RECLAIM_DROP]     = {[RECLAIM_SETTLE] = true, [RECLAIM_COMMIT] = true},
         [RECLAIM_COMMIT]   = {[RECLAIM_IDLE] = true},
@@ -112,6 +121,16 @@ static void move_appended(struct journal_append *a)
     move_free(m);
 }
 
+/* Together, so that they share a header: one of its own for each would cost as much as the blocks. */
+static void moves_flush(struct shard *s)
+{
+    struct list *n;
+
+    while ((n = list_pop_front(&s->rc.ready)) != NULL)
+        journal_append(s->j, &list_entry(n, struct move, node)->app);
+    s->rc.nr_ready = 0;
+}
+
 static void move_append(struct move *m, enum journal_rec_type type, uint64_t seq, uint64_t lba, uint64_t nblocks)
 {
     bool payload = type == JOURNAL_WRITE;
@@ -119,13 +138,16 @@ static void move_append(struct move *m, enum journal_rec_type type, uint64_t seq
     m->app = (struct journal_append){.type = type, .stream = JOURNAL_MOVES, .layer = layer_at(m->s, m->layer)->id,
                                      .lba = lba, .nblocks = nblocks, .seq = seq, .iov = payload ? &m->iov : NULL,
                                      .iovcnt = payload, .csum = payload ? &m->csum : NULL, .cb = move_appended};
-    journal_append(m->s->j, &m->app);
+    list_push_back(&m->s->rc.ready, &m->node);
+    if (++m->s->rc.nr_ready == MOVES_BATCH)
+        moves_flush(m->s);
 }
 
 static void move_read_done(struct dev_io *io);
 
 static void move_read(struct move *m)
 {
+    m->s->rc.reads++;
     m->iov = (struct iovec){m->buf, BLOCK_BYTES};
     m->io = (struct dev_io){.len_bytes = BLOCK_BYTES, .iov = &m->iov, .iovcnt = 1, .cb = move_read_done};
     journal_read(m->s->j, m->loc, &m->io);
@@ -139,6 +161,8 @@ static void move_read_done(struct dev_io *io)
     bool ok = io->err == 0;
     struct index_entry n;
 
+    if (--s->rc.reads == 0)
+        shard_kick(s); /* the last batch of a victim waits for it */
     if (!index_slot_used(&s->ix, id) || layer_at(s, m->layer)->id == 0) { /* written again, or deleted, meanwhile */
         move_free(m);
         return;
@@ -318,8 +342,10 @@ static uint32_t victim(struct shard *s, bool at_any_price)
             g == s->seq_high_segment || s->seg[g].skip_until_ns > now)
             continue;
         p.age = s->newest_epoch - s->seg[g].epoch;
+        if (p.dirty > s->victim_max)
+            continue;
         score = policy_victim_score(&p);
-        if (score == 0 && at_any_price && p.dirty < p.slots * 31 / 32)
+        if (score == 0 && at_any_price)
             score = (double)(p.slots - p.dirty) / (double)p.slots / 1e6;
         if (score > best_score) {
             best_score = score;
@@ -488,11 +514,22 @@ static bool walk(struct shard *s, uint32_t *budget)
     return true;
 }
 
+/* The walk is over, or was broken off, and what is read has come: a short batch. */
+static void flush_rest(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+    bool walking = rc->state == RECLAIM_MOVE || rc->state == RECLAIM_VIRTUAL || rc->state == RECLAIM_DISCARDS;
+
+    if (rc->nr_ready > 0 && (s->failed != 0 || (!walking && rc->reads == 0)))
+        moves_flush(s);
+}
+
 bool reclaim_step(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
     uint32_t budget = SCAN_BUDGET;
 
+    flush_rest(s);
     if (s->failed != 0 || s->stopping || env_now_ns(s->env) < rc->look_ns)
         return false;
     if (rc->state == RECLAIM_IDLE) {
@@ -507,8 +544,12 @@ bool reclaim_step(struct shard *s)
         settle(s);
         return rc->state != RECLAIM_SETTLE && env_now_ns(s->env) >= rc->look_ns;
     }
-    if (!walk(s, &budget))
-        return budget == UINT32_MAX; /* ran out of budget, not of moves */
+    if (!walk(s, &budget)) {
+        if (budget == UINT32_MAX) /* ran out of budget, not of moves */
+            return true;
+        leave_for_empty_one(s);
+        return false;
+    }
     if (rc->state != RECLAIM_DROP)
         set_state(s, rc->state + 1);
     else if (needed(s))

@@ -334,7 +334,8 @@ static int tables_init(struct shard *s)
     if (!err && (!s->seg || !s->layer || !s->layer_hash || !s->sums || !s->sums_hash))
         err = -ENOMEM;
     s->reserve_segments = 2 * geo->nr_shards;
-    s->log_blocks = (share > 2 + LANES_OPEN_SEGS ? share - 2 - LANES_OPEN_SEGS : 1) * (uint64_t)s->ix.slots_per_segment;
+    s->victim_max = segpool_moved_blocks_max(geo, MOVES_BATCH);
+    s->log_blocks = (share > 2 + LANES_OPEN_SEGS ? share - 2 - LANES_OPEN_SEGS : 1) * (uint64_t)s->victim_max;
     return err;
 }
 
@@ -350,6 +351,7 @@ static void lists_init(struct shard *s)
         list_init(&s->writes_dev[i]);
     s->work.fn = shard_work;
     s->timer.fn = shard_timer;
+    list_init(&s->rc.ready);
     s->rc.seen_changes = UINT64_MAX;
 }
 

@@ -593,6 +593,41 @@ Test(shard, reclaim_keeps_writes_going_for_many_times_the_size_of_the_log)
     rig_fini(&r);
 }
 
+/* No capacity device takes a write, so only moves make room; most of the log is dirty, in pieces, and each write is a group of
+ * its own with a header as large as its block. */
+Test(shard, reclaim_alone_keeps_a_nearly_full_log_of_single_blocks_going)
+{
+    enum { DIRTY = 784, AN_EXTENT = 98 };
+    static uint64_t stamp[DIRTY];
+    struct journal_stats js = {0};
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 27, .volume_blocks = 16 * 256});
+    r.geo.align_bytes = 4096;
+    r.opts.dirty_max_pct = 100;
+    r.opts.groups_in_flight = 16; /* nothing makes moves wait for each other */
+    srand(27);
+    cr_assert_eq(rig_boot(&r), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_fail_nth(r.hdd[i], DEV_WRITE, 1, UINT32_MAX);
+    for (uint64_t i = 0; i < 6000; i++) {
+        uint64_t b = i < DIRTY ? i : (uint64_t)rand() % DIRTY;
+
+        cr_assert_eq(rig_write(&r, b / AN_EXTENT * 512 + b % AN_EXTENT, 1, i + 1), 0);
+        stamp[b] = i + 1;
+        if (i % 1500 == 700) /* seals what is partly filled */
+            rig_restart(&r);
+    }
+    shard_journal_stats(r.shard, &js);
+    cr_assert_gt(js.groups_moves, 10);
+    cr_assert_geq(js.moved_bytes / BLOCK_BYTES, 6 * js.groups_moves, "moves share headers: %lu blocks in %lu groups",
+                  (unsigned long)(js.moved_bytes / BLOCK_BYTES), (unsigned long)js.groups_moves);
+    for (uint64_t b = 0; b < DIRTY; b++)
+        rig_expect(&r, b / AN_EXTENT * 512 + b % AN_EXTENT, 1, stamp[b]);
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
+
 /* ---- a device that hangs (B13) ---- */
 
 static struct blk_io hung_io[400];
