@@ -3,9 +3,10 @@
  *
  * Fault model. A crash stops everything between two events. Of the writes that no completed flush covers and that were
  * not DEV_DSYNC any subset survives, in any order, each cut at 512 or 4096 bytes (on persistent memory at 8 or 64); so do
- * writes still in flight. Of the metadata batches queued a prefix survives, each whole. Sectors rot, become unreadable, keep old bytes (lost writes) or
- * take another sector's (misdirected ones); requests fail, come late, out of order, or never. Connections deliver bytes in
- * any pieces and break anywhere. Out of scope: bytes that change in RAM; a CPU that computes wrongly.
+ * writes still in flight. Of the metadata batches queued a prefix survives, each whole. Sectors rot, become unreadable, keep
+ * old bytes (lost writes) or take another sector's (misdirected ones); requests fail, come late, out of order, or never.
+ * Connections deliver bytes in any pieces and break anywhere. Out of scope: bytes that change in RAM; a CPU that computes
+ * wrongly.
  * faults.h lists the classes and counts them.
  *
  * Model: a struct sim is one clock and one queue of events, ordered by time and, where times are equal, by chance from the
