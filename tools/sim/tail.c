@@ -24,7 +24,8 @@ struct tail {
     struct sim_disk *disk;
     struct segpool_geometry geo;
     struct meta  *meta;
-    uint64_t      mark[REACTORS_MAX * JOURNAL_STREAM_NR];
+    uint64_t      mark[REACTORS_MAX * JOURNAL_STREAM_NR];  /* as the log says */
+    uint64_t      named[REACTORS_MAX * JOURNAL_STREAM_NR]; /* as the metadata says */
     struct shard_rec rec[REACTORS_MAX];
     struct tail_group v[TAIL_GROUPS];
     uint32_t      nr;
@@ -119,7 +120,7 @@ static void see_segment(struct tail *t, uint32_t segment)
     stream = h.shard * JOURNAL_STREAM_NR + h.stream;
     m = &t->rec[h.shard].mark[h.stream];
     if (m->epoch == h.epoch)
-        raise_mark(t, stream, m->group);
+        t->named[stream] = m->group;
     if (h.cut_group != 0 && readable(t, base, JRN_SEG_HEADER_BYTES))
         raise_mark(t, stream, h.cut_group - 1);
     see_groups(t, segment, base, stream, h.epoch);
@@ -135,36 +136,50 @@ static bool is_newest(const struct tail *t, const struct tail_group *g)
     return behind < TAIL_NEWEST;
 }
 
+static void rot_group(struct tail *t, const struct tail_group *g)
+{
+    uint64_t len = sim_chance(t->w->sim, 500000) ? g->header : g->len;
+
+    sim_disk_rot(t->disk, g->off + sim_below(t->w->sim, len / 512) * 512);
+    world_say(t->w, "rot in group %llu of stream %u", (unsigned long long)g->number, g->stream);
+    t->w->damaged = true;
+    t->w->faults_planted++;
+}
+
+/* Rather where the metadata alone bears witness: that is what its record is for. */
 static void strike(struct tail *t)
 {
     uint32_t start = t->nr == 0 ? 0 : (uint32_t)sim_below(t->w->sim, t->nr);
 
-    for (uint32_t i = 0; i < t->nr; i++) {
-        const struct tail_group *g = &t->v[(start + i) % t->nr];
-        uint64_t len = sim_chance(t->w->sim, 500000) ? g->header : g->len;
+    for (int any = 0; any < 2; any++) {
+        for (uint32_t i = 0; i < t->nr; i++) {
+            const struct tail_group *g = &t->v[(start + i) % t->nr];
 
-        if (!is_newest(t, g))
-            continue;
-        sim_disk_rot(t->disk, g->off + sim_below(t->w->sim, len / 512) * 512);
-        world_say(t->w, "rot in group %llu of stream %u", (unsigned long long)g->number, g->stream);
-        t->w->damaged = true;
-        t->w->faults_planted++;
-        return;
+            if (any ? !is_newest(t, g) : g->number <= t->mark[g->stream] || g->number > t->named[g->stream])
+                continue;
+            rot_group(t, g);
+            return;
+        }
     }
+}
+
+static void see_headers(struct tail *t)
+{
+    for (uint32_t i = 0; i < t->nr; i++)
+        if (readable(t, t->v[i].off, t->v[i].header))
+            raise_mark(t, t->v[i].stream, t->v[i].durable);
 }
 
 static void heal(struct tail *t)
 {
     for (uint32_t i = 0; i < t->nr; i++)
-        if (readable(t, t->v[i].off, t->v[i].header))
-            raise_mark(t, t->v[i].stream, t->v[i].durable);
-    for (uint32_t i = 0; i < t->nr; i++)
-        if (t->v[i].number > t->mark[t->v[i].stream])
+        if (t->v[i].number > MAX(t->mark[t->v[i].stream], t->named[t->v[i].stream]))
             sim_disk_heal_range(t->disk, t->v[i].off, t->v[i].len);
 }
 
 void tail_crashed(struct world *w, bool rot)
 {
+    uint64_t fixed[REACTORS_MAX * JOURNAL_STREAM_NR]; /* what footers and cuts say */
     struct tail *t = calloc(1, sizeof(*t));
 
     assert(t != NULL);
@@ -175,8 +190,13 @@ void tail_crashed(struct world *w, bool rot)
         for (uint32_t i = 0; i < t->geo.nr_segments; i++)
             see_segment(t, i);
         t->meta->ops->close(t->meta);
-        if (rot)
+        if (rot) {
+            memcpy(fixed, t->mark, sizeof(fixed));
+            see_headers(t);
             strike(t);
+            memcpy(t->mark, fixed, sizeof(fixed)); /* a header that was struck bears no witness */
+        }
+        see_headers(t);
         heal(t);
     }
     free(t);
