@@ -118,7 +118,7 @@ void job_own_bridges(struct lane *l, struct job *job)
         if (bit_get(job->bridge, i) && index_find(&s->ix, e->layer, first + i) == INDEX_NONE)
             bit_clear(job->bridge, i);
     job_keep_bridges(job);
-    for (uint32_t i = 0; i < EXTENT_BLOCKS && !s->bugs.bridges_dropped; i++) {
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
         uint32_t id = bit_get(job->bridge, i) ? index_find(&s->ix, e->layer, first + i) : INDEX_NONE;
 
         if (id == INDEX_NONE || (index_flags_of(&s->ix, id) & INDEX_DIRTY))

@@ -113,7 +113,7 @@ void map_keep_bridges(struct shard *s, uint32_t x)
     struct extent *e = extent_at(&s->xt, x);
     uint32_t id[EXTENT_BLOCKS], last = EXTENT_BLOCKS;
 
-    if (e->nr_live == e->nr_dirty || e->nr_dirty < 2 || s->bugs.bridges_dropped)
+    if (e->nr_live == e->nr_dirty || e->nr_dirty < 2)
         return;
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
         id[i] = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);

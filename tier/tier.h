@@ -212,7 +212,6 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool index_before_durable;     /* reads are answered from writes that are not durable yet */
     bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
-    bool bridges_dropped;          /* clean blocks that a destage writes over may leave the log before its batch has committed */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;

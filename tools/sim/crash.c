@@ -60,7 +60,7 @@ static void carry_out(struct sim_disk *d, const struct survivor *w, enum lot lot
         if (keep && (w->dead == NULL || !w->dead[at / SECTOR_BYTES]))
             disk_page_dur(d, w->off + at, w->data + at, step);
     }
-    if (lot == LOT_TORN && prefix && d->opts.rotational && sim_chance(d->sim, 500000))
+    if (lot == LOT_TORN && d->opts.rotational)
         spoil(d, w, cut);
 }
 

@@ -51,7 +51,6 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    move_drops_dirty,        PROFILE_CRASH)               \
     x(tier,    rmw_unlocked,            PROFILE_CRASH)               \
     x(tier,    destage_ignores_rewrite, PROFILE_CRASH)               \
-    x(tier,    bridges_dropped,         PROFILE_FAILING)             \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
     x(export,  complete_before_blk,     PROFILE_NETWORK)
 
