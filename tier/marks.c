@@ -11,8 +11,9 @@
  */
 #include "tier/priv.h"
 
-/* Groups younger than this may be unnamed at a crash. Longer: more of them; shorter: more commits beside the host's writes. */
-#define MARKS_PERIOD_NS (20 * NS_PER_MS)
+/* While writes go on, each header calls the groups before it durable: marks are for the log that comes to rest. A commit costs
+ * some 16 KiB of the SSD and a flush, which at this pace is nothing. */
+#define MARKS_PERIOD_NS NS_PER_S
 #define MARKS_SHARE     8u /* of the time, at most, is a commit of this shard's marks under way */
 
 static bool behind(const struct shard *s)
