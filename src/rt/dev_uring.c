@@ -50,8 +50,7 @@ static bool needs_thread(const struct dev_uring *u, const struct dev_io *io)
 static struct io_uring_sqe *sqe_for(struct dev_uring *u, struct dev_io *io)
 {
     io->priv.ring.done = uring_done;
-    if (needs_thread(u, io))
-        reactor_yield_begin(u->reactor);
+    reactor_io_begin(u->reactor, needs_thread(u, io));
     return reactor_sqe(u->reactor, &io->priv.ring);
 }
 
@@ -119,8 +118,7 @@ static void uring_done(struct reactor_op *op, int res, uint32_t cqe_flags)
     bool moves = io->priv.op == DEV_READ || io->priv.op == DEV_WRITE;
 
     (void)cqe_flags;
-    if (needs_thread(container_of(d, struct dev_uring, dev), io))
-        reactor_yield_end(container_of(d, struct dev_uring, dev)->reactor);
+    reactor_io_end(container_of(d, struct dev_uring, dev)->reactor, needs_thread(container_of(d, struct dev_uring, dev), io));
     if (ask_again(d, io, res)) {
         uring_submit(d, io);
         return;

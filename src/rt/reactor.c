@@ -20,6 +20,9 @@
 
 #define DEFER_ROUNDS 4   /* rounds of deferred tasks before the pass submits: completion, queue, send */
 #define WAKE_NS      (30 * NS_PER_US) /* what waking adds to a sleep, on a virtual machine */
+#define SPIN_IOS     4u  /* so many requests at devices are worth one poll_us of spinning */
+#define SPIN_FACTOR  8u  /* and so many poll_us are the most */
+#define REAP_IOS     8u  /* requests to devices that may end in one pass, or a quarter of those in flight */
 #define SPIN_LOOKS   32u /* looks at shared memory between two looks at the clock */
 
 /* TASKRUN: the kernel says in shared memory that completions wait for us to enter; OVERFLOW: that it keeps some. */
@@ -77,12 +80,18 @@ static bool ring_needs_enter(const struct reactor *r)
     return (__atomic_load_n(r->ring.sq.kflags, __ATOMIC_RELAXED) & NEEDS_ENTER) != 0 && !r->taskrun_stale;
 }
 
-void reactor_yield_begin(struct reactor *r) { r->yields++; }
-
-void reactor_yield_end(struct reactor *r)
+void reactor_io_begin(struct reactor *r, bool threaded)
 {
-    assert(r->yields > 0);
-    r->yields--;
+    r->ios++;
+    r->yields += threaded;
+}
+
+void reactor_io_end(struct reactor *r, bool threaded)
+{
+    assert(r->ios > 0 && r->yields >= threaded);
+    r->ios--;
+    r->ios_ended++;
+    r->yields -= threaded;
 }
 
 struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op)
@@ -151,9 +160,10 @@ static uint32_t fire_timers(struct reactor *r)
 
 static uint32_t reap(struct reactor *r)
 {
-    uint32_t max = io_uring_cq_ready(&r->ring), nr = 0;
+    uint32_t max = io_uring_cq_ready(&r->ring), max_ios = MAX(REAP_IOS, r->ios / 4), nr = 0;
 
-    while (nr < max && io_uring_cq_ready(&r->ring) > 0) {
+    r->ios_ended = 0;
+    while (nr < max && r->ios_ended < max_ios && io_uring_cq_ready(&r->ring) > 0) {
         const struct io_uring_cqe *cqe = &r->ring.cq.cqes[*r->ring.cq.khead & r->ring.cq.ring_mask];
         struct reactor_op *op = io_uring_cqe_get_data(cqe);
         uint32_t flags = cqe->flags;
@@ -166,6 +176,7 @@ static uint32_t reap(struct reactor *r)
     }
     stat_add(&r->stats.cqes, nr);
     r->taskrun_stale &= nr == 0;
+    r->reaped_all = nr == max;
     return nr;
 }
 
@@ -202,7 +213,8 @@ uint32_t reactor_pass(struct reactor *r)
     task_queue_run(&r->late);
     if (io_uring_sq_ready(&r->ring) > 0 || ring_needs_enter(r))
         ring_submit(r);
-    r->heard_ns = MAX(r->heard_ns, before_ns);
+    if (r->reaped_all)
+        r->heard_ns = MAX(r->heard_ns, before_ns);
     stat_add(&r->stats.passes, 1);
     return did;
 }
@@ -282,11 +294,17 @@ static void sleep_in_kernel(struct reactor *r)
         stat_add(&r->stats.wakeups, 1);
 }
 
+/* A device with a queue answers many requests at once, after a time that is longer than that of one. */
+static uint64_t spin_factor(const struct reactor *r)
+{
+    return MAX(1u, MIN(r->ios / SPIN_IOS, SPIN_FACTOR));
+}
+
 /* A wait that the longest spin would have outlasted was worth one, also if the waking made it longer: else two sleepers that
  * answer each other would never begin to spin. Any other says that spinning does not pay. */
 static void spin_adapt(struct reactor *r, uint64_t waited_ns)
 {
-    if (waited_ns <= r->spin_max_ns + WAKE_NS)
+    if (waited_ns <= spin_factor(r) * r->spin_max_ns + WAKE_NS)
         r->spin_ns = r->spin_max_ns;
     else
         r->spin_ns = r->spin_ns > r->spin_max_ns / 8 ? r->spin_ns / 2 : 0;
@@ -304,7 +322,7 @@ void reactor_wait(struct reactor *r)
     from_ns = r->now_ns;
     busy_until_now(r);
     if (r->spin_ns > 0 && r->yields == 0) {
-        found = spin(r, from_ns + r->spin_ns);
+        found = spin(r, from_ns + spin_factor(r) * r->spin_ns);
         stat_add(&r->stats.spin_ns, r->now_ns - from_ns);
     }
     if (!found) {

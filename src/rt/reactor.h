@@ -2,8 +2,8 @@
 /* reactor.h: a thread with one io_uring: the env of the daemon, firn-bench and most tests.
  *
  * One pass: posted tasks, due timers, completions, deferred tasks, then one system call that submits all of it.
- * After work it spins for poll_us (adaptive: stops when spinning does not pay) and then sleeps in the kernel; an idle
- * reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN where the kernel has it.
+ * After work it spins for poll_us, longer while many requests are in flight at devices (adaptive: stops when spinning does
+ * not pay), and then sleeps in the kernel; an idle reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN where the kernel has it.
  */
 #ifndef FIRN_RT_REACTOR_H
 #define FIRN_RT_REACTOR_H
@@ -17,7 +17,7 @@ struct reactor;
 
 struct reactor_opts {
     uint32_t entries;   /* submission queue; 0: 1024 */
-    uint32_t poll_us;   /* longest spin after work; 0: sleep at once */
+    uint32_t poll_us;   /* longest spin after work, with up to 4 requests at devices; 0: sleep at once */
     int      cpu;       /* pin to this CPU; -1: do not */
     uint32_t index;     /* for names and logs */
     bool     plain_ring; /* tests: a ring as an old kernel gives it, without SINGLE_ISSUER and DEFER_TASKRUN */
@@ -46,10 +46,14 @@ struct io_uring_sqe *reactor_sqe(struct reactor *r, struct reactor_op *op);
 void reactor_before_submit(struct reactor *r, struct env_task *task);
 struct io_uring *reactor_ring(struct reactor *r);
 
-/* Between these two the reactor sleeps rather than spins. A durable write to a device without FUA is finished by a kernel
- * thread on the CPU that took the interrupt, which often is this one: a spin would keep it waiting until the next tick. */
-void reactor_yield_begin(struct reactor *r);
-void reactor_yield_end(struct reactor *r);
+/* Around each request to a device. The more are in flight, the longer a spin may be, since a device that many requests wait
+ * for is worth waiting for; and of those that end together some are answered before the others are looked at, so that the
+ * host can go on and the device is not left idle.
+ * `threaded`: while one of these is in flight the reactor sleeps rather than spins. A durable write to a device without FUA is
+ * finished by a kernel thread on the CPU that took the interrupt, which often is this one: a spin would keep it waiting until
+ * the next tick. */
+void reactor_io_begin(struct reactor *r, bool threaded);
+void reactor_io_end(struct reactor *r, bool threaded);
 
 struct reactor_stats { uint64_t passes, sleeps, wakeups, spin_ns, busy_ns, sqes, cqes; };
 void reactor_stats_get(const struct reactor *r, struct reactor_stats *out); /* any thread; racy reads of counters */

@@ -25,7 +25,10 @@ struct reactor {
     uint64_t            heard_ns;       /* env_heard_ns(): when the last pass that has ended began */
     uint64_t            spin_max_ns;    /* opts.poll_us */
     uint64_t            spin_ns;        /* what the next spin may take: halves when spinning does not pay */
-    uint32_t            yields;         /* requests in flight that the kernel finishes on a thread: no spin meanwhile */
+    uint32_t            ios;            /* requests in flight at devices */
+    uint32_t            ios_ended;      /* since the last reap began */
+    bool                reaped_all;     /* the last reap left nothing that was there when it began */
+    uint32_t            yields;         /* of ios, those that the kernel finishes on a thread: no spin meanwhile */
     bool                taskrun_stale;  /* the kernel's flag says "enter", an enter found nothing, and none came since */
     uint64_t            busy_since_ns;
     bool                enabled;        /* the ring has its owner thread */
