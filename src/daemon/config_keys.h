@@ -38,7 +38,7 @@
     x("export.announce",       ADDR,     export_announce,      0,           45,               "", 0,                    \
       "address told to hosts in discovery; empty: export.listen. Set it where hosts see another address")               \
     x("export.poll",           DURATION, export_poll_ns,       0,           10 * NS_PER_MS,   "50us", 0,                \
-      "longest spin after work before a reactor sleeps; latency against CPU. Adaptive; up to 8 times as long with 32 requests at devices")  \
+      "longest spin after work before a reactor sleeps; latency against CPU. Adaptive; up to 8 times as long with 32 requests at devices") \
     x("export.queues",         UINT,     export_queues,        1,           QUEUES_PER_CTRL_MAX, "16", 0,               \
       "I/O queues a host may open to a volume; more spreads over cores, each costs memory")                             \
     x("export.connect_timeout", DURATION, export_connect_ns,   100 * NS_PER_MS, 60 * NS_PER_S, "5s", 0,                 \

@@ -3,7 +3,8 @@
  *
  * One pass: posted tasks, due timers, completions, deferred tasks, then one system call that submits all of it.
  * After work it spins for poll_us, longer while many requests are in flight at devices (adaptive: stops when spinning does
- * not pay), and then sleeps in the kernel; an idle reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN where the kernel has it.
+ * not pay), and then sleeps in the kernel; an idle reactor makes no system call. The ring is SINGLE_ISSUER + DEFER_TASKRUN
+ * where the kernel has it.
  */
 #ifndef FIRN_RT_REACTOR_H
 #define FIRN_RT_REACTOR_H
