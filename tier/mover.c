@@ -550,6 +550,8 @@ static uint64_t lane_look(struct lane *l)
     uint64_t now = env_now_ns(s->env), at, describe;
 
     if (l->state == LANE_WRITE && !l->io_busy) {
+        if (lane_yields(l))
+            return now + NS_PER_MS;
         lane_write_step(l);
         return l->state == LANE_WRITE && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }

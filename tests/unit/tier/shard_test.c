@@ -530,6 +530,36 @@ Test(shard, a_destage_that_hangs_keeps_no_segment_from_being_reclaimed)
     rig_fini(&r);
 }
 
+static bool all_clean(void *ctx) { return ((struct rig *)ctx)->shard->ix.nr_dirty == 0; }
+
+/* It looks again when the read is answered or a moment has passed, not in each pass. */
+Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
+{
+    struct rig r;
+    uint64_t before;
+
+    rig_init(&r, &(struct rig_opts){.seed = 31});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint64_t b = 0; b < 200; b += 2)
+        cr_assert_eq(rig_write(&r, b, 1, 1), 0);
+    r.shard->t.dirty_start_pct = 0;
+    shard_start(r.shard);
+    cr_assert_eq(sim_run_until(r.sim, lane_writes, &r, 10 * NS_PER_S), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]++;
+    sim_run_for(r.sim, 100 * NS_PER_MS);
+    before = sim_events_run(r.sim);
+    sim_run_for(r.sim, 100 * NS_PER_MS);
+    cr_assert(lane_writes(&r));
+    cr_assert_lt(sim_events_run(r.sim) - before, 1000);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]--;
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, NS_PER_S), 0);
+    for (uint64_t b = 0; b < 200; b += 2)
+        rig_expect(&r, b, 1, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
