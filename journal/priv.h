@@ -234,7 +234,7 @@ struct rseg {                  /* a segment that holds, or may hold, something o
     uint64_t epoch;
     bool     head_ok, foot_ok; /* whole, and of this epoch */
     bool     sealed;           /* footer and summary are whole: its groups need no look */
-    struct jrn_seg_header head;
+    struct jrn_seg_header head;     /* the footer's where the header is damaged; epoch, shard and stream alone where both are */
     struct jrn_footer foot;
     struct scan scan;
     uint64_t first;            /* number of its first group; 0: unknown */

@@ -77,7 +77,7 @@ static void mark_cuts(struct recovery *r)
         s->cut = *low;
         if (s->first)
             *low = MIN(*low, s->first);
-        if (s->head_ok && s->head.cut_group)
+        if (s->head.cut_group)
             *low = MIN(*low, s->head.cut_group);
     }
 }

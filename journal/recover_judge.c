@@ -11,7 +11,7 @@
 
 /* ---- entering a segment ----------------------------------------------------------------------------------------------- */
 
-static uint64_t first_known(const struct rseg *s) { return s->head_ok && s->head.cut_group ? s->head.cut_group : s->first; }
+static uint64_t first_known(const struct rseg *s) { return s->head.cut_group ? s->head.cut_group : s->first; }
 
 static bool epoch_present(const struct recovery *r, enum journal_stream stream, uint64_t epoch)
 {
@@ -30,9 +30,9 @@ static bool follows(const struct recovery *r, const struct rseg *a, const struct
 void rseg_enter(struct recovery *r, struct rseg *s)
 {
     struct rstream *st = &r->streams[s->stream];
-    uint64_t first = first_known(s);
+    uint64_t first = MIN(first_known(s), s->cut); /* groups from the cut on are of a past that ended there */
 
-    if (s->head_ok && s->head.cut_group)
+    if (s->head.cut_group)
         st->ended = false; /* an earlier recovery settled where it ended */
     if (!first || (st->last && st->expected && (s->head_ok || s->foot_ok) && follows(r, st->last, s)))
         return;

@@ -145,7 +145,7 @@ static void see_header(struct recovery *r, struct rseg *s)
         r->seq_max = MAX(r->seq_max, s->foot.seq_max);
         r->report->meta_commit_no_max = MAX(r->report->meta_commit_no_max, s->foot.meta_commit_no);
     }
-    if (s->head_ok && s->head.cut_group)
+    if (s->head.cut_group)
         st->mark = MAX(st->mark, s->head.cut_group - 1);
     st->floor = MAX(st->floor, s->head.group_floor);
 }
