@@ -212,7 +212,8 @@ static int desc_volume_decode(const struct desc_media *m, struct desc_volume *ou
 
     memset(out, 0, sizeof(*out));
     if (all_zero(m->volume, sizeof(m->volume)))
-        return len == 0 && from_le64(m->volume_bytes) == 0 && from_le32(m->volume_lba) == 0 ? 0 : -FIRN_E_CORRUPT;
+        return from_le64(m->volume_bytes) == 0 && from_le32(m->volume_lba) == 0 &&
+               all_zero((const uint8_t *)m->volume_name, sizeof(m->volume_name)) ? 0 : -FIRN_E_CORRUPT;
     memcpy(out->uuid.b, m->volume, 16);
     out->size_bytes = from_le64(m->volume_bytes);
     out->lba_bytes = from_le32(m->volume_lba);
