@@ -269,10 +269,10 @@ static int leaf_node(struct walk *w, const uint8_t *page, uint32_t off, uint64_t
     w->found.entries++;
     if (flags & NODE_BIGDATA) {
         err = big_value(w, u64_at(value, 0), dlen);
+        if (err)
+            return err;
         value = w->big + PAGE_HDR;
     }
-    if (err)
-        return err;
     return w->dbi == DB_FREE ? free_record(w, key, value, dlen) : main_record(w, key, klen, value, dlen);
 }
 
