@@ -195,13 +195,13 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
 {
     static uint8_t buf[JRN_FOOTER_BYTES];
     struct jrn_footer in = {.head = head, .summary_off = 65536, .summary_bytes = 4000, .summary_crc = 9, .nr_entries = 7,
-                            .first_group = 10, .nr_groups = 8, .seq_min = 3, .seq_max = 30, .end_off = 60000,
-                            .meta_commit_no = 44}, f, bad[7];
+                            .first_group = 1234, .nr_groups = 8, .seq_min = 3, .seq_max = 30, .end_off = 60000,
+                            .meta_commit_no = 44}, f, bad[8];
 
     jrn_footer_encode(&geo, 5, &in, buf);
     cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), 0);
     cr_assert(f.head.epoch == 99 && f.summary_off == 65536 && f.summary_bytes == 4000 && f.nr_entries == 7 &&
-              f.first_group == 10 && f.nr_groups == 8 && f.seq_min == 3 && f.seq_max == 30 && f.end_off == 60000 &&
+              f.first_group == 1234 && f.nr_groups == 8 && f.seq_min == 3 && f.seq_max == 30 && f.end_off == 60000 &&
               f.meta_commit_no == 44 && f.summary_crc == 9);
     for (uint32_t bit = 0; bit < 8 * JRN_FOOTER_BYTES; bit += bit < 2048 ? 1 : 97) {
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -217,6 +217,7 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
     bad[4].first_group = 0;
     bad[5].nr_groups = UINT64_MAX;
     bad[6].seq_max = SEQ_MEDIA_MAX + 1;
+    bad[7].first_group = 1233;
     for (uint32_t i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_footer_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), -FIRN_E_CORRUPT, "case %u", i);
