@@ -305,6 +305,12 @@ static void create_done(void *ctx, int err, struct blk *blk, const struct volume
 
     if (!err) {
         err = table_export(op->n, op->x, blk, info);
+        if (err == -FIRN_E_STOPPED) { /* its asker is gone, and the volume is durable: the next start serves it */
+            table_remove(op->n, op->x);
+            op->x = NULL;
+            op_done(op, err);
+            return;
+        }
         if (err) {
             op->err = err;
             tier_volume_delete(op->n->tier, op->params.name, create_undone, op);
@@ -605,6 +611,8 @@ static void hosts_run(struct call *c)
         nr = volume_lookup(op->n, op->params.name, &op->view.info, &blk);
     if (!nr)
         nr = change_hosts(op, &op->view.info, hosts, &same);
+    if (nr >= 0 && same && op->x->s) /* recorded, but an earlier change may have failed before the target knew */
+        nr = subsys_set_hosts(op->x->s, hosts, (uint32_t)nr);
     if (nr < 0 || same)
         op_done(op, MIN(nr, 0));
     else
