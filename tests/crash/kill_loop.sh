@@ -92,7 +92,7 @@ one_kill() { # 0: the server came back
 }
 
 run_mode() { # run_mode MODE CYCLES
-    local n=0 v batch
+    local n=0 v batch before
     pool=$work/pool-$1
     rm -f "$work"/acks.*
     pool_make "$pool" "$1"
@@ -105,7 +105,7 @@ run_mode() { # run_mode MODE CYCLES
         nqns[v]=$(volume_nqn "v$v")
     done
     while [ $n -lt "$2" ]; do
-        batch=0
+        batch=0 before=$acked
         loads_start
         snooze_ms 200
         while [ $batch -lt "$verify_every" ] && [ $n -lt "$2" ]; do
@@ -113,7 +113,7 @@ run_mode() { # run_mode MODE CYCLES
             one_kill $n || { failed=$((failed + $2 - n + batch)); loads_stop || true; return; }
         done
         snooze_ms "$(between 100 400)"
-        if loads_stop && verify_all; then
+        if loads_stop && [ "$acked" -gt "$before" ] && verify_all; then
             passed=$((passed + batch))
         else
             failed=$((failed + batch))
