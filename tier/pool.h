@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pool.h: struct tier and what pool.c, pool_devs.c, pool_format.c, volume.c, volume_ctl.c, info.c, check.c and dump.c share. */
+/* pool.h: struct tier and what pool*.c, volume.c, volume_ctl.c, info.c, check.c and dump.c share. */
 #ifndef FIRN_TIER_POOL_H
 #define FIRN_TIER_POOL_H
 
@@ -33,6 +33,13 @@ enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT, POOL_SURVEY };
  * leaves those without a handle. Labels are not looked at. */
 int  pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_access access, char why[static 256]);
 void pool_devs_close(struct pool_devs *p);
+/* Files among the devices. Empty: a format was cut short between the name and the length. To make: nothing is there, or that. */
+bool pool_file_empty(const char *path);
+bool pool_file_to_make(const char *path);
+/* Makes a file that is not there as long as configured. What holds bytes already may be somebody's: its length is left
+ * alone, unless force says that all of it may go and no server has it. */
+int  pool_file_make(const struct tier_dev_opts *o, bool force, char why[static 256]);
+int  pool_file_possible(const struct tier_dev_opts *o, char why[static 256]); /* what make would say; makes nothing */
 /* Handles on envs[1..nr_envs-1]. */
 int  pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]);
 /* Reads all labels and proves that these devices are this pool, whole. Writes nothing. */

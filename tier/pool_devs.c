@@ -28,68 +28,7 @@ const char *pool_role_name(enum tier_role role)
     return "unknown";
 }
 
-/* ---- files and locks ---- */
-
-/* Makes a file that is not there as long as configured. What holds bytes already may be somebody's: its length is left
- * alone, unless force says that all of it may go and no server has it. */
-static int file_make(const struct tier_dev_opts *o, bool force, char why[static 256])
-{
-    struct stat st;
-    int fd, err = 0;
-
-    if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
-        return 0;
-    if (stat(o->path, &st) == 0 && st.st_size != 0 && !force)
-        return 0;
-    if (stat(o->path, &st) != 0 && o->size_bytes == 0) {
-        snprintf(why, 256, "%s device \"%.150s\" is missing; to make a file, give it a size", pool_role_name(o->role), o->path);
-        return -FIRN_E_MISSING;
-    }
-    fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || fstat(fd, &st) != 0)
-        err = -errno;
-    if (!err && (uint64_t)st.st_size < o->size_bytes && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
-        (ftruncate(fd, (off_t)o->size_bytes) != 0 || fsync(fd) != 0))
-        err = -errno;
-    if (fd >= 0)
-        close(fd);
-    if (err)
-        snprintf(why, 256, "file \"%.150s\" cannot be made: %s", o->path, err_text(err));
-    return err;
-}
-
-static bool is_empty_file(const char *path)
-{
-    struct stat st;
-
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
-}
-
-/* Nothing is there, or an empty file: format will make it. */
-static bool to_be_made(const char *path)
-{
-    return is_empty_file(path) || (access(path, F_OK) != 0 && errno == ENOENT);
-}
-
-/* What file_make() would say, before anything is made. */
-static int file_possible(const struct tier_dev_opts *o, char why[static 256])
-{
-    char dir[256];
-    char *slash;
-
-    if (access(o->path, F_OK) != 0 && o->size_bytes == 0) {
-        snprintf(why, 256, "%s device \"%.150s\" is missing; to make a file, give it a size", pool_role_name(o->role), o->path);
-        return -FIRN_E_MISSING;
-    }
-    snprintf(dir, sizeof(dir), "%s", o->path);
-    slash = strrchr(dir, '/');
-    if (slash != NULL)
-        slash[slash == dir] = '\0';
-    if (access(slash != NULL ? dir : ".", W_OK) == 0)
-        return 0;
-    snprintf(why, 256, "%s device \"%.120s\": no file can be made there: %s", pool_role_name(o->role), o->path, err_text(-errno));
-    return -FIRN_E_MISSING;
-}
+/* ---- locks, handles ---- */
 
 /* One device by two names: its lock would look like another server's. */
 static int named_twice(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
@@ -143,10 +82,52 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
     return dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
 }
 
-static int say_empty_file(const struct pool_dev *d, char why[static 256])
+/* A device that carries a label of a pool, other than d; NULL: none. Labels go on journal last (pool_format.c). */
+static const struct pool_dev *labelled(const struct pool_devs *p, const struct pool_dev *d, struct label *out)
 {
-    snprintf(why, 256, "%s device \"%.150s\" is an empty file; was the pool formatted?", pool_role_name(d->opts.role), d->opts.path);
-    return -FIRN_E_MISSING;
+    struct label_copies copies;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        if (&p->dev[i] != d && p->dev[i].on[0] != NULL && label_read(p->dev[i].on[0], p->dev[i].bytes, out, &copies) == 0)
+            return &p->dev[i];
+    return NULL;
+}
+
+static uint32_t capacity_wanted(const struct tier_opts *o)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t i = 0; i < o->nr_devs; i++)
+        nr += o->devs[i].role == TIER_CAPACITY;
+    return nr;
+}
+
+/* d carries no label. Where the others are a pool's, the advice to format would be the way to its end. */
+static int say_unlabelled(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
+{
+    struct label l;
+    const struct pool_dev *other = labelled(p, d, &l);
+
+    if (other == NULL)
+        return 0;
+    if (d->opts.role == TIER_JOURNAL) {
+        snprintf(why, 256, "journal device \"%.55s\" carries no Firn label, but \"%.55s\" does: correct pool.journal.path, unless a "
+                 "format was cut short. A --format destroys that pool", d->opts.path, other->opts.path);
+        return -FIRN_E_CORRUPT;
+    }
+    snprintf(why, 256, "this pool is formatted and \"%.80s\" does not belong to it; %s. Do not --format: that destroys the pool",
+             d->opts.path, d->opts.role == TIER_CAPACITY && l.nr_capacity < capacity_wanted(p->opts)
+                 ? "a device cannot be added to a pool yet: take it out of pool.capacity" : "correct its path");
+    return -FIRN_E_FOREIGN;
+}
+
+static int say_empty_file(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
+{
+    int err = say_unlabelled(p, d, why);
+
+    if (!err)
+        snprintf(why, 256, "%s device \"%.150s\" is an empty file; was the pool formatted?", pool_role_name(d->opts.role), d->opts.path);
+    return err ? err : -FIRN_E_MISSING;
 }
 
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
@@ -154,12 +135,12 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
     bool real = p->opts->seams.dev_open == NULL;
     int err = 0;
 
-    if (real && access == POOL_SURVEY && to_be_made(d->opts.path))
-        return file_possible(&d->opts, why);
+    if (real && access == POOL_SURVEY && pool_file_to_make(d->opts.path))
+        return pool_file_possible(&d->opts, why);
     if (real && access == POOL_FORMAT)
-        err = file_make(&d->opts, p->opts->force, why);
-    else if (real && is_empty_file(d->opts.path)) /* a format that was cut short between the name and the length */
-        err = say_empty_file(d, why);
+        err = pool_file_make(&d->opts, p->opts->force, why);
+    else if (real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
+        err = say_empty_file(p, d, why);
     if (!err && real)
         err = named_twice(p, d, why);
     if (!err && real)
@@ -260,10 +241,13 @@ int pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]
 
 /* ---- labels ---- */
 
-static int label_error(const struct pool_dev *d, int err, char why[static 256])
+static int label_error(const struct pool_devs *p, const struct pool_dev *d, int err, char why[static 256])
 {
     const char *role = pool_role_name(d->opts.role);
+    int known = err == -FIRN_E_NOT_FIRN ? say_unlabelled(p, d, why) : 0;
 
+    if (known)
+        return known;
     if (err == -FIRN_E_NOT_FIRN)
         snprintf(why, 256, "%s device \"%.150s\" carries no Firn label; was the pool formatted?", role, d->opts.path);
     else if (err == -FIRN_E_CORRUPT)
@@ -337,7 +321,7 @@ int pool_labels_read(struct pool_devs *p, char why[static 256])
             err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
         }
         if (err)
-            return label_error(d, err, why);
+            return label_error(p, d, err, why);
     }
     for (uint32_t i = 0; i < p->nr; i++) {
         int err = label_match(p, &p->dev[i], why);

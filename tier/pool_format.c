@@ -97,10 +97,11 @@ static int plan(struct pool_devs *p, char why[static 256])
 /* The journal is looked at first and labelled last: another device's label without the journal's has a story. */
 static int say_foreign(const struct pool_dev *d, const char *found, char why[static 256])
 {
-    bool half = d->opts.role != TIER_JOURNAL && strcmp(found, "a Firn label") == 0;
+    bool ours = strcmp(found, "a Firn label") == 0, half = ours && d->opts.role != TIER_JOURNAL;
 
-    snprintf(why, 256, "%s device \"%.90s\" is not empty: it carries %s%s; --force overwrites it", pool_role_name(d->opts.role),
-             d->opts.path, found, half ? ", and the journal none: a format was cut short, or it is another pool's" : "");
+    snprintf(why, 256, "%s device \"%.90s\" is not empty: it carries %s%s; --force %s", pool_role_name(d->opts.role),
+             d->opts.path, found, half ? ", and the journal none: a format was cut short, or it is another pool's" : "",
+             ours ? "destroys the pool that is there" : "overwrites it");
     return -FIRN_E_FOREIGN;
 }
 

@@ -146,7 +146,7 @@ static int prepare_dev(struct plan *p)
     *capacity_bytes = wanted[1];
     if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
         return format(p, false);
-    if (err == -FIRN_E_NOT_FIRN)
+    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the journal's label, or within one */
         return format(p, true);
     return failed("cannot start", why);
 }
@@ -301,7 +301,7 @@ static void look_at_fill(const struct server *s, struct fill_watch *w)
     level = fill_look(w, &i);
     if (level != 0)
         log_warn("the pool is getting full",
-                 "above_pct=%u used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes, or add capacity\"", level,
+                 "above_pct=%u used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes\"", level,
                  (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
                  (unsigned long long)i.capacity_bytes);
 }

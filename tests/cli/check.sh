@@ -37,6 +37,10 @@ exits 1 "$firnd" --format --config "$conf"
 has "the last holds something" "$out" "$T/c2.*not empty"
 is "nothing made" "$(ls "$T")" "$(printf 'c2\nf.conf\ng.conf')"
 rm "$T/c2"
+sed "s|$T/|$T/made-|g" "$conf" >"$T/g.conf"
+exits 0 "$firnd" --format --config "$T/g.conf"
+has "a file that is made is told of" "$out" "level=info msg=\"file made\" path=\"$T/made-j\" bytes=167772160"
+rm -r "$T"/made-*
 
 truncate -s 160M "$T/j"; truncate -s 256M "$T/c1" "$T/c2"
 exits 1 "$firnd" --check --config "$conf"
@@ -49,6 +53,27 @@ exits 1 "$firnd" --check --config "$conf"
 has "one is missing" "$out" "capacity device \"$T/c2\": No such file"
 grep -q 'not formatted' <<<"$out" && bad "a formatted pool is called unformatted" || ok
 mv "$T/away" "$T/c2"
+
+# A device more than the pool has: nothing here says format, and a format without --force leaves the pool.
+truncate -s 256M "$T/c3"; : >"$T/c4"
+for more in c3 c4; do
+    sed "s|path = \"$T/c2\"; size = \"256MiB\"; }|&, { path = \"$T/$more\"; }|" "$conf" >"$T/g.conf"
+    for how in --check "--log-level info"; do
+        exits 1 timeout 10 "$firnd" --config "$T/g.conf" $how
+        has "it is not the pool's ($more $how)" "$out" 'this pool is formatted and ..?'"$T/$more"'.?" does not belong to it; a device cannot be added to a pool yet: take it out of pool.capacity. Do not --format'
+        grep -q 'not formatted' <<<"$out" && bad "a formatted pool is called unformatted" || ok
+    done
+done
+exits 1 "$firnd" --format --config "$T/g.conf"
+has "what --force would do" "$out" "--force destroys the pool that is there"
+exits 0 "$firnd" --check --config "$conf"
+
+# No file is made where a device's path was mistyped.
+typo=/dev/firn-typo-$$
+sed "s|$T/j\"|$typo\"|" "$conf" >"$T/g.conf"
+exits 1 "$firnd" --format --config "$T/g.conf"
+has "no file under /dev" "$out" "$typo.* is missing; no file is made under /dev: correct the path"
+[ -e "$typo" ] && { bad "a file was made at $typo"; rm -f "$typo"; } || ok
 
 write "token_file = \"$T/token\";"
 for how in --check "--log-level info"; do

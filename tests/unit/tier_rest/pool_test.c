@@ -281,6 +281,30 @@ Test(pool, wrong_swapped_old_and_missing_devices_are_named)
     cr_expect_eq(tier_probe(&o, why), -FIRN_E_FOREIGN, "another name: %s", why);
 }
 
+Test(pool, a_device_more_than_the_pool_has_is_no_reason_to_format)
+{
+    struct tier_opts good;
+
+    format();
+    good = opts;
+    dev_add("hdd-2", TIER_CAPACITY, 32 * MIB);
+    cr_expect_eq(tier_probe(&opts, why), -FIRN_E_FOREIGN, "%s", why);
+    cr_expect_not_null(strstr(why, "this pool is formatted and \"hdd-2\" does not belong to it; a device cannot be added"), "%s", why);
+    cr_expect_not_null(strstr(why, "Do not --format: that destroys the pool"), "%s", why);
+    cr_expect_eq(tier_format(&opts, why), -FIRN_E_FOREIGN);
+    cr_expect_not_null(strstr(why, "--force destroys the pool that is there"), "%s", why);
+    opts = good;
+    snprintf(opts.devs[2].path, sizeof(opts.devs[2].path), "empty");
+    cr_expect_eq(tier_probe(&opts, why), -FIRN_E_FOREIGN, "%s", why);
+    cr_expect_not_null(strstr(why, "\"empty\" does not belong to it; correct its path. Do not --format"), "%s", why);
+    opts = good;
+    snprintf(opts.devs[0].path, sizeof(opts.devs[0].path), "elsewhere");
+    cr_expect_eq(tier_probe(&opts, why), -FIRN_E_CORRUPT, "%s", why);
+    cr_expect_not_null(strstr(why, "journal device \"elsewhere\" carries no Firn label, but \"hdd-0\" does"), "%s", why);
+    opts = good;
+    cr_expect_eq(tier_probe(&opts, why), 0, "%s", why);
+}
+
 Test(pool, impossible_options_are_refused_in_words)
 {
     struct tier_opts o = opts;
