@@ -158,6 +158,17 @@ static uint32_t fire_timers(struct reactor *r)
     return nr;
 }
 
+/* All that had ended by ns stands in the queue now: it has been heard of once that much is reaped, be it in several passes. A
+ * queue that never gets empty would else stop the time up to which ends were heard. */
+static void mark_set(struct reactor *r, uint64_t ns)
+{
+    if (r->mark_set)
+        return;
+    r->mark_ns = ns;
+    r->mark_head = *r->ring.cq.khead + io_uring_cq_ready(&r->ring);
+    r->mark_set = true;
+}
+
 static uint32_t reap(struct reactor *r)
 {
     uint32_t max = io_uring_cq_ready(&r->ring), max_ios = MAX(REAP_IOS, r->ios / 4), nr = 0;
@@ -176,7 +187,10 @@ static uint32_t reap(struct reactor *r)
     }
     stat_add(&r->stats.cqes, nr);
     r->taskrun_stale &= nr == 0;
-    r->reaped_all = nr == max;
+    if (r->mark_set && (int32_t)(*r->ring.cq.khead - r->mark_head) >= 0) {
+        r->heard_ns = MAX(r->heard_ns, r->mark_ns);
+        r->mark_set = false;
+    }
     return nr;
 }
 
@@ -208,13 +222,12 @@ uint32_t reactor_pass(struct reactor *r)
     busy_until_now(r);
     did = take_posted(r);
     did += fire_timers(r);
+    mark_set(r, before_ns);
     did += reap(r);
     did += run_deferred(r);
     task_queue_run(&r->late);
     if (io_uring_sq_ready(&r->ring) > 0 || ring_needs_enter(r))
         ring_submit(r);
-    if (r->reaped_all)
-        r->heard_ns = MAX(r->heard_ns, before_ns);
     stat_add(&r->stats.passes, 1);
     return did;
 }

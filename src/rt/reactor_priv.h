@@ -27,7 +27,9 @@ struct reactor {
     uint64_t            spin_ns;        /* what the next spin may take: halves when spinning does not pay */
     uint32_t            ios;            /* requests in flight at devices */
     uint32_t            ios_ended;      /* since the last reap began */
-    bool                reaped_all;     /* the last reap left nothing that was there when it began */
+    bool                mark_set;       /* heard_ns becomes mark_ns once the completions up to mark_head are reaped */
+    uint32_t            mark_head;
+    uint64_t            mark_ns;
     uint32_t            yields;         /* of ios, those that the kernel finishes on a thread: no spin meanwhile */
     bool                taskrun_stale;  /* the kernel's flag says "enter", an enter found nothing, and none came since */
     uint64_t            busy_since_ns;
