@@ -314,8 +314,8 @@ static bool drop_clean(struct shard *s, uint32_t *budget)
 
         if ((*budget)-- == 0)
             return false;
-        if (!index_slot_used(&s->ix, id))
-            continue;
+        if (!index_slot_used(&s->ix, id) || (index_flags_of(&s->ix, id) & INDEX_DIRTY) != 0)
+            continue; /* dirty: since the victim was looked at, a destage began to bridge with it */
         index_get(&s->ix, id, &n);
         x = extent_find(&s->xt, n.layer, extent_no(n.block));
         map_remove(s, id);
@@ -552,7 +552,7 @@ bool reclaim_step(struct shard *s)
     }
     if (rc->state != RECLAIM_DROP)
         set_state(s, rc->state + 1);
-    else if (needed(s))
+    else if (needed(s) || s->ix.seg_live[rc->segment] > 0)
         set_state(s, RECLAIM_SETTLE);
     else
         reclaim_commit(s);
