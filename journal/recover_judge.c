@@ -225,6 +225,16 @@ static bool end_unreadable(struct recovery *r, const struct rseg *s, uint64_t en
     return rseg_unreadable(r, s, end);
 }
 
+/* The stream's oldest segment holds nothing, yet the one behind it, which has groups, was opened because this one filled: at
+ * least the group before them was here. Its number, or 0. */
+static uint64_t vanished_group(const struct recovery *r, const struct rseg *s)
+{
+    for (const struct rseg *b = s + 1; b < r->segs + r->nr_segs; b++)
+        if (b->stream == s->stream && b->first)
+            return (b->head_ok || b->foot_ok) && b->head.prev_epoch == s->epoch ? first_known(b) - 1 : 0;
+    return 0;
+}
+
 int rseg_judge(struct recovery *r, struct rseg *s)
 {
     struct rstream *st = &r->streams[s->stream];
@@ -246,6 +256,8 @@ int rseg_judge(struct recovery *r, struct rseg *s)
     }
     if (err)
         return err;
+    if (!st->expected)
+        st->expected = vanished_group(r, s);
     number = st->expected ? end_number(r, s) : 0;
     if (number <= st->expected && end_unreadable(r, s, end))
         number = st->expected + 1;
