@@ -164,6 +164,8 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     pool_gauge(b, i.name, "firn_journal_free_segments", "", i.journal_free_segments, "Segments of the log that are free.");
     pool_gauge(b, i.name, "firn_capacity_size_bytes", "", i.capacity_bytes, "Size of the capacity devices together.");
     pool_gauge(b, i.name, "firn_capacity_used_bytes", "", i.capacity_used_bytes, "Bytes of capacity that extents take.");
+    pool_gauge(b, i.name, "firn_capacity_reserved_bytes", "", i.capacity_reserved_bytes,
+               "Bytes of capacity held for what the log will settle there.");
     pool_gauge(b, i.name, "firn_tier_extents", "tier=\"hdd\"", i.capacity_used_bytes / EXTENT_BYTES, "Extents, by tier.");
     pool_gauge(b, i.name, "firn_index_blocks", "", i.index_blocks, "Blocks that the index in memory knows.");
     pool_gauge(b, i.name, "firn_index_bytes", "", i.index_bytes, "Memory that the index takes.");

@@ -64,7 +64,7 @@ wanted firn_tier_extents gauge 'pool="default",tier="hdd"'
 wanted firn_tier_migrated_bytes_total counter 'pool="default",direction="destage"'
 wanted firn_journal_commit_seconds histogram 'pool="default"'
 for m in firn_cache_hits_total firn_cache_misses_total; do wanted $m counter 'pool="default"'; done
-for m in firn_journal_size_bytes firn_journal_dirty_bytes; do wanted $m gauge 'pool="default"'; done
+for m in firn_journal_size_bytes firn_journal_dirty_bytes firn_capacity_size_bytes firn_capacity_used_bytes firn_capacity_reserved_bytes; do wanted $m gauge 'pool="default"'; done
 for m in firn_connections firn_build_info firn_up; do wanted $m gauge ""; done
 wanted firn_volume_latency_seconds histogram 'volume="a",op="write"'
 # One list feeds struct and page: every counter of the headers is there.

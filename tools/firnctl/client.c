@@ -37,7 +37,7 @@ static const char *advice(const char *code, long status)
         {"exists", "choose another name, or delete it first"},
         {"invalid", "see --help of the command"},
         {"in_use", "disconnect the host (nvme disconnect), or add --force"},
-        {"no_space", "delete volumes or add capacity"},
+        {"no_space", "delete volumes or trim them"},
         {"no_resources", "see the limits in firn.conf"},
         {"unauthorized", "give --token-file the server's token"},
         {"stopped", "start the server again"},

@@ -29,16 +29,26 @@ static void print_devices(const json_t *devices)
     }
 }
 
+/* What the log will settle on the HDDs is reserved there: it is as good as used. */
+static void print_capacity(const json_t *pool)
+{
+    const json_t *c = json_object_get(pool, "capacity");
+    char b1[32], b2[32], b3[32];
+
+    printf("capacity %s used + %s reserved of %s\n", size_of(c, "used", b1), size_of(c, "reserved", b2), size_of(c, "size", b3));
+}
+
 static void print_pool(const json_t *pool)
 {
-    const json_t *j = json_object_get(pool, "journal"), *c = json_object_get(pool, "capacity");
+    const json_t *j = json_object_get(pool, "journal");
     int64_t size = json_num(j, "size"), dirty = json_num(j, "dirty");
-    char b1[32], b2[32];
+    char b1[32];
 
     printf("pool %s (%s)\n", json_text(pool, "name"), json_text(pool, "uuid"));
     printf("  journal   %s, %" PRId64 " %% not yet destaged, %" PRId64 " of %" PRId64 " segments free\n", size_of(j, "size", b1),
            size ? dirty * 100 / size : 0, json_num(j, "free_segments"), json_num(j, "segments"));
-    printf("  capacity  %s of %s used\n", size_of(c, "used", b1), size_of(c, "size", b2));
+    printf("  ");
+    print_capacity(pool);
 }
 
 static void print_volumes(const json_t *volumes)
@@ -101,11 +111,16 @@ int cmd_status(const struct args *a)
 
 int cmd_device_list(const struct args *a)
 {
-    json_t *doc = NULL;
+    json_t *doc = NULL, *s = NULL;
     int err = client_json(a, "cannot list devices", "GET", "/v1/devices", NULL, &doc, NULL);
 
-    if (!err && !print_json(a, doc))
+    if (!err && !print_json(a, doc)) {
         print_devices(json_object_get(doc, "devices"));
+        err = client_json(a, "cannot get the status", "GET", "/v1/status", NULL, &s, NULL);
+        if (!err && json_is_object(json_object_get(s, "pool")))
+            print_capacity(json_object_get(s, "pool"));
+    }
+    json_decref(s);
     json_decref(doc);
     return err;
 }
