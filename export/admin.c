@@ -21,7 +21,7 @@ static uint16_t prepare_aer(struct cmd *c)
 {
     if (c->q->ctrl->nr_aers >= AER_MAX)
         return ST_AER_LIMIT | STATUS_DNR;
-    return slots_for_event(c->q->te) ? no_data(c) : ST_AER_LIMIT;
+    return slots_for_event(c->q) ? no_data(c) : ST_AER_LIMIT;
 }
 
 static void async_event(struct cmd *c)

@@ -77,6 +77,7 @@ bool buf_get(struct target_env *te, struct cmd *c)
     struct pool *p = class_pool(te, c->small);
     struct list *waiters = class_waiters(te, c->small);
 
+    assert(c->small || !subsys_is_discovery(c->q->s)); /* anybody may ask there: see DISCOVERY_DATA_MAX */
     claim(c, nr);
     if (list_empty(waiters) && p->nr_free >= nr) {
         take(p, c, nr);

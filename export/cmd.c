@@ -28,9 +28,9 @@ void cmd_set_state(struct cmd *c, enum cmd_state to)
     if (to == CMD_EXECUTING)
         c->q->nr_held++;
     if (c->state == CMD_PARKED)
-        c->q->te->nr_parked--;
+        (*slots_parked(c->q))--;
     if (to == CMD_PARKED)
-        c->q->te->nr_parked++;
+        (*slots_parked(c->q))++;
     c->state = to;
     if (to == CMD_EXECUTING || to == CMD_SENDING || to == CMD_FREE)
         cover_paid(c);

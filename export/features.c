@@ -35,8 +35,6 @@ static bool known(uint32_t fid)
     }
 }
 
-static bool changeable(uint32_t fid) { return fid != FID_HOST_ID && fid != FID_WRITE_ATOMICITY; }
-
 /* ---- get --------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t data_bytes(uint32_t fid)
@@ -44,6 +42,14 @@ static uint32_t data_bytes(uint32_t fid)
     if (fid == FID_HOST_BEHAVIOR)
         return HOST_BEHAVIOR_BYTES;
     return fid == FID_HOST_ID ? 16 : 0;
+}
+
+/* On discovery nothing that comes with data: who may ask there is anybody, and data that is awaited holds slots and chunks. */
+static bool changeable(const struct cmd *c, uint32_t fid)
+{
+    if (fid == FID_HOST_ID || fid == FID_WRITE_ATOMICITY)
+        return false;
+    return !subsys_is_discovery(c->q->s) || data_bytes(fid) == 0;
 }
 
 static uint16_t prepare_get(struct cmd *c)
@@ -98,7 +104,7 @@ static void get(struct cmd *c)
         c->result = current_value(c->q->ctrl, fid);
         break;
     case SEL_SUPPORTED:
-        c->result = changeable(fid) ? 4 : 0; /* not saveable, not per namespace */
+        c->result = changeable(c, fid) ? 4 : 0; /* not saveable, not per namespace */
         break;
     default:
         c->result = default_value(c->q->t, fid);
@@ -117,7 +123,7 @@ static uint16_t prepare_set(struct cmd *c)
         return ST_INVALID_FIELD | STATUS_DNR;
     if (from_le32(c->sqe.cdw10) >> 31)
         return ST_FEATURE_NOT_SAVEABLE | STATUS_DNR;
-    if (!changeable(fid))
+    if (!changeable(c, fid))
         return ST_FEATURE_NOT_CHANGEABLE | STATUS_DNR;
     c->bytes = data_bytes(fid);
     c->dir = c->bytes ? DIR_H2C : DIR_NONE;

@@ -37,6 +37,7 @@
 #define CHUNKS_MAX       (BLK_IOV_MAX + 1) /* data and one of scratch */
 #define QUEUE_DATA_MAX   (8u << 20)     /* bytes of buffers one queue may hold: bounds what a slow reader pins */
 #define DISCOVERY_DATA_MAX SMALL_MAX_BYTES /* the same for discovery, which anybody may ask: one answer, and no large chunks */
+#define DISCOVERY_QUEUES_MIN 16u        /* that many connections to discovery are let in, and an eighth of connections_max if that is more */
 #define CMDS_PER_ENV_MAX 32768u         /* also bounds TTAG */
 #define AER_MAX          4u
 #define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */
@@ -77,12 +78,14 @@ struct target_env {
     struct list     wait_cmd;    /* queues that wait for a command slot: queue.rx_wait */
     struct list     wait_cover;  /* queues that wait for cover (slots.c), to be given an R2T: queue.cover_wait */
     uint32_t        promised;    /* free slots that covered queues alone may take */
-    uint32_t        nr_parked;   /* slots of event requests */
+    uint32_t        nr_parked, nr_parked_disc; /* slots of event requests: of hosts of volumes; of discovery */
     struct list     wait_batch;  /* queues that wait for a batch: queue.tx_wait */
     struct list     wait_small, wait_large; /* commands that wait for chunks: cmd.wait_node, in turn */
     struct env_task wake_task;   /* looks at the five lists */
     struct env_task stop_task;
     struct env_stats stats;
+    uint64_t        said_from_ns; /* refusals in the log (connect.c): since when they are counted, */
+    uint32_t        said, unsaid; /* lines, and refusals left out */
 };
 
 /* What one host may see of the registry: the log pages that it asks for are windows of this. On envs[0]. */
@@ -375,7 +378,8 @@ uint32_t slots_nr(const struct target_opts *o);
 struct cmd *slot_take(struct queue *q);              /* NULL: none for q now */
 void slot_give(struct queue *q, struct cmd *c);
 void slot_wait(struct queue *q);                     /* q reads no more until there is one */
-bool slots_for_event(const struct target_env *te);   /* may one more event request keep its slot? */
+bool slots_for_event(const struct queue *q);         /* may one more event request of q keep its slot? */
+uint32_t *slots_parked(const struct queue *q);       /* the count that event requests of q are in */
 bool cover_get(struct queue *q);                     /* may q be given an R2T? false: it is in line, or will be */
 void cover_owe(struct cmd *c);                       /* its data will be asked for */
 void cover_paid(struct cmd *c);                      /* it came, or c ends without */

@@ -241,6 +241,14 @@ static void arrive(struct env_task *task)
         connect_run(q);
 }
 
+/* More connections to discovery than are let in, q included. Those on their way out count, so no crowd of refused ones grows either. */
+static bool discovery_full(struct queue *q)
+{
+    uint32_t max = MAX(q->t->opts.connections_max / 8, DISCOVERY_QUEUES_MIN);
+
+    return subsys_is_discovery(q->s) && __atomic_load_n(&q->s->refs, __ATOMIC_ACQUIRE) - 1 > max; /* one is the target's */
+}
+
 void queue_move(struct queue *q)
 {
     if (q->state == QUEUE_CONNECT)
@@ -250,6 +258,11 @@ void queue_move(struct queue *q)
         return; /* the send's end comes here again */
     assert(q->state == QUEUE_MOVING && !q->rx_busy && q->rx_buf == q->rx_small);
     assert(!q->rx_task.queued && !q->tx_task.queued);
+    if (discovery_full(q)) {
+        metric_add(&q->te->stats.refused, 1);
+        queue_close(q, false);
+        return;
+    }
     env_timer_cancel(q->te->env, &q->timer);
     pre_connect_done(q);
     if (q->te == q->s->home) {

@@ -8,7 +8,8 @@
  * those of its turn, so that cover goes round.
  * No deadlock: the last queue_depth free slots are promised, never taken uncovered, so the first in line fits. If a
  * queue used them up and its cover ended, that queue itself fits: what it left is still free. Slots in a blk or a send come back by
- * themselves; event requests, which need not, get at most half of the slots.
+ * themselves; event requests, which need not, get at most half of the slots: an eighth those of discovery, where anybody may ask, the
+ * rest of that half those of hosts that have a volume.
  */
 #include "export/priv.h"
 
@@ -56,9 +57,16 @@ void slot_wait(struct queue *q)
         list_push_back(&q->te->wait_cmd, &q->rx_wait);
 }
 
-bool slots_for_event(const struct target_env *te)
+uint32_t *slots_parked(const struct queue *q)
 {
-    return te->nr_parked < (te->cmds.nr - te->t->opts.queue_depth) / 2;
+    return subsys_is_discovery(q->s) ? &q->te->nr_parked_disc : &q->te->nr_parked;
+}
+
+bool slots_for_event(const struct queue *q)
+{
+    uint32_t eighth = (q->te->cmds.nr - q->t->opts.queue_depth) / 8;
+
+    return *slots_parked(q) < (subsys_is_discovery(q->s) ? eighth : 3 * eighth);
 }
 
 /* ---- cover -------------------------------------------------------------------------------------------------------- */
