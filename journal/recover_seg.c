@@ -77,7 +77,7 @@ static int load_footer(struct recovery *r, struct rseg *s)
     }
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
-    s->foot_ok = err == 0 && s->foot.head.epoch == s->epoch;
+    s->foot_ok = err == 0 && s->foot.head.epoch == s->epoch && !(s->head_ok && s->foot.first_group < s->head.cut_group);
     if (!s->foot_ok)
         return 0;
     if (!s->head_ok)
