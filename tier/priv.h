@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), write.c, share.c, read.c, sums.c, zero.c, rmw.c, mover.c with capture.c, mover_io.c and describe.c, reclaim.c,
- * recover.c, shard.c.
+ * kept in step), write.c, share.c, read.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c and describe.c,
+ * reclaim.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -158,6 +158,7 @@ struct zio {                     /* a zeroed range of whole blocks */
     uint32_t slots;              /* without payload, promised to it until it has been applied */
     uint64_t cursor;             /* extent number, or node number when walking nodes; all before it are done */
     bool by_node, durable, parked;
+    bool waits;                  /* on s->zeroes_wait */
     void (*cb)(struct zio *z, int err);
     void *ctx;
     struct list node;            /* s->zeroes_wait before it is appended, s->zeroes once durable */
@@ -188,6 +189,19 @@ struct rmw {                     /* a request of a volume with 512-byte lbas */
     struct wio wio[2];
     struct zio zio;
 };
+
+/* Where a host's request is that may not have begun; in blk_io.priv, for cancel.c. */
+enum io_at {
+    IO_BEGUN,                    /* or its answer is on its way */
+    IO_WAITS,                    /* on a list of the shard, by priv.node */
+    IO_RMW,                      /* priv.p[0]: its struct rmw, which may wait for its range */
+    IO_ZERO,                     /* priv.p[0]: its struct zio, which may wait for slots */
+};
+static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
+{
+    io->priv.u[0] = at;
+    io->priv.p[0] = of;
+}
 
 /* ---- mover ---- */
 
@@ -439,6 +453,10 @@ int      sums_get_sync(struct shard *s, uint32_t x, struct sums **out);       /*
 bool     sums_lost(const struct sums *m);                 /* its err is for ever: what the record said nobody knows */
 void     sums_init(struct shard *s);
 
+/* cancel.c */
+void     io_wait(struct list *l, struct blk_io *io);      /* at its end */
+void     io_wait_over(struct blk_io *io);
+
 /* write.c, read.c, zero.c, rmw.c */
 void     write_submit(struct shard *s, struct volume *v, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
@@ -449,6 +467,7 @@ void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t bl
                      const struct iovec *iov, int iovcnt);
 void     reads_resume(struct shard *s);
 int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
+bool     zero_cancel(struct zio *z);                      /* true: it waited, is off its list, and z->cb will not be called */
 bool     zeroes_step(struct shard *s);                    /* true: more to do at once */
 uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq); /* largest S <= seq that names no unapplied zero */
 bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nblocks, uint64_t seq, uint32_t segment,
@@ -456,6 +475,7 @@ bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nbloc
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io);
+void     rmw_cancel(struct rmw *m);
 void     rmws_resume(struct shard *s);
 void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
 

@@ -592,7 +592,7 @@ void read_submit(struct shard *s, struct blk_io *io)
     if (list_empty(&s->reads_wait) && can_start(s, io))
         host_read_start(s, io);
     else
-        list_push_back(&s->reads_wait, &io->priv.node);
+        io_wait(&s->reads_wait, io);
 }
 
 /* Requests that wait for a run, then those that wait for a request of their own. From the loop. */
@@ -608,7 +608,7 @@ void reads_resume(struct shard *s)
         rio_check_done(r);
     }
     while ((io = list_first(&s->reads_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
-        list_remove(&io->priv.node);
+        io_wait_over(io);
         host_read_start(s, io);
     }
 }

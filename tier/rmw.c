@@ -68,6 +68,7 @@ static void rmw_over(struct rmw *m)
     if (m->buf != NULL)
         pool_put(&s->rmw_bufs, m->buf);
     pool_put(&s->rmws, m);
+    io_set_at(io, IO_BEGUN, NULL);
     shard_io_later(s, io, err); /* this may run inside the submission */
 }
 
@@ -273,11 +274,23 @@ void rmw_start(struct shard *s, uint32_t layer, struct blk_io *io)
     } else {
         m->lock = (struct range_lock){.first = m->block, .last = m->block + m->nblocks - 1, .fn = change_start};
         list_push_back(ranges, &m->lock.node);
+        io_set_at(io, IO_RMW, m);
         if (s->bugs.rmw_unlocked || may_hold(ranges, &m->lock)) {
             m->lock.granted = true;
             change_start(&m->lock);
         }
     }
+}
+
+/* A change that waits for its range has begun nothing; nor has a zeroed range that waits for slots and has no blocks to merge. */
+void rmw_cancel(struct rmw *m)
+{
+    bool only_zeroes = m->buf == NULL && m->io->op != BLK_WRITE;
+
+    if (m->lock.granted && !(only_zeroes && zero_cancel(&m->zio)))
+        return;
+    m->err = -FIRN_E_CANCELED;
+    rmw_over(m);
 }
 
 /* Ranges were given up: those behind them may go on. From the loop. */

@@ -154,6 +154,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 {
     s->in_flight++;
     v->in_flight++;
+    io_set_at(io, IO_BEGUN, NULL);
     if (!s->started)
         shard_start(s);
     if (s->stopping) {

@@ -52,6 +52,8 @@ void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int e
 
 /* blk_ops.submit of volumes ends here, range already checked by blk_submit(). */
 void shard_submit(struct shard *s, struct volume *v, struct blk_io *io);
+/* blk_ops.cancel of volumes: cancel.c. */
+void shard_cancel(struct shard *s, struct blk_io *io);
 
 /* Finish what was accepted, then cb. destage_all: also destage everything dirty first. Background work rests from then
  * on, until the next request, drain, detach or shard_start(). */

@@ -76,7 +76,15 @@ static void volume_submit(struct blk *b, struct blk_io *io)
     shard_submit(v->shard, v, io);
 }
 
-static const struct blk_ops volume_ops = {.name = "volume", .submit = volume_submit};
+static void volume_cancel(struct blk *b, struct blk_io *io)
+{
+    struct volume *v = container_of(b, struct volume, blk);
+
+    assert(io->priv.blk == b);
+    shard_cancel(v->shard, io);
+}
+
+static const struct blk_ops volume_ops = {.name = "volume", .submit = volume_submit, .cancel = volume_cancel};
 
 struct volume *volume_new(struct tier *t, const struct volume_rec *rec)
 {

@@ -88,6 +88,8 @@ int write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block,
 
 void write_count(struct shard *s, const struct blk_io *io, int err)
 {
+    if (err == -FIRN_E_CANCELED)
+        return; /* neither written nor refused */
     if (err == -FIRN_E_NO_SPACE)
         s->stats.write_no_space++;
     else if (err != 0)
@@ -144,6 +146,8 @@ static void host_write_start(struct shard *s, struct blk_io *io)
         err = zero_blocks(s, z, layer, io->lba, io->nlb);
         if (err != 0)
             pool_put(&s->zios, z);
+        else
+            io_set_at(io, IO_ZERO, z);
     }
     if (err != 0) {
         write_count(s, io, err);
@@ -173,7 +177,7 @@ static void start_in_share(struct shard *s, struct blk_io *io)
         host_write_start(s, io);
     } else if (dev_usable(s, shard_capacity(s, dev))) {
         s->stats.write_waits++;
-        list_push_back(&s->writes_dev[dev], &io->priv.node);
+        io_wait(&s->writes_dev[dev], io);
         shard_kick(s);
     } else {
         write_count(s, io, -FIRN_E_DEVICE_FAILED);
@@ -193,7 +197,7 @@ static void dev_writes_resume(struct shard *s, uint16_t dev)
             return;
         if ((hung || s->failed != 0) && !pools_ready(s, io))
             return;
-        list_remove(&io->priv.node);
+        io_wait_over(io);
         start_in_share(s, io);
     }
 }
@@ -205,7 +209,7 @@ void writes_resume(struct shard *s)
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
         dev_writes_resume(s, d);
     while ((io = list_first(&s->writes_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
-        list_remove(&io->priv.node);
+        io_wait_over(io);
         start_in_share(s, io);
     }
 }
@@ -221,6 +225,6 @@ void write_submit(struct shard *s, struct volume *v, struct blk_io *io)
         return;
     }
     s->stats.write_waits++;
-    list_push_back(&s->writes_wait, &io->priv.node);
+    io_wait(&s->writes_wait, io);
     shard_kick(s);
 }

@@ -192,6 +192,7 @@ static void zeroes_resume(struct shard *s)
         if (err == 0 && (dev != EXTENT_NO_DEV || !slots_free(s, z->slots)))
             return;
         list_remove(&z->node);
+        z->waits = false;
         if (err != 0)
             z->cb(z, err);
         else
@@ -272,7 +273,7 @@ int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, 
     z->block = block;
     z->nblocks = nblocks;
     z->slots = slots_wanted(block, nblocks);
-    z->parked = false;
+    z->parked = z->waits = false;
     z->wait.fn = zio_wake;
     z->app = (struct journal_append){.type = JOURNAL_ZERO, .stream = JOURNAL_HOST, .layer = layer_at(s, layer)->id,
                                      .lba = block, .nblocks = nblocks, .cb = zio_appended};
@@ -280,8 +281,19 @@ int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, 
     if (list_empty(&s->zeroes_wait) && slots_free(s, z->slots) && zio_share(z) == EXTENT_NO_DEV) {
         zio_append(z);
     } else {
+        z->waits = true;
         list_push_back(&s->zeroes_wait, &z->node);
         shard_kick(s);
     }
     return 0;
+}
+
+/* Its slots are promised when it is appended: while it waits it holds nothing. */
+bool zero_cancel(struct zio *z)
+{
+    if (!z->waits)
+        return false;
+    z->waits = false;
+    list_remove(&z->node);
+    return true;
 }

@@ -45,7 +45,9 @@ static void submit(struct blk *b, struct blk_io *io)
     shard_submit(v->shard, v, io);
 }
 
-static const struct blk_ops ops = {.name = "rig", .submit = submit};
+static void cancel(struct blk *b, struct blk_io *io) { shard_cancel(container_of(b, struct volume, blk)->shard, io); }
+
+static const struct blk_ops ops = {.name = "rig", .submit = submit, .cancel = cancel};
 
 int rig_boot(struct rig *r)
 {

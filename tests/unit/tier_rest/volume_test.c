@@ -154,6 +154,32 @@ static void check_is(uint64_t findings)
     strbuf_fini(&out);
 }
 
+/* More than a shard takes at once (ios_per_shard): those that wait can be called back. */
+Test(volumes, what_a_volume_has_not_begun_is_called_back)
+{
+    static struct io r[100];
+    unsigned canceled = 0;
+    struct answer a;
+
+    open_pool();
+    a = create("db", MIB);
+    cr_assert_eq(a.err, 0);
+    for (unsigned i = 0; i < ARRAY_LEN(r); i++) {
+        r[i] = (struct io){.iov = {bytes[0], 4096}};
+        r[i].io = (struct blk_io){.op = BLK_WRITE, .lba = i, .nlb = 1, .iov = &r[i].iov, .iovcnt = 1, .cb = io_done, .ctx = &r[i]};
+        blk_submit(a.blk, &r[i].io);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(r); i++)
+        blk_cancel(a.blk, &r[i].io);
+    for (unsigned i = 0; i < ARRAY_LEN(r); i++) {
+        cr_assert_eq(sim_run_until(sim, flag_up, &r[i].done, 100 * NS_PER_S), 0);
+        canceled += r[i].io.err == -FIRN_E_CANCELED;
+    }
+    cr_assert_eq(canceled, ARRAY_LEN(r) - opts.ios_per_shard);
+    close_pool();
+    check_is(0);
+}
+
 Test(volumes, a_volume_and_its_bytes_are_there_after_a_restart)
 {
     struct answer a;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cancel.c: nobody wants the answer of a request any more: a fence, a reset or a deletion waits for it.
+ *
+ * 1. A request that waits says so in itself (enum io_at): on one of the shard's lists, for its range of blocks, or for slots.
+ * 2. If nothing of it has begun it leaves what it waits in, and is answered from the loop with -FIRN_E_CANCELED: the wait for
+ *    dirt to fall lasts as long as the capacity devices take, for ever if one hangs.
+ * 3. What was appended to the log, or is being read, ends as ever: its buffers are in use.
+ * The pass that answers it lets those behind it go on.
+ */
+#include "tier/priv.h"
+
+void io_wait(struct list *l, struct blk_io *io)
+{
+    io_set_at(io, IO_WAITS, NULL);
+    list_push_back(l, &io->priv.node);
+}
+
+void io_wait_over(struct blk_io *io)
+{
+    assert(io->priv.u[0] == IO_WAITS);
+    io_set_at(io, IO_BEGUN, NULL);
+    list_remove(&io->priv.node);
+}
+
+static void zeroes_canceled(struct shard *s, struct blk_io *io)
+{
+    struct zio *z = io->priv.p[0];
+
+    if (!zero_cancel(z))
+        return;
+    pool_put(&s->zios, z);
+    io_set_at(io, IO_BEGUN, NULL);
+    shard_io_later(s, io, -FIRN_E_CANCELED);
+}
+
+void shard_cancel(struct shard *s, struct blk_io *io)
+{
+    if (io->err != 0) /* it is being answered; or blk_submit() refused it, and nobody here has set its place */
+        return;
+    switch ((enum io_at)io->priv.u[0]) {
+    case IO_BEGUN:
+        return;
+    case IO_WAITS:
+        io_wait_over(io);
+        shard_io_later(s, io, -FIRN_E_CANCELED);
+        return;
+    case IO_RMW:
+        rmw_cancel(io->priv.p[0]);
+        return;
+    case IO_ZERO:
+        zeroes_canceled(s, io);
+        return;
+    }
+    assert(false); /* no other place is ever set */
+}
