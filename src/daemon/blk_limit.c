@@ -132,10 +132,16 @@ static void canceled(struct env_task *task)
     blk_io_done(io->priv.blk, io, -FIRN_E_CANCELED);
 }
 
-/* What was passed on is the other blk's, which says so in priv.blk. */
+/* What was passed on is the other blk's, as priv.blk says, and may wait there. */
 static void limit_cancel(struct blk *b, struct blk_io *io)
 {
-    if (io->priv.blk != b || list_empty(&io->priv.node))
+    struct blk_limit *l = container_of(b, struct blk_limit, blk);
+
+    if (io->priv.blk != b) {
+        blk_cancel(l->below, io);
+        return;
+    }
+    if (list_empty(&io->priv.node)) /* its answer is on its way */
         return;
     list_remove(&io->priv.node);
     io->priv.task.fn = canceled;

@@ -137,6 +137,44 @@ Test(limit, what_waits_can_be_called_back_and_what_was_passed_on_cannot)
     teardown_all();
 }
 
+/* A blk below that begins nothing. */
+static struct blk_io *asked[IOS];
+static unsigned nr_asked;
+static void keep(struct blk *b, struct blk_io *io) { (void)b; (void)io; }
+static void note_cancel(struct blk *b, struct blk_io *io)
+{
+    cr_assert_eq(io->priv.blk, b);
+    asked[nr_asked++] = io;
+}
+
+Test(limit, the_blk_below_is_asked_for_what_was_passed_on)
+{
+    static const struct blk_ops keeps = {.name = "keeps", .submit = keep, .cancel = note_cancel};
+    const struct blk_ops *were;
+
+    setup(20, 0); /* a burst of 2 */
+    were = ram->ops;
+    ram->ops = &keeps;
+    nr_asked = cancels = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        submit(i, BLK_WRITE);
+        ios[i].cb = on_end;
+    }
+    cr_assert_eq(ram->in_flight, 2);
+    for (unsigned i = 0; i < 6; i++)
+        blk_cancel(blk_limit_blk(l), &ios[i]);
+    cr_assert_eq(nr_asked, 2);
+    cr_assert(asked[0] == &ios[0] && asked[1] == &ios[1]);
+    run_until(4);
+    cr_assert_eq(cancels, 4);
+    blk_io_done(ram, &ios[0], -FIRN_E_CANCELED);
+    blk_io_done(ram, &ios[1], 0);
+    cr_assert_eq(cancels, 5);
+    cr_assert_eq(done, 6);
+    ram->ops = were;
+    teardown_all();
+}
+
 static unsigned told;
 static void on_event(struct blk_watch *w, enum blk_event ev)
 {
