@@ -21,7 +21,8 @@ static void tell_full(const struct tier_info *info, say_fn *say, void *ctx)
     if (fill_level(info) == 0)
         return;
     if (taken >= info->capacity_bytes)
-        snprintf(text, sizeof(text), "the pool is full: writes to new places are refused; %s used + %s reserved; delete volumes or trim them",
+        snprintf(text, sizeof(text),
+                 "the pool is full: writes to new places are refused; %s used + %s reserved; delete volumes or trim them",
                  size_format(info->capacity_used_bytes, b1), size_format(info->capacity_reserved_bytes, b2));
     else
         snprintf(text, sizeof(text), "the pool is getting full, above %" PRIu32 " %%: %s of %s are taken; delete volumes or trim them",

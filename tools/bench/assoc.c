@@ -48,10 +48,18 @@ static int explain(struct conn *conn, const char *step, int err, uint16_t status
         snprintf(why, 256, "%s: %.200s", step, err == -ETIMEDOUT || !conn->why[0] ? err_text(err) : conn->why);
     else
         snprintf(why, 256, "%s: status type %u code 0x%02x%s", step, (status >> 8) & 7, status & 0xff,
-                 (status & 0x7ff) == 0x184   ? " (host not allowed: firnctl host allow VOLUME HOSTNQN)"
-                 : (status & 0x7ff) == 0x182 ? " (invalid parameters: is there such a subsystem?)"
-                                             : "");
+                 (status & 0x7ff) == 0x182 ? " (invalid parameters: is there such a subsystem?)" : "");
     return err ? err : -EACCES;
+}
+
+/* Connect's status 0x184 has two causes, and the target does not say which. */
+static int explain_refused(const char *host, char why[static 256])
+{
+    bool longer = strlen(host) > 75;
+
+    snprintf(why, 256, "connect (0x184): host %.75s%s is not on the list (firnctl host allow VOLUME %.75s), or another host is connected",
+             host, longer ? "..." : "", longer ? "HOSTNQN" : host);
+    return -EACCES;
 }
 
 static int queue_connect(struct assoc *a, struct conn *conn, uint16_t qid, uint32_t depth, char why[static 256])
@@ -71,6 +79,8 @@ static int queue_connect(struct assoc *a, struct conn *conn, uint16_t qid, uint3
     c.sqe.cdw11 = to_le32((depth - 1) | (a->opts.sq_flow ? 0 : CATTR_NO_SQ_FLOW << 16));
     c.sqe.cdw12 = to_le32(qid == 0 ? a->opts.kato_ms : 0);
     err = exec_on(conn, &c, a->opts.timeout_ns);
+    if (!err && (c.status & 0x7ff) == 0x184)
+        return explain_refused(a->opts.hostnqn, why);
     if (err || c.status)
         return explain(conn, qid == 0 ? "connect (admin queue)" : "connect (I/O queue)", err, c.status, why);
     if (qid == 0)

@@ -50,7 +50,7 @@ static void show(const struct disc_entry *e, json_t *list)
         printf("%-8s %s port %s  %s\n", e->subtype == 2 ? "nvm" : "other", addr, port, nqn);
 }
 
-static int walk(struct assoc *a, json_t *list, char why[static 256])
+static int walk(struct assoc *a, json_t *list, uint64_t *found, char why[static 256])
 {
     struct disc_header h;
     struct disc_entry e;
@@ -68,6 +68,7 @@ static int walk(struct assoc *a, json_t *list, char why[static 256])
         err = read_log(a, sizeof(h) + i * sizeof(e), &e, sizeof(e), why);
         if (err)
             return err;
+        *found += e.subtype == 2;
         show(&e, list);
     }
     return 0;
@@ -79,6 +80,7 @@ int cmd_list(const struct bench_opts *o)
     json_t *list = o->json ? json_array() : NULL;
     struct assoc_opts ao;
     struct loop loop;
+    uint64_t found = 0;
     char why[256] = "";
     int err;
 
@@ -91,7 +93,7 @@ int cmd_list(const struct bench_opts *o)
     if (!err) {
         err = assoc_open(a, &loop, &ao, why);
         if (!err) {
-            err = walk(a, list, why);
+            err = walk(a, list, &found, why);
             assoc_close(a, true);
         }
         loop_fini(&loop);
@@ -99,7 +101,9 @@ int cmd_list(const struct bench_opts *o)
     free(a);
     if (err)
         fprintf(stderr, "firn-bench: %s\n", why);
-    else if (list)
+    else if (found == 0)
+        fprintf(stderr, "firn-bench: no subsystem lets host %s in\n", ao.hostnqn);
+    if (!err && list)
         json_dumpf(list, stdout, JSON_INDENT(2));
     json_decref(list);
     return err ? 1 : 0;

@@ -10,6 +10,8 @@
 
 enum kind { K_TEXT, K_RW, K_U32, K_U64, K_PORT, K_SIZE, K_SIZE32, K_TIME, K_RATE, K_FLAG, K_INT };
 
+#define HOSTNQN_DEFAULT "nqn.2014-08.org.nvmexpress:uuid:6669726e-6265-4e63-8800-000000000001"
+
 struct option_desc { const char *name; enum kind kind; size_t off, room; const char *arg, *help; };
 #define OPT(name, kind, member, arg, help) \
     {name, kind, offsetof(struct bench_opts, member), sizeof(((struct bench_opts *)0)->member), arg, help}
@@ -18,7 +20,7 @@ static const struct option_desc options[] = {
     OPT("host", K_TEXT, host, "ADDRESS", "target's address (127.0.0.1)"),
     OPT("port", K_PORT, port, "N", "target's port (4420)"),
     OPT("nqn", K_TEXT, nqn, "NQN", "subsystem to connect to"),
-    OPT("hostnqn", K_TEXT, hostnqn, "NQN", "this host's name"),
+    OPT("hostnqn", K_TEXT, hostnqn, "NQN", "this host's name (" HOSTNQN_DEFAULT ")"),
     OPT("rw", K_RW, rw, "KIND", "read, write, mixed, randread, randwrite, randmixed (randread)"),
     OPT("read-pct", K_U32, read_pct, "N", "reads in a mixed load, percent (70)"),
     OPT("trim-pct", K_U32, trim_pct, "N", "writes that become deallocations, percent (0)"),
@@ -60,7 +62,7 @@ static void defaults(struct bench_opts *o)
     *o = (struct bench_opts){.host = "127.0.0.1", .port = 4420, .random = true, .read_pct = 70, .bs_bytes = 4096, .qd = 32,
                              .connections = 1, .threads = 1, .seed = 1, .timeout_ns = 30 * NS_PER_S, .kato_ns = 5 * NS_PER_S,
                              .in_capsule = UINT32_MAX, .cpu = -1,
-                             .hostnqn = "nqn.2014-08.org.nvmexpress:uuid:6669726e-6265-4e63-8800-000000000001"};
+                             .hostnqn = HOSTNQN_DEFAULT};
 }
 
 void opts_help(void)

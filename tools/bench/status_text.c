@@ -19,7 +19,7 @@ static const struct { uint16_t status; const char *text; } texts[] = {
     {STATUS(1, 0x80), "Connect: incompatible format"},
     {STATUS(1, 0x81), "Connect: controller busy"},
     {STATUS(1, 0x82), "Connect: invalid parameters (there is no such subsystem)"},
-    {STATUS(1, 0x84), "Connect: invalid host (its NQN is not on the volume's list)"},
+    {STATUS(1, 0x84), "Connect: invalid host (its NQN is not on the volume's list, or another host is connected)"},
     {STATUS(2, 0x80), "write fault"},
     {STATUS(2, 0x81), "unrecovered read error"},
     {STATUS(2, 0x85), "compare failure"},

@@ -34,7 +34,8 @@ Test(alerts, full_is_more_than_getting_full)
 {
     struct tier_info i = {.capacity_bytes = 1000, .capacity_used_bytes = 300, .capacity_reserved_bytes = 700};
 
-    cr_assert_not_null(strstr(tell(&i, NULL, 0), "the pool is full: writes to new places are refused; 300 B used + 700 B reserved"), "%s", said);
+    tell(&i, NULL, 0);
+    cr_assert_not_null(strstr(said, "the pool is full: writes to new places are refused; 300 B used + 700 B reserved"), "%s", said);
     cr_assert_null(strstr(said, "getting"));
     i.capacity_reserved_bytes--;
     cr_assert_not_null(strstr(tell(&i, NULL, 0), "getting full, above 95 %"), "%s", said);
