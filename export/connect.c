@@ -8,6 +8,7 @@
  * single-host subsystem is refused while an association lives.
  * Failures: the answer says which parameter (IPO, IATTR); then the host has TERM_WAIT_NS to close.
  */
+#include "base/log.h"
 #include "base/sizefmt.h"
 #include "export/priv.h"
 
@@ -26,6 +27,29 @@ static void refuse(struct queue *q, uint16_t status, uint32_t result)
     q->tx_fin = false;
     queue_arm_timer(q, env_now_ns(q->te->env) + TERM_WAIT_NS);
     queue_send_connect_resp(q, status, result);
+}
+
+/* Hosts try again for ever: REFUSALS_SAID lines an env in REFUSALS_NS, and the next one tells how many were left out. */
+#define REFUSALS_SAID 8u
+#define REFUSALS_NS   (10 * NS_PER_S)
+
+static void say_refused(struct queue *q, const char *why)
+{
+    struct target_env *te = q->te;
+    uint64_t now = env_now_ns(te->env);
+
+    if (now - te->said_from_ns >= REFUSALS_NS) {
+        te->said_from_ns = now;
+        te->said = 0;
+    }
+    if (te->said == REFUSALS_SAID) {
+        te->unsaid++;
+        return;
+    }
+    log_warn("host refused", "subsystem=%s host=%s peer=%s why=\"%s\" left_out=%u", data_of(q)->subnqn, data_of(q)->hostnqn,
+             q->conn ? q->conn->peer.text : "", why, te->unsaid);
+    te->said++;
+    te->unsaid = 0;
 }
 
 uint32_t connect_check_data(const struct fabrics_connect_data *d)
@@ -78,6 +102,7 @@ void connect_received(struct queue *q)
     if (!q->discovery_only || strcmp(d->subnqn, DISCOVERY_NQN) == 0)
         q->s = subsys_get(q->t, d->subnqn);
     if (!q->s) { /* no Do Not Retry: it may come back, say while this node starts */
+        say_refused(q, "no such subsystem");
         refuse(q, ST_CONNECT_PARAM, IN_DATA(subnqn));
         return;
     }
@@ -168,6 +193,7 @@ static void connect_admin(struct queue *q)
     }
     switch (fence(q)) {
     case FENCE_REFUSE: /* the other host may leave: worth a retry */
+        say_refused(q, "another host is connected");
         refuse(q, ST_CONNECT_HOST, IN_DATA(hostnqn));
         return;
     case FENCE_WAIT:
@@ -220,14 +246,17 @@ void connect_run(struct queue *q)
 
     if (q->state == QUEUE_MOVING)
         queue_set_state(q, QUEUE_CONNECTING);
-    if (q->s->removing)
+    if (q->s->removing) {
+        say_refused(q, "no such subsystem");
         refuse(q, ST_CONNECT_PARAM, IN_DATA(subnqn));
-    else if (!subsys_host_allowed(q->s, data_of(q)->hostnqn))
+    } else if (!subsys_host_allowed(q->s, data_of(q)->hostnqn)) {
+        say_refused(q, "not on the list");
         refuse(q, ST_CONNECT_HOST | STATUS_DNR, IN_DATA(hostnqn));
-    else if (!sqsize_ok(q))
+    } else if (!sqsize_ok(q)) {
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(sqsize));
-    else if (qid == 0)
+    } else if (qid == 0) {
         connect_admin(q);
-    else
+    } else {
         connect_io(q, qid);
+    }
 }

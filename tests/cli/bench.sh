@@ -25,7 +25,7 @@ exits 2 run run --verify --ack-log "$T/acks" --bs 512 --time 1s
 exits 0 run run --threads 3 --connections 4 --rw randmixed --time 1s --json
 is "threads are one host, with one controller" "$(jq -c '[.ok, .reconnects, .protocol_faults, .by_op.read.count > 0]' <<<"$out")" "[true,0,0,true]"
 exits 1 run run --threads 2 --own-hosts --time 1s
-has "threads that are hosts of their own: one is refused" "$out" "not allowed|status type|reset|closed"
+has "threads that are hosts of their own: one is refused" "$out" "or another host is connected|reset|closed"
 exits 2 run run --threads 2 --connections 65 --time 1s
 exits 0 run run --threads 3 --rw randwrite --time 1s --verify --ack-log "$T/acks3"
 exits 0 run verify --ack-log "$T/acks3"
@@ -48,6 +48,37 @@ wait $load; is "SIGTERM ends a run, with figures" "$? $(grep -c IOPS "$T/out")" 
 exits 1 timeout 10 "$bench" run --port "$(ready port)" --nqn "$nqn-not" --time 1s
 has "no such subsystem: in words" "$out" "such a subsystem"
 grep -q IOPS <<<"$out" && bad "figures without a run: $out" || ok
+has "and in the server's log" "$(cat "$log")" "level=warn msg=\"host refused\" subsystem=$nqn-not host=nqn[^ ]* peer=127.0.0.1:[0-9]+ why=\"no such subsystem\" left_out=0"
+
+# Hosts that may not, or not now: what firn-bench says, and a line in the server's log, but not one for each try of each host.
+host=nqn.2014-08.org.example:h
+ctl volume create b --size 16MiB --quiet || bad "create"
+b=$(ctl volume show b --json | jq -r .nqn)
+list() { timeout 10 "$bench" list --port "$(ready port)" "$@"; }
+default=$("$bench" --help | grep -oE 'this host.s name \(nqn[^)]*' | sed 's/.*(//')
+exits 0 list
+has "a's list has anybody on it" "$out" "$nqn"
+ctl host deny a '*' --quiet || bad "deny"
+exits 0 list
+is "nobody is let in, said with the name" "$out" "firn-bench: no subsystem lets host $default in"
+exits 0 list --json
+has "in JSON too" "$(grep -v ^firn-bench <<<"$out")" '^\[\]'
+connect_b() { timeout 10 "$bench" run --port "$(ready port)" --nqn "$b" --hostnqn "$host" --rw randread --time 1s; }
+exits 1 connect_b
+has "not on the list: what to do" "$out" "host $host is not on the list \\(firnctl host allow VOLUME $host\\), or another host is connected"
+has "the log says which" "$(cat "$log")" "msg=\"host refused\" subsystem=$b host=$host peer=127.0.0.1:[0-9]+ why=\"not on the list\""
+ctl host allow b '*' --quiet || bad "allow"
+"$bench" run --port "$(ready port)" --nqn "$b" --rw randread --time 20s >/dev/null 2>&1 &
+load=$!
+sleep 1
+exits 1 connect_b
+has "the log says that another is there" "$(cat "$log")" "msg=\"host refused\" subsystem=$b host=$host peer=127.0.0.1:[0-9]+ why=\"another host is connected\""
+kill -TERM $load; wait $load
+ctl host deny b '*' --quiet || bad "deny"
+SECONDS=0
+for i in {1..40}; do connect_b >/dev/null 2>&1; done
+lines=$(grep -c 'msg="host refused"' "$log")
+[ "$lines" -le $((3 + 8 * (2 + SECONDS / 10))) ] && ok || bad "the log is flooded by refusals: $lines lines"
 stop
 exits 1 timeout 10 "$bench" run --port 1 --nqn "$nqn" --time 1s
 has "nobody there" "$out" "refused"
