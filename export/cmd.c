@@ -264,10 +264,12 @@ bool cmd_data_room(struct cmd *c)
 
 void cmd_granted(struct cmd *c)
 {
-    if (c->in_capsule)
+    if (c->in_capsule) {
+        queue_resume(c->q);
         queue_rx_unblock(c->q);
-    else
+    } else {
         proceed(c);
+    }
 }
 
 static void begin_in_capsule(struct cmd *c)
@@ -279,8 +281,12 @@ static void begin_in_capsule(struct cmd *c)
     q->rx_sum = 0;
     q->rx_last = true;
     c->in_capsule = true;
-    if (c->status == ST_SUCCESS && !buf_get(q->te, c))
+    c->owed_ns = queue_host_ns(q);
+    queue_watch(q);
+    if (c->status == ST_SUCCESS && !buf_get(q->te, c)) {
         q->rx_blocked = true;
+        queue_pause(q);
+    }
 }
 
 void cmd_begin(struct cmd *c, uint32_t in_capsule_bytes)

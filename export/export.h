@@ -33,7 +33,7 @@ struct target_opts {
     uint64_t     connect_timeout_ns;   /* ICReq + Connect must be done by then; 0: 5 s */
     uint64_t     kato_grace_ns;
     uint64_t     discovery_idle_ns; /* a discovery host without Keep Alive is cut after this long silent; 0: 120 s */
-    uint64_t     send_timeout_ns; /* a host that does not read is cut after this; 0: 30 s */
+    uint64_t     send_timeout_ns; /* a host that does not read, or does not send data it owes, is cut after this; 0: 30 s */
 };
 
 int  target_new(const struct target_opts *opts, struct target **out);

@@ -37,7 +37,7 @@
 #define CHUNKS_MAX       (BLK_IOV_MAX + 1) /* data and one of scratch */
 #define QUEUE_DATA_MAX   (8u << 20)     /* bytes of buffers one queue may hold: bounds what a slow reader pins */
 #define DISCOVERY_DATA_MAX SMALL_MAX_BYTES /* the same for discovery, which anybody may ask: one answer, and no large chunks */
-#define DISCOVERY_QUEUES_MIN 16u        /* that many connections to discovery are let in, and an eighth of connections_max if that is more */
+#define DISCOVERY_QUEUES_MIN 16u        /* so many connections to discovery are let in, or an eighth of connections_max */
 #define CMDS_PER_ENV_MAX 32768u         /* also bounds TTAG */
 #define AER_MAX          4u
 #define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */
@@ -183,6 +183,8 @@ struct queue {
     bool               sqflow_off;
     uint8_t            pda_bytes;   /* the host's alignment of data: (HPDA + 1) * 4 */
     uint64_t           deadline_ns; /* of Connect, drain or termination */
+    uint64_t           paused_ns;   /* how long it waited for small chunks in all: time that is not the host's */
+    uint64_t           pause_start_ns; /* it waits for them since then; 0: it does not */
 
     /* commands */
     struct list        cmds;        /* of cmd.node */
@@ -246,6 +248,7 @@ struct cmd {
     int                  iovcnt;
     struct iovec         iov[CHUNKS_MAX]; /* chunks; the data's first, then scratch; lengths are the data's */
     uint64_t             start_ns;
+    uint64_t             owed_ns;   /* queue_host_ns() when the host could begin to send its data: R2T, or the capsule's header */
     struct nvme_sqe      sqe;
     struct blk_io        io;
     uint64_t             at, left;  /* cursor of commands that take several blk requests, in logical blocks */
@@ -337,6 +340,10 @@ void queue_move(struct queue *q);                   /* to q->s's home; there con
 void queue_drain(struct queue *q);
 void queue_maybe_done(struct queue *q);             /* after anything that DRAIN or CLOSING may wait for */
 void queue_arm_timer(struct queue *q, uint64_t deadline_ns);
+void queue_watch(struct queue *q);                  /* the host has something to do now, within send_timeout: read, or send data */
+uint64_t queue_host_ns(const struct queue *q);      /* a clock that stands still while the host waits for chunks of ours */
+void queue_pause(struct queue *q);
+void queue_resume(struct queue *q);
 
 /* ---- queue_rx.c */
 void queue_rx_run(struct queue *q);                 /* parses what is there, then receives */

@@ -5,7 +5,8 @@
  * live; closed. Teardown is one path: the connection is cut, its outstanding calls come back, commands that no blk holds
  * are freed, those in a blk are called back or awaited, then the queue is given back. So a queue that is gone has nothing in flight:
  * that is the fence a controller waits for.
- * Failures: a protocol error sends a termination request and gives the host TERM_WAIT_NS to close; timeouts cut.
+ * Failures: a protocol error sends a termination request and gives the host TERM_WAIT_NS to close; timeouts cut. On a live queue
+ * one: what was sent must be read, and data that was asked for must come, within send_timeout.
  */
 #include "base/log.h"
 #include "export/priv.h"
@@ -33,16 +34,72 @@ void queue_arm_timer(struct queue *q, uint64_t deadline_ns)
     env_timer_arm(q->te->env, &q->timer, deadline_ns);
 }
 
+/* ---- what a live queue's host has to do within send_timeout -------------------------------------------------------- */
+
+void queue_watch(struct queue *q)
+{
+    if (q->state == QUEUE_LIVE && !env_timer_armed(&q->timer))
+        env_timer_arm(q->te->env, &q->timer, env_now_ns(q->te->env) + q->t->opts.send_timeout_ns);
+}
+
+uint64_t queue_host_ns(const struct queue *q)
+{
+    return (q->pause_start_ns ? q->pause_start_ns : env_now_ns(q->te->env)) - q->paused_ns;
+}
+
+void queue_pause(struct queue *q)
+{
+    assert(q->pause_start_ns == 0);
+    q->pause_start_ns = env_now_ns(q->te->env);
+}
+
+void queue_resume(struct queue *q)
+{
+    if (q->pause_start_ns)
+        q->paused_ns += env_now_ns(q->te->env) - q->pause_start_ns;
+    q->pause_start_ns = 0;
+}
+
+/* The host may send its data, and has not sent all of it: after an R2T; behind the header of its capsule, the only RECEIVED ones. */
+static bool owes_data(const struct cmd *c)
+{
+    return c->state == CMD_RECEIVED || (c->state == CMD_WANT_DATA && !c->send_r2t);
+}
+
+/* The age of what it owes the longest. From the grant on: a byte now and then does not make it younger. False: it owes nothing. */
+static bool oldest_debt(const struct queue *q, uint64_t *age_ns)
+{
+    uint64_t now = queue_host_ns(q);
+    bool owes = false;
+
+    *age_ns = 0;
+    list_for_each(n, &q->cmds) {
+        const struct cmd *c = list_entry(n, struct cmd, node);
+
+        if (!owes_data(c))
+            continue;
+        owes = true;
+        *age_ns = MAX(*age_ns, now - c->owed_ns);
+    }
+    return owes;
+}
+
 static void live_timer(struct queue *q)
 {
-    uint64_t now = env_now_ns(q->te->env), limit = q->tx_start_ns + q->t->opts.send_timeout_ns;
+    uint64_t now = env_now_ns(q->te->env), timeout = q->t->opts.send_timeout_ns;
+    uint64_t unread = q->tx_busy ? now - q->tx_start_ns : 0, unsent;
+    bool owes = oldest_debt(q, &unsent);
 
-    if (!q->tx_busy)
-        return;
-    if (now >= limit)
+    if (unread >= timeout || (unsent >= timeout && !q->pause_start_ns)) {
+        log_warn(unread >= timeout ? "host does not read" : "host does not send its data", "subsystem=%s host=%s qid=%u peer=%s",
+                 q->s->p.nqn, q->ctrl->hostnqn, q->qid, q->conn->peer.text);
         queue_close(q, true);
-    else
-        env_timer_arm(q->te->env, &q->timer, limit);
+        return;
+    }
+    if (q->pause_start_ns)
+        unsent = 0; /* looked at again later */
+    if (q->tx_busy || owes)
+        env_timer_arm(q->te->env, &q->timer, now + timeout - MAX(unread, unsent));
 }
 
 static void queue_timer(struct env_timer *timer)

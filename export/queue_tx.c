@@ -137,6 +137,7 @@ static void add_cmd(struct tx_batch *b, struct cmd *c)
 {
     if (c->send_r2t) {
         c->send_r2t = false;
+        c->owed_ns = queue_host_ns(c->q);
         add_r2t(b, c);
         return;
     }
@@ -219,15 +220,12 @@ static void tx_done(struct net_io *io)
 
 static void start_send(struct queue *q, struct iovec *iov, int iovcnt)
 {
-    uint64_t now = env_now_ns(q->te->env);
-
     q->tx_busy = true;
-    q->tx_start_ns = now;
+    q->tx_start_ns = env_now_ns(q->te->env);
     q->tx_io.iov = iov;
     q->tx_io.iovcnt = iovcnt;
     q->tx_io.cb = tx_done;
-    if (q->state == QUEUE_LIVE && !env_timer_armed(&q->timer))
-        env_timer_arm(q->te->env, &q->timer, now + q->t->opts.send_timeout_ns);
+    queue_watch(q); /* of R2Ts in it too */
     net_send(q->conn, &q->tx_io);
 }
 
