@@ -111,6 +111,17 @@ static void reply_err(struct reply *out, int err)
         reply_error(out, api_http_status(err), err_code(err), err_text(err));
 }
 
+/* About the volume of that name. */
+static void reply_volume_err(struct reply *out, int err, const char *name)
+{
+    if (err == -FIRN_E_NOT_FOUND)
+        reply_detail(out, 404, "not_found", "there is no volume %s", name);
+    else if (err == -FIRN_E_IN_USE)
+        reply_detail(out, 409, "in_use", "another change of volume %s is in work", name);
+    else
+        reply_err(out, err);
+}
+
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
 
 static json_t *io_json(const struct volume_io *io)
@@ -203,10 +214,10 @@ static json_t *devices_json(struct node *n)
 
 /* ---- volumes ----------------------------------------------------------------------------------------------------- */
 
-static void reply_view(struct reply *out, int err, unsigned status, const struct volume_view *v)
+static void reply_view(struct reply *out, int err, unsigned status, const char *name, const struct volume_view *v)
 {
     if (err)
-        reply_err(out, err);
+        reply_volume_err(out, err, name);
     else
         reply_json(out, status, volume_json(v));
 }
@@ -291,7 +302,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
             if (err == -FIRN_E_EXISTS)
                 reply_conflict(a, &p, out);
             else
-                reply_view(out, err, created ? 201 : 200, v);
+                reply_view(out, err, created ? 201 : 200, p.name, v);
         }
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
@@ -325,11 +336,23 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
         else if ((seen & API_SIZE) && node_volume_get(a->node, name, v) == 0 && ROUND_UP(p.size_bytes, MIB) < v->info.p.size_bytes)
             reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
         else
-            reply_view(out, change_volume(a, name, seen, &p, v), 200, v);
+            reply_view(out, change_volume(a, name, seen, &p, v), 200, name, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
     }
     json_decref(o);
+    free(v);
+}
+
+/* A delete is refused for hosts that are connected, or for another change: whichever is there now. */
+static void reply_not_deleted(struct api *a, const struct route *r, int err, struct reply *out)
+{
+    struct volume_view *v = err == -FIRN_E_IN_USE && !r->force ? calloc(1, sizeof(*v)) : NULL;
+
+    if (v && node_volume_get(a->node, r->volume, v) == 0 && v->controllers > 0)
+        reply_detail(out, 409, "in_use", "a host is connected to volume %s", r->volume);
+    else
+        reply_volume_err(out, err, r->volume);
     free(v);
 }
 
@@ -342,16 +365,14 @@ static void volume(struct api *a, const struct route *r, const char *body, size_
         volume_patch(a, r->volume, body, len, out);
     } else if (r->method == HTTP_DELETE) {
         err = node_volume_delete(a->node, r->volume, r->force);
-        if (err == -FIRN_E_IN_USE)
-            reply_error(out, 409, "in_use", "a host is connected, or another change is in work");
-        else if (err)
-            reply_err(out, err);
+        if (err)
+            reply_not_deleted(a, r, err, out);
         else
             out->status = 204;
     } else {
         v = calloc(1, sizeof(*v));
         err = v ? node_volume_get(a->node, r->volume, v) : -FIRN_E_NO_RESOURCES;
-        reply_view(out, err, 200, v);
+        reply_view(out, err, 200, r->volume, v);
         free(v);
     }
 }
@@ -368,7 +389,7 @@ static void hosts(struct api *a, const struct route *r, struct reply *out)
     else if (!err)
         err = node_volume_get(a->node, r->volume, v);
     if (err)
-        reply_err(out, err);
+        reply_volume_err(out, err, r->volume);
     else
         reply_json(out, 200, json_pack("{s:o}", "hosts", hosts_json(&v->info)));
     free(v);

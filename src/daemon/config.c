@@ -43,7 +43,10 @@ struct checker {
 
 static void wrong(struct checker *k, unsigned line, const char *key, const char *what)
 {
-    strbuf_add(k->problems, "%s:%u: %s: %s\n", k->c->file[0] ? k->c->file : "(command line)", line ? line : 1, key, what);
+    if (k->c->file[0])
+        strbuf_add(k->problems, "%s:%u: %s: %s\n", k->c->file, line ? line : 1, key, what);
+    else /* --dev and --ram read no file: an option set this key */
+        strbuf_add(k->problems, "firnd: %s: %s\n", key, what);
     k->nr++;
 }
 

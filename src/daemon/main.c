@@ -46,7 +46,7 @@ static int size_option(const char *name, const char *text, uint64_t min, uint64_
         return 0;
     if (size_parse(text, out) == 0 && *out >= min)
         return 0;
-    fprintf(stderr, "(command line):1: %s: \"%s\" is not a size of at least %llu bytes, such as \"1GiB\"\n", name, text,
+    fprintf(stderr, "firnd: %s: \"%s\" is not a size of at least %llu bytes, such as \"1GiB\"\n", name, text,
             (unsigned long long)min);
     return -FIRN_E_INVALID;
 }

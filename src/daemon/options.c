@@ -99,7 +99,7 @@ static void lay(struct overlay *v, const char *option, const char *value, enum c
 
     if (!value || config_set_text(v->c, key, value, why) == 0)
         return;
-    strbuf_add(v->problems, "(command line):1: %s: %s\n", option, why);
+    strbuf_add(v->problems, "firnd: %s: %s\n", option, why);
     v->nr++;
 }
 

@@ -41,7 +41,7 @@ struct options {
 /* 0, or -FIRN_E_INVALID with a line on standard error. */
 int  options_parse(int argc, char **argv, struct options *out);
 void options_help(void);
-/* What the command line says instead of the file. Problems as config.h writes them, with "(command line)". */
+/* What the command line says instead of the file. Problems: "firnd: --option: what is wrong". */
 int  options_apply(const struct options *o, struct config *c, struct strbuf *problems);
 
 #endif

@@ -73,6 +73,8 @@ load=$!
 sleep 1
 exits 1 connect_b
 has "the log says that another is there" "$(cat "$log")" "msg=\"host refused\" subsystem=$b host=$host peer=127.0.0.1:[0-9]+ why=\"another host is connected\""
+exits 1 ctl volume delete b
+has "a delete is refused for the host, and says so" "$out" "a host is connected to volume b; disconnect the host"
 kill -TERM $load; wait $load
 ctl host deny b '*' --quiet || bad "deny"
 SECONDS=0

@@ -33,7 +33,14 @@ printf 'node = "a";\0' >"$conf"
 exits 2 "$firnd" --config "$conf"
 printf '%b' "$pool" >"$conf"
 exits 2 "$firnd" --config "$conf" --port 99999
-has "options are checked like keys" "$out" '^\(command line\):1: --port: out of range; allowed: 0 to 65535'
+has "options are checked like keys" "$out" '^firnd: --port: out of range; allowed: 0 to 65535'
+exits 2 "$firnd" --dev "$T/x" --port abc
+has "without a file too" "$out" '^firnd: --port: '
+exits 2 "$firnd" --ram 1GiB --api-listen 0.0.0.0
+has "and keys that an option set" "$out" '^firnd: api.listen: is open to other machines'
+exits 2 "$firnd" --ram fast
+has "sizes" "$out" '^firnd: --ram: "fast" is not a size'
+rm -rf "$T/x"
 exits 2 "$firnd" --colour
 exits 2 "$firnd" --dev "$T/x" --ram 1GiB
 exits 2 "$firnd" --ram fast

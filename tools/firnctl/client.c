@@ -30,7 +30,7 @@ static size_t on_data(char *p, size_t size, size_t n, void *ctx)
 }
 
 /* What to do about an error, by the API's code. */
-static const char *advice(const char *code, long status)
+static const char *advice(const char *code, const char *message, long status)
 {
     static const struct { const char *code, *text; } rows[] = {
         {"not_found", "`firnctl volume list` shows what is there"},
@@ -46,6 +46,8 @@ static const char *advice(const char *code, long status)
         {"read_only", "see `firnctl status`"},
     };
 
+    if (strcmp(code, "in_use") == 0 && strstr(message, "another change"))
+        return "try again in a moment";
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         if (strcmp(rows[i].code, code) == 0)
             return rows[i].text;
@@ -59,9 +61,9 @@ static int say_error(const char *what, const struct answer *ans)
     const char *code = e ? json_text(e, "code") : "", *message = e ? json_text(e, "message") : "";
 
     if (message[0])
-        fprintf(stderr, "firnctl: %s: %s; %s\n", what, message, advice(code, ans->status));
+        fprintf(stderr, "firnctl: %s: %s; %s\n", what, message, advice(code, message, ans->status));
     else
-        fprintf(stderr, "firnctl: %s: the server answered %ld; %s\n", what, ans->status, advice("", ans->status));
+        fprintf(stderr, "firnctl: %s: the server answered %ld; %s\n", what, ans->status, advice("", "", ans->status));
     json_decref(doc);
     return CTL_FAILED;
 }
