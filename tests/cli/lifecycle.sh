@@ -66,9 +66,11 @@ is "stopped" $rc 0
 # The command line itself.
 exits 2 "$firnctl"
 exits 2 "$firnctl" snapshot create a s
-has "a later command names what exists" "$out" 'there are status, volume, host, device, top, check, dump, bundle,'
-exits 2 "$firnctl" volume clone a b
-has "a later verb names the verbs" "$out" 'volume create,'
+has "a later command is told of" "$out" 'snapshot: not in this version'
+exits 2 "$firnctl" frobnicate
+has "an unknown command names what exists" "$out" 'there are status, volume, host, device, top, check, dump, bundle,'
+exits 2 "$firnctl" volume frobnicate a b
+has "an unknown verb names the verbs" "$out" 'volume create,'
 exits 2 "$firnctl" volume create
 exits 2 "$firnctl" volume create 'Bad Name' --size 1GiB
 exits 2 "$firnctl" volume create a --size 1GB

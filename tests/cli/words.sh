@@ -4,6 +4,15 @@
 start_dev
 exits 0 ctl volume create a --size 10MiB --iops 500
 exits 1 ctl volume resize a --size 4MiB
+exits 1 ctl volume show nope
+has "a volume that is not there has a name" "$out" "there is no volume nope; .firnctl volume list. shows"
+exits 1 ctl volume resize nope --size 20MiB
+has "however it is asked for" "$out" "there is no volume nope;"
+exits 1 ctl volume delete nope
+has "to be deleted" "$out" "there is no volume nope;"
+exits 1 ctl host allow nope '*'
+has "to be opened" "$out" "there is no volume nope;"
+exits 1 ctl volume resize a --size 4MiB
 has "shrink" "$out" "volumes only grow; its size is 10.0 MiB now"
 exits 1 ctl volume create a --size 20MiB --iops 500
 has "conflict: size" "$out" "its size is 10.0 MiB, not 20.0 MiB"
@@ -28,6 +37,24 @@ exits 0 "$firnctl" volume --help
 has "its commands" "$out" "volume resize"
 exits 0 "$firnctl" volume create --help
 has "with its options" "$out" "Usage: .*--iops N"
+for c in "heat" "heat a --svg f" "scrub start" "snapshot create a b" "volume clone a@b c" "volume restore a@b" "device add /dev/x --role cache" \
+         "device evacuate x" "dump heat"; do
+    exits 2 "$firnctl" $c
+    has "commands to come: $c" "$out" "^firnctl: ${c%% *}.*: not in this version \\(see README, limits\\)$"
+done
+exits 2 "$firnctl" --json heat
+has "behind an option" "$out" "heat: not in this version"
+exits 2 "$firnctl" device frobnicate
+has "others are unknown" "$out" "unknown command"
+if [ -x "$O/firn-sim" ]; then
+    exits 0 "$O/firn-sim" --version
+    is "firn-sim has the version of the others" "${out#* }" "$("$firnd" --version | cut -d' ' -f2-)"
+    for verb in explore "replay"; do
+        exits 2 "$O/firn-sim" $verb --bogus
+        has "firn-sim names itself" "$out" "^firn-sim.*--bogus"
+        has "and its help" "$out" "see firn-sim.* --help"
+    done
+fi
 exits 2 "$firnd" --colour
 has "a hint" "$out" "firnd --help"
 

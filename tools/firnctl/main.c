@@ -74,6 +74,24 @@ static unsigned match(const struct command *c, const struct args *a)
     return a->npos >= 2 && strcmp(a->pos[1], space + 1) == 0 ? 2 : 0;
 }
 
+/* Commands that Firn is to have and this version has not. */
+static bool say_absent(const char *word, const char *next)
+{
+    static const char *const absent[] = {"heat", "scrub", "snapshot", "volume clone", "volume restore", "device add",
+                                         "device evacuate", "device remove", "dump heat"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(absent); i++) {
+        size_t first = strcspn(absent[i], " ");
+        bool two = absent[i][first] == ' ';
+
+        if (strlen(word) != first || strncmp(word, absent[i], first) != 0 || (two && strcmp(next, absent[i] + first + 1) != 0))
+            continue;
+        fprintf(stderr, "firnctl: %s: not in this version (see README, limits)\n", absent[i]);
+        return true;
+    }
+    return false;
+}
+
 /* Names what exists: the verbs of the noun that was given, or all first words. */
 static int say_unknown(const struct args *a)
 {
@@ -163,8 +181,11 @@ static int run(struct args *a)
 int main(int argc, char **argv)
 {
     struct args a;
-    int rc = args_parse(argc, argv, &a);
+    int rc;
 
+    if (argc > 1 && say_absent(argv[1], argc > 2 ? argv[2] : "")) /* before their options, which are not there either */
+        return CTL_USAGE;
+    rc = args_parse(argc, argv, &a);
     if (rc)
         return rc;
     if (arg(&a, version)) {
@@ -184,6 +205,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "firnctl: no command; see firnctl --help\n");
         return CTL_USAGE;
     }
+    if (say_absent(a.pos[0], a.npos > 1 ? a.pos[1] : ""))
+        return CTL_USAGE;
     curl_global_init(CURL_GLOBAL_DEFAULT);
     rc = run(&a);
     curl_global_cleanup();

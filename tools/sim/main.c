@@ -37,6 +37,7 @@ static const char usage[] =
     "  --verbose              tell the story of the seed on standard error\n"
     "  --watch UNIT           with --verbose: tell of each request that touches this logical block\n"
     "  --json                 one JSON document on standard output\n"
+    "firn-sim --version prints the version.\n"
     "exit status: 0 done, 1 something failed, 2 the command line is wrong\n";
 
 struct args {
@@ -95,7 +96,8 @@ static int take_word(struct args *a, int opt)
         a->json = true;
         return 0;
     default:
-        return 2; /* getopt_long has said why */
+        fputs("firn-sim: see firn-sim --help\n", stderr); /* getopt_long has said why */
+        return 2;
     }
 }
 
@@ -218,24 +220,32 @@ int main(int argc, char **argv)
                            .watch = UINT64_MAX,
                            .self = argv[0]},
                      .limit = 400};
+    static char self[] = "firn-sim";
+    const char *verb;
     int rc;
 
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        puts("firn-sim " FIRN_VERSION);
+        return 0;
+    }
     if (argc < 2 || strcmp(argv[1], "--help") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
-    if (strcmp(argv[1], "replay") == 0)
+    verb = argv[1];
+    argv[1] = self; /* the name that getopt_long complains under */
+    if (strcmp(verb, "replay") == 0)
         return replay_main(argc - 1, argv + 1);
     rc = parse(&a, argc - 1, argv + 1);
     if (rc != 0)
         return rc;
-    if (strcmp(argv[1], "explore") == 0)
+    if (strcmp(verb, "explore") == 0)
         return cmd_explore(&a, false);
-    if (strcmp(argv[1], "faults") == 0)
+    if (strcmp(verb, "faults") == 0)
         return cmd_explore(&a, true);
-    if (strcmp(argv[1], "bugs") == 0)
+    if (strcmp(verb, "bugs") == 0)
         return bugs_run(&a.o, a.o.bug, a.limit, a.json);
-    if (strcmp(argv[1], "list") == 0)
+    if (strcmp(verb, "list") == 0)
         return cmd_list();
-    return bad("unknown command", argv[1]);
+    return bad("unknown command", verb);
 }

@@ -112,7 +112,8 @@ static int take(struct args *a, int opt)
         fputs(usage, stdout);
         exit(0);
     default:
-        return 2; /* getopt_long has said why */
+        fputs("firn-sim: see firn-sim replay --help\n", stderr); /* getopt_long has said why */
+        return 2;
     }
 }
 
