@@ -53,6 +53,7 @@ struct subsys_params {
     struct blk *blk;
     bool        single_host;      /* a second host NQN is refused while one is connected (RWO); default true for volumes */
 };
+/* -FIRN_E_STOPPED once target_stop() was called. */
 int  subsys_add(struct target *t, const struct subsys_params *params, struct subsys **out);
 /* Host NQNs that may connect; "*" allows any. Replaces the list; hosts that lost their right are cut off (fenced). */
 int  subsys_set_hosts(struct subsys *s, const char *const *hostnqns, uint32_t nr);

@@ -124,6 +124,8 @@ int subsys_add(struct target *t, const struct subsys_params *params, struct subs
 {
     int err;
 
+    if (__atomic_load_n(&t->stopping, __ATOMIC_ACQUIRE)) /* nobody would remove it */
+        return -FIRN_E_STOPPED;
     if (!params->blk || strncmp(params->nqn, "nqn.", 4) != 0 || strcmp(params->nqn, DISCOVERY_NQN) == 0)
         return -FIRN_E_INVALID;
     err = subsys_new(t, params, out);
