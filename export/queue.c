@@ -86,10 +86,13 @@ static bool oldest_debt(const struct queue *q, uint64_t *age_ns)
 
 static void live_timer(struct queue *q)
 {
-    uint64_t now = env_now_ns(q->te->env), timeout = q->t->opts.send_timeout_ns;
+    uint64_t now = env_now_ns(q->te->env), timeout = q->t->opts.send_timeout_ns, deaf;
     uint64_t unread = q->tx_busy ? now - q->tx_start_ns : 0, unsent;
     bool owes = oldest_debt(q, &unsent);
 
+    deaf = now - MIN(now, env_heard_ns(q->te->env)); /* what the host did meanwhile has not been looked at */
+    unread -= MIN(unread, deaf);
+    unsent -= MIN(unsent, deaf);
     if (unread >= timeout || (unsent >= timeout && !q->pause_start_ns)) {
         log_warn(unread >= timeout ? "host does not read" : "host does not send its data", "subsystem=%s host=%s qid=%u peer=%s",
                  q->s->p.nqn, q->ctrl->hostnqn, q->qid, q->conn->peer.text);
