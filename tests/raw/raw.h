@@ -164,15 +164,12 @@ static inline void raw_remove_subsys(void *arg)
     subsys_remove(st->s->subsys, raw_stopped, &st->sem);
 }
 
-static inline void raw_stop(struct raw_srv *s)
+/* What follows raw_stop_target(). */
+static inline void raw_stop_rest(struct raw_srv *s, struct raw_stop *st)
 {
-    struct raw_stop st = {.s = s};
-
-    sem_init(&st.sem, 0, 0);
-    raw_on_env(s->env[0], raw_stop_target, &st);
-    sem_wait(&st.sem);
-    raw_on_env(s->env[0], raw_remove_subsys, &st);
-    sem_wait(&st.sem);
+    sem_wait(&st->sem);
+    raw_on_env(s->env[0], raw_remove_subsys, st);
+    sem_wait(&st->sem);
     for (uint32_t i = s->nr; i-- > 0;) { /* the first is posted to by the others: last */
         reactor_stop(s->reactor[i]);
         reactor_join(s->reactor[i]);
@@ -181,6 +178,15 @@ static inline void raw_stop(struct raw_srv *s)
     blk_ram_free(s->ram);
     for (uint32_t i = 0; i < s->nr; i++)
         reactor_free(s->reactor[i]);
+}
+
+static inline void raw_stop(struct raw_srv *s)
+{
+    struct raw_stop st = {.s = s};
+
+    sem_init(&st.sem, 0, 0);
+    raw_on_env(s->env[0], raw_stop_target, &st);
+    raw_stop_rest(s, &st);
 }
 
 /* ---- the host: bytes ---------------------------------------------------------------------------------------------------- */

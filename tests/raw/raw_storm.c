@@ -224,8 +224,6 @@ static void stop_under_load(void)
     static const uint8_t data[4096];
     struct raw_conn a = raw_admin(&srv, false, false, NULL), q = raw_ioq(&srv, &a, 1, false, false);
     uint8_t pdu[8192];
-    struct raw_answer r;
-    int answered = 0;
 
     for (uint16_t i = 0; i < 64; i++) {
         struct nvme_sqe wr = raw_io(IO_WRITE, i, i, 1, 4096, true);
@@ -233,9 +231,7 @@ static void stop_under_load(void)
         raw_send(q.fd, pdu, raw_capsule(pdu, &wr, data, 4096, false, false));
     }
     raw_stop(&srv);
-    while ((r = raw_resp(&q)).ok)
-        answered += raw_status(r) == 0;
-    raw_check(answered <= 64, "%d answered before the end", answered);
+    raw_check(raw_at_end(q.fd) && raw_at_end(a.fd), "both streams have ended"); /* how many were answered: raw_stop.c */
     close(q.fd);
     close(a.fd);
 }

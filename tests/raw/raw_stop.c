@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* raw_stop.c: a target that stops finishes what it has accepted: every write that a blk holds is answered when the blk lets go, and
+ * only then the stream ends.
+ */
+#include "raw.h"
+
+#define WRITES 48
+
+/* ---- a blk that holds writes until it is told to let go: all on the env's thread, but for nr_held -------------------------- */
+
+struct hold {
+    struct blk  blk;
+    struct blk *ram;
+    struct list held;
+    uint32_t    nr_held; /* atomic */
+};
+static struct hold hold;
+
+struct passed { struct blk_io io; struct blk_io *outer; };
+
+static void passed_done(struct blk_io *io)
+{
+    struct passed *p = container_of(io, struct passed, io);
+    struct blk_io *outer = p->outer;
+    int err = io->err;
+
+    free(p);
+    blk_io_done(&hold.blk, outer, err);
+}
+
+static void pass(struct blk_io *io)
+{
+    struct passed *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        abort();
+    p->outer = io;
+    p->io = (struct blk_io){.op = io->op, .lba = io->lba, .nlb = io->nlb, .iov = io->iov, .iovcnt = io->iovcnt, .cb = passed_done};
+    blk_submit(hold.ram, &p->io);
+}
+
+static void hold_submit(struct blk *b, struct blk_io *io)
+{
+    (void)b;
+    if (io->op != BLK_WRITE) {
+        pass(io);
+        return;
+    }
+    list_push_back(&hold.held, &io->priv.node);
+    __atomic_fetch_add(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
+}
+
+static const struct blk_ops hold_ops = {.name = "hold", .submit = hold_submit};
+
+static struct blk *hold_wrap(struct blk *ram)
+{
+    hold.ram = ram;
+    list_init(&hold.held);
+    blk_init(&hold.blk, &hold_ops, ram->env, ram->lba_bytes, ram->size_lba);
+    return &hold.blk;
+}
+
+static void let_go(void *arg)
+{
+    struct list *n;
+
+    (void)arg;
+    while ((n = list_pop_front(&hold.held)) != NULL)
+        pass(container_of(n, struct blk_io, priv.node));
+}
+
+static uint32_t nr_held(void) { return __atomic_load_n(&hold.nr_held, __ATOMIC_SEQ_CST); }
+
+/* ---- the stop --------------------------------------------------------------------------------------------------------- */
+
+static bool readable(int fd, int ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, ms) == 1;
+}
+
+/* Writes in capsules and one by R2T, all in the blk. */
+static void fill_blk(const struct raw_conn *q)
+{
+    static uint8_t data[65536], pdu[65536 + 128];
+    struct nvme_sqe big = raw_io(IO_WRITE, WRITES - 1, 1000, 16, 65536, false);
+    struct pdu_r2t r = {0};
+
+    raw_fill(data, sizeof(data), 7);
+    for (uint16_t i = 0; i < WRITES - 1; i++) {
+        struct nvme_sqe wr = raw_io(IO_WRITE, i, i, 1, 4096, true);
+
+        raw_send(q->fd, pdu, raw_capsule(pdu, &wr, data, 4096, false, false));
+    }
+    raw_send(q->fd, pdu, raw_capsule(pdu, &big, NULL, 0, false, false));
+    raw_check(raw_pdu(q->fd, &r, sizeof(r)) == sizeof(r) && r.common.type == PDU_R2T, "an R2T");
+    raw_send(q->fd, pdu, raw_h2c(pdu, WRITES - 1, from_le16(r.ttag), 0, data, sizeof(data), true, false, false));
+    for (int i = 0; i < 4000 && nr_held() < WRITES; i++)
+        usleep(1000);
+    raw_check(nr_held() == WRITES, "%u of %d writes in the blk", nr_held(), WRITES);
+}
+
+/* The host's side of a stop that is under way. */
+static void hears_all(const struct raw_srv *s, const struct raw_conn *a, const struct raw_conn *q)
+{
+    bool seen[WRITES] = {false};
+    struct raw_answer r;
+    int answered = 0;
+
+    raw_check(!readable(q->fd, 300) && !readable(a->fd, 0), "neither an answer nor an end while the blk holds them");
+    raw_on_env(s->env[s->nr - 1], let_go, NULL);
+    while ((r = raw_resp(q)).ok) {
+        raw_check(r.status == 0 && r.cid < WRITES && !seen[r.cid % WRITES], "write %u: status %x", r.cid, r.status);
+        seen[r.cid % WRITES] = true;
+        answered++;
+    }
+    raw_check(answered == WRITES, "%d of %d answered", answered, WRITES);
+    raw_check(raw_at_end(q->fd) && raw_at_end(a->fd), "then both streams end");
+}
+
+static void stop_finishes_what_was_accepted(uint32_t reactors)
+{
+    struct raw_srv s = {.nr = reactors, .wrap = hold_wrap};
+    struct raw_stop st = {.s = &s};
+    struct raw_conn a, q;
+
+    hold.nr_held = 0;
+    raw_start(&s);
+    a = raw_admin(&s, false, false, NULL);
+    q = raw_ioq(&s, &a, 1, false, false);
+    fill_blk(&q);
+    sem_init(&st.sem, 0, 0);
+    raw_on_env(s.env[0], raw_stop_target, &st);
+    hears_all(&s, &a, &q);
+    close(q.fd);
+    close(a.fd);
+    raw_stop_rest(&s, &st);
+}
+
+int main(void)
+{
+    stop_finishes_what_was_accepted(1);
+    stop_finishes_what_was_accepted(2);
+    return raw_end();
+}
