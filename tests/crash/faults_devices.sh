@@ -106,7 +106,7 @@ truncate -s 320M "$work/empty"
 use "$pool/hdd1" "$work/empty"
 before=$(state)
 exits 1 timeout 20 "$firnd" --config "$work/t.conf"
-has "an empty device is named" "$out" "$work/empty.*no Firn label"
+has "an empty device is named" "$out" "$work/empty.*does not belong to it"
 is "and stays empty" "$(tr -d '\0' <"$work/empty" | head -c 1 | wc -c)" 0
 # metadata: missing, and of the other pool
 mv "$pool/meta" "$work/meta.away"

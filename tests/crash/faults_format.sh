@@ -85,7 +85,7 @@ tell() { # tell WHAT: after a cut format of the pool in $pool
         wait "$server" || rc=$?
         server=0
         is "$1: a start without a pool" $rc 1
-        has "$1: its words" "$(said)" 'was the pool formatted\?|is missing|no such file'
+        has "$1: its words" "$(said)" 'was the pool formatted\?|format was cut short|is missing|no such file'
     fi
     out=$("$firnd" --config "$pool/firn.conf" --format 2>&1) || {
         has "$1: why it does not format" "$out" '"cannot format" why=".*(cut short|not empty).*--force'
