@@ -15,11 +15,11 @@ struct pair { struct raw_conn a, q; };
 
 static struct pair join(const struct raw_srv *s, const char *hostnqn)
 {
-    struct raw_connect p = {.sqsize = 31, .hostnqn = hostnqn, .cattr = CATTR_SQ_FLOW_OFF}, io = {.qid = 1, .sqsize = 127, .hostnqn = hostnqn};
+    struct raw_connect p = {.sqsize = 31, .hostnqn = hostnqn, .cattr = CATTR_SQ_FLOW_OFF};
+    struct raw_connect io = {.qid = 1, .sqsize = 127, .hostnqn = hostnqn, .cattr = CATTR_SQ_FLOW_OFF};
     struct pair h = {.a = raw_admin(s, false, false, &p), .q = {.fd = raw_open(s)}};
 
     io.cntlid = h.a.cntlid;
-    io.cattr = CATTR_SQ_FLOW_OFF;
     raw_check(h.a.fd >= 0 && raw_ic(&h.q) && raw_status(raw_connect(&h.q, &io)) == 0, "%s joins", hostnqn);
     return h;
 }

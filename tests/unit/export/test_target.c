@@ -20,7 +20,8 @@ Test(target, takes_no_subsystem_once_it_stops)
     struct sim *sim = sim_new(1);
     struct env *env = sim_env_new(sim);
     struct target_opts o = {.envs = &env, .nr_envs = 1, .connections_max = 8};
-    struct subsys_params p = {.nqn = "nqn.2026-11.io.firn:n:first", .serial = "1"}, late = {.nqn = "nqn.2026-11.io.firn:n:late", .serial = "2"};
+    struct subsys_params p = {.nqn = "nqn.2026-11.io.firn:n:first", .serial = "1"};
+    struct subsys_params late = {.nqn = "nqn.2026-11.io.firn:n:late", .serial = "2"};
     struct subsys *first, *second = NULL;
     struct target *t;
     int stopped = 0, removed = 0;
