@@ -44,7 +44,7 @@
     x("export.connect_timeout", DURATION, export_connect_ns,   100 * NS_PER_MS, 60 * NS_PER_S, "5s", 0,                 \
       "a connection that has not finished Connect by then is cut")                                                      \
     x("export.send_timeout",   DURATION, export_send_ns,       NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
-      "a host that does not read its answers for so long is cut")                                                       \
+      "a host that leaves answers unread or owes data for so long is cut")                                              \
     x("api.unix",              PATH,     api_unix,             0,           107,              "/run/firn/firnd.sock", 0, \
       "unix socket of the HTTP API, mode 0600; empty: none")                                                            \
     x("api.listen",            ADDR,     api_listen,           0,           45,               "127.0.0.1", 0,           \
