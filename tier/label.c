@@ -69,7 +69,7 @@ int label_read(struct dev *d, uint64_t bytes, struct label *out, struct label_co
     return choose(labels, copies, out);
 }
 
-int label_write(struct dev *d, uint64_t bytes, const struct label *l)
+int label_write(struct dev *d, uint64_t bytes, const struct label *l, unsigned stale)
 {
     void *buf = aligned(LABEL_BYTES);
     int err = 0;
@@ -77,13 +77,20 @@ int label_write(struct dev *d, uint64_t bytes, const struct label *l)
     if (buf == NULL)
         return -ENOMEM;
     label_encode(l, buf);
+    for (unsigned i = 0; i < LABEL_COPIES && !err; i++)
+        if (stale >> i & 1)
+            err = dev_write_sync(d, copy_offset(bytes, i), buf, LABEL_BYTES, 0);
+    if (!err && stale != 0)
+        err = dev_flush_sync(d);
     for (unsigned i = 0; i < LABEL_COPIES && !err; i++) {
+        if (stale >> i & 1)
+            continue;
         err = dev_write_sync(d, copy_offset(bytes, i), buf, LABEL_BYTES, 0);
-        if (!err && i == 0)
+        if (!err)
             err = dev_flush_sync(d);
     }
     free(buf);
-    return err ? err : dev_flush_sync(d);
+    return err;
 }
 
 int label_wipe(struct dev *d, uint64_t bytes)

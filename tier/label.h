@@ -19,8 +19,9 @@ struct label_copies {
 /* The newest valid copy. -FIRN_E_FORMAT_VERSION if any copy is from a newer program; -FIRN_E_NOT_FIRN if none has the
  * magic; -FIRN_E_CORRUPT if some have it and none is valid; a device error if no copy could be read. */
 int  label_read(struct dev *d, uint64_t bytes, struct label *out, struct label_copies *copies);
-/* First copy, flush, the others, flush: a crash leaves at least one valid copy. */
-int  label_write(struct dev *d, uint64_t bytes, const struct label *l);
+/* The copies in `stale` (a bit each; label_copies.stale) first, flush; then the others one by one, a flush behind each: so a
+ * crash leaves a valid copy, also when it follows another crash that left only one. */
+int  label_write(struct dev *d, uint64_t bytes, const struct label *l, unsigned stale);
 /* Zeros over both label areas, so that no older signature is left there. */
 int  label_wipe(struct dev *d, uint64_t bytes);
 /* What else is on the device: the name of a known signature, "unknown data" if the label areas are not zeros, or NULL

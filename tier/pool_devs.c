@@ -340,7 +340,8 @@ static int labels_write(struct pool_devs *p, uint64_t generation, char why[stati
         int err;
 
         d->label.generation = generation;
-        err = label_write(d->on[0], d->bytes, &d->label);
+        err = label_write(d->on[0], d->bytes, &d->label, d->copies.stale);
+        d->copies.stale = err ? d->copies.stale : 0;
         if (err) {
             snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s", pool_role_name(d->opts.role),
                      d->opts.path, err_text(err));

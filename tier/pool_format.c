@@ -226,7 +226,7 @@ static int meta_create(const struct pool_devs *p, char why[static 256])
 static int labels_write(const struct pool_devs *p, char why[static 256])
 {
     for (uint32_t i = p->nr; i-- > 0;) {
-        int err = label_write(p->dev[i].on[0], p->dev[i].bytes, &p->dev[i].label);
+        int err = label_write(p->dev[i].on[0], p->dev[i].bytes, &p->dev[i].label, 0);
 
         if (err) {
             snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s",

@@ -75,7 +75,7 @@ static void set_label(unsigned i, const struct label *l)
 {
     struct dev *d = open_dev(i);
 
-    cr_assert_eq(label_write(d, d->caps.size_bytes, l), 0);
+    cr_assert_eq(label_write(d, d->caps.size_bytes, l, 0), 0);
     dev_close(d);
 }
 
@@ -212,7 +212,7 @@ Test(pool, the_newest_copy_wins_and_the_others_are_stale)
     cr_assert_eq(label_read(d, d->caps.size_bytes, &out, &copies), 0);
     cr_assert_eq(out.generation, l.generation);
     cr_assert_eq(copies.stale, 1u | 4u);
-    cr_assert_eq(label_write(d, d->caps.size_bytes, &out), 0);
+    cr_assert_eq(label_write(d, d->caps.size_bytes, &out, 0), 0);
     cr_assert_eq(label_read(d, d->caps.size_bytes, &out, &copies), 0);
     cr_assert_eq(copies.stale, 0);
     dev_close(d);
