@@ -108,8 +108,8 @@ typedef void tier_volume_cb(void *ctx, int err, struct blk *blk, const struct vo
 void tier_volume_create(struct tier *t, const struct volume_params *params, tier_volume_cb *cb, void *ctx);
 /* Grows online; shrinking is -FIRN_E_INVALID. Watchers of the blk get BLK_EVENT_RESIZED. */
 void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx);
-/* iops, bandwidth, tier: the given fields of params replace the volume's (mask: enum volume_field). */
-enum volume_field { VOLUME_F_TIER = 1, VOLUME_F_IOPS = 2, VOLUME_F_BANDWIDTH = 4 };
+/* The given fields of params replace the volume's (mask: enum volume_field), all of them or none; the size as in a resize. */
+enum volume_field { VOLUME_F_TIER = 1, VOLUME_F_IOPS = 2, VOLUME_F_BANDWIDTH = 4, VOLUME_F_SIZE = 8 };
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx);
 /* The caller has taken the blk from the target first (no I/O in flight). Gives all its space back. */

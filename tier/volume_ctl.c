@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* volume_ctl.c: control of volumes: create, resize, set, delete, hosts. All on envs[0]; each is one request that goes
+/* volume_ctl.c: control of volumes: create, set, delete, hosts. All on envs[0]; each is one request that goes
  *
  *     check ─▶ metadata batch ─▶ the shard's env (attach, resize, detach) ─▶ back to envs[0] ─▶ memory, answer
  *
  * and answers once, never from inside the call. A volume carries one request at a time; another is -FIRN_E_IN_USE.
  * Create: {pool, volume, layer} in one batch, so a crash leaves the volume whole or not at all.
+ * Set: all parameters that change, the size too, are one record: all of them or none.
  * Delete: the record is marked first; then its extents go, in batches of the shard's; then the records. A crash in
  * between is finished by the next open. Ids of volumes and layers are never used again.
  * Failures: a failed batch is final for the metadata; the request says so, and nothing in memory has changed.
@@ -30,7 +31,6 @@ struct request {
     step_fn         *next;       /* runs on the env that the task or batch was sent to */
     struct env_task  task;
     struct list      node;       /* t->requests */
-    uint64_t         size_bytes; /* resize */
     struct volume_params p;      /* set */
     uint32_t         nr_hosts;   /* set_hosts */
     char             hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
@@ -319,84 +319,78 @@ void tier_volume_create(struct tier *t, const struct volume_params *params, tier
     answer(r, err);
 }
 
-/* ---- resize ---- */
+/* ---- set ---- */
 
-static void resize_home(struct request *r)
+static void set_home(struct request *r)
 {
-    r->v->p.size_bytes = r->size_bytes;
+    r->v->p = r->p;
     finish(r);
 }
 
 static void resize_on_shard(struct request *r)
 {
-    r->v->size_blocks = r->size_bytes / BLOCK_BYTES;
-    r->v->blk.size_lba = r->size_bytes / r->v->blk.lba_bytes;
+    r->v->size_blocks = r->p.size_bytes / BLOCK_BYTES;
+    r->v->blk.size_lba = r->p.size_bytes / r->v->blk.lba_bytes;
     blk_notify(&r->v->blk, BLK_EVENT_RESIZED);
-    go_home(r, resize_home);
+    go_home(r, set_home);
 }
-
-static void resize_committed(struct request *r)
-{
-    if (r->err)
-        finish(r);
-    else
-        go_to_shard(r, resize_on_shard);
-}
-
-void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx)
-{
-    struct request *r = request_on(t, name, 0, cb, ctx);
-    struct volume_rec rec;
-
-    if (r == NULL)
-        return;
-    r->size_bytes = size_bytes <= VOLUME_BYTES_MAX ? ROUND_UP(size_bytes, (uint64_t)EXTENT_BYTES) : size_bytes;
-    if (r->size_bytes == r->v->p.size_bytes) {
-        answer(r, 0);
-        return;
-    }
-    if (r->size_bytes < r->v->p.size_bytes || r->size_bytes > VOLUME_BYTES_MAX) {
-        r->v->busy = false;
-        answer(r, -FIRN_E_INVALID);
-        return;
-    }
-    volume_rec_of(r->v, &rec);
-    rec.size_bytes = r->size_bytes;
-    add_volume(r, &rec);
-    commit(r, resize_committed);
-}
-
-/* ---- set ---- */
 
 static void set_committed(struct request *r)
 {
-    if (!r->err)
-        r->v->p = r->p;
-    finish(r);
+    if (r->err)
+        finish(r);
+    else if (r->p.size_bytes != r->v->p.size_bytes)
+        go_to_shard(r, resize_on_shard);
+    else
+        set_home(r);
+}
+
+/* The volume's parameters with those of the mask replaced; 0, or what is wrong with them. */
+static int params_merge(const struct volume_params *is, unsigned mask, const struct volume_params *wanted, struct volume_params *out)
+{
+    *out = *is;
+    if (mask & VOLUME_F_TIER)
+        out->tier = wanted->tier;
+    if (mask & VOLUME_F_IOPS)
+        out->iops = wanted->iops;
+    if (mask & VOLUME_F_BANDWIDTH)
+        out->bandwidth = wanted->bandwidth;
+    if ((mask & VOLUME_F_SIZE) && wanted->size_bytes > VOLUME_BYTES_MAX)
+        return -FIRN_E_INVALID;
+    if (mask & VOLUME_F_SIZE)
+        out->size_bytes = ROUND_UP(wanted->size_bytes, (uint64_t)EXTENT_BYTES);
+    return out->size_bytes < is->size_bytes || out->tier > VOLUME_HDD ? -FIRN_E_INVALID : 0;
 }
 
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx)
 {
-    int err = params->tier > VOLUME_HDD && mask & VOLUME_F_TIER ? -FIRN_E_INVALID : 0;
-    struct request *r = request_on(t, name, err, cb, ctx);
+    struct request *r = request_on(t, name, 0, cb, ctx);
     struct volume_rec rec;
+    int err;
 
     if (r == NULL)
         return;
-    r->p = r->v->p;
-    if (mask & VOLUME_F_TIER)
-        r->p.tier = params->tier;
-    if (mask & VOLUME_F_IOPS)
-        r->p.iops = params->iops;
-    if (mask & VOLUME_F_BANDWIDTH)
-        r->p.bandwidth = params->bandwidth;
+    err = params_merge(&r->v->p, mask, params, &r->p);
+    if (err || same_params(&r->p, &r->v->p)) {
+        r->v->busy = err == 0;
+        answer(r, err);
+        return;
+    }
     volume_rec_of(r->v, &rec);
+    rec.size_bytes = r->p.size_bytes;
     rec.tier = (uint16_t)r->p.tier;
     rec.iops = r->p.iops;
     rec.bandwidth = r->p.bandwidth;
     add_volume(r, &rec);
     commit(r, set_committed);
+}
+
+void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx)
+{
+    struct volume_params p = {.size_bytes = size_bytes};
+
+    tier_volume_set(t, name, VOLUME_F_SIZE, &p, cb, ctx);
 }
 
 /* ---- hosts ---- */

@@ -314,11 +314,11 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
 static int change_volume(struct api *a, const char *name, int seen, const struct volume_params *p, struct volume_view *v)
 {
     unsigned mask = (seen & API_TIER ? VOLUME_F_TIER : 0u) | (seen & API_IOPS ? VOLUME_F_IOPS : 0u) |
-                    (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u);
+                    (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u) | (seen & API_SIZE ? VOLUME_F_SIZE : 0u);
 
-    if (!mask && !(seen & API_SIZE))
+    if (!mask)
         return node_volume_get(a->node, name, v);
-    return node_volume_change(a->node, name, (seen & API_SIZE) != 0, mask, p, v);
+    return node_volume_change(a->node, name, mask, p, v);
 }
 
 static void volume_patch(struct api *a, const char *name, const char *body, size_t len, struct reply *out)

@@ -55,9 +55,8 @@ struct volume_view {
 
 int node_volume_create(struct node *n, const struct volume_params *p, bool *created, struct volume_view *out);
 int node_volume_get(struct node *n, const char *name, struct volume_view *out);
-/* All of it or nothing: mask says which parameters (VOLUME_F_*), resize whether p->size_bytes too. */
-int node_volume_change(struct node *n, const char *name, bool resize, unsigned mask, const struct volume_params *p,
-                       struct volume_view *out);
+/* All of it or nothing: mask says which parameters (VOLUME_F_*). */
+int node_volume_change(struct node *n, const char *name, unsigned mask, const struct volume_params *p, struct volume_view *out);
 /* -FIRN_E_IN_USE while a host is connected, unless force: then the host is cut off first. */
 int node_volume_delete(struct node *n, const char *name, bool force);
 /* Adds or takes one entry of the allow-list; both are idempotent. Hosts that lose their right are cut off. */

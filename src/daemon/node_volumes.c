@@ -26,8 +26,7 @@ struct volume_op {
     struct env_task      hop;        /* to the volume's reactor and back */
     struct volume_params params;     /* create, change; the name for all */
     unsigned             mask;
-    struct volume_params before;     /* change */
-    bool                 force, allow, created, resize;
+    bool                 force, allow, created;
     char                 nqn[NQN_MAX_BYTES + 1];
     struct volume_view   view;       /* the answer */
     int                  err;        /* first error of a flow that has to go on */
@@ -396,73 +395,32 @@ static void change_recorded(struct volume_op *op, const struct volume_info *info
     env_post(op->x->blk->env, &op->hop);
 }
 
-static void change_undone(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    struct volume_op *op = ctx;
-
-    (void)blk;
-    (void)info;
-    if (err)
-        log_error("a change could not be taken back", "volume=%s err=\"%s\"", op->params.name, err_text(err));
-    op_done(op, op->err);
-}
-
-/* A volume that has grown cannot shrink again, so the size comes last, and what was set before is put back if it fails. */
-static void change_resized(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    struct volume_op *op = ctx;
-
-    (void)blk;
-    if (!err) {
-        change_recorded(op, info);
-    } else if (!op->mask) {
-        op_done(op, err);
-    } else {
-        op->err = err;
-        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->before, change_undone, op);
-    }
-}
-
 static void change_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
-    struct volume_op *op = ctx;
-
     (void)blk;
     if (err)
-        op_done(op, err);
-    else if (op->resize)
-        tier_volume_resize(op->n->tier, op->params.name, op->params.size_bytes, change_resized, op);
+        op_done(ctx, err);
     else
-        change_recorded(op, info);
+        change_recorded(ctx, info);
 }
 
 static void change_run(struct call *c)
 {
     struct volume_op *op = container_of(c, struct volume_op, call);
-    struct blk *blk;
     int err = op_claim(op);
 
-    if (!err)
-        err = volume_lookup(op->n, op->params.name, &op->view.info, &blk);
-    op->before = op->view.info.p;
-    if (!err && op->resize && ROUND_UP(op->params.size_bytes, MIB) < op->before.size_bytes)
-        err = -FIRN_E_INVALID;
     if (err)
         op_done(op, err);
-    else if (op->mask)
-        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->params, change_set, op);
     else
-        change_set(op, 0, blk, &op->view.info);
+        tier_volume_set(op->n->tier, op->params.name, op->mask, &op->params, change_set, op);
 }
 
-int node_volume_change(struct node *n, const char *name, bool resize, unsigned mask, const struct volume_params *p,
-                       struct volume_view *out)
+int node_volume_change(struct node *n, const char *name, unsigned mask, const struct volume_params *p, struct volume_view *out)
 {
     struct volume_op *op = op_new(n, name, change_run);
 
     if (!op)
         return -FIRN_E_NO_RESOURCES;
-    op->resize = resize;
     op->mask = mask;
     op->params.size_bytes = p->size_bytes;
     op->params.tier = p->tier;
