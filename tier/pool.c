@@ -164,6 +164,8 @@ static int open_steps(struct tier *t, char why[static 256])
     if (!err)
         err = pool_meta_match(&t->devs, t->meta, &t->pool, why);
     if (!err)
+        pool_say_ignored(&t->devs, t->meta);
+    if (!err)
         err = open_space(t, why);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
         err = open_shard(t, i, why);

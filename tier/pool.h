@@ -52,6 +52,8 @@ uint64_t pool_meta_map_bytes(const struct tier_opts *opts);
 int  pool_meta_open(const struct tier_opts *opts, bool create, bool read_only, struct meta **out, char why[static 256]);
 /* Pool record and device records agree with the labels. */
 int  pool_meta_match(const struct pool_devs *p, struct meta *m, struct pool_rec *rec, char why[static 256]);
+/* Warns of what the configuration says of devices and has no effect on a pool that is there: other sizes, caches left out. */
+void pool_say_ignored(const struct pool_devs *p, struct meta *m);
 /* 'G' records: nr epochs. */
 int  pool_freed_epochs(struct meta *m, uint32_t nr, uint64_t **out, char why[static 256]);
 uint64_t pool_freed_epoch(void *epochs, uint32_t segment); /* for segpool_open() */

@@ -102,6 +102,15 @@ static uint32_t capacity_wanted(const struct tier_opts *o)
     return nr;
 }
 
+/* What to do about a device that a pool does not know. */
+static const char *misplaced(const struct pool_devs *p, const struct pool_dev *d, const struct label *other)
+{
+    if (d->opts.role == TIER_CACHE) /* labels do not count these: one too many, or the wrong one */
+        return "none can be added yet: correct its path, or take it out of pool.cache";
+    return other->nr_capacity < capacity_wanted(p->opts) ? "a device cannot be added to a pool yet: take it out of pool.capacity"
+                                                         : "correct its path";
+}
+
 /* d carries no label. Where the others are a pool's, the advice to format would be the way to its end. */
 static int say_unlabelled(const struct pool_devs *p, const struct pool_dev *d, char why[static 256])
 {
@@ -116,8 +125,7 @@ static int say_unlabelled(const struct pool_devs *p, const struct pool_dev *d, c
         return -FIRN_E_CORRUPT;
     }
     snprintf(why, 256, "this pool is formatted and \"%.80s\" does not belong to it; %s. Do not --format: that destroys the pool",
-             d->opts.path, d->opts.role == TIER_CAPACITY && l.nr_capacity < capacity_wanted(p->opts)
-                 ? "a device cannot be added to a pool yet: take it out of pool.capacity" : "correct its path");
+             d->opts.path, misplaced(p, d, &l));
     return -FIRN_E_FOREIGN;
 }
 
@@ -283,6 +291,9 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     if (l->role != d->opts.role || l->index != d->index)
         return foreign(d, -FIRN_E_FOREIGN, why, "is %s device %u of the pool, not %s device %u", pool_role_name(l->role),
                        l->index, pool_role_name(d->opts.role), d->index);
+    if (l->device_bytes > d->bytes && d->opts.size_bytes != 0 && d->on[0]->caps.size_bytes >= l->device_bytes)
+        return foreign(d, -FIRN_E_FOREIGN, why, "was formatted with %llu bytes, more than the size that is configured, and keeps "
+                       "them: set size = %llu", (unsigned long long)l->device_bytes, (unsigned long long)l->device_bytes);
     if (l->device_bytes > d->bytes)
         return foreign(d, -FIRN_E_FOREIGN, why, "has %llu bytes of the %llu it was formatted with", (unsigned long long)d->bytes,
                        (unsigned long long)l->device_bytes);

@@ -340,6 +340,8 @@ int tier_probe(const struct tier_opts *opts, char why[static 256])
     if (err)
         goto close_devs;
     err = pool_meta_match(p, m, &rec, why);
+    if (!err)
+        pool_say_ignored(p, m);
     m->ops->close(m);
 close_devs:
     pool_devs_close(p);

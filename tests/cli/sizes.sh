@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Sizes and devices that were changed in firn.conf after the format: --check and the start say what has no effect, and what to do.
+. "$(dirname "$0")/lib.bash"
+conf() { # conf FILE JOURNAL_SIZE CAPACITY_SIZE [CACHE]
+    cat >"$T/$1" <<END
+node = "n1"; reactors = 1;
+pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = $2; }; cache: ( ${4-{ path = \"$T/s\"; size = \"64MiB\"; \}} );
+        capacity: ( { path = "$T/c"; size = $3; } ); };
+export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; };
+api: { unix = "$T/sock"; listen = ""; };
+END
+}
+conf f.conf '"160MiB"' '"256MiB"'
+exits 0 "$firnd" --format --config "$T/f.conf"
+exits 0 "$firnd" --check --config "$T/f.conf"
+is "nothing changed, nothing said" "$(grep -c level= <<<"$out")" 0
+conf whole.conf 0 0
+exits 0 "$firnd" --check --config "$T/whole.conf"
+is "files used whole are as long as they were made" "$(grep -c level= <<<"$out")" 0
+
+told() { # told CONF PATTERN...: by --check, which is content, and by the start, which serves; each pattern in one line
+    local p
+    exits 0 "$firnd" --check --config "$T/$1"
+    has "$1: the rest is good" "$out" "devices: good"
+    start --config "$T/$1"
+    stop
+    for p in "${@:2}"; do
+        has "$1: --check" "$out" "^level=warn .*$p"
+        is "$1: start, once" "$(grep -cE "^level=warn .*$p" "$log")" 1
+    done
+}
+larger='ignored: the pool was formatted with another'
+conf larger.conf '"1GiB"' '"1TiB"'
+told larger.conf "$larger\" role=journal path=\"$T/j\" configured=\"1.0 GiB\" formatted=\"160.0 MiB\" do=.*set size = $((160 << 20))," \
+    "$larger\" role=capacity path=\"$T/c\" configured=\"1.0 TiB\" formatted=\"256.0 MiB\" do=.*set size = $((256 << 20)),"
+is "and no file has grown" "$(stat -c %s "$T/j" "$T/c" | tr '\n' ' ')" "$((160 << 20)) $((256 << 20)) "
+conf nocache.conf '"160MiB"' '"256MiB"' ''
+told nocache.conf "more cache devices than are configured\" configured=0 do=\"put the missing ones back"
+truncate -s 512M "$T/c"
+told whole.conf "$larger\" role=capacity path=\"$T/c\" configured=\"all of it: 512.0 MiB\" formatted=\"256.0 MiB\""
+exits 0 "$firnd" --check --config "$T/f.conf"
+is "a longer file of which the configuration says how much is used" "$(grep -c level= <<<"$out")" 0
+
+# What would take bytes away, or add a device, is refused; nothing is lost by either.
+refused() { # refused CONF PATTERN
+    exits 1 "$firnd" --check --config "$T/$1"
+    has "$1: --check" "$out" "^firnd: .*$2"
+    exits 1 timeout 10 "$firnd" --config "$T/$1"
+    has "$1: start" "$out" "cannot start.*$2"
+}
+conf smaller.conf '"160MiB"' '"128MiB"'
+refused smaller.conf "$T/c\\\\?\" .* was formatted with $((256 << 20)) bytes, more than the size that is configured, and keeps them: set size = $((256 << 20))"
+conf smallj.conf '"96MiB"' '"256MiB"'
+refused smallj.conf "journal device \\\\?\"$T/j.*: set size = $((160 << 20))"
+truncate -s 64M "$T/s2"
+conf twocaches.conf '"160MiB"' '"256MiB"' "{ path = \"$T/s\"; }, { path = \"$T/s2\"; }"
+refused twocaches.conf "$T/s2.*none can be added yet: correct its path, or take it out of pool.cache"
+truncate -s 256M "$T/c2"
+sed "s|capacity: (|& { path = \"$T/c2\"; }, |" "$T/f.conf" >"$T/more.conf"
+refused more.conf "$T/c2.*cannot be added to a pool yet: take it out of pool.capacity"
+start --config "$T/f.conf"
+stop
+is "put right, it serves" $rc 0

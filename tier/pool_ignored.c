@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool_ignored.c: what the configuration says of a pool's devices that has no effect, since a pool keeps what it was formatted
+ * with. One warning each, naming the device, what is configured, what the label says, and what to do.
+ */
+#include "base/log.h"
+#include "tier/pool.h"
+
+/* The configured size, or that of the whole device, is more than the label's; less was refused with the labels. */
+static void say_size(const struct pool_dev *d)
+{
+    uint64_t whole = ROUND_DOWN(d->on[0]->caps.size_bytes, LABEL_BYTES), set = ROUND_DOWN(d->opts.size_bytes, LABEL_BYTES);
+    char configured[32], formatted[32];
+
+    if ((set ? set : whole) <= d->label.device_bytes)
+        return;
+    log_warn("the size configured for a device is ignored: the pool was formatted with another",
+             "role=%s path=\"%s\" configured=\"%s%s\" formatted=\"%s\" do=\"a device cannot grow in a pool yet: set size = %llu, which "
+             "the pool uses anyway\"",
+             pool_role_name(d->opts.role), d->opts.path, set ? "" : "all of it: ", size_format(set ? set : whole, configured),
+             size_format(d->label.device_bytes, formatted), (unsigned long long)d->label.device_bytes);
+}
+
+static uint16_t caches(const struct pool_devs *p)
+{
+    uint16_t nr = 0;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        nr = (uint16_t)(nr + (p->dev[i].opts.role == TIER_CACHE));
+    return nr;
+}
+
+/* Labels count capacity devices alone: a cache holds copies, and a pool without it is whole. The metadata knows each. */
+static void say_missing_cache(const struct pool_devs *p, struct meta *m)
+{
+    struct meta_key key = meta_key_device(TIER_CACHE, caches(p));
+    uint8_t buf[META_VALUE_MAX];
+    uint32_t len = 0;
+
+    if (m->ops->get_sync(m, &key, buf, &len) == 0)
+        log_warn("the pool was formatted with more cache devices than are configured",
+                 "configured=%u do=\"put the missing ones back into pool.cache; a device cannot be removed from a pool yet\"", caches(p));
+}
+
+void pool_say_ignored(const struct pool_devs *p, struct meta *m)
+{
+    if (p->opts->seams.dev_open != NULL) /* the simulator's devices are what it says */
+        return;
+    for (uint32_t i = 0; i < p->nr; i++)
+        say_size(&p->dev[i]);
+    say_missing_cache(p, m);
+}
