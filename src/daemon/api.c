@@ -258,27 +258,35 @@ static json_t *body_object(const char *body, size_t len, struct reply *out)
     return o;
 }
 
-/* Says which parameter of the volume that is there differs from what was asked for. */
-static void reply_conflict(struct api *a, const struct volume_params *p, struct reply *out)
+/* Which of the parameters that were asked for differs from what is there; those left out may be anything. */
+static bool differs(const struct volume_params *is, const struct volume_params *p, unsigned seen, char what[static 160])
 {
-    struct volume_view *v = calloc(1, sizeof(*v));
-    const struct volume_params *is = v ? &v->info.p : NULL;
-    char b1[32], b2[32], what[160] = "its parameters differ";
+    char b1[32], b2[32];
 
-    if (!v || node_volume_get(a->node, p->name, v) != 0)
-        snprintf(what, sizeof(what), "with other parameters");
-    else if (is->size_bytes != ROUND_UP(p->size_bytes, MIB))
-        snprintf(what, sizeof(what), "its size is %s, not %s", size_format(is->size_bytes, b1), size_format(p->size_bytes, b2));
-    else if (is->lba_bytes != p->lba_bytes)
-        snprintf(what, sizeof(what), "its lba is %u, not %u", is->lba_bytes, p->lba_bytes);
-    else if (is->tier != p->tier)
-        snprintf(what, sizeof(what), "its tier is %s, not %s", volume_tier_name(is->tier), volume_tier_name(p->tier));
-    else if (is->iops != p->iops)
-        snprintf(what, sizeof(what), "its iops is %" PRIu64 ", not %" PRIu64, is->iops, p->iops);
-    else if (is->bandwidth != p->bandwidth)
-        snprintf(what, sizeof(what), "its bandwidth is %" PRIu64 ", not %" PRIu64, is->bandwidth, p->bandwidth);
-    free(v);
-    reply_detail(out, 409, "exists", "a volume of that name exists: %s", what);
+    what[0] = '\0';
+    if (is->size_bytes != ROUND_UP(p->size_bytes, MIB))
+        snprintf(what, 160, "its size is %s, not %s", size_format(is->size_bytes, b1), size_format(p->size_bytes, b2));
+    else if ((seen & API_LBA) && is->lba_bytes != p->lba_bytes)
+        snprintf(what, 160, "its lba is %u, not %u", is->lba_bytes, p->lba_bytes);
+    else if ((seen & API_TIER) && is->tier != p->tier)
+        snprintf(what, 160, "its tier is %s, not %s", volume_tier_name(is->tier), volume_tier_name(p->tier));
+    else if ((seen & API_IOPS) && is->iops != p->iops)
+        snprintf(what, 160, "its iops is %" PRIu64 ", not %" PRIu64, is->iops, p->iops);
+    else if ((seen & API_BANDWIDTH) && is->bandwidth != p->bandwidth)
+        snprintf(what, 160, "its bandwidth is %" PRIu64 ", not %" PRIu64, is->bandwidth, p->bandwidth);
+    return what[0] != '\0';
+}
+
+/* A volume of that name is there, and not all of its parameters are p's. A change since it was made is no reason to refuse the
+ * request that made it. v: room. */
+static void reply_exists(struct api *a, const struct volume_params *p, unsigned seen, struct volume_view *v, struct reply *out)
+{
+    char what[160] = "with other parameters";
+
+    if (node_volume_get(a->node, p->name, v) == 0 && !differs(&v->info.p, p, seen, what))
+        reply_json(out, 200, volume_json(v));
+    else
+        reply_detail(out, 409, "exists", "a volume of that name exists: %s", what);
 }
 
 static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
@@ -300,7 +308,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
             int err = node_volume_create(a->node, &p, &created, v);
 
             if (err == -FIRN_E_EXISTS)
-                reply_conflict(a, &p, out);
+                reply_exists(a, &p, (unsigned)seen, v, out);
             else
                 reply_view(out, err, created ? 201 : 200, p.name, v);
         }

@@ -18,6 +18,14 @@ exits 1 ctl volume create a --size 20MiB --iops 500
 has "conflict: size" "$out" "its size is 10.0 MiB, not 20.0 MiB"
 exits 1 ctl volume create a --size 10MiB --iops 7
 has "conflict: iops" "$out" "its iops is 500, not 7"
+exits 0 ctl volume set a iops=700 tier=ssd
+exits 0 ctl volume create a --size 10MiB
+has "made before, and changed since: what is not asked for may be anything" "$out" "^exists a, 10.0 MiB"
+exits 0 ctl volume create a --size 10MiB --iops 700 --lba 4096
+exits 1 ctl volume create a --size 10MiB --iops 500
+has "what is asked for is compared" "$out" "its iops is 700, not 500; choose another name"
+exits 1 ctl volume create a --size 10MiB --tier auto
+has "also where it is the default" "$out" "its tier is ssd, not auto"
 exits 1 ctl volume create b --size 4KiB
 has "least size" "$out" "1 MiB"
 exits 1 ctl host deny a nqn.2014-08.org.example:none

@@ -34,7 +34,7 @@ static const char *advice(const char *code, const char *message, long status)
 {
     static const struct { const char *code, *text; } rows[] = {
         {"not_found", "`firnctl volume list` shows what is there"},
-        {"exists", "choose another name, or delete it first"},
+        {"exists", "choose another name, or change it with volume set or volume resize"},
         {"invalid", "see --help of the command"},
         {"in_use", "disconnect the host (nvme disconnect), or add --force"},
         {"no_space", "delete volumes or trim them"},

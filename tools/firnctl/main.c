@@ -12,7 +12,7 @@
 static const struct command commands[] = {
     {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen"},
     {"volume create", "NAME --size SIZE [--lba 4096|512] [--tier auto|ssd|hdd] [--iops N] [--bandwidth SIZE]", VOLUME_FIELDS,
-     1, 1, cmd_volume_create, "make a volume; the same again is fine, with other parameters an error"},
+     1, 1, cmd_volume_create, "make a volume; one that is there already is fine if all that is asked for is so"},
     {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line"},
     {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume"},
     {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told"},
