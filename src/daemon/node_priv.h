@@ -58,7 +58,7 @@ void ports_close(struct node *n, uint64_t timeout_ns);
 /* node_table.c: on reactor 0. */
 struct exported *table_find(struct node *n, const char *name);
 struct exported *table_add(struct node *n, const char *name);       /* NULL: no memory */
-void table_remove(struct node *n, struct exported *x);              /* frees x */
+void table_remove(struct node *n, struct exported *x);              /* frees x; its caps are stopped and freed already */
 int  table_export(struct node *n, struct exported *x, struct blk *blk, const struct volume_info *info);
 struct subsys *table_unexport(struct node *n, struct exported *x);  /* the subsystem is the caller's to remove */
 /* Every subsystem is removed from the target (hosts are gone already); cb when all are. */

@@ -59,11 +59,9 @@ struct exported *table_add(struct node *n, const char *name)
 
 void table_remove(struct node *n, struct exported *x)
 {
-    assert(x->s == NULL);
+    assert(x->s == NULL && x->limit == NULL);
     tdelete(x, &n->table, by_name);
     n->nr_exported--;
-    if (x->limit)
-        blk_limit_free(x->limit);
     free(x);
 }
 

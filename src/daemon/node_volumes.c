@@ -9,7 +9,7 @@
  *
  * A busy entry makes other verbs on that name answer -FIRN_E_IN_USE, so no two flows meet. When a step fails the entry
  * becomes what the tier says is there: a created volume that cannot be exported is deleted again, a volume that could
- * not be deleted is exported again.
+ * not be deleted is exported again. Caps are freed only after they were stopped on the volume's reactor.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,6 +30,7 @@ struct volume_op {
     char                 nqn[NQN_MAX_BYTES + 1];
     struct volume_view   view;       /* the answer */
     int                  err;        /* first error of a flow that has to go on */
+    void               (*then)(struct volume_op *op); /* once the caps have stopped */
 };
 
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
@@ -285,50 +286,91 @@ int node_volume_stats(struct node *n, const char *after, struct volume_stats *ou
 
 /* ---- create ------------------------------------------------------------------------------------------------------ */
 
+static void caps_stopped(struct env_task *task)
+{
+    struct volume_op *op = container_of(task, struct volume_op, hop);
+
+    blk_limit_free(op->x->limit);
+    op->x->limit = NULL;
+    op->then(op);
+}
+
+/* On the volume's reactor. */
+static void stop_caps_there(struct env_task *task)
+{
+    struct volume_op *op = container_of(task, struct volume_op, hop);
+
+    blk_limit_stop(op->x->limit);
+    op->hop = (struct env_task){.fn = caps_stopped};
+    env_post(op->n->envs[0], &op->hop);
+}
+
+/* The caps leave the volume's blk, which the volume may outlive them by: only then they are freed, and the flow goes on. */
+static void stop_caps(struct volume_op *op, void (*then)(struct volume_op *))
+{
+    op->then = then;
+    op->hop = (struct env_task){.fn = stop_caps_there};
+    if (op->x->limit)
+        env_post(op->x->blk->env, &op->hop);
+    else
+        then(op);
+}
+
+static void op_forget(struct volume_op *op)
+{
+    table_remove(op->n, op->x);
+    op->x = NULL;
+}
+
+/* A volume that is still there keeps its entry, so that it can be deleted. */
 static void create_undone(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct volume_op *op = ctx;
 
-    (void)blk;
     (void)info;
     if (err)
         log_error("a volume was made but cannot be served", "volume=%s err=\"%s\"", op->params.name, err_text(err));
-    table_remove(op->n, op->x);
-    op->x = NULL;
+    if (volume_lookup(op->n, op->params.name, &op->view.info, &blk) != 0)
+        op_forget(op);
     op_done(op, op->err);
+}
+
+static void create_undo(struct volume_op *op)
+{
+    if (op->err == -FIRN_E_STOPPED) { /* its asker is gone, and the volume is durable: the next start serves it */
+        op_forget(op);
+        op_done(op, op->err);
+        return;
+    }
+    tier_volume_delete(op->n->tier, op->params.name, create_undone, op);
 }
 
 static void create_done(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct volume_op *op = ctx;
 
-    if (!err) {
-        err = table_export(op->n, op->x, blk, info);
-        if (err == -FIRN_E_STOPPED) { /* its asker is gone, and the volume is durable: the next start serves it */
-            table_remove(op->n, op->x);
-            op->x = NULL;
-            op_done(op, err);
-            return;
-        }
-        if (err) {
-            op->err = err;
-            tier_volume_delete(op->n->tier, op->params.name, create_undone, op);
-            return;
-        }
-        op->created = true;
-        log_info("volume created", "volume=%s bytes=%llu", op->params.name, (unsigned long long)info->p.size_bytes);
-    } else {
-        table_remove(op->n, op->x);
-        op->x = NULL;
+    if (err) {
+        op_forget(op);
+        op_done(op, err);
+        return;
     }
-    op_done(op, err);
+    op->err = table_export(op->n, op->x, blk, info);
+    if (op->err) {
+        stop_caps(op, create_undo);
+        return;
+    }
+    op->created = true;
+    log_info("volume created", "volume=%s bytes=%llu", op->params.name, (unsigned long long)info->p.size_bytes);
+    op_done(op, 0);
 }
 
 static void exists_done(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
-    (void)blk;
-    (void)info;
-    op_done(ctx, err);
+    struct volume_op *op = ctx;
+
+    if (!err && !op->x->s) /* an earlier verb failed and left it unserved */
+        err = table_export(op->n, op->x, blk, info);
+    op_done(op, err);
 }
 
 static void create_run(struct call *c)
@@ -439,9 +481,6 @@ static void delete_failed(struct volume_op *op, int err)
     int again = volume_lookup(op->n, op->params.name, info, &blk);
 
     log_error("a volume cannot be deleted", "volume=%s err=\"%s\"", op->params.name, err_text(err));
-    if (op->x->limit)
-        blk_limit_free(op->x->limit);
-    op->x->limit = NULL;
     if (!again)
         again = table_export(op->n, op->x, blk, info);
     if (again)
@@ -464,29 +503,14 @@ static void delete_done(void *ctx, int err, struct blk *blk, const struct volume
     call_done(&op->call, 0);
 }
 
-static void delete_back(struct env_task *task)
+static void delete_stopped(struct volume_op *op)
 {
-    struct volume_op *op = container_of(task, struct volume_op, hop);
-
     tier_volume_delete(op->n->tier, op->params.name, delete_done, op);
-}
-
-/* On the volume's reactor. */
-static void delete_stop_caps(struct env_task *task)
-{
-    struct volume_op *op = container_of(task, struct volume_op, hop);
-
-    blk_limit_stop(op->x->limit);
-    op->hop = (struct env_task){.fn = delete_back};
-    env_post(op->n->envs[0], &op->hop);
 }
 
 static void delete_unexported(void *ctx)
 {
-    struct volume_op *op = ctx;
-
-    op->hop = (struct env_task){.fn = op->x->limit ? delete_stop_caps : delete_back};
-    env_post(op->x->limit ? op->x->blk->env : op->n->envs[0], &op->hop);
+    stop_caps(ctx, delete_stopped);
 }
 
 static void delete_run(struct call *c)
