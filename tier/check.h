@@ -37,6 +37,7 @@ void offline_close(struct offline *o);
 int  offline_segments(struct offline *o, char why[static 256]); /* needs labels and metadata */
 typedef void offline_damage_fn(void *ctx, uint32_t shard, const struct journal_damage *d);
 int  offline_replay(struct offline *o, offline_damage_fn *damage, void *ctx, char why[static 256]);
+const struct pool_dev *offline_capacity(const struct offline *o, uint16_t index); /* NULL: there is none */
 void offline_sort(struct offline *o);
 /* After offline_sort(): does the log hold something newer than seq for that block, of any kind? */
 bool offline_newer(const struct offline *o, uint64_t layer, uint64_t block, uint64_t seq);

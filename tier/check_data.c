@@ -80,14 +80,6 @@ static void read_blocks(struct check *c, struct dev *d, uint64_t off, uint8_t *b
         ok[i] = all || dev_read_sync(d, off + (uint64_t)i * BLOCK_BYTES, buf + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) == 0;
 }
 
-static const struct pool_dev *capacity_dev(const struct check *c, uint16_t index)
-{
-    for (uint32_t i = 0; i < c->off.devs.nr; i++)
-        if (c->off.devs.dev[i].opts.role == TIER_CAPACITY && c->off.devs.dev[i].index == index)
-            return &c->off.devs.dev[i];
-    return NULL;
-}
-
 static void bad_cold_block(struct walk *w, const struct check_extent *e, const struct pool_dev *d, uint32_t i, uint32_t csum,
                            bool readable)
 {
@@ -119,7 +111,7 @@ static void lost_block(struct walk *w, uint64_t layer, uint64_t block, uint64_t 
 static void check_cold(struct walk *w, const struct check_extent *e)
 {
     struct check *c = w->c;
-    const struct pool_dev *d = capacity_dev(c, e->rec.place.dev);
+    const struct pool_dev *d = offline_capacity(&c->off, e->rec.place.dev);
     struct meta_key key = meta_key_sums(e->layer, e->extent);
     uint64_t first = e->extent * EXTENT_BLOCKS;
     uint8_t value[META_VALUE_MAX];

@@ -160,6 +160,14 @@ int offline_replay(struct offline *o, offline_damage_fn *damage, void *ctx, char
     return err;
 }
 
+const struct pool_dev *offline_capacity(const struct offline *o, uint16_t index)
+{
+    for (uint32_t i = 0; i < o->devs.nr; i++)
+        if (o->devs.dev[i].opts.role == TIER_CAPACITY && o->devs.dev[i].index == index)
+            return &o->devs.dev[i];
+    return NULL;
+}
+
 /* ---- asking the log ---- */
 
 static int rec_order(const void *pa, const void *pb)

@@ -6,7 +6,7 @@
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
  * 3. Each layer becomes a volume: with the name and identity that its extents tell, else as recovered-LAYER, sized by the last
  *    block that either knows. The records are committed elsewhere.
- * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c). If nothing was unreadable, batches
+ * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c: data is read for it). If nothing was unreadable, batches
  *    are numbered on from the highest that the log names: the pool opens as after any crash.
  * A description that is older than its extent's bytes makes those blocks fail their checksum: an error, not a wrong byte.
  */
@@ -242,13 +242,10 @@ static int put_extents(struct rebuild *b, const struct found_extent *f, uint32_t
 
     for (uint32_t i = 0; i < nr; i++) {
         struct extent_rec r = {.place = f[i].place, .destaged_seq = f[i].destaged_seq};
-        const struct pool_dev *d = NULL;
+        const struct pool_dev *d = offline_capacity(&b->o, r.place.dev);
         struct extent_desc desc;
         int err;
 
-        for (uint32_t k = 0; k < b->o.devs.nr; k++)
-            if (b->o.devs.dev[k].opts.role == TIER_CAPACITY && b->o.devs.dev[k].index == r.place.dev)
-                d = &b->o.devs.dev[k];
         assert(d != NULL);
         err = dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, r.place.slot), b->table, DESC_BYTES);
         if (!err)
