@@ -75,7 +75,7 @@ void extent_del(struct extent_table *t, uint32_t x)
     struct extent *e = extent_at(t, x);
     uint32_t *at = head_of(t, e->layer, e->no);
 
-    assert(e->list == 0 && e->side == EXTENT_SIDE_NONE && e->nr_live == 0 && e->users == 0 && e->reads == 0);
+    assert(e->list == 0 && e->side == EXTENT_SIDE_NONE && e->nr_live == 0 && e->users == 0 && e->reads == 0 && e->gives == 0);
     while (*at != x)
         at = &t->node[*at].hash_next;
     *at = e->hash_next;

@@ -49,6 +49,7 @@ struct extent {
     uint32_t side_next, side_prev;
     uint32_t users;           /* writes under way: they rely on a place or a reservation */
     uint32_t reads;           /* reads in flight at its place */
+    uint32_t gives;           /* places that it has left and that wait for the reads in flight there */
     uint16_t nr_live;         /* index entries, 0..256 */
     uint16_t nr_dirty;
     uint16_t nr_zero;         /* of them zeroed: they need no place */
@@ -56,7 +57,6 @@ struct extent {
     uint8_t  state;           /* enum extent_state */
     uint8_t  flags;           /* enum extent_flags */
     uint8_t  side;            /* enum extent_side_list */
-    uint8_t  gives;           /* places of it that wait for reads before they are given back */
 };
 
 struct extent_list { uint32_t first, last, nr; };
@@ -81,6 +81,7 @@ static inline struct extent *extent_at(const struct extent_table *t, uint32_t x)
 }
 /* Dirty blocks that will have to lie somewhere. */
 static inline uint32_t extent_weight(const struct extent *e) { return (uint32_t)e->nr_dirty - e->nr_zero; }
+static inline bool extent_place_same(struct extent_place a, struct extent_place b) { return a.dev == b.dev && a.slot == b.slot; }
 static inline bool extent_placed(const struct extent *e) { return e->place.dev != EXTENT_NO_DEV; }
 /* The map's record of it has bytes that count: reads beneath the index go to the capacity device. */
 static inline bool extent_mapped(const struct extent *e)

@@ -168,7 +168,7 @@ static void forget_walk(struct forget *f, uint32_t *budget)
         --*budget;
         if (e->layer != f->layer)
             continue;
-        if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0) {
+        if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0 || e->gives > 0) {
             f->blocked = true;
             f->changes = s->changes;
             continue;

@@ -267,30 +267,44 @@ void map_give_place(struct shard *s, uint32_t x, struct extent_place p)
         cold_give(s->o.cold, p);
         return;
     }
-    g = pool_get(&s->gives_pool); /* as many as there can be reads in flight */
+    g = pool_get(&s->gives_pool); /* as many as there are runs: each has at least one of its own in flight */
     assert(g != NULL);
-    *g = (struct give){.place = p, .x = x};
+    *g = (struct give){.place = p, .x = x, .reads = e->reads};
+    e->reads = 0; /* they are the place's from now on: what becomes of the extent next does not wait for them */
     e->gives++;
     list_push_back(&s->gives, &g->node);
 }
 
-void map_read_done(struct shard *s, uint32_t x)
+static struct give *give_of(const struct shard *s, uint32_t x, struct extent_place p)
 {
-    struct extent *e = extent_at(&s->xt, x);
-
-    assert(e->reads > 0);
-    if (--e->reads > 0 || e->gives == 0)
-        return;
-    list_for_each_safe(n, tmp, &s->gives) {
+    list_for_each(n, &s->gives) {
         struct give *g = list_entry(n, struct give, node);
 
-        if (g->x != x)
-            continue;
-        list_remove(n);
-        e->gives--;
-        cold_give(s->o.cold, g->place);
-        pool_put(&s->gives_pool, g);
+        if (g->x == x && extent_place_same(g->place, p))
+            return g;
     }
+    return NULL;
+}
+
+/* A place that waits to be given back is nobody's next place: so p is either one of those, or the extent's own (which a
+ * tombstone's destage has taken off it until its batch has committed). */
+void map_read_done(struct shard *s, uint32_t x, struct extent_place p)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    struct give *g = e->gives > 0 ? give_of(s, x, p) : NULL;
+
+    if (g == NULL) {
+        assert(e->reads > 0 && (!extent_placed(e) || extent_place_same(e->place, p)));
+        e->reads--;
+        return;
+    }
+    assert(g->reads > 0 && e->gives > 0);
+    if (--g->reads > 0)
+        return;
+    list_remove(&g->node);
+    e->gives--;
+    cold_give(s->o.cold, p);
+    pool_put(&s->gives_pool, g);
     map_settle(s, x);
 }
 

@@ -49,6 +49,13 @@ static_assert(IO_BLOCKS_MAX <= GROUP_BYTES_MAX / BLOCK_BYTES, "a request is one 
 static inline bool bit_get(const uint64_t *w, uint32_t i) { return w[i / 64] >> (i % 64) & 1; }
 static inline void bit_set(uint64_t *w, uint32_t i) { w[i / 64] |= UINT64_C(1) << (i % 64); }
 static inline void bit_clear(uint64_t *w, uint32_t i) { w[i / 64] &= ~(UINT64_C(1) << (i % 64)); }
+static inline void bit_put(uint64_t *w, uint32_t i, bool on)
+{
+    if (on)
+        bit_set(w, i);
+    else
+        bit_clear(w, i);
+}
 static inline bool bits_any(const uint64_t *w) { return (w[0] | w[1] | w[2] | w[3]) != 0; }
 static_assert(CAPTURE_WORDS == 4, "bits_any looks at four words");
 
@@ -216,7 +223,7 @@ struct job {                     /* one extent's destage */
     uint64_t put[CAPTURE_WORDS];    /* of them with payload: to be written */
     uint64_t bridge[CAPTURE_WORDS]; /* clean ones in the log that may be written over a hole */
     uint64_t kept[CAPTURE_WORDS];   /* of the dirty: the map has them already (INDEX_KEPT) */
-    uint64_t cold[CAPTURE_WORDS];   /* relocation: to be read from the old place */
+    uint64_t cold[CAPTURE_WORDS];   /* to be read from where the map has the extent: relocation; kept ones that the log does not give */
     uint64_t held[CAPTURE_WORDS];   /* loc's segment is held, until the payload has been read */
     struct journal_loc loc[EXTENT_BLOCKS];
     uint64_t block_seq[EXTENT_BLOCKS];
@@ -242,6 +249,7 @@ struct lane {                    /* destages for one device, one batch at a time
     uint32_t next_block;         /* reads, writes: all before it were started */
     uint64_t want[CAPTURE_WORDS];/* reads of this pass: not started yet */
     uint64_t bad[CAPTURE_WORDS]; /* failed in this pass */
+    uint64_t unread[CAPTURE_WORDS]; /* of this job: the log's device gave an error, not bytes */
     int      read_err;           /* a device error among them */
     uint32_t pass;               /* of reads: what failed is read again, alone, REREADS_MAX times before it is called damaged */
     bool     io_busy;
@@ -264,7 +272,11 @@ struct lane {                    /* destages for one device, one batch at a time
 };
 static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
 
-struct give { struct extent_place place; uint32_t x; struct list node; };
+struct give {                    /* a place that extent x has left, and that reads are still in flight at */
+    struct extent_place place;
+    uint32_t x, reads;
+    struct list node;            /* s->gives */
+};
 
 /* ---- reclaim ---- */
 
@@ -434,7 +446,7 @@ void     map_settle(struct shard *s, uint32_t x);                 /* lists; rese
 void     map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v); /* before map_settle */
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */
 void     map_give_place(struct shard *s, uint32_t x, struct extent_place p); /* once no read is in flight there */
-void     map_read_done(struct shard *s, uint32_t x);
+void     map_read_done(struct shard *s, uint32_t x, struct extent_place p);
 int      map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks, uint32_t *ext, uint32_t *nr);
 void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 

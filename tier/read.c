@@ -144,7 +144,7 @@ static void run_unpin(struct run *u)
     }
     s->fg_in_flight[u->at.place.dev]--;
     s->fg_last_ns[u->at.place.dev] = env_now_ns(s->env);
-    map_read_done(s, u->at.x);
+    map_read_done(s, u->at.x, u->at.place);
 }
 
 static bool run_block_ok(const struct run *u, uint32_t i)
@@ -233,6 +233,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
 {
     struct extent *e = extent_at(&s->xt, u->at.x);
 
+    assert(extent_place_same(e->place, u->at.place)); /* looked up in this very call */
     e->reads++;
     s->fg_in_flight[u->at.place.dev]++;
     s->stats.read_miss_blocks += u->n;
@@ -268,7 +269,7 @@ static bool same_place(const struct run_at *a, const struct run_at *b)
         return false;
     if (a->source == RUN_LOG)
         return a->slot == b->slot;
-    return a->place.dev == b->place.dev && a->place.slot == b->place.slot && a->in_extent == b->in_extent;
+    return extent_place_same(a->place, b->place) && a->in_extent == b->in_extent;
 }
 
 static struct run_at at_of_block(const struct run *u, uint32_t i)
