@@ -26,8 +26,55 @@ exits 1 ctl volume create a --size 10MiB --iops 500
 has "what is asked for is compared" "$out" "its iops is 700, not 500; choose another name"
 exits 1 ctl volume create a --size 10MiB --tier auto
 has "also where it is the default" "$out" "its tier is ssd, not auto"
-exits 1 ctl volume create b --size 4KiB
-has "least size" "$out" "1 MiB"
+
+# What no server could make of it is the command line's fault: exit 2, what was given, what is allowed; nothing is made.
+wrong() { # wrong PATTERN ARGUMENTS...
+    local p=$1
+    shift
+    exits 2 ctl "$@"
+    has "$*" "$out" "^firnctl: $p"
+    is "$*: one line" "$(wc -l <<<"$out")" 1
+}
+for s in 0 4KiB 1048575 300TiB -1 10MB 1e9 ""; do
+    wrong "size: \"$s\" is not valid; allowed: 1MiB to 256TiB" volume create b --size "$s"
+    wrong "size: \"$s\" is not valid; allowed: 1MiB to 256TiB" volume resize a --size "$s"
+done
+for v in 0 1024 4KiB ""; do wrong "lba: \"$v\" is not valid; allowed: 4096, 512" volume create b --size 1MiB --lba "$v"; done
+for v in -1 x 1k 99999999999999999999 ""; do
+    wrong "iops: \"$v\" is not valid; allowed: a whole number" volume create b --size 1MiB --iops "$v"
+    wrong "iops: \"$v\" is not valid; allowed: a whole number" volume set a "iops=$v"
+done
+for v in -1 10MB ""; do wrong "bandwidth: \"$v\" is not valid; allowed: a size such as" volume create b --size 1MiB --bandwidth "$v"; done
+wrong 'tier: "fast" is not valid; allowed: auto, ssd, hdd' volume create b --size 1MiB --tier fast
+wrong 'tier: "" is not valid; allowed: auto, ssd, hdd' volume set a tier=
+wrong 'key: "colour" is not valid; allowed: tier, iops, bandwidth' volume set a colour=red
+wrong 'NAME: "B" is not valid; allowed: a-z' volume create B --size 1MiB
+for h in me "nqn." "nqn.a b" "nqn.a/b" "nqn.$(printf 'x%.0s' {1..220})"; do
+    wrong 'HOSTNQN: ".*" is not valid; allowed: nqn' host allow a "$h"
+done
+wrong 'bundle: FILE is empty' bundle ""
+wrong 'top: --count takes 1 to' top --count 0
+wrong 'unknown option --colour' status --colour
+is "nothing of it was made" "$(ctl volume list --json | jq -c '[.volumes[].name]')" '["a"]'
+for u in "" ftp://x; do
+    exits 2 "$firnctl" --url "$u" status
+    has "--url $u" "$out" "^firnctl: --url: \"$u\" is not valid; allowed: http://"
+done
+exits 2 "$firnctl" --socket "" status
+has "no socket" "$out" '^firnctl: --socket: "" is not valid'
+exits 2 "$firnctl" --socket "/$(printf 'x%.0s' {1..107})" status
+has "a path too long for a socket" "$out" 'is not valid; allowed: a path of 1 to 107 characters'
+
+# What is not there is said, but not among what a script reads.
+is "no host: nothing on standard output" "$(ctl host list a 2>/dev/null)" ""
+has "but a word" "$(ctl host list a 2>&1)" "^firnctl: no host may connect to volume a; .firnctl host allow a HOSTNQN. lets one in$"
+is "none with --quiet" "$(ctl host list a --quiet 2>&1)" ""
+is "none with --json" "$(ctl host list a --json 2>&1 | jq -c .hosts)" "[]"
+has "a tier that has no effect yet: a note" "$(ctl volume set a tier=hdd 2>&1 >/dev/null)" "^firnctl: note: tier hdd is kept and shown, and has no effect yet"
+has "also when made" "$(ctl volume create t --size 1MiB --tier ssd 2>&1 >/dev/null)" "^firnctl: note: tier ssd is kept"
+is "not with --quiet, nor where it is what happens" "$(ctl volume set a tier=ssd --quiet 2>&1; ctl volume set a tier=auto 2>&1 >/dev/null)" ""
+is "the answer is JSON alone" "$(ctl volume set a tier=ssd --json 2>/dev/null | jq -r .tier)" ssd
+ctl volume delete t --quiet || bad "delete"
 exits 1 ctl host deny a nqn.2014-08.org.example:none
 has "deny of a stranger" "$out" "not on the list"
 exits 0 ctl host allow a nqn.2014-08.org.example:h
@@ -39,7 +86,17 @@ kill -HUP "$pid"; sleep 0.3
 stop
 exits 1 ctl status
 has "a server that is gone" "$out" "firnd.sock: (Connection refused|No such file or directory): is firnd running"
+for k in extents volumes; do
+    "$firnd" --dev "$T/empty" $small --format 2>/dev/null
+    exits 0 "$firnctl" dump $k --dev "$T/empty"
+    is "nothing to dump" "$out" "firnctl: there are no $k in this pool yet"
+    is "nothing in JSON" "$("$firnctl" dump $k --dev "$T/empty" --json 2>&1 | jq -r .text)" ""
+done
 exits 0 "$firnctl" help
+has "columns of help, one of them with a sign of three bytes" "$out" "^  volume set NAME key=value… {13}change"
+is "are straight" "$(sed -n '/^Commands/,/^$/p' <<<"$out" | sed 's/…/./' | awk '/^  / { print match(substr($0, 41, 2), /^ [^ ]/) }' | sort | uniq -c | tr -s ' ')" " 15 1"
+exits 0 "$firnctl" help bundle
+has "what is in a bundle" "$out" "status, configuration, devices, volumes and metrics"
 exits 0 "$firnctl" help volume
 exits 0 "$firnctl" volume --help
 has "its commands" "$out" "volume resize"

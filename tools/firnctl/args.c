@@ -3,6 +3,9 @@
 #include "tools/firnctl/args.h"
 
 #include <stdio.h>
+#include <strings.h>
+
+#define SOCKET_CHARS_MAX 107u /* sockaddr_un */
 
 static const struct { const char *name, *arg, *help; bool global; } rows[CTL_OPTION_NR] = {
 #define X(name, arg, global, help) {#name, arg, help, global},
@@ -56,6 +59,26 @@ static int take_option(struct args *out, int argc, char **argv, int *i)
     return 0;
 }
 
+/* Where the server is: what could not be the name of one is the command line's fault, not the server's. */
+static int check_where(const struct args *a)
+{
+    const char *u = arg(a, url), *s = arg(a, socket);
+
+    if (s && u) {
+        fprintf(stderr, "firnctl: --socket and --url exclude each other; choose one\n");
+        return CTL_USAGE;
+    }
+    if (u && (!*u || (strstr(u, "://") && strncasecmp(u, "http://", 7) != 0 && strncasecmp(u, "https://", 8) != 0))) {
+        fprintf(stderr, "firnctl: --url: \"%s\" is not valid; allowed: http://ADDRESS:PORT\n", u);
+        return CTL_USAGE;
+    }
+    if (s && (!*s || strlen(s) > SOCKET_CHARS_MAX)) {
+        fprintf(stderr, "firnctl: --socket: \"%s\" is not valid; allowed: a path of 1 to %u characters\n", s, SOCKET_CHARS_MAX);
+        return CTL_USAGE;
+    }
+    return 0;
+}
+
 int args_parse(int argc, char **argv, struct args *out)
 {
     bool options = true;
@@ -76,11 +99,7 @@ int args_parse(int argc, char **argv, struct args *out)
             out->pos[out->npos++] = argv[i];
         }
     }
-    if (arg(out, socket) && arg(out, url)) {
-        fprintf(stderr, "firnctl: --socket and --url exclude each other; choose one\n");
-        return CTL_USAGE;
-    }
-    return 0;
+    return check_where(out);
 }
 
 unsigned args_given(const struct args *a)

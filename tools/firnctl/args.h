@@ -54,6 +54,7 @@ struct command {
     unsigned    pos_min, pos_max;
     int       (*run)(const struct args *a);
     const char *help;
+    const char *more;               /* for `COMMAND --help` alone, sentences; NULL: none */
 };
 
 enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_DAMAGE = 3 };

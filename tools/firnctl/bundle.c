@@ -49,8 +49,14 @@ int cmd_bundle(const struct args *a)
 {
     const char *file = a->pos[0];
     json_t *doc = json_pack("{s:s,s:o}", "firnctl", FIRN_VERSION, "system", system_json());
-    int err = gather(a, doc), fd = -1;
+    int err = 0, fd = -1;
 
+    if (!*file) {
+        fprintf(stderr, "firnctl: bundle: FILE is empty; name a new file\n");
+        json_decref(doc);
+        return CTL_USAGE;
+    }
+    err = gather(a, doc);
     if (!err) {
         fd = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
         if (fd < 0 || json_dumpfd(doc, fd, JSON_INDENT(1)) != 0 || close(fd) != 0) {

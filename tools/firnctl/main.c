@@ -10,24 +10,39 @@
 #define OFFLINE       (CTL(config) | CTL(dev))
 
 static const struct command commands[] = {
-    {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen"},
+    {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen", NULL},
     {"volume create", "NAME --size SIZE [--lba 4096|512] [--tier auto|ssd|hdd] [--iops N] [--bandwidth SIZE]", VOLUME_FIELDS,
-     1, 1, cmd_volume_create, "make a volume; one that is there already is fine if all that is asked for is so"},
-    {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line"},
-    {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume"},
-    {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told"},
-    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth"},
-    {"volume delete", "NAME", CTL(force), 1, 1, cmd_volume_delete, "delete a volume and its data"},
-    {"host allow", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_allow, "let a host connect; '*' lets any"},
-    {"host deny", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_deny, "take that back; its connections are cut"},
-    {"host list", "VOLUME", 0, 1, 1, cmd_host_list, "hosts that may connect"},
-    {"device list", "", 0, 0, 0, cmd_device_list, "devices of the pool and their state"},
-    {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume"},
+     1, 1, cmd_volume_create, "make a volume; one that is there already is fine if all that is asked for is so",
+     "No host may connect to it before `firnctl host allow`. Volumes are thin: their sizes may add up to more than the pool."},
+    {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line", NULL},
+    {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume", NULL},
+    {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told", NULL},
+    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth",
+     "tier=auto|ssd|hdd (kept and shown, no effect yet), iops=N and bandwidth=SIZE (at most so much a second; 0: no cap)."},
+    {"volume delete", "NAME", CTL(force), 1, 1, cmd_volume_delete, "delete a volume and its data", NULL},
+    {"host allow", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_allow, "let a host connect; '*' lets any", NULL},
+    {"host deny", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_deny, "take that back; its connections are cut", NULL},
+    {"host list", "VOLUME", 0, 1, 1, cmd_host_list, "hosts that may connect", NULL},
+    {"device list", "", 0, 0, 0, cmd_device_list, "devices of the pool and their state", NULL},
+    {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume", NULL},
     {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map), 0, 0, cmd_check,
-     "offline: every invariant and checksum of a pool; 3: damage found"},
-    {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words"},
-    {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out"},
+     "offline: every invariant and checksum of a pool; 3: damage found", NULL},
+    {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words", NULL},
+    {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out",
+     "A running server is asked for its status, configuration, devices, volumes and metrics; versions are added. All of it becomes\n"
+     "one JSON document in FILE, which must not be there yet and which its owner alone may read. Tokens are never in it; names of\n"
+     "hosts and volumes are."},
 };
+
+/* What UTF-8 takes on the screen; printf() counts bytes. */
+static unsigned columns(const char *text)
+{
+    unsigned n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
 
 static void help_all(void)
 {
@@ -36,7 +51,7 @@ static void help_all(void)
         char left[160];
 
         snprintf(left, sizeof(left), "%s %.*s", commands[i].words, (int)strcspn(commands[i].operands, "["), commands[i].operands);
-        printf("  %-38s %s\n", left, commands[i].help);
+        printf("  %s%*s %s\n", left, (int)(38 - MIN(columns(left), 38u)), "", commands[i].help);
     }
     printf("\nOptions, before or after the command:\n");
     args_help(0, true);
@@ -52,6 +67,8 @@ static const char *gap(const struct command *c)
 static void help_one(const struct command *c)
 {
     printf("Usage: firnctl %s%s%s\n\n%s.\n\n", c->words, gap(c), c->operands, c->help);
+    if (c->more)
+        printf("%s\n\n", c->more);
     if (c->takes) {
         printf("Options of this command:\n");
         args_help(c->takes, false);

@@ -185,6 +185,8 @@ int cmd_dump(const struct args *a)
         json_decref(doc);
     } else if (rc == CTL_DONE) {
         fputs(strbuf_str(&j.out), stdout);
+        if (j.out.len == 0 && !arg(a, quiet))
+            fprintf(stderr, "firnctl: there are no %s in this pool yet\n", kinds[i].name);
     }
     strbuf_fini(&j.out);
     return rc;

@@ -26,13 +26,31 @@ static int volume_path(const char *name, const char *rest, char out[static PATH_
     return 0;
 }
 
-static int put_size(json_t *body, const char *key, const char *text)
+static int put_rate(json_t *body, const char *key, const char *text)
 {
     uint64_t v;
 
     if (size_parse(text, &v) != 0 || v > INT64_MAX)
-        return usage(key, text, "a size such as 10GiB (KiB MiB GiB TiB)");
+        return usage(key, text, "a size such as 200MiB (KiB MiB GiB TiB); 0: no cap");
     json_object_set_new(body, key, json_integer((json_int_t)v));
+    return 0;
+}
+
+static int put_size(json_t *body, const char *text)
+{
+    uint64_t v;
+
+    if (size_parse(text, &v) != 0 || v < MIB || v > VOLUME_BYTES_MAX)
+        return usage("size", text, "1MiB to 256TiB, such as 10GiB (KiB MiB GiB TiB)");
+    json_object_set_new(body, "size", json_integer((json_int_t)v));
+    return 0;
+}
+
+static int put_lba(json_t *body, const char *text)
+{
+    if (strcmp(text, "4096") != 0 && strcmp(text, "512") != 0)
+        return usage("lba", text, "4096, 512");
+    json_object_set_new(body, "lba", json_integer(text[0] == '4' ? 4096 : 512));
     return 0;
 }
 
@@ -42,16 +60,20 @@ static int put_number(json_t *body, const char *key, const char *text)
     unsigned long long v = strtoull(text, &end, 10);
 
     if (text[0] < '0' || text[0] > '9' || *end || v > INT64_MAX)
-        return usage(key, text, "a whole number");
+        return usage(key, text, "a whole number; 0: no cap");
     json_object_set_new(body, key, json_integer((json_int_t)v));
     return 0;
 }
 
 static int put_field(json_t *body, const char *key, const char *text)
 {
-    if (strcmp(key, "size") == 0 || strcmp(key, "bandwidth") == 0)
-        return put_size(body, key, text);
-    if (strcmp(key, "iops") == 0 || strcmp(key, "lba") == 0)
+    if (strcmp(key, "size") == 0)
+        return put_size(body, text);
+    if (strcmp(key, "bandwidth") == 0)
+        return put_rate(body, key, text);
+    if (strcmp(key, "lba") == 0)
+        return put_lba(body, text);
+    if (strcmp(key, "iops") == 0)
         return put_number(body, key, text);
     if (strcmp(key, "tier") == 0) {
         if (strcmp(text, "auto") != 0 && strcmp(text, "ssd") != 0 && strcmp(text, "hdd") != 0)
@@ -60,6 +82,15 @@ static int put_field(json_t *body, const char *key, const char *text)
         return 0;
     }
     return usage("key", key, "tier, iops, bandwidth");
+}
+
+/* Whoever asks for a tier is told; a script that wants no such lines says --quiet. */
+static void note_tier(const struct args *a, const json_t *body)
+{
+    const char *tier = json_text(body, "tier");
+
+    if (tier[0] && strcmp(tier, "auto") != 0 && !arg(a, quiet))
+        fprintf(stderr, "firnctl: note: tier %s is kept and shown, and has no effect yet (see README, limits)\n", tier);
 }
 
 static const char *size_of(const json_t *o, const char *key, char buf[static 32])
@@ -115,10 +146,14 @@ int cmd_volume_create(const struct args *a)
         return err;
     }
     snprintf(what, sizeof(what), "cannot create volume %s", a->pos[0]);
+    json_incref(body); /* the request takes one */
     err = client_json(a, what, "POST", "/v1/volumes", body, &v, &status);
     if (!err && !print_json(a, v) && !arg(a, quiet))
         printf("%s %s, %s\nnqn %s\n", status == 201 ? "created" : "exists", json_text(v, "name"), size_of(v, "size", buf),
                json_text(v, "nqn"));
+    if (!err)
+        note_tier(a, body);
+    json_decref(body);
     json_decref(v);
     return err;
 }
@@ -206,7 +241,7 @@ int cmd_volume_resize(const struct args *a)
         fprintf(stderr, "firnctl: volume resize: no size; say the new one, such as --size 20GiB\n");
         return CTL_USAGE;
     }
-    err = put_size(body, "size", arg(a, size));
+    err = put_size(body, arg(a, size));
     if (err) {
         json_decref(body);
         return err;
@@ -237,7 +272,12 @@ int cmd_volume_set(const struct args *a)
         json_decref(body);
         return err;
     }
-    return on_volume(a, "change", "PATCH", "", body, true);
+    json_incref(body); /* the request takes one */
+    err = on_volume(a, "change", "PATCH", "", body, true);
+    if (!err)
+        note_tier(a, body);
+    json_decref(body);
+    return err;
 }
 
 int cmd_volume_delete(const struct args *a)
@@ -258,6 +298,11 @@ int cmd_volume_delete(const struct args *a)
 
 /* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
+static bool host_valid(const char *nqn)
+{
+    return strcmp(nqn, "*") == 0 || nqn_valid(nqn);
+}
+
 static int on_host(const struct args *a, const char *verb, const char *method)
 {
     char rest[NQN_MAX_BYTES * 3 + 16] = "/hosts/", path[PATH_CAP], what[400];
@@ -268,8 +313,9 @@ static int on_host(const struct args *a, const char *verb, const char *method)
     err = volume_path(a->pos[0], rest, path);
     if (err)
         return err;
-    if (strcmp(a->pos[1], "*") != 0 && strncmp(a->pos[1], "nqn.", 4) != 0)
-        return usage("HOSTNQN", a->pos[1], "nqn.... (see /etc/nvme/hostnqn on the host), or '*' for any");
+    if (!host_valid(a->pos[1]))
+        return usage("HOSTNQN", a->pos[1],
+                     "nqn.... (see /etc/nvme/hostnqn on the host; no blanks, quotes, '/' or '\\'), or '*' for any");
     snprintf(what, sizeof(what), "cannot %s %.223s on volume %s", verb, a->pos[1], a->pos[0]);
     err = client_json(a, what, method, path, NULL, &doc, NULL);
     if (!err)
@@ -296,7 +342,7 @@ int cmd_host_deny(const struct args *a)
     json_array_foreach(json_object_get(doc, "hosts"), i, h)
         found |= strcmp(json_string_value(h), a->pos[1]) == 0;
     json_decref(doc);
-    if (!err && !found && (strcmp(a->pos[1], "*") == 0 || strncmp(a->pos[1], "nqn.", 4) == 0)) {
+    if (!err && !found && host_valid(a->pos[1])) {
         fprintf(stderr, "firnctl: %s: it is not on the list; `firnctl host list %s` shows who is\n", what, a->pos[0]);
         return CTL_FAILED;
     }
@@ -314,9 +360,13 @@ int cmd_host_list(const struct args *a)
         return err;
     snprintf(what, sizeof(what), "cannot list the hosts of volume %s", a->pos[0]);
     err = client_json(a, what, "GET", path, NULL, &doc, NULL);
-    if (!err && !print_json(a, doc))
+    if (!err && !print_json(a, doc)) {
         json_array_foreach(json_object_get(doc, "hosts"), i, h)
             printf("%s\n", json_string_value(h));
+        if (json_array_size(json_object_get(doc, "hosts")) == 0 && !arg(a, quiet)) /* not among the names that a script reads */
+            fprintf(stderr, "firnctl: no host may connect to volume %s; `firnctl host allow %s HOSTNQN` lets one in\n", a->pos[0],
+                    a->pos[0]);
+    }
     json_decref(doc);
     return err;
 }
