@@ -24,6 +24,7 @@ struct reply {
     char       *body;     /* malloc'd */
     size_t      len;
     unsigned    allow;    /* enum http_method bits, for 405 */
+    unsigned    retry_after_s; /* 0: not said */
 };
 
 /* Any HTTP thread. Always leaves a reply; a NULL body is an empty one. */

@@ -3,9 +3,9 @@
  *
  * 1. The URI is kept as it came (request_begin). 2. When the headers are there, everything that can be refused is
  * refused before a byte of body is taken: size of headers, ambiguous length, token, route, announced length.
- * 3. The body is gathered up to its bound. 4. api_handle() makes the reply.
- * A watcher thread cuts connections that are beyond their deadline; libmicrohttpd's own timeout restarts with each byte,
- * which a slow sender can abuse.
+ * 3. The body is gathered up to its bound. 4. A request that may have to wait leaves libmicrohttpd's thread: its connection is
+ * suspended, and a lane takes it; one lane for questions to reactor 0, one for changes, which may wait for the metadata.
+ * 5. api_handle() makes the reply, and it is sent. So /healthz is answered whatever else hangs.
  */
 #include "daemon/http.h"
 
@@ -21,19 +21,24 @@
 
 #include "base/log.h"
 #include "daemon/http_listen.h"
+#include "daemon/http_watch.h"
+#include "daemon/lane.h"
 
-#define THREADS           4u
+#define THREADS           2u
 #define CONNECTIONS       256u
 #define CONNECTIONS_PER_ADDRESS 64u
 #define POOL_BYTES        (16u * 1024u) /* a connection's headers, in and out */
 #define HEADERS_NS        (10 * NS_PER_S)
 #define BODY_NS           (30 * NS_PER_S)
 #define DRAIN_BYTES_MAX   (1u << 20)    /* of a body that is refused anyway; beyond it the connection is cut */
-#define WATCH_MS          500
+#define STUCK_NS          (2 * NS_PER_S) /* a lane whose threads are all at one request for so long takes no more */
+#define RETRY_AFTER_S     2u
+#define STOP_NS           NS_PER_S       /* the stop waits so long for replies that are there to be sent */
 
 struct server {                 /* one listening socket */
     struct http       *h;
     struct MHD_Daemon *mhd;
+    struct lane       *lanes[ROUTE_WAIT_NR]; /* NULL where nothing waits */
     bool               tcp;
 };
 
@@ -42,106 +47,56 @@ struct http {
     struct server   servers[2];
     uint16_t        port;
     char            unix_path[128];
-    pthread_mutex_t mu;         /* token, conns, quit */
-    pthread_cond_t  cv;
+    struct watch   *watch;
+    pthread_mutex_t mu;         /* token, in_lanes */
+    pthread_cond_t  cv;         /* in_lanes became 0 */
     char            token[TOKEN_CHARS_MAX];
-    struct list     conns;      /* of conn.node */
-    pthread_t       watcher;
-    bool            watching, quit;
-};
-
-struct conn {
-    struct list node;
-    int         fd;
-    uint64_t    deadline_ns;
+    uint32_t        in_lanes;   /* requests that were given to a lane and whose reply is not sent yet */
 };
 
 struct request {
+    struct job   job;           /* in a lane; its connection is suspended */
+    struct server         *s;
+    struct MHD_Connection *mc;
     char        *uri;
     struct route route;
-    bool         begun;
+    bool         begun, in_lane, answered; /* answered: reply is there */
+    struct reply reply;
     char        *body;
     size_t       len, drained;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 /* ---- connections and their deadlines ------------------------------------------------------------------------------ */
 
 static void conn_event(void *cls, struct MHD_Connection *mc, void **ctx, enum MHD_ConnectionNotificationCode toe)
 {
     struct http *h = ((struct server *)cls)->h;
-    struct conn *c = *ctx;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mc, MHD_CONNECTION_INFO_CONNECTION_FD);
 
     if (toe == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(mc, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-        c = calloc(1, sizeof(*c));
-        *ctx = c;
-        if (!c)
-            return;
-        list_init(&c->node);
-        if (!info)
-            return;
-        c->fd = info->connect_fd;
-        c->deadline_ns = now_ns() + HEADERS_NS;
-        pthread_mutex_lock(&h->mu);
-        list_push_back(&h->conns, &c->node);
-        pthread_mutex_unlock(&h->mu);
-    } else if (c) {
-        pthread_mutex_lock(&h->mu);
-        list_remove(&c->node);
-        pthread_mutex_unlock(&h->mu);
+        *ctx = info ? watch_add(h->watch, info->connect_fd, HEADERS_NS) : NULL;
+    } else if (*ctx) {
+        watch_remove(h->watch, *ctx);
         *ctx = NULL;
-        free(c);
     }
 }
 
 static void conn_deadline(struct http *h, struct MHD_Connection *mc, uint64_t in_ns)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mc, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct conn *c = info ? info->socket_context : NULL;
 
-    if (!c)
-        return;
-    pthread_mutex_lock(&h->mu);
-    c->deadline_ns = now_ns() + in_ns;
-    pthread_mutex_unlock(&h->mu);
+    if (info && info->socket_context)
+        watch_deadline(h->watch, info->socket_context, in_ns);
 }
 
-static void *watch(void *arg)
+static void look_at_lanes(void *ctx)
 {
-    struct http *h = arg;
+    struct http *h = ctx;
 
-    pthread_setname_np(pthread_self(), "http-watch");
-    pthread_mutex_lock(&h->mu);
-    while (!h->quit) {
-        uint64_t now = now_ns();
-        struct timespec until;
-
-        list_for_each(n, &h->conns)
-        {
-            struct conn *c = list_entry(n, struct conn, node);
-
-            if (now > c->deadline_ns)
-                shutdown(c->fd, SHUT_RDWR); /* its server notices and closes it */
-        }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += WATCH_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000L;
-        }
-        pthread_cond_timedwait(&h->cv, &h->mu, &until);
-    }
-    pthread_mutex_unlock(&h->mu);
-    return NULL;
+    for (unsigned i = 0; i < ARRAY_LEN(h->servers); i++)
+        for (unsigned w = 0; w < ROUTE_WAIT_NR; w++)
+            if (h->servers[i].lanes[w])
+                lane_look(h->servers[i].lanes[w]);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
@@ -157,6 +112,17 @@ static void *request_begin(void *cls, const char *uri, struct MHD_Connection *mc
     return rq;
 }
 
+static void leave_lane(struct http *h, struct request *rq)
+{
+    if (!rq->in_lane)
+        return;
+    rq->in_lane = false;
+    pthread_mutex_lock(&h->mu);
+    if (--h->in_lanes == 0)
+        pthread_cond_broadcast(&h->cv);
+    pthread_mutex_unlock(&h->mu);
+}
+
 static void request_end(void *cls, struct MHD_Connection *mc, void **ctx, enum MHD_RequestTerminationCode toe)
 {
     struct request *rq = *ctx;
@@ -165,8 +131,10 @@ static void request_end(void *cls, struct MHD_Connection *mc, void **ctx, enum M
     conn_deadline(((struct server *)cls)->h, mc, HEADERS_NS);
     if (!rq)
         return;
+    leave_lane(((struct server *)cls)->h, rq);
     free(rq->uri);
     free(rq->body);
+    free(rq->reply.body);
     free(rq);
     *ctx = NULL;
 }
@@ -186,11 +154,14 @@ static enum MHD_Result send_reply(struct MHD_Connection *mc, struct reply *r, bo
 {
     struct MHD_Response *resp = MHD_create_response_from_buffer(r->len, r->body, r->body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
     enum MHD_Result rc;
+    char seconds[16];
 
     if (!resp) {
         free(r->body);
+        r->body = NULL;
         return MHD_NO;
     }
+    r->body = NULL; /* the response's from here on */
     MHD_add_response_header(resp, "Content-Type", r->type ? r->type : "text/plain");
     MHD_add_response_header(resp, "Cache-Control", "no-store");
     MHD_add_response_header(resp, "X-Content-Type-Options", "nosniff");
@@ -198,6 +169,10 @@ static enum MHD_Result send_reply(struct MHD_Connection *mc, struct reply *r, bo
         MHD_add_response_header(resp, "WWW-Authenticate", "Bearer");
     if (r->status == 405)
         add_allow(resp, r->allow);
+    if (r->retry_after_s) {
+        snprintf(seconds, sizeof(seconds), "%u", r->retry_after_s);
+        MHD_add_response_header(resp, "Retry-After", seconds);
+    }
     if (close_after)
         MHD_add_response_header(resp, "Connection", "close");
     rc = MHD_queue_response(mc, r->status, resp);
@@ -292,12 +267,58 @@ static enum MHD_Result take_body(struct request *rq, const char *data, size_t *l
     return MHD_YES;
 }
 
+/* ---- lanes -------------------------------------------------------------------------------------------------------- */
+
+/* Its own thread of libmicrohttpd goes on with it; from there on rq is not touched here. */
+static void answered(struct request *rq)
+{
+    rq->answered = true;
+    MHD_resume_connection(rq->mc);
+}
+
+static void job_run(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, job);
+
+    api_handle(rq->s->h->api, &rq->route, rq->body ? rq->body : "", rq->len, &rq->reply);
+    answered(rq);
+}
+
+static void job_refuse(struct job *j)
+{
+    struct request *rq = container_of(j, struct request, job);
+
+    if (rq->s->h->api->stopping)
+        reply_error(&rq->reply, 503, "stopped", err_text(-FIRN_E_STOPPED));
+    else
+        reply_error(&rq->reply, 503, "busy", "earlier requests take long, and this one was not begun: try again in a moment");
+    rq->reply.retry_after_s = RETRY_AFTER_S;
+    answered(rq);
+}
+
+static void enter_lane(struct lane *lane, struct request *rq, struct MHD_Connection *mc)
+{
+    struct http *h = rq->s->h;
+
+    pthread_mutex_lock(&h->mu);
+    h->in_lanes++;
+    pthread_mutex_unlock(&h->mu);
+    rq->in_lane = true;
+    rq->mc = mc;
+    rq->job = (struct job){.run = job_run, .refuse = job_refuse};
+    list_init(&rq->job.node);
+    MHD_suspend_connection(mc);
+    lane_put(lane, &rq->job);
+}
+
+/* ---- the handler --------------------------------------------------------------------------------------------------- */
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mc, const char *url, const char *method, const char *version,
                                   const char *data, size_t *len, void **ctx)
 {
     struct server *s = cls;
     struct request *rq = *ctx;
-    struct reply reply = {0};
+    struct lane *lane;
     enum MHD_Result rc;
 
     (void)url;
@@ -306,6 +327,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mc, const ch
         return MHD_NO;
     if (!rq->begun) {
         rq->begun = true;
+        rq->s = s;
         conn_deadline(s->h, mc, BODY_NS);
         return check_head(s, mc, method, rq, &rc) ? MHD_YES : rc;
     }
@@ -313,9 +335,17 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mc, const ch
         return take_body(rq, data, len);
     if (rq->drained)
         return refuse(mc, 413, "too_large", "the body is longer than 64 KiB", 0);
-    api_handle(s->h->api, &rq->route, rq->body ? rq->body : "", rq->len, &reply);
+    lane = s->lanes[route_wait(&rq->route)];
+    if (!rq->answered && lane) {
+        enter_lane(lane, rq, mc);
+        return MHD_YES; /* it comes here again, answered */
+    }
+    if (!rq->answered)
+        api_handle(s->h->api, &rq->route, rq->body ? rq->body : "", rq->len, &rq->reply);
     conn_deadline(s->h, mc, BODY_NS);
-    return send_reply(mc, &reply, false);
+    rc = send_reply(mc, &rq->reply, false);
+    leave_lane(s->h, rq);
+    return rc;
 }
 
 /* libmicrohttpd would decode the path and, separately, we would: route.c does it, once. */
@@ -346,14 +376,15 @@ int http_new(struct http **out)
     struct http *h = calloc(1, sizeof(*h));
     pthread_condattr_t attr;
 
-    if (!h)
+    if (!h || watch_new(&h->watch) != 0) {
+        free(h);
         return -FIRN_E_NO_RESOURCES;
+    }
     pthread_mutex_init(&h->mu, NULL);
     pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* who sets the clock back must not put the watcher to sleep */
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&h->cv, &attr);
     pthread_condattr_destroy(&attr);
-    list_init(&h->conns);
     *out = h;
     return 0;
 }
@@ -395,8 +426,9 @@ static int start_server(struct http *h, struct server *s, int fd, bool tcp, char
 
     s->h = h;
     s->tcp = tcp;
-    s->mhd = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
-                              MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    if (lane_new("http-look", STUCK_NS, &s->lanes[ROUTE_ASKS]) == 0 && lane_new("http-change", STUCK_NS, &s->lanes[ROUTE_CHANGES]) == 0)
+        s->mhd = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0,
+                                  NULL, NULL, on_request, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
     if (s->mhd)
         return 0;
     close(fd);
@@ -426,8 +458,7 @@ int http_start(struct http *h, struct api *api, const char *unix_path, const cha
         if (err)
             return err;
     }
-    err = -pthread_create(&h->watcher, NULL, watch, h);
-    h->watching = err == 0;
+    err = watch_start(h->watch, look_at_lanes, h);
     if (err)
         snprintf(why, 256, "a thread for the HTTP server: %.100s", err_text(err));
     return err;
@@ -438,24 +469,50 @@ uint16_t http_port(const struct http *h)
     return h->port;
 }
 
+/* Replies that lanes have made are sent by libmicrohttpd's threads: they are to come to it before they end. */
+static void wait_for_replies(struct http *h)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(STOP_NS / NS_PER_S);
+    pthread_mutex_lock(&h->mu);
+    while (h->in_lanes > 0 && pthread_cond_timedwait(&h->cv, &h->mu, &until) == 0)
+        ;
+    pthread_mutex_unlock(&h->mu);
+}
+
+static void stop_lanes(struct http *h)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(h->servers); i++)
+        for (unsigned w = 0; w < ROUTE_WAIT_NR; w++)
+            if (h->servers[i].lanes[w])
+                lane_stop(h->servers[i].lanes[w]);
+}
+
+static void stop_server(struct server *s)
+{
+    if (s->mhd)
+        MHD_stop_daemon(s->mhd);
+    s->mhd = NULL;
+    for (unsigned w = 0; w < ROUTE_WAIT_NR; w++) {
+        if (s->lanes[w])
+            lane_free(s->lanes[w]);
+        s->lanes[w] = NULL;
+    }
+}
+
+/* From stop_lanes() on every request is answered at once, so no connection stays suspended. */
 void http_stop(struct http *h)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(h->servers); i++) {
-        if (h->servers[i].mhd)
-            MHD_stop_daemon(h->servers[i].mhd);
-        h->servers[i].mhd = NULL;
-    }
+    stop_lanes(h);
+    wait_for_replies(h);
+    watch_stop(h->watch);
+    for (unsigned i = 0; i < ARRAY_LEN(h->servers); i++)
+        stop_server(&h->servers[i]);
     if (h->unix_path[0])
         unlink(h->unix_path);
     h->unix_path[0] = '\0';
-    if (!h->watching)
-        return;
-    pthread_mutex_lock(&h->mu);
-    h->quit = true;
-    pthread_cond_signal(&h->cv);
-    pthread_mutex_unlock(&h->mu);
-    pthread_join(h->watcher, NULL);
-    h->watching = false;
 }
 
 void http_free(struct http *h)
@@ -463,5 +520,6 @@ void http_free(struct http *h)
     explicit_bzero(h->token, sizeof(h->token));
     pthread_mutex_destroy(&h->mu);
     pthread_cond_destroy(&h->cv);
+    watch_free(h->watch);
     free(h);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http.h: the HTTP server: a unix socket guarded by its mode, and a TCP port guarded by a token.
  *
- * Threads of its own (libmicrohttpd); a handler may wait for a reactor, a reactor never for a handler.
+ * Threads of its own (libmicrohttpd's, and lanes for requests that may wait for a reactor); a reactor never waits for them.
  * Bounds: 64 KiB of body (413), 8 KiB of headers (431), 10 s until headers are whole, 30 s for the body and the answer,
  * connections in all and per address. A client beyond a deadline is cut off by a thread that watches.
  */

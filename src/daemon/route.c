@@ -12,8 +12,9 @@ static const struct {
     const char *path;
     unsigned    methods;
     bool        open;
+    enum route_wait wait;
 } routes[ROUTE_NR] = {
-#define X(tag, path, methods, open) {path, methods, open},
+#define X(tag, path, methods, open, wait) {path, methods, open, wait},
     ROUTES(X)
 #undef X
 };
@@ -34,6 +35,12 @@ bool route_needs_token(enum route_id id)
 {
     assert(id < ROUTE_NR);
     return !routes[id].open;
+}
+
+enum route_wait route_wait(const struct route *r)
+{
+    assert(r->id < ROUTE_NR);
+    return r->method == HTTP_GET || r->id == ROUTE_CONFIG ? routes[r->id].wait : ROUTE_CHANGES;
 }
 
 static int fail(struct route_error *e, unsigned status, const char *code, const char *message)

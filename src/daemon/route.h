@@ -13,23 +13,26 @@
 
 enum http_method { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_PATCH = 8, HTTP_DELETE = 16 };
 
-/*    tag       path                                 methods                              free of the token */
+/* What a GET of it asks may make it wait: nothing, or reactor 0. What changes volumes waits for the metadata besides. */
+enum route_wait { ROUTE_AT_ONCE, ROUTE_ASKS, ROUTE_CHANGES, ROUTE_WAIT_NR };
+
+/*    tag       path                                 methods                              free of the token   a GET */
 #define ROUTES(x)                                                                                        \
-    x(PAGE,     "/",                                 HTTP_GET,                            false)         \
-    x(METRICS,  "/metrics",                          HTTP_GET,                            true)          \
-    x(HEALTHZ,  "/healthz",                          HTTP_GET,                            true)          \
-    x(READYZ,   "/readyz",                           HTTP_GET,                            true)          \
-    x(STATUS,   "/v1/status",                        HTTP_GET,                            false)         \
-    x(POOL,     "/v1/pool",                          HTTP_GET,                            false)         \
-    x(DEVICES,  "/v1/devices",                       HTTP_GET,                            false)         \
-    x(CONFIG,   "/v1/config",                        HTTP_GET | HTTP_PATCH,               false)         \
-    x(VOLUMES,  "/v1/volumes",                       HTTP_GET | HTTP_POST,                false)         \
-    x(VOLUME,   "/v1/volumes/{volume}",              HTTP_GET | HTTP_PATCH | HTTP_DELETE, false)         \
-    x(HOSTS,    "/v1/volumes/{volume}/hosts",        HTTP_GET,                            false)         \
-    x(HOST,     "/v1/volumes/{volume}/hosts/{nqn}",  HTTP_PUT | HTTP_DELETE,              false)
+    x(PAGE,     "/",                                 HTTP_GET,                            false, ROUTE_ASKS)    \
+    x(METRICS,  "/metrics",                          HTTP_GET,                            true,  ROUTE_ASKS)    \
+    x(HEALTHZ,  "/healthz",                          HTTP_GET,                            true,  ROUTE_AT_ONCE) \
+    x(READYZ,   "/readyz",                           HTTP_GET,                            true,  ROUTE_AT_ONCE) \
+    x(STATUS,   "/v1/status",                        HTTP_GET,                            false, ROUTE_AT_ONCE) \
+    x(POOL,     "/v1/pool",                          HTTP_GET,                            false, ROUTE_AT_ONCE) \
+    x(DEVICES,  "/v1/devices",                       HTTP_GET,                            false, ROUTE_AT_ONCE) \
+    x(CONFIG,   "/v1/config",                        HTTP_GET | HTTP_PATCH,               false, ROUTE_ASKS)    \
+    x(VOLUMES,  "/v1/volumes",                       HTTP_GET | HTTP_POST,                false, ROUTE_ASKS)    \
+    x(VOLUME,   "/v1/volumes/{volume}",              HTTP_GET | HTTP_PATCH | HTTP_DELETE, false, ROUTE_ASKS)    \
+    x(HOSTS,    "/v1/volumes/{volume}/hosts",        HTTP_GET,                            false, ROUTE_ASKS)    \
+    x(HOST,     "/v1/volumes/{volume}/hosts/{nqn}",  HTTP_PUT | HTTP_DELETE,              false, ROUTE_ASKS)
 
 enum route_id {
-#define X(tag, path, methods, open) ROUTE_##tag,
+#define X(tag, path, methods, open, wait) ROUTE_##tag,
     ROUTES(X)
 #undef X
     ROUTE_NR
@@ -58,6 +61,7 @@ struct route_error {
 /* uri: path and query as they came, undecoded. 0, or -1 and *err. */
 int  route_parse(const char *method, const char *uri, struct route *out, struct route_error *err);
 bool route_needs_token(enum route_id id);
+enum route_wait route_wait(const struct route *r);
 const char *http_method_name(enum http_method m);
 /* An entry of an allow-list: "*" for any host, or an NQN. */
 bool host_entry_valid(const char *text);

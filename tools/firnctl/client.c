@@ -44,6 +44,7 @@ static const char *advice(const char *code, const char *message, long status)
         {"timeout", "see the server's log and `firnctl status`"},
         {"device_failed", "see `firnctl device list`"},
         {"read_only", "see `firnctl status`"},
+        {"busy", "if it lasts, see the server's log and `firnctl status`"},
     };
 
     if (strcmp(code, "in_use") == 0 && strstr(message, "another change"))

@@ -28,6 +28,23 @@ Test(route, every_resource_is_found)
     }
 }
 
+/* What is asked to see whether the server lives must not stand behind what hangs. */
+Test(route, probes_and_figures_wait_for_nobody_and_questions_not_for_changes)
+{
+    static const struct { const char *method, *uri; enum route_wait wait; } rows[] = {
+        {"GET", "/healthz", ROUTE_AT_ONCE}, {"HEAD", "/readyz", ROUTE_AT_ONCE}, {"GET", "/v1/status", ROUTE_AT_ONCE},
+        {"GET", "/v1/pool", ROUTE_AT_ONCE}, {"GET", "/v1/devices", ROUTE_AT_ONCE}, {"GET", "/metrics", ROUTE_ASKS},
+        {"GET", "/v1/volumes", ROUTE_ASKS}, {"GET", "/v1/volumes/a/hosts", ROUTE_ASKS}, {"PATCH", "/v1/config", ROUTE_ASKS},
+        {"POST", "/v1/volumes", ROUTE_CHANGES}, {"PATCH", "/v1/volumes/a", ROUTE_CHANGES}, {"DELETE", "/v1/volumes/a", ROUTE_CHANGES},
+        {"PUT", "/v1/volumes/a/hosts/*", ROUTE_CHANGES}, {"DELETE", "/v1/volumes/a/hosts/*", ROUTE_CHANGES},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        cr_assert_eq(route_parse(rows[i].method, rows[i].uri, &r, &e), 0, "%s", rows[i].uri);
+        cr_assert_eq(route_wait(&r), rows[i].wait, "%s %s", rows[i].method, rows[i].uri);
+    }
+}
+
 Test(route, names_are_decoded_once)
 {
     cr_assert_eq(route_parse("GET", "/v1/volumes/%61b", &r, &e), 0);
