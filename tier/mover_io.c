@@ -2,11 +2,16 @@
 /* mover_io.c: the bytes of one destage: payload out of the log, verified; runs onto the device; the batch's flush.
  *
  * Reads: neighbours joined, many at once; what fails its checksum or its device is read again, alone, a few times.
- * Then a dirty block is damaged (its only copy is bad), a bridging block is left out. A device error is no damage: the
- * extent stays dirty.
+ * Then a dirty block is damaged (its only copy is bad), a clean one that was to bridge a hole is left out. A device error is no
+ * damage: the extent stays dirty.
+ * A block that is dirty only because an earlier destage may have torn it (INDEX_KEPT) has one more copy, perhaps: the
+ * device's. If the log does not give it, that one is read and verified; if it is whole it stays as it is: nothing is written
+ * over the only copy that is left.
  * Writes: one run at a time, in address order, each yielding to foreground requests. All that they write over is dirty in the
  * index by then, and stays so until the batch has committed: a torn write is never visible, whatever becomes of the destage.
  */
+#include <errno.h>
+
 #include "base/crc32c.h"
 #include "tier/priv.h"
 
@@ -53,11 +58,16 @@ static void read_done(struct dev_io *io)
     for (uint32_t i = r->first; i < r->first + r->n; i++) {
         if (io->err != 0 && !is_spare(current(l), i))
             l->read_err = io->err;
+        if (!bit_get(current(l)->cold, i))
+            bit_put(l->unread, i, io->err != 0);
         if (io->err != 0 || !read_ok(l, i))
             bit_set(l->bad, i);
     }
     read_more(l);
 }
+
+/* Where the map has the extent: what is read from a device comes from there. */
+static struct extent_place mapped_place(const struct job *job) { return job->relocate ? job->old_place : job->place; }
 
 static bool joins(const struct job *job, uint32_t a, uint32_t b)
 {
@@ -87,8 +97,8 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
         journal_read(s->j, job->loc[first], &r->io);
         return;
     }
-    r->io.off_bytes = cold_offset(s->o.cold, job->old_place) + (uint64_t)first * BLOCK_BYTES;
-    dev_read(shard_capacity(s, job->old_place.dev), &r->io);
+    r->io.off_bytes = cold_offset(s->o.cold, mapped_place(job)) + (uint64_t)first * BLOCK_BYTES;
+    dev_read(shard_capacity(s, mapped_place(job).dev), &r->io);
 }
 
 /* Planted: the older bytes beneath a damaged block go on counting. */
@@ -127,14 +137,20 @@ static void mark_damaged(struct lane *l)
     job_keep_bridges(job);
 }
 
-/* A relocation has another copy of what is bad here. True: it is being read. */
-static bool spares_from_old_place(struct lane *l)
+/* Does the device have another copy that matters? A block that only bridges a hole in place is left out instead. */
+static bool wants_device_copy(const struct job *job, uint32_t i)
+{
+    return is_spare(job, i) && (job->relocate || bit_get(job->kept, i));
+}
+
+/* Of what is bad here the device may have another copy. True: it is being read. */
+static bool spares_from_device(struct lane *l)
 {
     struct job *job = current(l);
-    bool any = false, usable = dev_usable(l->s, shard_capacity(l->s, job->old_place.dev));
+    bool any = false, usable = dev_usable(l->s, shard_capacity(l->s, mapped_place(job).dev));
 
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
-        if (!bit_get(l->bad, i) || !is_spare(job, i))
+        if (!bit_get(l->bad, i) || !wants_device_copy(job, i))
             continue;
         if (!usable) {
             l->read_err = -FIRN_E_DEVICE_FAILED;
@@ -152,6 +168,25 @@ static bool spares_from_old_place(struct lane *l)
     return true;
 }
 
+/* Both copies are bad, but one was not even seen: the log's may come back. */
+static bool may_come_back(const struct lane *l)
+{
+    const struct job *job = &l->jobs[l->cur];
+
+    for (unsigned w = 0; w < CAPTURE_WORDS; w++)
+        if ((l->bad[w] & job->cold[w] & l->unread[w]) != 0)
+            return true;
+    return false;
+}
+
+/* What was verified in place is neither written nor any longer dirty once the batch commits. */
+static void leave_in_place(struct job *job)
+{
+    for (unsigned w = 0; w < CAPTURE_WORDS; w++)
+        job->put[w] &= ~job->cold[w];
+    job_keep_bridges(job);
+}
+
 static void reads_done(struct lane *l)
 {
     if (bits_any(l->bad) && l->pass++ < REREADS_MAX) {
@@ -161,8 +196,10 @@ static void reads_done(struct lane *l)
         read_more(l);
         return;
     }
-    if (current(l)->relocate && spares_from_old_place(l))
+    if (spares_from_device(l))
         return;
+    if (l->read_err == 0 && may_come_back(l))
+        l->read_err = -EIO;
     if (l->read_err != 0) { /* no proof that the block is lost: the extent stays dirty and has another try */
         current(l)->err = l->read_err;
         lane_next(l);
@@ -170,6 +207,8 @@ static void reads_done(struct lane *l)
     }
     if (bits_any(l->bad))
         mark_damaged(l);
+    if (!current(l)->relocate && bits_any(current(l)->cold))
+        leave_in_place(current(l));
     job_own_bridges(l, current(l));
     job_release(l, current(l));
     lane_set_state(l, LANE_WRITE);
@@ -208,6 +247,7 @@ void lane_read_start(struct lane *l)
     for (unsigned w = 0; w < CAPTURE_WORDS; w++)
         l->want[w] = job->put[w] | job->bridge[w];
     memset(l->bad, 0, sizeof(l->bad));
+    memset(l->unread, 0, sizeof(l->unread));
     l->read_err = 0;
     l->pass = 0;
     read_more(l);

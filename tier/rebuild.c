@@ -6,8 +6,8 @@
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
  * 3. Each layer becomes a volume: with the name and identity that its extents tell, else as recovered-LAYER, sized by the last
  *    block that either knows. The records are committed elsewhere.
- * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c: data is read for it). If nothing was unreadable, batches
- *    are numbered on from the highest that the log names: the pool opens as after any crash.
+ * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c reads data for it). If nothing was
+ *    unreadable, batches are numbered on from the highest that the log names: the pool opens as after any crash.
  * A description that is older than its extent's bytes makes those blocks fail their checksum: an error, not a wrong byte.
  */
 #include <errno.h>

@@ -484,6 +484,74 @@ Test(shard, a_destage_that_was_given_up_costs_none_of_the_blocks_that_it_bridged
     rig_fini(&r);
 }
 
+/* Blocks 3..5 were to be written over by a destage that was given up; now the devices take writes again. */
+static void give_up_a_bridge(struct rig *r, uint64_t seed)
+{
+    make_a_hole(r, seed);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_fail_nth(r->hdd[i], DEV_WRITE, 1, UINT32_MAX);
+    shard_drain(r->shard, true, nothing, NULL);
+    cr_assert_eq(sim_run_until(r->sim, destage_failed, r, 10 * NS_PER_S), 0);
+    cr_assert_neq(index_flags_of(&r->shard->ix, index_find(&r->shard->ix, 1, 4)) & INDEX_KEPT, 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_heal(r->hdd[i]);
+}
+
+static bool all_clean(void *ctx) { return ((struct rig *)ctx)->shard->ix.nr_dirty == 0; }
+
+/* The device's copy is torn, and the log's device gives an error: that is no proof, and the log may have the block again. */
+Test(shard, a_bridging_block_that_the_log_does_not_give_now_stays_dirty)
+{
+    struct rig r;
+
+    give_up_a_bridge(&r, 41);
+    spoil_cold(&r, 4);
+    sim_disk_latent(r.ssd, rig_log_offset(&r, 4), BLOCK_BYTES);
+    sim_run_for(r.sim, 3 * NS_PER_S);
+    cr_assert_gt(r.shard->ix.nr_dirty, 0);
+    cr_assert_neq(index_flags_of(&r.shard->ix, index_find(&r.shard->ix, 1, 4)) & INDEX_DIRTY, 0);
+    sim_disk_heal(r.ssd);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
+    while (rig_log_offset(&r, 4) != 0)
+        map_remove(r.shard, index_find(&r.shard->ix, 1, 4));
+    expect_whole_bridge(&r);
+    rig_fini(&r);
+}
+
+/* The device's copy is whole: it is looked at, stays as it is, and no fault of the log's device keeps the extent dirty. */
+Test(shard, a_bridging_block_that_only_the_device_gives_is_not_written_over)
+{
+    struct extent_place p;
+    struct rig r;
+
+    give_up_a_bridge(&r, 42);
+    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    sim_disk_latent(r.ssd, rig_log_offset(&r, 4), BLOCK_BYTES);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
+    cr_assert_eq(r.shard->stats.csum_errors_hdd, 0);
+    cr_assert_eq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    rig_restart(&r);
+    expect_whole_bridge(&r);
+    rig_fini(&r);
+}
+
+/* Both copies were read, and both are bad. */
+Test(shard, a_bridging_block_without_a_whole_copy_is_damaged_and_no_other)
+{
+    struct rig r;
+
+    give_up_a_bridge(&r, 43);
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 4));
+    spoil_cold(&r, 4);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
+    cr_assert_eq(rig_read(&r, 4, 1, buf), -FIRN_E_DAMAGED);
+    rig_expect(&r, 2, 1, 2);
+    rig_expect(&r, 3, 1, 1);
+    rig_expect(&r, 5, 1, 1);
+    rig_expect(&r, 6, 1, 2);
+    rig_fini(&r);
+}
+
 Test(shard, a_destage_that_a_crash_cut_off_costs_none_of_the_blocks_that_it_bridged)
 {
     struct rig r;
@@ -529,8 +597,6 @@ Test(shard, a_destage_that_hangs_keeps_no_segment_from_being_reclaimed)
     rig_expect(&r, 3, 3, 1);
     rig_fini(&r);
 }
-
-static bool all_clean(void *ctx) { return ((struct rig *)ctx)->shard->ix.nr_dirty == 0; }
 
 /* It looks again when the read is answered or a moment has passed, not in each pass. */
 Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
