@@ -3,6 +3,43 @@
 . "$(dirname "$0")/lib.bash"
 bench=$O/firn-bench
 [ -x "$bench" ] || { echo "skip: $bench is not built"; exit 77; }
+
+# What is wrong by itself: exit 2 and one line with option, value and what is allowed, before anybody is called.
+wrong() { # wrong PATTERN ARGUMENTS...
+    local p=$1
+    shift
+    exits 2 timeout 10 "$bench" run --nqn nqn.2014-08.org.example:x --port 1 "$@"
+    has "$*" "$out" "^firn-bench: $p"
+    is "$*: one line" "$(wc -l <<<"$out")" 1
+}
+number='a number, '
+size='a size such as 4KiB [^;]*, '
+for v in 0 2000 -1 x ""; do wrong "--qd: \"$v\" is not valid; allowed: ${number}1 to 1024;" --qd "$v"; done
+for v in 0 65; do wrong "--threads: \"$v\" is not valid; allowed: ${number}1 to 64;" --threads "$v"; done
+for v in 0 4097; do wrong "--connections: \"$v\" is not valid; allowed: ${number}1 to 4096;" --connections "$v"; done
+for v in 0 70000; do wrong "--port: \"$v\" is not valid; allowed: ${number}1 to 65535;" --port "$v"; done
+for v in 0 128MiB 10MB; do wrong "--bs: \"$v\" is not valid; allowed: ${size}512 B to 64.0 MiB;" --bs "$v"; done
+wrong "--bs must be a multiple of 512 bytes" --bs 1000
+for o in read-pct trim-pct zero-pct; do wrong "--$o: \"101\" is not valid; allowed: ${number}0 to 100;" "--$o" 101; done
+wrong "--trim-pct and --zero-pct are more than 100 together" --trim-pct 60 --zero-pct 60
+for v in sideways rand ""; do wrong "--rw: \"$v\" is not valid; allowed: read, write, mixed, randread," --rw "$v"; done
+for v in 5 0s x; do wrong "--time: \"$v\" is not valid; allowed: a duration such as 10s .*, at least 1.0 ms;" --time "$v"; done
+for o in warmup reconnect keep-alive; do wrong "--$o: \"5\" is not valid; allowed: a duration such as 10s" "--$o" 5; done
+wrong "--keep-alive must be whole milliseconds" --keep-alive 10us
+for v in 0 1.5 x; do wrong "--ops: \"$v\" is not valid; allowed: a number, at least 1;" --ops "$v"; done
+wrong "--ops must be at least --threads" --ops 2 --threads 3
+for v in 0 x; do wrong "--size: \"$v\" is not valid; allowed: ${size}at least 512 B;" --size "$v"; done
+for v in 10/m x; do wrong "--rate: \"$v\" is not valid; allowed: a number, or N/s;" --rate "$v"; done
+wrong "--cpu: \"5000\" is not valid; allowed: ${number}0 to 1023;" --cpu 5000
+wrong "--nqn: \"\" is not valid; allowed: characters, 1 to 223;" --nqn ""
+wrong "takes no value: --json=1" --json=1
+wrong "unknown option: --colour" --colour
+wrong "unexpected word: surplus" surplus
+wrong "a value is missing after: --qd" --qd
+exits 2 "$bench" frobnicate
+has "commands are named" "$out" 'unknown command "frobnicate"; there are run, verify, list, ping'
+exits 0 "$bench" -h
+
 start_dev
 ctl volume create a --size 64MiB --quiet || bad "create"
 ctl host allow a '*' --quiet || bad "allow"
@@ -18,7 +55,7 @@ exits 2 run run --offset 64MiB --time 1s
 has "the end is named" "$out" "67108864 bytes"
 exits 2 run verify --ack-log "$T/none"
 has "the log is named" "$out" "$T/none"
-exits 0 run run --rw randwrite --time 1s --verify --ack-log "$T/acks" --fresh
+exits 0 run run --rw=randwrite --time=1s --verify --ack-log="$T/acks" --fresh
 exits 0 run verify --ack-log "$T/acks"
 exits 2 run run --verify --ack-log "$T/acks" --bs 512 --time 1s
 
@@ -38,6 +75,28 @@ kill -KILL "$pid"; wait "$pid" 2>/dev/null
 start_dev --port "$port" --discovery-port 0
 wait $load; is "a run of three threads outlives its server" "$? $(grep -c ' 0 violations; [1-9][0-9]* reconnects' "$T/out")" "0 1"
 exits 0 run verify --ack-log "$T/acks3"
+
+# the server dies and nobody said what to do then: what was under way, what can be known of it, what to do
+lost() { # lost WHAT [ARGUMENTS...]: a run whose server dies; $out
+    "$bench" run --port "$(ready port)" --nqn "$nqn" --qd 8 --time 30s "${@:2}" >"$T/out" 2>&1 &
+    load=$!
+    sleep 1
+    kill -KILL "$pid"; wait "$pid" 2>/dev/null; pid=
+    wait $load; is "$1: fails" $? 1
+    out=$(cat "$T/out")
+}
+lost "reads" --rw randread
+has "a connection that is lost" "$out" "^firn-bench: the connection was lost in the middle of the run: "
+has "reads: what to do" "$out" "^firn-bench: [1-8] requests were under way; look whether the target runs; --reconnect 60s goes on when it comes back$"
+start_dev
+lost "writes" --rw randwrite --verify --ack-log "$T/acks4"
+has "writes: what is known" "$out" "^firn-bench: [1-8] requests were under way, [1-8] of them writes that may be there or not; when the target is back, \
+firn-bench verify --ack-log $T/acks4 proves what was acknowledged; --reconnect 60s goes on by itself$"
+start_dev
+lost "nobody comes back" --rw randread --reconnect 200ms
+has "said as such" "$out" "^firn-bench: the connection was lost and did not come back within --reconnect: connect to .* refused"
+start_dev
+exits 0 run verify --ack-log "$T/acks4"
 
 "$bench" run --port "$(ready port)" --nqn "$nqn" --time 60s >"$T/out" 2>&1 &
 load=$!

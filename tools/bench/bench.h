@@ -22,6 +22,7 @@ struct totals {
     struct acklog_summary log;
     int                 err;
     bool                usage;   /* err is the command line's */
+    bool                lost;    /* err is a connection that was lost */
     const char         *why;
 };
 void report_run(const struct bench_opts *o, const struct totals *t);

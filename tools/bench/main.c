@@ -12,7 +12,7 @@ int main(int argc, char **argv)
     static struct bench_opts o;
 
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "help") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || (i == 1 && (strcmp(argv[i], "help") == 0 || strcmp(argv[i], "-h") == 0))) {
             opts_help();
             return 0;
         }
@@ -26,6 +26,9 @@ int main(int argc, char **argv)
 
             return status ? status : commands[i].run(&o);
         }
-    fprintf(stderr, "firn-bench: say run, verify, list or ping; see firn-bench --help\n");
+    if (argc < 2)
+        fprintf(stderr, "firn-bench: no command; there are run, verify, list, ping; see firn-bench --help\n");
+    else
+        fprintf(stderr, "firn-bench: unknown command \"%s\"; there are run, verify, list, ping; see firn-bench --help\n", argv[1]);
     return 2;
 }

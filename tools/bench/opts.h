@@ -5,6 +5,8 @@
 
 #include "assoc.h"
 
+#define THREADS_MAX 64u
+
 enum bench_rw { RW_READ, RW_WRITE, RW_MIXED };
 
 struct bench_opts {

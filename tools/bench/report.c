@@ -111,6 +111,7 @@ static void run_json(const struct bench_opts *o, const struct totals *t)
     add_u64(j, "writes_submitted", t->st.submitted_writes);
     add_u64(j, "writes_acked", t->st.acked_writes);
     add_u64(j, "requests_lost", t->st.lost_requests);
+    add_u64(j, "writes_lost", t->st.lost_writes);
     add_u64(j, "reconnects", t->st.reconnects);
     json_object_set_new(j, "outage_max_s", json_real((double)t->st.outage_max_ns / 1e9));
     add_u64(j, "r2ts", t->st.r2ts);
@@ -131,10 +132,27 @@ static void print_findings(const struct totals *t)
         }
 }
 
-static void print_failure(const struct totals *t)
+/* What was under way when the connection went, and what can be known of it. */
+static void print_lost(const struct bench_opts *o, const struct totals *t, bool verify)
+{
+    fprintf(stderr, "firn-bench: %llu requests were under way", (unsigned long long)t->st.lost_requests);
+    if (t->st.lost_writes)
+        fprintf(stderr, ", %llu of them writes that may be there or not", (unsigned long long)t->st.lost_writes);
+    if (verify)
+        fputs("; verify again when the target is back: nothing is proven yet\n", stderr);
+    else if (o->ack_log[0])
+        fprintf(stderr, "; when the target is back, firn-bench verify --ack-log %s proves what was acknowledged%s\n", o->ack_log,
+                o->reconnect_ns ? "" : "; --reconnect 60s goes on by itself");
+    else
+        fprintf(stderr, "; look whether the target runs%s\n", o->reconnect_ns ? "" : "; --reconnect 60s goes on when it comes back");
+}
+
+static void print_failure(const struct bench_opts *o, const struct totals *t, bool verify)
 {
     if (t->err)
         fprintf(stderr, "firn-bench: %s\n", t->why[0] ? t->why : err_text(t->err));
+    if (t->lost)
+        print_lost(o, t, verify);
 }
 
 static void print_lat(const char *name, const struct hist *h)
@@ -149,11 +167,11 @@ void report_run(const struct bench_opts *o, const struct totals *t)
 {
     if (o->json) {
         run_json(o, t);
-        print_failure(t);
+        print_failure(o, t, false);
         return;
     }
     if (t->err && t->st.submitted_writes == 0 && t->st.ops == 0 && t->st.reconnects == 0) { /* nothing ran: no figures */
-        print_failure(t);
+        print_failure(o, t, false);
         return;
     }
     for (uint32_t op = 0; op < GEN_OP_NR; op++)
@@ -170,7 +188,7 @@ void report_run(const struct bench_opts *o, const struct totals *t)
         printf("errors: %llu commands failed, %llu protocol faults\n", (unsigned long long)t->st.io_errors,
                (unsigned long long)t->st.protocol_faults);
     print_findings(t);
-    print_failure(t);
+    print_failure(o, t, false);
 }
 
 /* The next range of units that could not be read, from *u on. */
@@ -218,7 +236,7 @@ void report_verify(const struct bench_opts *o, const struct totals *t)
         add_u64(j, "runs", t->log.runs);
         json_object_set_new(j, "unreadable", unreadable_json(t));
         print_json(j);
-        print_failure(t);
+        print_failure(o, t, true);
         return;
     }
     printf("log: %u runs, %llu writes submitted, %llu acknowledged, %llu blocks\n", t->log.runs,
@@ -230,6 +248,6 @@ void report_verify(const struct bench_opts *o, const struct totals *t)
         if (t->verdicts[v])
             printf("  %llu: %s\n", (unsigned long long)t->verdicts[v], oracle_verdict_text((enum oracle_verdict)v));
     print_findings(t);
-    print_failure(t);
+    print_failure(o, t, true);
     puts(totals_clean(t) ? "verified: nothing acknowledged is missing" : "NOT verified");
 }

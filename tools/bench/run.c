@@ -174,6 +174,30 @@ static void share_out(struct bench *b, struct worker *w)
     worker_prepare(w, begin, end);
 }
 
+/* Units the log knows. */
+static uint64_t touched(const struct worker *w)
+{
+    uint64_t nr = 0;
+
+    for (uint64_t u = 0; w->oracle_used && u < w->oracle.nr_units; u++)
+        nr += w->oracle.units[u].touched;
+    return nr;
+}
+
+static void run_worker(struct bench *b, struct worker *w)
+{
+    struct progress p;
+
+    if (b->verify_only) {
+        progress_start(&p, stderr, isatty(STDERR_FILENO) == 1, clock_ns(), touched(w));
+        w->progress = &p;
+    }
+    worker_run(w);
+    if (w->progress)
+        progress_end(&p);
+    w->progress = NULL;
+}
+
 static void *thread_main(void *arg)
 {
     struct start *s = arg;
@@ -196,7 +220,7 @@ static void *thread_main(void *arg)
         share_out(b, w);
     pthread_barrier_wait(&b->barrier);
     if (!w->err && !w->stop && w->slots)
-        worker_run(w);
+        run_worker(b, w);
     worker_disconnect(w);
     worker_leave(w);
     return NULL;
@@ -227,11 +251,11 @@ static void add_up(struct bench *b, struct totals *t)
         if (w->err && !t->err) {
             t->err = w->err;
             t->usage = w->usage;
+            t->lost = w->lost;
             t->why = w->why;
         }
     }
-    for (uint64_t u = 0; b->workers[0].oracle_used && u < b->workers[0].oracle.nr_units; u++)
-        t->touched += b->workers[0].oracle.units[u].touched;
+    t->touched = touched(&b->workers[0]);
     if (b->verify_only && !t->err && t->st.io_errors == 0 && t->st.units_judged < t->touched) {
         t->err = -ECANCELED;
         t->why = "interrupted before every block was read";

@@ -21,6 +21,15 @@ static void fail(struct worker *w, int err, const char *text)
     snprintf(w->why, sizeof(w->why), "%.250s", text);
 }
 
+static void fail_lost(struct worker *w, int err, const char *when, const char *cause)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "the connection was lost %s: %.180s", when, cause);
+    w->lost |= w->err == 0;
+    fail(w, err, text);
+}
+
 static void pin(const struct worker *w)
 {
     cpu_set_t set;
@@ -159,7 +168,7 @@ static int reconnect(struct worker *w)
     } while (clock_ns() - lost_ns < w->o->reconnect_ns && !worker_interrupted);
     if (err) {
         if (!worker_interrupted) /* told to stop during an outage: everything is settled as a maybe */
-            fail(w, err, why);
+            fail_lost(w, err, "and did not come back within --reconnect", why);
         return err;
     }
     w->assoc_open = true;
@@ -195,8 +204,12 @@ static bool survive(struct worker *w)
     }
     close_assoc(w, false);
     assert(w->inflight == 0);
-    if (w->o->reconnect_ns == 0) {
+    if (w->o->reconnect_ns == 0 && protocol_fault) {
         fail(w, -ECONNRESET, text);
+        return false;
+    }
+    if (w->o->reconnect_ns == 0) {
+        fail_lost(w, -ECONNRESET, "in the middle of the run", text);
         return false;
     }
     return !worker_interrupted && reconnect(w) == 0;
@@ -285,6 +298,8 @@ static bool turn(struct worker *w, uint64_t begin_ns, bool draining, uint64_t *t
     if (w->loop.now_ns >= *timeouts_due_ns) {
         check_timeouts(w);
         *timeouts_due_ns = w->loop.now_ns + 100 * NS_PER_MS;
+        if (w->progress)
+            progress_tick(w->progress, w->loop.now_ns, w->st.units_judged);
     }
     return survive(w);
 }

@@ -12,6 +12,7 @@
 #include "acklog.h"
 #include "gen.h"
 #include "hist.h"
+#include "progress.h"
 #include "share.h"
 
 #include <pthread.h>
@@ -22,7 +23,7 @@ struct finding { uint64_t unit, sure, seen; enum oracle_verdict verdict; };
 
 struct worker_stats {
     struct hist lat[GEN_OP_NR];
-    uint64_t ops, bytes, acked_writes, submitted_writes, io_errors, reconnects, lost_requests;
+    uint64_t ops, bytes, acked_writes, submitted_writes, io_errors, reconnects, lost_requests, lost_writes;
     uint64_t outage_max_ns, outage_sum_ns, protocol_faults, units_judged;
     uint64_t pdus_rx, r2ts, success_flags;
     uint64_t begin_ns, end_ns, cpu_ns;
@@ -45,6 +46,7 @@ struct slot {
 struct worker {
     const struct bench_opts *o;
     uint32_t          index;
+    struct progress  *progress;    /* verify: told how many units are judged; NULL: nobody listens */
     bool              sweep;       /* verify: read every touched unit once */
     struct loop       loop;
     struct assoc      assoc;
@@ -67,6 +69,7 @@ struct worker {
     uint64_t          quota_ops, quota_bytes, started_ops, started_bytes;
     bool              stop, measuring;
     int               err;
+    bool              lost;        /* err is a connection that was lost, and did not come back */
     bool              usage;       /* err is the command line's: what was asked for does not fit the target */
     char              why[256];
     struct worker_stats st;

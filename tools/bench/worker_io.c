@@ -69,6 +69,7 @@ static void count_end(struct worker *w, const struct slot *s)
 {
     if (s->cmd.status == INI_STATUS_LOST) {
         w->st.lost_requests++;
+        w->st.lost_writes += is_write(s->req.op);
         return;
     }
     if (s->cmd.status) {
