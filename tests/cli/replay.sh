@@ -61,16 +61,25 @@ gzip -k "$T/broken.csv"
 refused "^$T/broken.csv.gz:3: the offset" --trace "$T/broken.csv.gz"
 head -c 20000 "$T/oltp.csv.gz" >"$T/cut.csv.gz"
 refused "^$T/cut.csv.gz:[0-9]+: the compressed file ends too soon" --trace "$T/cut.csv.gz"
+printf '0,R,0,4096\n\n0,W,4096,512\n' >"$T/gap.csv"
+refused "^$T/gap.csv:2: the line is empty, and not the last" --trace "$T/gap.csv"
+for end in '\n' '\r\n\n'; do
+    { cat "$T/oltp.csv"; printf "$end"; } >"$T/end.csv"
+    exits 0 "$sim" replay --trace "$T/end.csv" --ssd 8MiB --json
+    is "an empty line at the end is none" "$out" "$first"
+done
 : >"$T/empty.csv"
 refused "^$T/empty.csv:1: there is no request" --trace "$T/empty.csv"
 refused "^$T/none.csv: No such file" --trace "$T/none.csv"
 refused "trace is needed" --ssd 10%
+refused "trace is needed" --trace ""
+refused "^firn-sim replay: --config: $T/nope: No such file or directory" --trace "$T/oltp.csv" --config "$T/nope"
 refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
 refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
-refused "neither a size nor a percentage: 10%%" --trace "$T/oltp.csv" --ssd 10%%
-refused "too small for the engine, which needs 2.0 MiB" --trace "$T/oltp.csv" --ssd 1MiB
-refused "not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
+refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
+refused "^firn-sim replay: --ssd: 1MiB is an SSD of 1.0 MiB, too small for the engine, which needs 2.0 MiB: say --ssd 2097152, or more" --trace "$T/oltp.csv" --ssd 1MiB
+refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
 refused "none/log: No such file" --trace "$T/oltp.csv" --oplog "$T/none/log"
 printf 'tier: { dirty_start = 95; };\n' >"$T/conf"
 refused "^$T/conf:1: tier.dirty_start: " --trace "$T/oltp.csv" --config "$T/conf"

@@ -13,8 +13,8 @@
 static const char usage[] =
     "usage: firn-sim explore [--seed N] [--seeds K | --file LIST] [--jobs J] [--ops N] [--profile P] [--bug B]\n"
     "                        [--check-determinism[=ONE_IN]] [--require-faults N] [--seconds S] [--verbose] [--json]\n"
-    "       firn-sim bugs    [--bug B] [--limit SEEDS] [--jobs J] [--ops N] [--seed N] [--json]\n"
-    "       firn-sim faults  [--seed N] [--seeds K] [--jobs J]\n"
+    "       firn-sim bugs    [--bug B] [--limit SEEDS] [--jobs J] [--ops N] [--seed N] [--seconds S] [--json]\n"
+    "       firn-sim faults  [--seed N] [--seeds K] [--jobs J] [--ops N] [--profile P] [--seconds S] [--json]\n"
     "       firn-sim list    profiles, planted bugs and fault classes\n"
     "       firn-sim replay  --trace FILE[.gz] ...: see firn-sim replay --help\n"
     "\n"
@@ -62,19 +62,27 @@ static bool number(const char *text, uint64_t *out)
     return errno == 0 && end != text && *end == '\0' && text[0] != '-';
 }
 
-enum { OPT_SEED = 1, OPT_SEEDS, OPT_FILE, OPT_JOBS, OPT_OPS, OPT_PROFILE, OPT_BUG, OPT_DET, OPT_REQ, OPT_SECONDS, OPT_LIMIT,
-       OPT_WATCH, OPT_VERBOSE, OPT_JSON, OPT_HELP };
+enum { OPT_SEED, OPT_SEEDS, OPT_FILE, OPT_JOBS, OPT_OPS, OPT_PROFILE, OPT_BUG, OPT_DET, OPT_REQ, OPT_SECONDS, OPT_LIMIT,
+       OPT_WATCH, OPT_VERBOSE, OPT_JSON, OPT_HELP, OPT_NR };
+enum verb { EXPLORE = 1, BUGS = 2, FAULTS = 4, LIST = 8 };
 
-static const struct option options[] = {
-    {"seed", required_argument, NULL, OPT_SEED},         {"seeds", required_argument, NULL, OPT_SEEDS},
-    {"file", required_argument, NULL, OPT_FILE},         {"jobs", required_argument, NULL, OPT_JOBS},
-    {"ops", required_argument, NULL, OPT_OPS},           {"profile", required_argument, NULL, OPT_PROFILE},
-    {"bug", required_argument, NULL, OPT_BUG},           {"check-determinism", optional_argument, NULL, OPT_DET},
-    {"require-faults", required_argument, NULL, OPT_REQ}, {"seconds", required_argument, NULL, OPT_SECONDS},
-    {"watch", required_argument, NULL, OPT_WATCH},
-    {"limit", required_argument, NULL, OPT_LIMIT},       {"verbose", no_argument, NULL, OPT_VERBOSE},
-    {"json", no_argument, NULL, OPT_JSON},               {"help", no_argument, NULL, OPT_HELP},
-    {NULL, 0, NULL, 0},
+/* lo, hi: of a number; hi 0: it is none. verbs: who takes it. */
+static const struct { const char *name; int has_arg; unsigned verbs; uint64_t lo, hi; } rows[OPT_NR] = {
+    [OPT_SEED] = {"seed", required_argument, EXPLORE | BUGS | FAULTS, 0, UINT64_MAX},
+    [OPT_SEEDS] = {"seeds", required_argument, EXPLORE | FAULTS, 1, UINT32_MAX},
+    [OPT_FILE] = {"file", required_argument, EXPLORE, 0, 0},
+    [OPT_JOBS] = {"jobs", required_argument, EXPLORE | BUGS | FAULTS, 1, 1024},
+    [OPT_OPS] = {"ops", required_argument, EXPLORE | BUGS | FAULTS, 1, UINT32_MAX},
+    [OPT_PROFILE] = {"profile", required_argument, EXPLORE | FAULTS, 0, 0},
+    [OPT_BUG] = {"bug", required_argument, EXPLORE | BUGS, 0, 0},
+    [OPT_DET] = {"check-determinism", optional_argument, EXPLORE, 1, UINT32_MAX},
+    [OPT_REQ] = {"require-faults", required_argument, EXPLORE, 0, UINT32_MAX},
+    [OPT_SECONDS] = {"seconds", required_argument, EXPLORE | BUGS | FAULTS, 1, 86400},
+    [OPT_LIMIT] = {"limit", required_argument, BUGS, 1, UINT32_MAX},
+    [OPT_WATCH] = {"watch", required_argument, EXPLORE, 0, UINT64_MAX},
+    [OPT_VERBOSE] = {"verbose", no_argument, EXPLORE, 0, 0},
+    [OPT_JSON] = {"json", no_argument, EXPLORE | BUGS | FAULTS, 0, 0},
+    [OPT_HELP] = {"help", no_argument, EXPLORE | BUGS | FAULTS | LIST, 0, 0},
 };
 
 static int take_word(struct args *a, int opt)
@@ -85,10 +93,10 @@ static int take_word(struct args *a, int opt)
         return 0;
     case OPT_PROFILE:
         a->o.profile = sim_profile_parse(optarg);
-        return a->o.profile < 0 ? bad("unknown profile", optarg) : 0;
+        return a->o.profile < 0 ? bad("unknown profile, firn-sim list names them", optarg) : 0;
     case OPT_BUG:
         a->o.bug = sim_bug_parse(optarg);
-        return a->o.bug < 0 ? bad("unknown planted bug", optarg) : 0;
+        return a->o.bug < 0 ? bad("unknown planted bug, firn-sim list names them", optarg) : 0;
     case OPT_VERBOSE:
         a->o.verbose = true;
         return 0;
@@ -96,17 +104,20 @@ static int take_word(struct args *a, int opt)
         a->json = true;
         return 0;
     default:
-        fputs("firn-sim: see firn-sim --help\n", stderr); /* getopt_long has said why */
-        return 2;
+        fputs(usage, stdout); /* OPT_HELP */
+        exit(0);
     }
 }
 
 static int take_number(struct args *a, int opt)
 {
-    uint64_t n = 100;
+    uint64_t n = 100; /* --check-determinism alone */
 
-    if (optarg != NULL && (!number(optarg, &n) || (n > UINT32_MAX && opt != OPT_SEED)))
-        return bad("not a number in range", optarg);
+    if (optarg != NULL && (!number(optarg, &n) || n < rows[opt].lo || n > rows[opt].hi)) {
+        fprintf(stderr, "firn-sim: --%s: \"%s\" is not valid; allowed: %" PRIu64 " to %" PRIu64 " (see --help)\n", rows[opt].name, optarg,
+                rows[opt].lo, rows[opt].hi);
+        return 2;
+    }
     switch (opt) {
     case OPT_SEED:    a->o.seed = n; break;
     case OPT_SEEDS:   a->o.seeds = n; break;
@@ -122,40 +133,64 @@ static int take_number(struct args *a, int opt)
     return 0;
 }
 
-static int parse(struct args *a, int argc, char **argv)
+/* opt: a row's number and 1, or '?'. */
+static int take(struct args *a, enum verb verb, const char *verb_name, int opt)
 {
+    if (opt < 1 || opt > OPT_NR) {
+        fputs("firn-sim: see firn-sim --help\n", stderr); /* getopt_long has said why */
+        return 2;
+    }
+    opt--;
+    if (!(rows[opt].verbs & verb)) {
+        fprintf(stderr, "firn-sim: %s does not take --%s (see --help)\n", verb_name, rows[opt].name);
+        return 2;
+    }
+    return rows[opt].hi ? take_number(a, opt) : take_word(a, opt);
+}
+
+static int parse(struct args *a, enum verb verb, const char *verb_name, int argc, char **argv)
+{
+    struct option options[OPT_NR + 1] = {0};
+    bool seeds = false;
     int opt, rc = 0;
 
+    for (int i = 0; i < OPT_NR; i++)
+        options[i] = (struct option){rows[i].name, rows[i].has_arg, NULL, i + 1};
     while (rc == 0 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (opt == OPT_HELP) {
-            fputs(usage, stdout);
-            exit(0);
-        }
-        rc = opt == OPT_FILE || opt == OPT_PROFILE || opt == OPT_BUG || opt == OPT_VERBOSE || opt == OPT_JSON || opt == '?'
-                 ? take_word(a, opt) : take_number(a, opt);
+        seeds |= opt == OPT_SEED + 1 || opt == OPT_SEEDS + 1;
+        rc = take(a, verb, verb_name, opt);
     }
     if (rc == 0 && optind != argc)
         rc = bad("unexpected word", argv[optind]);
+    if (rc == 0 && a->file != NULL && seeds)
+        rc = bad("--seed and --seeds are not taken with", "--file");
     return rc;
 }
 
 /* ---- seeds from a file ---- */
 
-static int explore_line(struct args *a, char *line, struct explore_sum *total)
+static int bad_line(const struct args *a, unsigned no, const char *what, const char *text)
+{
+    fprintf(stderr, "%s:%u: %s: %s (a line is SEED [PROFILE])\n", a->file, no, what, text);
+    return 2;
+}
+
+static int explore_line(struct args *a, unsigned no, char *line, struct explore_sum *total)
 {
     struct explore_opts o = a->o;
     struct explore_sum sum;
-    char profile[32] = "";
+    char seed[32] = "", profile[32] = "", more[2] = "";
     int err;
 
     line[strcspn(line, "#\n")] = '\0';
-    if (line[strspn(line, " \t")] == '\0')
+    if (line[strspn(line, " \t\r")] == '\0')
         return 0;
-    if (sscanf(line, "%" SCNu64 " %31s", &o.seed, profile) < 1)
-        return bad("not a seed", line);
+    sscanf(line, "%31s %31s %1s", seed, profile, more);
+    if (!number(seed, &o.seed) || more[0] != '\0')
+        return bad_line(a, no, "not a seed", line);
     o.seeds = 1;
     if (profile[0] != '\0' && (o.profile = sim_profile_parse(profile)) < 0)
-        return bad("unknown profile", profile);
+        return bad_line(a, no, "unknown profile", profile);
     err = explore(&o, &sum);
     total->passed += sum.passed;
     total->failed += sum.failed;
@@ -167,14 +202,22 @@ static int explore_file(struct args *a)
     struct explore_sum total = {0};
     char line[256];
     FILE *f = fopen(a->file, "r");
+    unsigned no = 0;
     int rc = 0;
 
-    if (f == NULL)
-        return bad("cannot be read", a->file);
-    while (rc == 0 && fgets(line, sizeof(line), f) != NULL)
-        rc = explore_line(a, line, &total);
-    fclose(f);
-    printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", total.passed, total.failed);
+    errno = f == NULL ? errno : 0;
+    while (f != NULL && rc == 0 && fgets(line, sizeof(line), f) != NULL)
+        rc = explore_line(a, ++no, line, &total);
+    if (f == NULL || (rc == 0 && ferror(f))) {
+        fprintf(stderr, "firn-sim: --file: %s: %s\n", a->file, err_text(-errno));
+        rc = 2;
+    } else if (rc == 0 && total.passed + total.failed == 0) {
+        rc = bad("there is no seed in the file", a->file);
+    }
+    if (f != NULL)
+        fclose(f);
+    if (rc != 2)
+        printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", total.passed, total.failed);
     return rc != 0 ? rc : total.failed == 0 ? 0 : 1;
 }
 
@@ -221,31 +264,33 @@ int main(int argc, char **argv)
                            .self = argv[0]},
                      .limit = 400};
     static char self[] = "firn-sim";
-    const char *verb;
+    static const struct { const char *name; enum verb verb; } verbs[] = {
+        {"explore", EXPLORE}, {"bugs", BUGS}, {"faults", FAULTS}, {"list", LIST},
+    };
+    const char *name;
+    enum verb verb = 0;
     int rc;
 
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         puts("firn-sim " FIRN_VERSION);
         return 0;
     }
-    if (argc < 2 || strcmp(argv[1], "--help") == 0) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
-    verb = argv[1];
+    name = argv[1];
     argv[1] = self; /* the name that getopt_long complains under */
-    if (strcmp(verb, "replay") == 0)
+    if (strcmp(name, "replay") == 0)
         return replay_main(argc - 1, argv + 1);
-    rc = parse(&a, argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        verb = strcmp(name, verbs[i].name) == 0 ? verbs[i].verb : verb;
+    if (verb == 0)
+        return bad("unknown command; there are explore, bugs, faults, list, replay", name);
+    rc = parse(&a, verb, name, argc - 1, argv + 1);
     if (rc != 0)
         return rc;
-    if (strcmp(verb, "explore") == 0)
-        return cmd_explore(&a, false);
-    if (strcmp(verb, "faults") == 0)
-        return cmd_explore(&a, true);
-    if (strcmp(verb, "bugs") == 0)
+    if (verb == BUGS)
         return bugs_run(&a.o, a.o.bug, a.limit, a.json);
-    if (strcmp(verb, "list") == 0)
-        return cmd_list();
-    return bad("unknown command", verb);
+    return verb == LIST ? cmd_list() : cmd_explore(&a, verb == FAULTS);
 }

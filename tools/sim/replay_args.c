@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: firn-sim replay --trace FILE[.gz] [--profile balanced] [--config F] [--ssd SIZE|PERCENT%] [--hdd N]\n"
@@ -91,7 +92,7 @@ static int take_hdd(struct args *a, const char *text)
     unsigned long n = strtoul(text, &end, 10);
 
     if (*text < '0' || *text > '9' || *end != '\0' || n < 1 || n > REPLAY_HDDS_MAX)
-        return bad("not a number from 1 to 16", text);
+        return bad("--hdd: not a number from 1 to 16", text);
     a->nr_hdd = (uint32_t)n;
     return 0;
 }
@@ -107,7 +108,7 @@ static int take(struct args *a, int opt)
     case OPT_CLOSED: a->closed = true; return 0;
     case OPT_HDD:    return take_hdd(a, optarg);
     case OPT_PROFILE:
-        return strcmp(optarg, "balanced") == 0 ? 0 : bad("this engine has no such profile", optarg);
+        return strcmp(optarg, "balanced") == 0 ? 0 : bad("--profile: balanced is the only one; there is no such profile", optarg);
     case OPT_HELP:
         fputs(usage, stdout);
         exit(0);
@@ -125,7 +126,7 @@ static int parse(struct args *a, int argc, char **argv)
         rc = take(a, opt);
     if (rc == 0 && optind != argc)
         rc = bad("unexpected word", argv[optind]);
-    if (rc == 0 && a->trace_path == NULL)
+    if (rc == 0 && (a->trace_path == NULL || a->trace_path[0] == '\0'))
         rc = bad("a trace is needed", "--trace FILE");
     return rc;
 }
@@ -141,7 +142,10 @@ static int load_config(const struct args *a, struct tier_opts *tune)
     assert(c != NULL);
     strbuf_init(&problems);
     config_defaults(c);
-    if (a->config != NULL)
+    if (a->config != NULL && access(a->config, R_OK) != 0) {
+        strbuf_add(&problems, "firn-sim replay: --config: %s: %s\n", a->config, err_text(-errno));
+        err = -FIRN_E_INVALID;
+    } else if (a->config != NULL)
         err = config_load(a->config, c, &problems);
     if (err == 0 && config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max)) {
         strbuf_add(&problems, "%s:%u: tier.dirty_start: not below tier.dirty_max\n", a->config, c->line[CONFIG_KEY_tier_dirty_start]);
@@ -195,12 +199,12 @@ static int size_ssd(const struct args *a, struct replay_opts *o)
     char have[32], want[32];
 
     if (!replay_ssd_parse(a->ssd, footprint, &o->ssd_bytes))
-        return bad("neither a size nor a percentage", a->ssd);
+        return bad("--ssd: neither a size (8GiB) nor a percentage up to 1000%", a->ssd);
     min = replay_ssd_min(o);
     if (o->ssd_bytes >= min)
         return 0;
-    fprintf(stderr, "firn-sim replay: an SSD of %s is too small for the engine, which needs %s\n", size_format(o->ssd_bytes, have),
-            size_format(min, want));
+    fprintf(stderr, "firn-sim replay: --ssd: %s is an SSD of %s, too small for the engine, which needs %s: say --ssd %llu, or more\n",
+            a->ssd, size_format(o->ssd_bytes, have), size_format(min, want), (unsigned long long)min);
     return 2;
 }
 

@@ -2,7 +2,8 @@
 /* trace.c: reading a block trace.
  *
  * 1. zlib hands out lines, of compressed files and of others alike.
- * 2. A line is taken apart field by field; the first that is broken ends the reading with its number and what is wrong.
+ * 2. A line is taken apart field by field; the first that is broken ends the reading with its number and what is wrong. Empty
+ *    lines at the end are none.
  * 3. The requests' ranges are sorted and joined: footprint, and a number for each touched block.
  */
 #include "tools/sim/trace.h"
@@ -66,7 +67,8 @@ static const char *parse_line(const char *at, struct trace_req *q)
     return NULL;
 }
 
-static const char *take_line(char *line, bool last, struct trace *t)
+/* Lines as they come: *empty is the number of the first of the empty ones that nothing has followed yet; 0: none. */
+static const char *take_line(char *line, bool last, uint64_t no, uint64_t *empty, struct trace *t)
 {
     size_t n = strlen(line);
     struct trace_req q;
@@ -78,6 +80,12 @@ static const char *take_line(char *line, bool last, struct trace *t)
         return "the line is longer than 255 characters, or not text";
     if (n > 0 && line[n - 1] == '\r')
         line[n - 1] = '\0';
+    if (line[strspn(line, " \t")] == '\0') {
+        *empty = *empty ? *empty : no;
+        return NULL;
+    }
+    if (*empty)
+        return "the line is empty, and not the last (t_us,op,offset,len)";
     wrong = parse_line(line, &q);
     if (wrong == NULL)
         trace_add(t, q.t_us, q.write, q.off_bytes, q.len_bytes);
@@ -94,23 +102,23 @@ static int read_error(gzFile f, const char *path, uint64_t line, char why[static
     if (z == Z_OK || z == Z_STREAM_END)
         return 0;
     snprintf(why, 512, "%.300s:%llu: %.120s", path, (unsigned long long)line,
-             z == Z_ERRNO ? err_text(e) : z == Z_BUF_ERROR ? "the compressed file ends too soon" : text);
+             z == Z_ERRNO ? err_text(e) : z == Z_BUF_ERROR ? "the compressed file ends too soon: copy it again" : text);
     return z == Z_ERRNO ? -e : -FIRN_E_INVALID;
 }
 
 static int read_lines(gzFile f, const char *path, struct trace *t, char why[static 512])
 {
     char line[LINE_MAX_CHARS + 2];
-    uint64_t no = 1;
+    uint64_t no = 1, empty = 0;
 
     for (; gzgets(f, line, sizeof(line)) != NULL; no++) {
-        const char *wrong = take_line(line, gzeof(f), t);
+        const char *wrong = take_line(line, gzeof(f), no, &empty, t);
         int err = wrong != NULL ? read_error(f, path, no, why) : 0; /* a torn stream shows as a torn line */
 
         if (err != 0)
             return err;
         if (wrong != NULL) {
-            snprintf(why, 512, "%.300s:%llu: %s", path, (unsigned long long)no, wrong);
+            snprintf(why, 512, "%.300s:%llu: %s", path, (unsigned long long)(empty ? empty : no), wrong);
             return -FIRN_E_INVALID;
         }
     }
@@ -133,7 +141,7 @@ int trace_read(const char *path, struct trace *out, char why[static 512])
     err = read_lines(f, path, out, why);
     z = gzclose(f);
     if (err == 0 && z != Z_OK) {
-        snprintf(why, 512, "%.300s:%zu: the compressed file ends too soon", path, out->nr + 1);
+        snprintf(why, 512, "%.300s:%zu: the compressed file ends too soon: copy it again", path, out->nr + 1);
         err = -FIRN_E_INVALID;
     }
     if (err == 0 && out->nr == 0) {

@@ -62,7 +62,9 @@ Test(trace, a_broken_line_is_named, .init = begin, .fini = end)
 {
     is_broken("", 1, "no request");
     is_broken("t_us,op,offset,len\n", 1, "the time");
-    is_broken("0,R,0,4096\n\n0,R,0,4096\n", 2, "the time");
+    is_broken("0,R,0,4096\n\n0,R,0,4096\n", 2, "the line is empty");
+    is_broken("0,R,0,4096\n\n \r\n0,R,0,4096\n\n", 2, "the line is empty");
+    is_broken("\n\n", 1, "no request");
     is_broken("0,R,0,4096\n-2,R,0,4096\n", 2, "the time");
     is_broken("+1,R,0,4096\n", 1, "the time");
     is_broken("1.5,R,0,4096\n", 1, "the time");
@@ -81,6 +83,20 @@ Test(trace, a_broken_line_is_named, .init = begin, .fini = end)
     is_broken("0,R,0,4096,1\n", 1, "more follows");
     is_broken("0,R,0,4096 \n", 1, "more follows");
     is_broken("0,R,281474976710656,1\n", 1, "behind 256 TiB");
+}
+
+Test(trace, empty_lines_at_the_end_are_no_requests, .init = begin, .fini = end)
+{
+    static const char *const ends[] = {"\n", "\n\n", "\n\r\n", "\n\n\n \t\n", "\n ", "\r\n\r\n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        char text[64];
+        int n = snprintf(text, sizeof(text), "0,R,0,4096\n1,W,4096,4096%s", ends[i]);
+
+        cr_assert_eq(read_text(text, (size_t)n), 0, "%zu: %s", i, why);
+        cr_assert_eq(t.nr, 2u);
+        trace_free(&t);
+    }
 }
 
 Test(trace, what_is_no_text_is_refused, .init = begin, .fini = end)
@@ -130,6 +146,17 @@ Test(trace, gzip_that_ends_too_soon_is_refused, .init = begin, .fini = end)
     write_gz(5000);
     cr_assert_eq(truncate(path, (off_t)size - 4), 0);
     cr_assert_eq(trace_read(path, &t, why), -FIRN_E_INVALID, "without its last sum");
+}
+
+Test(trace, gzip_that_ends_anywhere_but_at_its_end_is_refused, .init = begin, .fini = end)
+{
+    size_t size = write_gz(40);
+
+    for (size_t n = size - 1; n > 0; n--) {
+        cr_assert_eq(truncate(path, (off_t)n), 0);
+        cr_assert_eq(trace_read(path, &t, why), -FIRN_E_INVALID, "%zu of %zu bytes", n, size);
+        cr_assert(n < 2 || strstr(why, "ends too soon") != NULL, "%zu: %s", n, why);
+    }
 }
 
 Test(trace, a_file_that_cannot_be_read_is_named)
