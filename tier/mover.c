@@ -6,7 +6,7 @@
  *    computed from what it says now. A first destage takes a place near the extent's neighbour.
  * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
  *    block that is written, as a dirty one, so a torn write is never visible.
- * 4. One flush, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
+ * 4. One flush, when it is the lane's turn, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
  * 5. Only then: entries whose seq is still the captured one are clean; places that were left are given back.
  * An extent that ends up all zeros becomes a tombstone: a record without place.
  * Failures: a damaged block becomes a damaged bit, the rest goes on; a device that refuses a write is degraded, and the
@@ -554,6 +554,10 @@ static uint64_t lane_look(struct lane *l)
             return now + NS_PER_MS;
         lane_write_step(l);
         return l->state == LANE_WRITE && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
+    }
+    if (l->state == LANE_FLUSH && !l->io_busy) {
+        lane_flush_step(l);
+        return l->state == LANE_FLUSH && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }
     if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;

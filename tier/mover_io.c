@@ -336,7 +336,7 @@ static void flush_failed(struct lane *l, uint16_t dev, int err)
             l->jobs[i].err = err;
 }
 
-/* A flush of another shard or lane failed since this batch began: it may have dropped what this one wrote. */
+/* A flush of another shard or lane failed since this batch began: it may have dropped what this one wrote (flush_turn.h). */
 static void flush_doubted(struct lane *l)
 {
     for (uint32_t i = 0; i < l->nr_jobs; i++)
@@ -349,32 +349,53 @@ static void flush_done(struct dev_io *io)
     struct lane *l = container_of(io, struct lane, io);
     uint16_t dev = (uint16_t)__builtin_ctzll(l->flush_devs);
 
+    l->io_busy = false;
     l->flush_devs &= l->flush_devs - 1;
     if (io->err != 0) {
         cold_flush_failed(l->s->o.cold);
         flush_failed(l, dev, io->err);
     }
+    flush_turn_give(l->s->o.flush_turns, dev);
     lane_flush(l);
 }
 
-void lane_flush(struct lane *l)
+/* True: it is being flushed, or waits for its turn; false: it cannot be. */
+static bool flush_dev(struct lane *l, uint16_t dev)
 {
     struct shard *s = l->s;
-    struct dev *d;
+    struct dev *d = shard_capacity(s, dev);
+
+    if (!dev_usable(s, d))
+        return false;
+    if (!flush_turn_take(s->o.flush_turns, dev))
+        return env_now_ns(s->env) - l->turn_since_ns <= s->t.io_deadline_ns;
+    l->io_busy = true;
+    l->io = (struct dev_io){.cb = flush_done};
+    dev_flush(d, &l->io);
+    return true;
+}
+
+void lane_flush_step(struct lane *l)
+{
+    struct shard *s = l->s;
 
     while (l->flush_devs != 0 && !s->bugs.skip_capacity_flush) {
         uint16_t dev = (uint16_t)__builtin_ctzll(l->flush_devs);
 
-        d = shard_capacity(s, dev);
-        if (dev_usable(s, d)) {
-            l->io = (struct dev_io){.cb = flush_done};
-            dev_flush(d, &l->io);
+        if (flush_dev(l, dev))
             return;
-        }
         flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
         l->flush_devs &= l->flush_devs - 1;
     }
     if (cold_flush_failures(s->o.cold) != l->flush_failures)
         flush_doubted(l);
     lane_commit(l);
+}
+
+void lane_flush(struct lane *l)
+{
+    l->turn_since_ns = env_now_ns(l->s->env);
+    lane_flush_step(l);
+    if (l->state == LANE_FLUSH && !l->io_busy)
+        shard_kick(l->s); /* mover_step() looks after those who wait */
 }

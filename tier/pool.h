@@ -5,6 +5,7 @@
 
 #include "journal/journal.h"
 #include "rt/metrics.h"
+#include "tier/flush_turn.h"
 #include "tier/label.h"
 #include "tier/shard.h"
 #include "tier/volume.h"
@@ -76,6 +77,7 @@ struct tier {
     struct segpool  *segpool;
     uint64_t        *freed_epochs;
     struct cold     *cold;
+    struct flush_turns flush_turns;
     struct pool_rec  pool;        /* envs[0] */
     uint32_t         nr_shards;
     struct shard    *shards[REACTORS_MAX];

@@ -27,6 +27,7 @@
 #include "rt/trace.h"
 #include "tier/damage.h"
 #include "tier/extent.h"
+#include "tier/flush_turn.h"
 #include "tier/index.h"
 #include "tier/policy.h"
 #include "tier/shard.h"
@@ -252,11 +253,12 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t unread[CAPTURE_WORDS]; /* of this job: the log's device gave an error, not bytes */
     int      read_err;           /* a device error among them */
     uint32_t pass;               /* of reads: what failed is read again, alone, REREADS_MAX times before it is called damaged */
-    bool     io_busy;
+    bool     io_busy;            /* io is in flight */
     struct lane_read read[LANE_READS];
     struct dev_io io;            /* write, flush */
     struct iovec  iov;
-    uint64_t flush_devs;         /* devices this batch wrote to */
+    uint64_t flush_devs;         /* devices this batch wrote to; in FLUSH: not flushed yet */
+    uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures;     /* of the whole pool, when this batch began */
     uint64_t head_bytes;         /* end of the last transfer, for scores */
     uint64_t not_before_ns;
@@ -510,6 +512,7 @@ void     lane_rest(struct lane *l);                       /* the batch is over *
 void     lane_read_start(struct lane *l);                 /* mover_io.c: the current job's payload; then its writes; then lane_next */
 void     lane_write_step(struct lane *l);
 void     lane_flush(struct lane *l);                      /* then lane_commit */
+void     lane_flush_step(struct lane *l);                 /* goes on if it is its turn */
 void     lane_commit(struct lane *l);
 void     lane_step(struct lane *l);                       /* goes on with the current job */
 int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */

@@ -25,6 +25,7 @@ struct shard_opts {
     struct dev     *capacity[CAPACITY_DEVS_MAX];     /* NULL: missing (the volume's reads there fail) */
     uint32_t        nr_capacity;
     struct cold    *cold;
+    struct flush_turns *flush_turns;                 /* the pool's */
     struct meta    *meta;
 };
 

@@ -27,6 +27,7 @@ struct rig {
     struct meta     *meta;
     struct segpool  *segpool;
     struct cold     *cold;
+    struct flush_turns flush_turns;
     struct shard    *shard;
     struct volume    vol;
     struct journal_replay_report report;

@@ -357,6 +357,7 @@ Test(shard, checksums_that_cannot_be_fetched_now_are_not_lost)
 }
 
 static void set_true(void *ctx) { *(bool *)ctx = true; }
+static bool destage_failed(void *ctx) { return ((struct rig *)ctx)->shard->stats.destage_errors > 0; }
 
 static bool flushing(void *ctx)
 {
@@ -380,6 +381,63 @@ Test(shard, a_flush_that_failed_for_another_shard_is_this_ones_concern)
     sim_run_for(r.sim, 50 * NS_PER_MS);
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
     cr_assert_eq(r.shard->stats.destage_errors, 1);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert(drained);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_restart(&r);
+    rig_expect(&r, 0, 30, 1);
+    rig_fini(&r);
+}
+
+/* ... and of which its own thread has not heard yet. */
+Test(shard, a_flush_of_another_shard_is_heard_of_before_this_ones_begins)
+{
+    bool drained = false;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 15});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        cr_assert(flush_turn_take(&r.flush_turns, d));
+    shard_drain(r.shard, true, set_true, &drained);
+    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    sim_run_for(r.sim, 500 * NS_PER_MS);
+    cr_assert(flushing(&r));
+    cr_assert_eq(r.shard->ix.nr_dirty, 30);
+    cold_flush_failed(r.cold);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        flush_turn_give(&r.flush_turns, d);
+    sim_run_for(r.sim, 50 * NS_PER_MS);
+    cr_assert_eq(r.shard->ix.nr_dirty, 30);
+    cr_assert_eq(r.shard->stats.destage_errors, 1);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert(drained);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_fini(&r);
+}
+
+/* A flush that hangs in another shard keeps this one's batch from its commit, not its blocks from another try. */
+Test(shard, a_flush_that_waits_for_another_one_gives_up_after_the_deadline)
+{
+    bool drained = false;
+    struct rig r;
+    uint64_t before;
+
+    rig_init(&r, &(struct rig_opts){.seed = 17});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        cr_assert(flush_turn_take(&r.flush_turns, d));
+    shard_drain(r.shard, true, set_true, &drained);
+    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    before = sim_events_run(r.sim);
+    sim_run_for(r.sim, 100 * NS_PER_MS);
+    cr_assert_lt(sim_events_run(r.sim) - before, 1000, "it does not spin");
+    cr_assert_eq(sim_run_until(r.sim, destage_failed, &r, 60 * NS_PER_S), 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 30);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        flush_turn_give(&r.flush_turns, d);
     sim_run_for(r.sim, NS_PER_S);
     cr_assert(drained);
     cr_assert_eq(r.shard->ix.nr_dirty, 0);
@@ -453,7 +511,6 @@ static void expect_whole_bridge(struct rig *r)
     rig_expect(r, 7, 3, 1);
 }
 
-static bool destage_failed(void *ctx) { return ((struct rig *)ctx)->shard->stats.destage_errors > 0; }
 static void nothing(void *ctx) { (void)ctx; }
 
 /* What bridges a hole is clean, but no longer safe on its device once the write has begun: the log keeps it. */
