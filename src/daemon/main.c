@@ -235,7 +235,8 @@ static void raise_limits(const struct config *c)
                      (unsigned long long)files.rlim_cur, (unsigned long long)want);
     }
     if (getrlimit(RLIMIT_MEMLOCK, &memlock) == 0 && memlock.rlim_cur != RLIM_INFINITY)
-        log_info("locked memory is limited", "limit_kib=%llu", (unsigned long long)memlock.rlim_cur / 1024);
+        log_debug("locked memory is limited", "limit_kib=%llu note=\"no fault: Linux 5.11 alone counts io_uring's rings against it, and a "
+                  "start that fails for it says so; then raise LimitMEMLOCK= or ulimit -l\"", (unsigned long long)memlock.rlim_cur / 1024);
 }
 
 static int start_api(struct server *s, const struct plan *p, char why[static 256])

@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Errors say what, why and what to do; help is help.
 . "$(dirname "$0")/lib.bash"
+old=$(ulimit -S -l)
+ulimit -S -l 64
+start_dev --log-level debug
+has "a limit that does no harm: what it means, for those who look closely" "$(cat "$log")" '^level=debug msg="locked memory is limited" limit_kib=64 note="no fault'
+stop
+ulimit -S -l "$old"
 start_dev
+is "and not a word otherwise" "$(grep -c "locked memory" "$log")" 0
 exits 0 ctl volume create a --size 10MiB --iops 500
 exits 1 ctl volume resize a --size 4MiB
 exits 1 ctl volume show nope
