@@ -58,6 +58,7 @@ bool segpool_hungry(const struct segpool *p); /* any journal is; any thread */
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard); /* of all headers, also of free segments */
 struct segment_info *segpool_slot(struct segpool *p, uint32_t segment); /* its owner's thread */
 uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch);      /* none up to it will be handed out */
+uint64_t segpool_epoch_new(struct segpool *p, uint32_t segment);     /* for a header that hides what stands behind it */
 
 static inline uint64_t segment_base(const struct segpool_geometry *geo, uint32_t segment)
 {
@@ -229,16 +230,16 @@ void scan_free(struct scan *s);
 /* ---- recover.c, repair.c ------------------------------------------------------------------------------------------- */
 
 struct rseg {                  /* a segment that holds, or may hold, something of this shard */
-    uint32_t segment;
+    uint32_t segment, shard;
     enum journal_stream stream;
     uint64_t epoch;
-    bool     head_ok, foot_ok; /* whole, and of this epoch */
+    bool     head_ok, foot_ok; /* whole, and of this use: epoch, shard and stream */
     bool     sealed;           /* footer and summary are whole: its groups need no look */
     struct jrn_seg_header head;     /* the footer's where the header is damaged; epoch, shard and stream alone where both are */
     struct jrn_footer foot;
     struct scan scan;
     uint64_t first;            /* number of its first group; 0: unknown */
-    uint64_t cut;              /* groups from here on are not the stream's; UINT64_MAX: none */
+    uint64_t cut;              /* groups from here on are not the stream's; UINT64_MAX: none. Of a sealed one: always none */
     struct summary sum;        /* gathered when it is not sealed: what repair.c writes */
     uint64_t end_off;          /* behind the last kept group */
     uint64_t *drop;            /* offsets of whole groups that must never come back; as long as scan.nr */
@@ -250,6 +251,7 @@ struct rstream {
     uint64_t mark;             /* highest group known durable */
     uint64_t owner_mark;       /* as the owner's metadata says, while the segment it names is there; 0: nothing */
     uint64_t expected;         /* next group; 0: nothing known yet */
+    uint64_t end;              /* behind the last group that a segment holds, or will call lost; 0: none */
     uint64_t floor;            /* the next group's number when none is left to tell */
     bool     ended;            /* a torn group was met: what follows was never acknowledged */
     struct rseg *last;         /* last one that was judged */

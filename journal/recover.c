@@ -43,7 +43,7 @@ static int recovery_new(struct journal *j, const struct journal_replay_ops *ops,
 
         if (info->use == SEGMENT_LOG_OPEN && info->shard == j->opts.shard)
             r->segs[r->nr_segs++] = (struct rseg){
-                .segment = i, .stream = info->stream, .epoch = info->epoch, .cut = UINT64_MAX};
+                .segment = i, .shard = info->shard, .stream = info->stream, .epoch = info->epoch, .cut = UINT64_MAX};
     }
     qsort(r->segs, r->nr_segs, sizeof(*r->segs), by_epoch);
     report->segments = r->nr_segs;
@@ -65,7 +65,8 @@ void recovery_free(struct recovery *r)
     free(r);
 }
 
-/* A later segment of the stream begins at a number: older ones end below it. */
+/* A later segment of the stream begins at a number: older ones end below it. Not those with a footer: it was written when their
+ * groups had been answered, or judged, and says for itself where they end. */
 static void mark_cuts(struct recovery *r)
 {
     uint64_t lowest[JOURNAL_STREAM_NR] = {UINT64_MAX, UINT64_MAX};
@@ -74,7 +75,8 @@ static void mark_cuts(struct recovery *r)
         struct rseg *s = &r->segs[i];
         uint64_t *low = &lowest[s->stream];
 
-        s->cut = *low;
+        if (!s->foot_ok)
+            s->cut = *low;
         if (s->first)
             *low = MIN(*low, s->first);
         if (s->head.cut_group)
@@ -149,26 +151,18 @@ static int tell_records(struct recovery *r, const struct rseg *s, const struct j
     return err;
 }
 
-static int tell_entries(struct recovery *r, const struct rseg *s, const uint8_t *summary, size_t len, uint64_t number)
+static int tell_entries(struct recovery *r, const struct rseg *s, const uint8_t *summary, size_t len)
 {
     size_t pos = 0;
     int err = 0;
 
     while (pos < len && !err) {
         struct jrn_entry e;
-        struct facts f = {.header_ok = true, .epoch_current = true, .cut = number >= s->cut,
-                          .expected = true, .marked = true, .payload_ok = true};
 
         err = jrn_entry_decode(&r->j->geo, summary, len, &pos, &e);
         if (err)
             return err;
-        if (s->sealed && judge(&f) == DECISION_CUT)
-            r->report->groups_cut += e.nr_groups;
-        else if (e.kind == JRN_ENTRY_KEPT)
-            err = tell_records(r, s, &e);
-        else
-            err = tell_damage(r, s, &e);
-        number += e.nr_groups;
+        err = e.kind == JRN_ENTRY_KEPT ? tell_records(r, s, &e) : tell_damage(r, s, &e);
     }
     return err;
 }
@@ -225,7 +219,7 @@ static int replay_sealed(struct recovery *r, struct rseg *s)
         return err;
     st->expected = MAX(st->expected, s->foot.first_group + s->foot.nr_groups);
     tell_segment(r, s);
-    return tell_entries(r, s, r->summary, (size_t)s->foot.summary_bytes, s->foot.first_group);
+    return tell_entries(r, s, r->summary, (size_t)s->foot.summary_bytes);
 }
 
 static int replay_scanned(struct recovery *r, struct rseg *s)
@@ -235,16 +229,14 @@ static int replay_scanned(struct recovery *r, struct rseg *s)
     if (err || s->sum.nr_entries == 0)
         return err;
     tell_segment(r, s);
-    return tell_entries(r, s, s->sum.buf, s->sum.len, s->sum.first_group);
+    return tell_entries(r, s, s->sum.buf, s->sum.len);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------------- */
 
-static uint64_t last_group(const struct rseg *s)
+static uint64_t end_group(const struct rseg *s)
 {
-    uint64_t end = s->sealed ? s->foot.first_group + s->foot.nr_groups : s->sum.first_group + s->sum.nr_groups;
-
-    return MIN(end, s->cut) - 1;
+    return s->sealed ? s->foot.first_group + s->foot.nr_groups : s->sum.first_group + s->sum.nr_groups;
 }
 
 static void set_numbers(struct recovery *r)
@@ -260,20 +252,12 @@ static void set_numbers(struct recovery *r)
         if (r->streams[i].last) {
             st->last_segment = r->streams[i].last->segment;
             st->last_epoch = r->streams[i].last->epoch;
-            st->mark = (struct journal_mark){last_group(r->streams[i].last), st->last_epoch, st->last_segment};
+            st->mark = (struct journal_mark){end_group(r->streams[i].last) - 1, st->last_epoch, st->last_segment};
         }
     }
     r->report->seq_max = r->seq_max;
     j->next_seq = MAX(MAX(r->seq_max, segpool_seq_floor(j->pool, j->opts.shard)), j->opts.seq_floor) + JRN_SEQ_MARGIN;
     j->durable_seq = j->next_seq - 1;
-}
-
-static bool epoch_there(const struct recovery *r, uint64_t epoch)
-{
-    for (uint32_t i = 0; i < r->nr_segs; i++)
-        if (r->segs[i].epoch == epoch)
-            return true;
-    return false;
 }
 
 /* The segment before this one was neither freed nor used again, and yet nothing in it says that it was ever written: header,
@@ -282,7 +266,7 @@ static void check_previous(struct recovery *r, const struct rseg *s)
 {
     const struct jrn_seg_header *h = &s->head;
 
-    if (!(s->head_ok || s->foot_ok) || h->prev_epoch == 0 || epoch_there(r, h->prev_epoch) ||
+    if (!(s->head_ok || s->foot_ok) || h->prev_epoch == 0 ||
         segpool_slot(r->j->pool, h->prev_segment)->epoch >= h->prev_epoch)
         return;
     log_error("journal segment vanished", "shard=%" PRIu32 " segment=%" PRIu32 " epoch=%" PRIu64 " before=%" PRIu32,
@@ -331,10 +315,10 @@ static void marks_reached(struct recovery *r)
     for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
         struct rstream *st = &r->streams[i];
 
-        if (st->expected > st->owner_mark || st->owner_mark == 0)
+        if (st->end > st->owner_mark || st->owner_mark == 0)
             continue;
         log_error("journal ends before what the metadata calls durable", "shard=%" PRIu32 " stream=%" PRIu32 " group=%" PRIu64
-                  " durable=%" PRIu64, r->j->opts.shard, i, st->expected, st->owner_mark);
+                  " durable=%" PRIu64, r->j->opts.shard, i, st->end, st->owner_mark);
         r->report->groups_corrupt++;
         r->unnamed++;
     }
@@ -358,6 +342,7 @@ static int replay_all(struct recovery *r)
         if (!rseg_empty(s)) {
             check_previous(r, s);
             r->streams[s->stream].last = s;
+            r->streams[s->stream].end = MAX(r->streams[s->stream].end, end_group(s));
         }
     }
     if (err)

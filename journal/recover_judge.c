@@ -32,9 +32,13 @@ void rseg_enter(struct recovery *r, struct rseg *s)
     struct rstream *st = &r->streams[s->stream];
     uint64_t first = MIN(first_known(s), s->cut); /* groups from the cut on are of a past that ended there */
 
-    if (s->head.cut_group)
+    if (s->head.cut_group) {
         st->ended = false; /* an earlier recovery settled where it ended */
-    if (!first || (st->last && st->expected && (s->head_ok || s->foot_ok) && follows(r, st->last, s)))
+    } else if (st->last && (s->head_ok || s->foot_ok) && follows(r, st->last, s)) {
+        st->expected = st->end; /* whatever segments without groups said between them: they will not be there for ever */
+        return;
+    }
+    if (!first)
         return;
     if (st->expected == 0 || s->head_ok || s->foot_ok || first <= st->mark + 1)
         st->expected = MAX(st->expected, first);

@@ -13,6 +13,12 @@ static int read_at(struct recovery *r, const struct rseg *s, uint64_t off, void 
     return read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + off, buf, len, &unreadable);
 }
 
+/* What the survey made of the segment: the whole of recovery goes by that. */
+static bool of_this_use(const struct rseg *s, const struct jrn_seg_header *h)
+{
+    return h->epoch == s->epoch && h->shard == s->shard && h->stream == s->stream;
+}
+
 static int load_header(struct recovery *r, struct rseg *s)
 {
     int err = -FIRN_E_CORRUPT;
@@ -23,7 +29,7 @@ static int load_header(struct recovery *r, struct rseg *s)
             return err;
         err = jrn_seg_header_decode(&r->j->geo, s->segment, r->buf, &s->head);
     }
-    s->head_ok = err == 0 && s->head.epoch == s->epoch;
+    s->head_ok = err == 0 && of_this_use(s, &s->head);
     return err == -FIRN_E_FORMAT_VERSION ? err : 0;
 }
 
@@ -77,7 +83,7 @@ static int load_footer(struct recovery *r, struct rseg *s)
     }
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
-    s->foot_ok = err == 0 && s->foot.head.epoch == s->epoch && !(s->head_ok && s->foot.first_group < s->head.cut_group);
+    s->foot_ok = err == 0 && of_this_use(s, &s->foot.head) && !(s->head_ok && s->foot.first_group < s->head.cut_group);
     if (!s->foot_ok)
         return 0;
     if (!s->head_ok)
@@ -126,6 +132,7 @@ static int load_groups(struct recovery *r, struct rseg *s)
     for (uint32_t i = 0; i < s->scan.nr; i++) {
         struct jrn_group *g = &s->scan.v[i].g;
 
+        (void)segpool_epoch_seen(j->pool, g->epoch);
         if (g->shard != j->opts.shard || g->stream != s->stream)
             g->epoch = 0; /* no epoch is shared: cannot be of this use */
         if (g->epoch == s->epoch)

@@ -4,9 +4,10 @@
  * 1. A flush: what replay read, and what the owner now relies on, is durable.
  * 2. Groups that were dropped are erased (their headers become zeros), so that they never come back, whatever rots later.
  * 3. Segments without a summary get one, in the order of epochs; damaged headers are written again.
- * 4. Segments with nothing in them go back to the pool.
+ * 4. Segments with nothing in them go back to the pool, behind a new header if anything was dropped there.
  * Idempotent: after a crash at any of these writes, replay comes to the same records: a dropped group is above the durable
- * mark and stays so, a summary is whole or ignored.
+ * mark and stays so, a summary is whole or ignored. Afterwards all that counts is in summaries, which no other segment's bytes
+ * can overrule: those are used again, and what they said is gone.
  */
 #include "journal/priv.h"
 
@@ -49,20 +50,46 @@ static int repair_segment(struct recovery *r, struct rseg *s)
     struct segpool *p = r->j->pool;
     int err = 0;
 
-    if (!rseg_empty(s) && !s->sealed)
+    if (rseg_empty(s))
+        return 0;
+    if (!s->sealed)
         err = write_summary(r, s);
     if (!err && !s->head_ok)
-        err = write_header(r, s); /* of an empty one too: its epoch hides what older uses left there */
+        err = write_header(r, s);
     if (err)
         return err;
-    if (rseg_empty(s)) {
-        segpool_give(p, s->segment);
-        return 0;
-    }
     segpool_set_span(p, s->segment, s->sealed ? s->foot.seq_min : s->sum.seq_min,
                      s->sealed ? s->foot.seq_max : s->sum.seq_max, s->end_off);
     segpool_set_use(p, s->segment, SEGMENT_LOG_SEALED);
     return 0;
+}
+
+/* Payload of a group that was erased may look like groups: the next epoch is above theirs too. */
+static int see_epochs(struct recovery *r, const struct rseg *s)
+{
+    struct scan sc = {0};
+    int err = scan_segment(r->j->dev, &r->j->geo, s->segment, SCAN_ANY, &sc);
+
+    for (uint32_t i = 0; i < sc.nr && !err; i++)
+        (void)segpool_epoch_seen(r->j->pool, sc.v[i].g.epoch);
+    scan_free(&sc);
+    return err;
+}
+
+/* Nothing in it counts. What an erased group uncovers, and older uses behind a header that is damaged, are hidden for good by a
+ * header with an epoch of its own. */
+static int give_back(struct recovery *r, struct rseg *s)
+{
+    int err = s->nr_drop ? see_epochs(r, s) : 0;
+
+    if (!err && (s->nr_drop || !s->head_ok)) {
+        s->head.epoch = segpool_epoch_new(r->j->pool, s->segment);
+        s->head.cut_group = s->head.prev_epoch = 0;
+        err = write_header(r, s);
+    }
+    if (!err)
+        segpool_give(r->j->pool, s->segment);
+    return err;
 }
 
 int repair(struct recovery *r)
@@ -73,5 +100,8 @@ int repair(struct recovery *r)
         err = erase_dropped(r, &r->segs[i]);
     for (uint32_t i = 0; i < r->nr_segs && !err; i++)
         err = repair_segment(r, &r->segs[i]);
+    for (uint32_t i = 0; i < r->nr_segs && !err; i++)
+        if (rseg_empty(&r->segs[i]))
+            err = give_back(r, &r->segs[i]);
     return err;
 }

@@ -180,13 +180,14 @@ static int survey_segment(struct survey *s)
         if (err)
             return err;
         err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
+        if (err == 0)
+            survey_found(s, h.epoch, h.shard, h.stream);
         if (err != -FIRN_E_FORMAT_VERSION)
             survey_first_group(s); /* above the header's epoch when the header's write was lost */
     }
     if (err == -FIRN_E_FORMAT_VERSION)
         return err;
     if (err == 0) {
-        survey_found(s, h.epoch, h.shard, h.stream);
         p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);
         return 0;
     }
@@ -281,6 +282,16 @@ uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch)
     pthread_mutex_lock(&p->lock);
     p->epoch_max = MAX(p->epoch_max, epoch);
     epoch = p->epoch_max;
+    pthread_mutex_unlock(&p->lock);
+    return epoch;
+}
+
+uint64_t segpool_epoch_new(struct segpool *p, uint32_t segment)
+{
+    uint64_t epoch;
+
+    pthread_mutex_lock(&p->lock);
+    epoch = p->info[segment].epoch = ++p->epoch_max;
     pthread_mutex_unlock(&p->lock);
     return epoch;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_journal.c: the log's bytes. The first byte chooses: decoders over raw bytes, or a journal device put together from
- * pieces (whole structures with checksums that hold, raw bytes, flipped bits), which is then replayed, opened, and replayed
- * again: whatever the image, the records that a second start finds are those that the first one found.
+ * pieces (whole structures with checksums that hold, raw bytes, flipped bits), which is then replayed, opened, written to (if
+ * the first byte says so), and replayed again: whatever the image, the records that later starts find are those that the first
+ * one found, and what was written since.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,7 +224,9 @@ static void build_image(void)
 
 /* ---- replay -------------------------------------------------------------------------------------------------------------- */
 
-struct found { uint64_t records, hash, damages; };
+#define OWN_LAYER 9u /* of records that are appended here; no piece of an image has it */
+
+struct found { uint64_t records, hash, damages, own; };
 
 static int on_record(void *ctx, const struct journal_record *r)
 {
@@ -233,6 +236,10 @@ static int on_record(void *ctx, const struct journal_record *r)
 
     expect(r->loc.segment < SEGMENTS && end <= geo.segment_bytes && r->layer && r->nblocks && r->seq && r->seq <= SEQ_MEDIA_MAX);
     expect((r->csum != NULL) == (r->type == JOURNAL_WRITE));
+    if (r->layer == OWN_LAYER) {
+        f->own++;
+        return 0;
+    }
     if (r->csum)
         f->hash += crc32c(0, r->csum, r->nblocks * 4);
     f->hash += crc32c(1, words, sizeof(words)); /* a sum: the order does not count */
@@ -249,11 +256,37 @@ static int on_damage(void *ctx, const struct journal_damage *d)
 
 static uint64_t freed_none(void *ctx, uint32_t segment) { (void)ctx, (void)segment; return 0; }
 
-/* One start and stop. 0, or what refused it. mark: what the owner calls durable. */
-static int life(struct found *f, bool accept_loss, const struct journal_mark *mark)
+static void answered(struct journal_append *a) { *(unsigned *)a->ctx += 1; }
+
+/* One record for each stream. Returns how many became durable: with no free segment they wait until the owner gives up. */
+static uint32_t write_some(struct journal *j)
+{
+    struct journal_append a[JOURNAL_STREAM_NR];
+    unsigned done = 0;
+
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
+        a[i] = (struct journal_append){.type = JOURNAL_ZERO, .stream = (enum journal_stream)i, .layer = OWN_LAYER, .lba = i,
+                                       .nblocks = 1, .seq = 1, .cb = answered, .ctx = &done};
+        journal_append(j, &a[i]);
+    }
+    while (env_one(&env) == 0)
+        ;
+    if (done < JOURNAL_STREAM_NR)
+        journal_give_up(j, -FIRN_E_STOPPED);
+    while (env_one(&env) == 0)
+        ;
+    expect(done == JOURNAL_STREAM_NR);
+    return (a[0].err == 0) + (a[1].err == 0);
+}
+
+struct how { bool accept_loss, write; uint32_t reserve; struct journal_mark mark; /* what the owner calls durable */ };
+
+/* One start and stop. 0, or what refused it. written: what became durable in it. */
+static int life(struct found *f, const struct how *how, uint32_t *written)
 {
     struct journal_replay_ops ops = {.ctx = f, .record = on_record, .damage = on_damage};
-    struct journal_opts opts = {.accept_loss = accept_loss, .marks = {*mark, *mark}};
+    struct journal_opts opts = {.accept_loss = how->accept_loss, .marks = {how->mark, how->mark},
+                                .reserve_segments = how->reserve};
     struct journal_replay_report report;
     struct segpool *pool;
     struct journal *j;
@@ -269,32 +302,39 @@ static int life(struct found *f, bool accept_loss, const struct journal_mark *ma
     err = journal_new(&env, &d, pool, &opts, NULL, &j);
     expect(err == 0);
     err = journal_replay(j, &ops, &report);
-    expect(report.records == f->records && (err || report.seq_max <= SEQ_MEDIA_MAX));
+    expect(report.records == f->records + f->own && (err || report.seq_max <= SEQ_MEDIA_MAX));
     if (!err)
         err = journal_open(j);
+    *written = 0;
+    if (!err && how->write)
+        *written = write_some(j);
     if (err)
         journal_abandon(j);
     else
-        expect(journal_close(j, true) == 0);
+        expect(journal_close(j, true) == 0 || (how->write && *written < JOURNAL_STREAM_NR));
     segpool_close(pool);
     return err;
 }
 
-static void image(void)
+static void image(uint8_t lives)
 {
     struct found first, again;
-    uint8_t how = (uint8_t)take(1);
-    bool accept = how & 1;
-    struct journal_mark mark = {.group = how >> 1 & 7, .segment = how >> 4 & 1, .epoch = how >> 5};
+    uint8_t b = (uint8_t)take(1);
+    struct how how = {.accept_loss = b & 1, .write = lives & 2, .reserve = lives & 4 ? 1 : 2,
+                      .mark = {.group = b >> 1 & 7, .segment = b >> 4 & 1, .epoch = b >> 5}};
+    uint32_t own = 0, written;
 
     if (!disk)
         disk = aligned_alloc(4096, DISK_BYTES);
     expect(disk != NULL);
     build_image();
-    if (life(&first, accept, &mark) != 0)
+    if (life(&first, &how, &written) != 0)
         return;
-    expect(life(&again, accept, &mark) == 0);
-    expect(again.records == first.records && again.hash == first.hash && again.damages == first.damages);
+    for (uint32_t i = 0; i < 2; i++) {
+        own += written;
+        expect(life(&again, &how, &written) == 0);
+        expect(again.records == first.records && again.hash == first.hash && again.damages == first.damages && again.own == own);
+    }
 }
 
 /* ---- raw bytes -------------------------------------------------------------------------------------------------------------- */
@@ -340,7 +380,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = data + 1;
     in_len = MIN(size - 1, (size_t)4096);
     if (data[0] & 1)
-        image();
+        image(data[0]);
     else
         decoders(data + 1, size - 1);
     return 0;

@@ -273,13 +273,13 @@ static bool all_answered(void *ctx) { return ((struct rig *)ctx)->in_flight == 0
 
 int rig_wait(struct rig *r) { return sim_run_until(r->sim, all_answered, r, 60 * NS_PER_S); }
 
-void rig_free_oldest(struct rig *r)
+void rig_free_sealed(struct rig *r, uint32_t nth)
 {
-    uint32_t segment = r->sealed[0];
+    uint32_t segment = r->sealed[nth];
     struct segment_info info;
 
-    cr_assert(r->nr_sealed > 0);
-    memmove(r->sealed, r->sealed + 1, --r->nr_sealed * sizeof(*r->sealed));
+    cr_assert(r->nr_sealed > nth);
+    memmove(r->sealed + nth, r->sealed + nth + 1, (--r->nr_sealed - nth) * sizeof(*r->sealed));
     segpool_info(r->pool, segment, &info);
     for (uint32_t i = 0; i < r->nr_w; i++)
         if (r->w[i].acked && !r->w[i].freed && r->w[i].a.loc.segment == segment)

@@ -77,7 +77,8 @@ static inline struct wr *rig_write(struct rig *r, uint64_t lba, uint64_t nblocks
     return rig_append(r, JOURNAL_HOST, JOURNAL_WRITE, lba, nblocks);
 }
 int  rig_wait(struct rig *r);                     /* until everything is answered */
-void rig_free_oldest(struct rig *r);              /* the oldest sealed segment: nothing in it is needed */
+void rig_free_sealed(struct rig *r, uint32_t nth); /* of the sealed segments, oldest first: nothing in it is needed */
+static inline void rig_free_oldest(struct rig *r) { rig_free_sealed(r, 0); }
 
 /* Every acknowledged record was replayed, with its bytes in place; nothing that was ever found absent came back; what is
  * kept of a stream ends at one point. Returns how many records were wrong and says which. */
