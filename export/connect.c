@@ -6,7 +6,8 @@
  * The fence: an association of the same host is cut first, and the Connect waits in subsys.pending until every
  * queue of the old one is gone, with every command that its blk held. Then it is decided anew. Another host on a
  * single-host subsystem is refused while an association lives.
- * Failures: the answer says which parameter (IPO, IATTR); then the host has TERM_WAIT_NS to close.
+ * Failures: the answer says which parameter (IPO, IATTR); the connection is closed behind it, so that a crowd that may not in
+ * takes no connection from hosts that may.
  */
 #include "base/log.h"
 #include "base/sizefmt.h"

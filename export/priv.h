@@ -171,7 +171,7 @@ struct queue {
     struct tx_batch   *batch;       /* being sent */
     struct list        tx_list;     /* of cmd.tx_node: to be sent */
     bool               tx_busy, ctl_busy; /* a send is outstanding; it is ctl's */
-    bool               tx_fin;      /* after ctl no more is sent: the stream ends */
+    bool               tx_fin;      /* after ctl the stream ends, and what comes is read and dropped; else, in TERM, it is closed */
     uint32_t           ctl_bytes;   /* a PDU of the queue itself that goes out next; 0: none */
     uint64_t           tx_start_ns;
     struct env_task    tx_task;

@@ -181,9 +181,12 @@ void queue_tx_release(struct queue *q)
 
 static void ctl_sent(struct queue *q)
 {
+    if (q->state == QUEUE_TERM && !q->tx_fin) {
+        queue_close(q, false); /* a refused Connect: its host has nothing more to say */
+        return;
+    }
     if (q->state == QUEUE_TERM) {
-        if (q->tx_fin)
-            net_shutdown(q->conn);
+        net_shutdown(q->conn);
         queue_rx_run(q);
         return;
     }
