@@ -276,7 +276,7 @@ static uint32_t write_some(struct journal *j)
     while (env_one(&env) == 0)
         ;
     expect(done == JOURNAL_STREAM_NR);
-    return (a[0].err == 0) + (a[1].err == 0);
+    return (a[0].err == 0 ? 1u : 0u) + (a[1].err == 0 ? 1u : 0u);
 }
 
 struct how { bool accept_loss, write; uint32_t reserve; struct journal_mark mark; /* what the owner calls durable */ };
