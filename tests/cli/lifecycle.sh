@@ -43,6 +43,10 @@ is "top has a row a volume" "$(jq '.volumes | length' <<<"$out")" 42
 exits 0 ctl bundle "$T/bundle"
 is "bundle is JSON with its parts" "$(jq -r 'keys | join(" ")' "$T/bundle")" "config devices firnctl metrics status system volumes"
 exits 1 ctl bundle "$T/bundle"
+is "a file that was there stays" "$(jq -r .firnctl "$T/bundle")" "$("$firnctl" --version | grep -oE '[0-9.]+')"
+exits 1 sh -c "trap '' XFSZ; ulimit -f 8; exec '$firnctl' --socket '$sock' bundle '$T/half'"
+has "a bundle that does not fit" "$out" 'half cannot be written \(File too large\); name a new file'
+is "leaves no part of itself" "$(ls "$T" | grep -c half)" 0
 exits 0 ctl bundle "$T/a \"quoted\" name" --json
 is "whatever the file's name, the answer is JSON" "$(jq -r .file <<<"$out")" "$T/a \"quoted\" name"
 stop

@@ -2,6 +2,7 @@
 /* bundle.c: `firnctl bundle FILE`: one JSON document with what support needs. No secret is in it: the API never tells a
  * token, and the configuration names only the file that holds it.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "tools/firnctl/client.h"
 #include "tools/firnctl/commands.h"
 
@@ -45,11 +47,44 @@ static int gather(const struct args *a, json_t *doc)
     return 0;
 }
 
+static int write_all(int fd, const char *text)
+{
+    for (size_t left = strlen(text); left > 0;) {
+        ssize_t n = write(fd, text, left);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        n = n > 0 ? n : 0;
+        text += n;
+        left -= (size_t)n;
+    }
+    return 0;
+}
+
+/* A new file with all of doc, or none. */
+static int write_new(const char *file, const json_t *doc)
+{
+    char *text = json_dumps(doc, JSON_INDENT(1));
+    int fd = text ? open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600) : -1, err = text ? 0 : -ENOMEM;
+
+    if (text && fd < 0)
+        err = -errno;
+    if (fd >= 0) {
+        err = write_all(fd, text);
+        if (close(fd) != 0 && !err)
+            err = -errno;
+        if (err)
+            unlink(file);
+    }
+    free(text);
+    return err;
+}
+
 int cmd_bundle(const struct args *a)
 {
     const char *file = a->pos[0];
     json_t *doc = json_pack("{s:s,s:o}", "firnctl", FIRN_VERSION, "system", system_json());
-    int err = 0, fd = -1;
+    int err = 0, unwritten;
 
     if (!*file) {
         fprintf(stderr, "firnctl: bundle: FILE is empty; name a new file\n");
@@ -58,9 +93,9 @@ int cmd_bundle(const struct args *a)
     }
     err = gather(a, doc);
     if (!err) {
-        fd = open(file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-        if (fd < 0 || json_dumpfd(doc, fd, JSON_INDENT(1)) != 0 || close(fd) != 0) {
-            fprintf(stderr, "firnctl: %s cannot be written (%m); name a new file in a place with room\n", file);
+        unwritten = write_new(file, doc);
+        if (unwritten) {
+            fprintf(stderr, "firnctl: %s cannot be written (%s); name a new file in a place with room\n", file, err_text(unwritten));
             err = CTL_FAILED;
         } else if (!arg(a, quiet) && !arg(a, json)) {
             printf("wrote %s\n", file);
