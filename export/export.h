@@ -51,7 +51,8 @@ struct subsys_params {
     char        serial[21];       /* 20 hex digits */
     struct uuid uuid;             /* namespace UUID; NGUID is derived: the same 16 bytes */
     struct blk *blk;
-    bool        single_host;      /* a second host NQN is refused while one is connected (RWO); default true for volumes */
+    bool        single_host;      /* one controller at a time: a second host NQN is refused while one is connected (RWO), a
+                                   * second path of the same host takes the place of the first; so for volumes */
 };
 /* -FIRN_E_STOPPED once target_stop() was called. */
 int  subsys_add(struct target *t, const struct subsys_params *params, struct subsys **out);

@@ -49,6 +49,7 @@ step "connect" connect "$v1"
 d1=$(device "$v1") || { echo "not ok - the namespace appears"; dmesg | tail -n 10; echo "end of steps"; exit; }
 echo "ok - the namespace appears"
 step "identify: no volatile write cache" sh -c "nvme id-ctrl $d1 | grep -qE '^vwc +: 0'"
+step "identify: one controller, not shared, no ANA" sh -c "nvme id-ctrl $d1 | grep -qE '^cmic +: 0$' && nvme id-ns $d1 | grep -qE '^nmic +: 0$'"
 step "mkfs.ext4" mkfs.ext4 -q -F "$d1"
 mkdir -p /mnt/a /mnt/b /mnt/c
 step "mount ext4" mount "$d1" /mnt/a

@@ -118,6 +118,25 @@ Test(identify, controller)
     cr_assert_str_eq((const char *)raw + 768, s.p.nqn);
 }
 
+/* CMIC bit 1 makes Linux put a multipath device above the namespace; bit 3 would announce ANA. */
+Test(identify, a_volume_has_one_controller_and_is_not_shared)
+{
+    struct target t = {.opts = {.queue_depth = 128}};
+    struct blk b = {.lba_bytes = 4096, .size_lba = 1000};
+    struct subsys s = {.t = &t, .p = {.nqn = "nqn.x", .blk = &b}};
+    struct ctrl c = {.s = &s, .cntlid = 7};
+    struct nvme_id_ctrl id;
+    struct nvme_id_ns ns;
+
+    for (int single = 0; single < 2; single++) {
+        s.p.single_host = single;
+        identify_ctrl_fill(&c, &id);
+        identify_ns_fill(&s, &ns);
+        cr_assert_eq(id.cmic, single ? 0 : 3);
+        cr_assert_eq(ns.nmic, single ? 0 : 1);
+    }
+}
+
 Test(identify, namespace)
 {
     struct blk b = {.lba_bytes = 512, .size_lba = 1000};
