@@ -294,7 +294,7 @@ static int marks_apply(struct recovery *r)
 
         if (m->epoch == 0 || r->j->bugs.ignore_marks)
             continue;
-        if (m->segment >= r->j->geo.nr_segments)
+        if (m->segment >= r->j->geo.nr_segments || m->group > JRN_NUMBER_MAX)
             return -FIRN_E_CORRUPT;
         if (mark_found(r, i, m)) {
             r->streams[i].mark = MAX(r->streams[i].mark, m->group);

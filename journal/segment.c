@@ -204,7 +204,7 @@ static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epo
         uint64_t freed = freed_epoch(ctx, i);
         struct survey s = {.p = p, .d = d, .segment = i, .freed = freed, .buf = buf};
 
-        err = survey_segment(&s);
+        err = freed <= JRN_NUMBER_MAX ? survey_segment(&s) : -FIRN_E_CORRUPT;
         p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
         if (s.epoch > freed) {
             p->info[i] = (struct segment_info){
