@@ -110,6 +110,7 @@ static inline struct env *tier_shard_env(const struct tier *t, uint32_t no) { re
 
 /* volume.c */
 struct volume *tier_find(const struct tier *t, const char *name);
+uint32_t tier_find_after(const struct tier *t, const char *name); /* where in vols the names after it begin */
 int  tier_insert(struct tier *t, struct volume *v); /* -ENOMEM */
 void tier_remove(struct tier *t, struct volume *v);
 struct volume *volume_new(struct tier *t, const struct volume_rec *rec);

@@ -36,6 +36,13 @@ struct volume *tier_find(const struct tier *t, const char *name)
     return i < t->nr_vols && strcmp(t->vols[i]->p.name, name) == 0 ? t->vols[i] : NULL;
 }
 
+uint32_t tier_find_after(const struct tier *t, const char *name)
+{
+    uint32_t i = lower_bound(t, name);
+
+    return i < t->nr_vols && strcmp(t->vols[i]->p.name, name) == 0 ? i + 1 : i;
+}
+
 int tier_insert(struct tier *t, struct volume *v)
 {
     uint32_t i = lower_bound(t, v->p.name);

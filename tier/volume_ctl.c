@@ -552,8 +552,8 @@ uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info 
 {
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < t->nr_vols && n < nr; i++)
-        if (visible(t->vols[i]) && strcmp(t->vols[i]->p.name, after) > 0)
+    for (uint32_t i = tier_find_after(t, after); i < t->nr_vols && n < nr; i++)
+        if (visible(t->vols[i]))
             volume_info_get(t->vols[i], &out[n++]);
     return n;
 }
