@@ -45,6 +45,10 @@ static void kato_timer(struct env_timer *timer)
         env_timer_arm(env, timer, kato_deadline(c)); /* it spoke since: traffic counts */
         return;
     }
+    if (env_heard_ns(env) < kato_deadline(c)) { /* what it said in time may lie unread, as after the process stood still */
+        env_timer_arm(env, timer, env_now_ns(env) + NS_PER_MS);
+        return;
+    }
     log_warn("keep alive timeout", "subsystem=%s host=%s cntlid=%u", c->s->p.nqn, c->hostnqn, c->cntlid);
     ctrl_fail(c, NULL);
 }
@@ -112,8 +116,11 @@ struct ctrl *ctrl_new(struct queue *admin, const struct fabrics_connect *sqe, co
     c->hostnqn[NQN_MAX_BYTES] = 0;
     ctrl_set_kato(c, (uint32_t)MIN(ROUND_UP((uint64_t)from_le32(sqe->kato), 1000u), 3600000u)); /* KAS: whole seconds */
     subsys_watch(s);
-    log_info("host connected", "subsystem=%s host=%s cntlid=%u kato_ms=%u peer=%s", s->p.nqn, c->hostnqn, c->cntlid, c->kato_ms,
-             admin->conn->peer.text);
+    if (subsys_is_discovery(s)) /* open to anybody, who could else fill the log */
+        log_debug("discovery begins", "host=%s cntlid=%u peer=%s", c->hostnqn, c->cntlid, admin->conn->peer.text);
+    else
+        log_info("host connected", "subsystem=%s host=%s cntlid=%u kato_ms=%u peer=%s", s->p.nqn, c->hostnqn, c->cntlid,
+                 c->kato_ms, admin->conn->peer.text);
     return c;
 }
 
@@ -191,7 +198,10 @@ static void gone(struct ctrl *c)
     struct target *t = s->t;
 
     assert(c->nr_aers == 0);
-    log_info("host gone", "subsystem=%s host=%s cntlid=%u", s->p.nqn, c->hostnqn, c->cntlid);
+    if (subsys_is_discovery(s))
+        log_debug("discovery ends", "host=%s cntlid=%u", c->hostnqn, c->cntlid);
+    else
+        log_info("host gone", "subsystem=%s host=%s cntlid=%u", s->p.nqn, c->hostnqn, c->cntlid);
     list_remove(&c->node);
     __atomic_fetch_sub(&s->nr_ctrls, 1, __ATOMIC_RELAXED);
     set_state(c, CTRL_FREE);

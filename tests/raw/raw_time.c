@@ -358,6 +358,37 @@ static void keep_alive_expires(struct raw_srv *s)
     wait_no_controllers(s);
 }
 
+static void stand_still(void *arg)
+{
+    usleep(*(const useconds_t *)arg);
+}
+
+/* The reactor stands still for longer than the host may be silent; the host is not, but nobody listens. */
+static void unheard_is_not_silent(struct raw_srv *s)
+{
+    struct raw_connect p = {.sqsize = 31, .kato_ms = 1000};
+    struct nvme_sqe ka = raw_sqe(ADMIN_KEEP_ALIVE, 1, 0);
+    struct raw_conn a = raw_admin(s, false, false, &p);
+    useconds_t us = 3500000;
+    struct raw_call still = {.task.fn = raw_call_run, .fn = stand_still, .arg = &us};
+    uint8_t pdu[256];
+
+    sem_init(&still.done, 0, 0);
+    env_post(s->env[s->nr - 1], &still.task);
+    for (uint16_t i = 0; i < 6; i++) {
+        ka.cid = to_le16(i);
+        raw_check(raw_send(a.fd, pdu, raw_capsule(pdu, &ka, NULL, 0, false, false)), "a sign of life");
+        usleep(500000);
+    }
+    while (sem_wait(&still.done) != 0)
+        ;
+    for (int i = 0; i < 6; i++)
+        raw_check(raw_status(raw_resp(&a)) == 0, "answer %d of 6 after standing still", i + 1);
+    sem_destroy(&still.done);
+    close(a.fd);
+    wait_no_controllers(s);
+}
+
 /* Without Keep Alive a silent host may stay on its volume, but not on discovery; one that asks may stay there too. */
 static void silence_without_keep_alive(struct raw_srv *s)
 {
@@ -450,6 +481,7 @@ int main(void)
     rights(&s);
     silent_connections_are_cut(&s);
     keep_alive_expires(&s);
+    unheard_is_not_silent(&s);
     silence_without_keep_alive(&s);
     slow_reader_is_cut(&s);
     term_req_is_not_waited_for_long(&s);
