@@ -32,6 +32,7 @@ struct target_opts {
     uint32_t     data_buffers;    /* an env: MDTS-sized data is built from 4 KiB-aligned chunks; 0: default */
     uint64_t     connect_timeout_ns;   /* ICReq + Connect must be done by then; 0: 5 s */
     uint64_t     kato_grace_ns;
+    uint64_t     io_deadline_ns;  /* how long what is below may keep a request: told to hosts (CQT), with the grace */
     uint64_t     discovery_idle_ns; /* a discovery host without Keep Alive is cut after this long silent; 0: 120 s */
     uint64_t     send_timeout_ns; /* a host that does not read, or does not send data it owes, is cut after this; 0: 30 s */
 };

@@ -32,7 +32,7 @@ static void fill_limits(const struct ctrl *c, struct nvme_id_ctrl *id)
     id->elpe = 3;
     id->lpa = 2 | 4; /* effects log; offsets and long transfers */
     id->kas = to_le16(10);
-    id->cqt = to_le16(1);
+    id->cqt = to_le16((uint16_t)MIN((c->s->t->opts.kato_grace_ns + c->s->t->opts.io_deadline_ns) / NS_PER_MS + 1, UINT16_MAX));
     id->sqes = 0x66;
     id->cqes = 0x44;
     id->maxcmd = to_le16((uint16_t)c->s->t->opts.queue_depth);

@@ -73,6 +73,7 @@ static int make_target(struct node *n, char why[static 256])
         .queues_max = (uint32_t)config_num(&n->cfg, export_queues),
         .connect_timeout_ns = config_num(&n->cfg, export_connect_ns),
         .send_timeout_ns = config_num(&n->cfg, export_send_ns),
+        .io_deadline_ns = config_num(&n->cfg, tier_io_deadline_ns),
     };
     int err;
 
