@@ -253,7 +253,7 @@ static int start_api(struct server *s, const struct plan *p, char why[static 256
     if (!err)
         err = http_load_token(s->http, config_text(c, api_token_file), why);
     if (!err)
-        err = settings_new(c, s->node, s->http, &s->api.settings);
+        err = settings_new(c, &p->opts, s->node, s->http, &s->api.settings);
     if (!err)
         err = metrics_page_new(s->node, &s->api.metrics);
     if (!err && (config_text(c, api_unix)[0] || config_text(c, api_listen)[0]))

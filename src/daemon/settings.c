@@ -11,15 +11,17 @@
 #include "base/log.h"
 #include "daemon/http.h"
 #include "daemon/node.h"
+#include "daemon/options.h"
 
 struct settings {
     pthread_mutex_t mu;
     struct config   cfg;
+    const struct options *opts;
     struct node    *node;
     struct http    *http;
 };
 
-int settings_new(const struct config *cfg, struct node *node, struct http *http, struct settings **out)
+int settings_new(const struct config *cfg, const struct options *opts, struct node *node, struct http *http, struct settings **out)
 {
     struct settings *s = calloc(1, sizeof(*s));
 
@@ -27,6 +29,7 @@ int settings_new(const struct config *cfg, struct node *node, struct http *http,
         return -FIRN_E_NO_RESOURCES;
     pthread_mutex_init(&s->mu, NULL);
     s->cfg = *cfg;
+    s->opts = opts;
     s->node = node;
     s->http = http;
     *out = s;
@@ -110,6 +113,8 @@ int settings_reload(struct settings *s)
         err = http_load_token(s->http, config_text(&s->cfg, api_token_file), (char[256]){0});
     } else {
         err = config_load(s->cfg.file, fresh, &problems);
+        if (!err)
+            err = options_apply(s->opts, fresh, &problems);
         if (!err)
             err = config_validate(fresh, &problems);
         if (err)

@@ -12,9 +12,11 @@
 
 struct http;
 struct node;
+struct options;
 struct settings;
 
-int  settings_new(const struct config *cfg, struct node *node, struct http *http, struct settings **out);
+/* opts: the command line, whose word goes over that of the file, also when that is read again; borrowed. */
+int  settings_new(const struct config *cfg, const struct options *opts, struct node *node, struct http *http, struct settings **out);
 void settings_free(struct settings *s);
 /* Reads the file again. A file with problems changes nothing; they are logged. */
 int  settings_reload(struct settings *s);

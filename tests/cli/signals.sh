@@ -30,6 +30,14 @@ is "it still serves" "$(curl -s --unix-socket "$sock" http://x/readyz)" ok
 begin=$SECONDS
 stop
 is "SIGTERM" $rc 0
+write 4 info
+start --config "$conf" --log-level debug --api-socket "$T/o"
+sock=$T/o
+kill -HUP "$pid"; sleep 0.5
+is "what the command line says stays" "$(key log.level) $(key api.unix)" "debug $T/o"
+is "and needs no restart" "$(grep -c 'needs a restart' "$log")" 0
+stop
+sock=$T/s
 [ $((SECONDS - begin)) -le 5 ] && ok || bad "took $((SECONDS - begin)) s"
 write 4 info
 start --config "$conf"
