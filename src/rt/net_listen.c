@@ -61,6 +61,11 @@ static void addr_text(struct net_addr *a, const struct sockaddr_storage *ss)
     } else if (ss->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)ss;
 
+        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) { /* a peer over IPv4 on a socket for both */
+            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], host, sizeof(host));
+            snprintf(a->text, sizeof(a->text), "%s:%u", host, ntohs(in6->sin6_port));
+            return;
+        }
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
         snprintf(a->text, sizeof(a->text), "[%s]:%u", host, ntohs(in6->sin6_port));
     } else {

@@ -17,3 +17,11 @@ is "and gets its port back while old connections linger" "$(ready port)" "$port"
 exec 3>&-
 stop
 is "stops" $rc 0
+
+# One socket for IPv6 and IPv4: a host is told of the address by which it came, in its own family.
+if [ -e /proc/net/if_inet6 ]; then
+    start --ram 16MiB --port 0 --listen ::
+    is "a host over IPv4" "$("$O"/firn-bench list --port "$(ready port)" --json | jq -r '[.[] | select(.subtype == 2).address] | unique[]')" 127.0.0.1
+    is "a host over IPv6" "$("$O"/firn-bench list --host ::1 --port "$(ready port)" --json | jq -r '[.[] | select(.subtype == 2).address] | unique[]')" ::1
+    stop
+fi
