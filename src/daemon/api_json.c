@@ -62,7 +62,7 @@ static bool get_number(const json_t *v, bool size_text, uint64_t *out)
         return true;
     }
     return size_text && json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v) &&
-           size_parse(json_string_value(v), out) == 0;
+           size_parse(json_string_value(v), out) == 0 && *out <= INT64_MAX; /* more is no number of JSON */
 }
 
 static bool get_tier(const json_t *v, enum volume_tier *out)

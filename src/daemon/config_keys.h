@@ -75,7 +75,7 @@
       "volumes that may be made")                                                                                       \
     x("limits.connections",    UINT,     limits_connections,   2,           CONNECTIONS_MAX,  "10000", 0,               \
       "NVMe/TCP connections at once; a host takes one for itself and one for each queue")                               \
-    x("limits.queue_depth",    UINT,     limits_queue_depth,   2,           QUEUE_DEPTH_MAX,  "128", 0,                 \
+    x("limits.queue_depth",    UINT,     limits_queue_depth,   32,          QUEUE_DEPTH_MAX,  "128", 0,                 \
       "commands outstanding on one I/O queue")                                                                          \
     x("log.level",             LEVEL,    log_level,            1,           5,                "info", KEY_RELOAD,       \
       "debug, info, warn or error")
