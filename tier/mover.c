@@ -595,6 +595,7 @@ uint64_t mover_step(struct shard *s)
 {
     uint64_t next = share_step(s);
 
+    reclaim_pass_over(s);
     find_urgent(s);
     for (uint32_t i = 0; i < s->nr_lanes; i++) {
         uint64_t at = lane_look(&s->lanes[i]);

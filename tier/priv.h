@@ -304,6 +304,7 @@ struct reclaim {
     struct list ready;           /* moves that wait for their batch */
     uint32_t nr_ready, reads;    /* reads: moves whose block is being read */
     uint32_t passes;             /* over the victim */
+    uint32_t looks;              /* at slots and nodes in this pass of the shard: SCAN_BUDGET at most */
     uint64_t moved;              /* blocks of the victim */
     uint64_t look_ns;            /* not before */
     uint64_t seen_changes;       /* s->changes when no victim was found; UINT64_MAX: one was */
@@ -525,6 +526,7 @@ void     lane_shed(struct lane *l);                       /* its device hangs */
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
+void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */
 bool     reclaim_busy(const struct shard *s);
 uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);

@@ -206,6 +206,17 @@ static struct move *move_get(struct shard *s, uint32_t layer)
     return m;
 }
 
+/* The whole pass shares one budget, however many steps and victims it takes: hosts' requests wait for its end. */
+static bool may_look(struct shard *s)
+{
+    if (s->rc.looks == SCAN_BUDGET)
+        return false;
+    s->rc.looks++;
+    return true;
+}
+
+void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
+
 /* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
 
 /* Dense extents are destaged rather than moved, unless that has had its time or host writes wait. */
@@ -244,14 +255,14 @@ static bool move_slot(struct shard *s, uint32_t id)
     return true;
 }
 
-static bool walk_payload(struct shard *s, uint32_t *budget)
+static bool walk_payload(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
     for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_dirty[rc->segment] > 0; rc->cursor++) {
         uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
 
-        if ((*budget)-- == 0)
+        if (!may_look(s))
             return false;
         if (index_slot_used(&s->ix, id) && (index_flags_of(&s->ix, id) & INDEX_DIRTY) && !move_slot(s, id))
             return false;
@@ -259,7 +270,7 @@ static bool walk_payload(struct shard *s, uint32_t *budget)
     return true;
 }
 
-static bool walk_virtual(struct shard *s, uint32_t *budget)
+static bool walk_virtual(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
@@ -268,7 +279,7 @@ static bool walk_virtual(struct shard *s, uint32_t *budget)
         struct index_entry n;
         struct move *m;
 
-        if ((*budget)-- == 0)
+        if (!may_look(s))
             return false;
         if (!index_slot_used(&s->ix, id))
             continue;
@@ -283,7 +294,7 @@ static bool walk_virtual(struct shard *s, uint32_t *budget)
     return true;
 }
 
-static bool walk_discards(struct shard *s, uint32_t *budget)
+static bool walk_discards(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
@@ -291,7 +302,7 @@ static bool walk_discards(struct shard *s, uint32_t *budget)
         struct extent *e = extent_at(&s->xt, rc->cursor + 1);
         struct move *m;
 
-        if ((*budget)-- == 0)
+        if (!may_look(s))
             return false;
         if (e->layer == 0 || e->discard_seq == 0 || e->discard_segment != rc->segment)
             continue;
@@ -303,7 +314,7 @@ static bool walk_discards(struct shard *s, uint32_t *budget)
     return true;
 }
 
-static bool drop_clean(struct shard *s, uint32_t *budget)
+static bool drop_clean(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
@@ -312,7 +323,7 @@ static bool drop_clean(struct shard *s, uint32_t *budget)
         struct index_entry n;
         uint32_t x;
 
-        if ((*budget)-- == 0)
+        if (!may_look(s))
             return false;
         if (!index_slot_used(&s->ix, id) || (index_flags_of(&s->ix, id) & INDEX_DIRTY) != 0)
             continue; /* dirty: since the victim was looked at, a destage began to bridge with it */
@@ -492,19 +503,19 @@ static void reclaim_commit(struct shard *s)
     meta_commit(s->o.meta, &rc->batch);
 }
 
-static bool walk(struct shard *s, uint32_t *budget)
+static bool walk(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
     switch (rc->state) {
     case RECLAIM_MOVE:
-        return walk_payload(s, budget);
+        return walk_payload(s);
     case RECLAIM_VIRTUAL:
-        return walk_virtual(s, budget);
+        return walk_virtual(s);
     case RECLAIM_DISCARDS:
-        return walk_discards(s, budget);
+        return walk_discards(s);
     case RECLAIM_DROP:
-        return drop_clean(s, budget);
+        return drop_clean(s);
     case RECLAIM_IDLE:
     case RECLAIM_SETTLE:
     case RECLAIM_COMMIT:
@@ -527,7 +538,6 @@ static void flush_rest(struct shard *s)
 bool reclaim_step(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
-    uint32_t budget = SCAN_BUDGET;
 
     flush_rest(s);
     if (s->failed != 0 || s->stopping || env_now_ns(s->env) < rc->look_ns)
@@ -544,10 +554,11 @@ bool reclaim_step(struct shard *s)
         settle(s);
         return rc->state != RECLAIM_SETTLE && env_now_ns(s->env) >= rc->look_ns;
     }
-    if (!walk(s, &budget)) {
-        if (budget == UINT32_MAX) /* ran out of budget, not of moves */
-            return true;
-        leave_for_empty_one(s);
+    if (!walk(s)) {
+        if (rc->looks < SCAN_BUDGET) /* out of moves */
+            leave_for_empty_one(s);
+        else
+            shard_kick(s); /* the next pass goes on */
         return false;
     }
     if (rc->state != RECLAIM_DROP)

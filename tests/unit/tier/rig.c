@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define SEGMENT (256u * 1024u)
 #define EXT_BASE (1u << 20)
 
 void rig_init(struct rig *r, const struct rig_opts *o)
@@ -11,12 +10,13 @@ void rig_init(struct rig *r, const struct rig_opts *o)
     *r = (struct rig){.o = *o};
     r->o.lba_bytes = o->lba_bytes != 0 ? o->lba_bytes : BLOCK_BYTES;
     r->o.hdd_extents = o->hdd_extents != 0 ? o->hdd_extents : 16;
+    r->o.segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : 256u * 1024u;
     r->o.segments = o->segments != 0 ? o->segments : 24;
     r->o.volume_blocks = o->volume_blocks != 0 ? o->volume_blocks : 2048;
     r->sim = sim_new(o->seed);
-    r->geo = (struct segpool_geometry){.base_bytes = 1u << 20, .segment_bytes = SEGMENT, .nr_segments = r->o.segments,
+    r->geo = (struct segpool_geometry){.base_bytes = 1u << 20, .segment_bytes = r->o.segment_bytes, .nr_segments = r->o.segments,
                                        .align_bytes = 512, .nr_shards = 1, .pool = {{1}}};
-    r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)SEGMENT,
+    r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)r->o.segment_bytes,
                                                                  .block_bytes = 512, .torn_bytes = 512});
     for (unsigned i = 0; i < RIG_HDDS; i++)
         r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = region_extent_offset(EXT_BASE, r->o.hdd_extents),
@@ -223,7 +223,7 @@ uint64_t rig_log_offset(struct rig *r, uint64_t block)
     if (id == INDEX_NONE || index_is_virtual(&r->shard->ix, id))
         return 0;
     index_get(&r->shard->ix, id, &e);
-    return r->geo.base_bytes + (uint64_t)e.segment * SEGMENT + (uint64_t)e.unit * JOURNAL_UNIT_BYTES;
+    return r->geo.base_bytes + (uint64_t)e.segment * r->o.segment_bytes + (uint64_t)e.unit * JOURNAL_UNIT_BYTES;
 }
 
 uint64_t rig_used(struct rig *r)

@@ -11,7 +11,7 @@
 #define RIG_HDDS 2u
 #define RIG_LAYER 7u
 
-struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments; uint64_t volume_blocks; };
+struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments, segment_bytes; uint64_t volume_blocks; };
 
 struct rig {
     struct rig_opts  o;

@@ -748,6 +748,53 @@ Test(shard, reclaim_keeps_writes_going_for_many_times_the_size_of_the_log)
 
 /* No capacity device takes a write, so only moves make room; most of the log is dirty, in pieces, and each write is a group of
  * its own with a header as large as its block. */
+struct watched { struct rig *r; uint64_t entries, most; bool done; };
+
+/* Asked after every event, and so after every pass. */
+static bool watched_done(void *ctx)
+{
+    struct watched *w = ctx;
+    uint64_t now = w->r->shard->ix.nr_entries;
+
+    if (w->entries > now)
+        w->most = MAX(w->most, w->entries - now);
+    w->entries = now;
+    return w->done;
+}
+
+static void watched_end(struct blk_io *io) { ((struct watched *)io->ctx)->done = true; }
+
+static void write_watched(struct watched *w, uint64_t lba)
+{
+    struct iovec iov = {buf, 32 * BLOCK_BYTES};
+    struct blk_io io = {.op = BLK_WRITE, .lba = lba, .nlb = 32, .iov = &iov, .iovcnt = 1, .cb = watched_end, .ctx = w};
+
+    w->done = false;
+    rig_fill(w->r, buf, lba, 32, 1);
+    blk_submit(&w->r->vol.blk, &io);
+    cr_assert_eq(sim_run_until(w->r->sim, watched_done, w, NS_PER_S), 0);
+    cr_assert_eq(io.err, 0);
+}
+
+/* Hosts' requests wait for the end of a pass. A segment of 8128 clean blocks is dropped in several. */
+Test(shard, reclaim_takes_a_bounded_part_of_a_pass)
+{
+    struct watched w = {0};
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 33, .segments = 6, .segment_bytes = 32 * MIB, .hdd_extents = 64, .volume_blocks = 32768});
+    cr_assert_eq(rig_boot(&r), 0);
+    w.r = &r;
+    for (uint64_t b = 0; b < 32768; b += 32)
+        write_watched(&w, b);
+    cr_assert_gt(r.shard->stats.reclaim_dropped_blocks, 4096 + 2048);
+    cr_assert_gt(w.most, 0);
+    cr_assert_leq(w.most, 4096, "%llu", (unsigned long long)w.most);
+    for (uint64_t b = 0; b < 32768; b += 1024)
+        rig_expect(&r, b, 32, 1);
+    rig_fini(&r);
+}
+
 Test(shard, reclaim_alone_keeps_a_nearly_full_log_of_single_blocks_going)
 {
     enum { DIRTY = 784, AN_EXTENT = 98 };
