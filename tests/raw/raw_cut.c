@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* raw_cut.c: a session of 40 PDUs on an I/O queue, cut after every byte, and sent one byte at a time.
+/* raw_cut.c: a session of 40 PDUs on an I/O queue, cut after every byte, and sent one byte at a time; with digests, and without.
  *
  * Blocks carry the number of the session that wrote them, then bytes that follow from it: after each cut every block
  * must be whole, of this session or of an earlier one. A cut ends in a reset or in an orderly close, in turn.
@@ -182,14 +182,21 @@ static void cuts(struct raw_srv *srv, bool dgst)
     close(admin.fd);
 }
 
-int main(void)
+/* On a server of its own: blocks that another round left would look newer than any session of this one. */
+static void round_of(bool dgst)
 {
     struct raw_srv srv = {.lba_bytes = LBA};
     uint64_t start = raw_now_ms();
 
     raw_start(&srv);
-    cuts(&srv, true);
+    cuts(&srv, dgst);
     raw_stop(&srv);
-    printf("%lu ms\n", (unsigned long)(raw_now_ms() - start));
+    printf("%s digests: %lu ms\n", dgst ? "with" : "without", (unsigned long)(raw_now_ms() - start));
+}
+
+int main(void)
+{
+    round_of(true);
+    round_of(false);
     return raw_end();
 }
