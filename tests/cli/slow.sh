@@ -5,6 +5,7 @@
 shim=$T/hang.so hang=$T/hang
 "${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -O1 -fPIC -shared -o "$shim" tests/crash/shim/hang.c 2>"$T/cc" || { echo "skip: no library can be built: $(head -n 1 "$T/cc")"; exit 77; }
 sock=$T/p/firnd.sock log=$T/log
+: >"$log"
 env LD_PRELOAD="$shim" HANG_FILE="$hang" "$firnd" --dev "$T/p" $small --reactors 2 --port 0 2>"$log" &
 pid=$!
 wait_ready "$log"
