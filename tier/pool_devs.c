@@ -298,7 +298,8 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
         return foreign(d, -FIRN_E_FOREIGN, why, "has %llu bytes of the %llu it was formatted with", (unsigned long long)d->bytes,
                        (unsigned long long)l->device_bytes);
     if (l->nr_capacity > p->nr_capacity)
-        return foreign(d, -FIRN_E_MISSING, why, "names %u capacity devices; %u are configured", l->nr_capacity, p->nr_capacity);
+        return foreign(d, -FIRN_E_MISSING, why, "names %u capacity devices; %u are configured: put the others back into pool.capacity",
+                       l->nr_capacity, p->nr_capacity);
     if (l->nr_capacity < p->nr_capacity || l->nr_shards != j->nr_shards)
         return foreign(d, -FIRN_E_FOREIGN, why, "names %u capacity devices and %u shards; %u are configured, the journal says %u",
                        l->nr_capacity, l->nr_shards, p->nr_capacity, j->nr_shards);

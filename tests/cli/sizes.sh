@@ -58,6 +58,11 @@ refused twocaches.conf "$T/s2.*none can be added yet: correct its path, or take 
 truncate -s 256M "$T/c2"
 sed "s|capacity: (|& { path = \"$T/c2\"; }, |" "$T/f.conf" >"$T/more.conf"
 refused more.conf "$T/c2.*cannot be added to a pool yet: take it out of pool.capacity"
+sed "s|$T/|$T/two-|g; s|capacity: (|& { path = \"$T/two-c2\"; size = \"64MiB\"; }, |" "$T/f.conf" >"$T/two.conf"
+exits 0 "$firnd" --format --config "$T/two.conf"
+exits 0 "$firnd" --check --config "$T/two.conf"
+sed "s|{ path = \"$T/two-c2\"; size = \"64MiB\"; }, ||" "$T/two.conf" >"$T/fewer.conf"
+refused fewer.conf "names 2 capacity devices; 1 are configured: put the others back into pool.capacity"
 start --config "$T/f.conf"
 stop
 is "put right, it serves" $rc 0
