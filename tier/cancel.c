@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cancel.c: nobody wants the answer of a request any more: a fence, a reset or a deletion waits for it.
  *
- * 1. A request that waits says so in itself (enum io_at): on one of the shard's lists, for its range of blocks, or for slots.
+ * 1. A request that waits says so in itself (enum io_at): on one of the shard's lists, for its range of blocks, for a run, or for slots.
  * 2. If nothing of it has begun it leaves what it waits in, and is answered from the loop with -FIRN_E_CANCELED: the wait for
  *    dirt to fall lasts as long as the capacity devices take, for ever if one hangs.
  * 3. What was appended to the log, or is being read, ends as ever: its buffers are in use.
@@ -9,10 +9,20 @@
  */
 #include "tier/priv.h"
 
+static bool older(const struct blk_io *io, const struct list *n)
+{
+    return io->priv.start_ns < list_entry(n, const struct blk_io, priv.node)->priv.start_ns;
+}
+
 void io_wait(struct list *l, struct blk_io *io)
 {
+    struct list *at = l;
+
     io_set_at(io, IO_WAITS, NULL);
-    list_push_back(l, &io->priv.node);
+    if (!list_empty(l) && older(io, l->prev)) /* it comes from another list */
+        for (at = l->next; !older(io, at); at = at->next)
+            ;
+    list_add_between(&io->priv.node, at->prev, at);
 }
 
 void io_wait_over(struct blk_io *io)
@@ -43,6 +53,9 @@ void shard_cancel(struct shard *s, struct blk_io *io)
     case IO_WAITS:
         io_wait_over(io);
         shard_io_later(s, io, -FIRN_E_CANCELED);
+        return;
+    case IO_READ:
+        read_cancel(io->priv.p[0]);
         return;
     case IO_RMW:
         rmw_cancel(io->priv.p[0]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), write.c, share.c, read.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c and describe.c,
+ * kept in step), gate.c, share.c, write.c, read.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c and describe.c,
  * reclaim.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -98,6 +98,12 @@ struct sums_load { struct meta_get_req req; struct shard *s; struct sums *to; ui
 
 /* ---- requests ---- */
 
+enum pool_kind { POOL_RIO, POOL_RMW, POOL_RMW_BUF, POOL_WIO, POOL_ZIO, POOL_KIND_NR };
+struct hold {                    /* gate.c: what a request has taken of the pools, on account of the devices it may be caught in */
+    unsigned kinds;              /* enum pool_kind, a bit each */
+    uint64_t devs;               /* a bit each */
+};
+
 struct wio {                     /* a write of whole blocks on its way to the log */
     struct journal_append app;
     struct shard *s;
@@ -123,9 +129,13 @@ struct rio {                     /* a read of whole blocks */
     uint64_t err_block;
     struct damage_run damage;    /* of the latest block without an answer, and its neighbours: not said yet */
     bool parked;                 /* on a waiters' list */
+    bool starved;                /* parked, for a run */
+    struct list *turn;           /* of those that wait for a run, which it heads now: nobody else's turn comes first; or NULL */
+    struct hold *hold;           /* the request's: own, or its rmw's */
+    struct hold own;
     void (*cb)(struct rio *r);
     void *ctx;
-    struct list node;            /* s->runs_wanted, s->rios_done */
+    struct list node;            /* s->runs_wanted, s->runs_dev, s->rios_done */
     struct sums_waiter wait;
 };
 
@@ -191,6 +201,7 @@ struct rmw {                     /* a request of a volume with 512-byte lbas */
     struct iovec iov[2];         /* over buf */
     int      err;
     uint64_t err_block;
+    struct hold hold;
     uint32_t pending;            /* parts under way */
     void   (*next)(struct rmw *m); /* when none is */
     struct rio rio[2];
@@ -202,7 +213,8 @@ struct rmw {                     /* a request of a volume with 512-byte lbas */
 enum io_at {
     IO_BEGUN,                    /* or its answer is on its way */
     IO_WAITS,                    /* on a list of the shard, by priv.node */
-    IO_RMW,                      /* priv.p[0]: its struct rmw, which may wait for its range */
+    IO_READ,                     /* priv.p[0]: its struct rio, which may wait for a run */
+    IO_RMW,                      /* priv.p[0]: its struct rmw, which may wait for its range, or for a run */
     IO_ZERO,                     /* priv.p[0]: its struct zio, which may wait for slots */
 };
 static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
@@ -371,13 +383,18 @@ struct shard {
     uint32_t          layers_touched, layer_free;
 
     struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
-    struct list writes_wait;     /* blk_io: for a pool, or for dirt to fall; in order */
-    struct list writes_dev[CAPACITY_DEVS_MAX]; /* blk_io: for dirt to fall in the share of that device; in order */
-    struct list reads_wait;      /* blk_io: for a pool */
+    struct pool *pool_of[POOL_KIND_NR];
+    uint32_t held[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* entries of requests that may be caught in the device */
+    /* Of blk_io, each in order of arrival: gate.c. */
+    struct list writes_wait;     /* for dirt to fall */
+    struct list writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
+    struct list pool_wait[POOL_KIND_NR]; /* for an entry of that pool */
+    struct list held_wait[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* for an entry that the device keeps */
     struct list ranges_changed;  /* of layer.changed */
     struct list rios_done;       /* finished inside their submission: answered from the loop */
     struct list ios_done;        /* blk_io with err set: answered from the loop */
     struct list runs_wanted;     /* rio: for a run */
+    struct list runs_dev[CAPACITY_DEVS_MAX]; /* rio: for a run that the device keeps */
     struct list writes;          /* wio in flight */
     struct list zeroes;          /* zio durable, being applied, in seq order */
     struct list zeroes_wait;     /* zio that no slots could be promised to yet, in order */
@@ -469,19 +486,31 @@ bool     sums_lost(const struct sums *m);                 /* its err is for ever
 void     sums_init(struct shard *s);
 
 /* cancel.c */
-void     io_wait(struct list *l, struct blk_io *io);      /* at its end */
+void     io_wait(struct list *l, struct blk_io *io);      /* behind those that are older */
 void     io_wait_over(struct blk_io *io);
 
+/* gate.c */
+void     gate_init(struct shard *s);
+void     gate_submit(struct shard *s, struct blk_io *io);
+void     gate_resume(struct shard *s);
+bool     gate_waits(const struct shard *s, uint16_t dev); /* something waits for what that device keeps */
+void     hold_begin(struct shard *s, struct hold *h, unsigned kinds, uint64_t devs);
+void     hold_dev(struct shard *s, struct hold *h, uint16_t dev); /* it may be caught there as well */
+void     hold_end(struct shard *s, struct hold *h);
+bool     runs_full(const struct shard *s, uint16_t dev);  /* the device keeps its share of them */
+
 /* write.c, read.c, zero.c, rmw.c */
-void     write_submit(struct shard *s, struct volume *v, struct blk_io *io);
+void     write_start(struct shard *s, uint32_t layer, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
                       const struct iovec *iov, int iovcnt, const uint32_t *crc);
-void     writes_resume(struct shard *s);
-void     read_submit(struct shard *s, struct blk_io *io);
+void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* r->hold is set. */
 void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
                      const struct iovec *iov, int iovcnt);
-void     reads_resume(struct shard *s);
+void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
+void     runs_resume(struct shard *s);
 int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
+uint16_t zeroes_share_wanted(const struct shard *s, const struct blk_io *io); /* as share_zeroes_wanted() */
 bool     zero_cancel(struct zio *z);                      /* true: it waited, is off its list, and z->cb will not be called */
 bool     zeroes_step(struct shard *s);                    /* true: more to do at once */
 uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq); /* largest S <= seq that names no unapplied zero */
@@ -489,14 +518,16 @@ bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nbloc
                      const struct sums *m);               /* false: no free virtual slots; m: NULL, or the map of it counts */
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
-void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io);
+void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+uint64_t rmw_devs_before(const struct shard *s, uint32_t layer, uint64_t first, uint64_t last); /* of changes that it would wait for */
 void     rmw_cancel(struct rmw *m);
 void     rmws_resume(struct shard *s);
 void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
 
 /* share.c: what one capacity device may take of the shard */
 bool     share_full(const struct shard *s, uint16_t dev);
-uint16_t share_wanted(const struct shard *s, const struct blk_io *io); /* a device whose share must shrink first; or EXTENT_NO_DEV */
+/* Of a change of these blocks: a device whose share must shrink first; or EXTENT_NO_DEV. */
+uint16_t share_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */

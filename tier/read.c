@@ -8,7 +8,8 @@
  * 3. Every block is verified. A request is answered when all its runs are.
  * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
  * there is one with the same checksum; then -FIRN_E_DAMAGED, or the device's error. Never zeros, never older bytes.
- * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood.
+ * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood. So does one for a device
+ * that has its share of the structs already: a device that hangs gives none back.
  */
 #include "base/crc32c.h"
 #include "tier/priv.h"
@@ -235,6 +236,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
 
     assert(extent_place_same(e->place, u->at.place)); /* looked up in this very call */
     e->reads++;
+    hold_dev(s, u->rio->hold, u->at.place.dev);
     s->fg_in_flight[u->at.place.dev]++;
     s->stats.read_miss_blocks += u->n;
     u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
@@ -452,6 +454,28 @@ static bool serve_undurable(struct rio *r)
     return found;
 }
 
+/* False: it is parked until a run is given back; nobody passes those who wait for the same already. */
+static bool may_run(struct rio *r, const struct run_at *at)
+{
+    struct shard *s = r->s;
+    struct list *dev = at->source == RUN_COLD ? &s->runs_dev[at->place.dev] : NULL, *l = NULL;
+
+    if (dev != NULL && (runs_full(s, at->place.dev) || (!list_empty(dev) && r->turn == NULL)))
+        l = dev;
+    else if (pool_is_empty(&s->runs) || (!list_empty(&s->runs_wanted) && r->turn == NULL))
+        l = &s->runs_wanted;
+    if (l == NULL)
+        return true;
+    r->parked = r->starved = true;
+    if (l == r->turn)
+        list_push_front(l, &r->node); /* it found some of what it needs */
+    else
+        list_push_back(l, &r->node);
+    if (r->turn == NULL)
+        shard_kick(s); /* a device that hangs is looked at by the clock */
+    return false;
+}
+
 static bool rio_run(struct rio *r, const struct run_at *at)
 {
     struct shard *s = r->s;
@@ -462,12 +486,9 @@ static bool rio_run(struct rio *r, const struct run_at *at)
         r->next++;
         return true;
     }
-    u = pool_get(&s->runs);
-    if (u == NULL) {
-        r->parked = true;
-        list_push_back(&s->runs_wanted, &r->node);
+    if (!may_run(r, at))
         return false;
-    }
+    u = pool_get(&s->runs);
     u->rio = r;
     u->at = *at;
     u->first = r->next;
@@ -540,7 +561,8 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     r->next = r->in_flight = r->retries = 0;
     r->err = 0;
     r->damage.nblocks = 0;
-    r->parked = false;
+    r->parked = r->starved = false;
+    r->turn = NULL;
     r->wait.fn = rio_wake;
     list_init(&r->wait.node);
     trace(TRACE_TIER_READ, layer_at(s, layer)->id, block, nblocks);
@@ -552,6 +574,49 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     shard_kick(s);
 }
 
+/* Those that wait for a run, the first first, as long as it finds one. */
+static void resume(struct shard *s, struct list *l, uint16_t dev)
+{
+    struct rio *r;
+
+    while ((r = list_first(l, struct rio, node)) != NULL) {
+        bool share = dev != EXTENT_NO_DEV && dev_usable(s, shard_capacity(s, dev)) && runs_full(s, dev);
+
+        if (share || (dev == EXTENT_NO_DEV && pool_is_empty(&s->runs)))
+            return;
+        list_remove(&r->node);
+        r->parked = r->starved = false;
+        r->turn = l;
+        rio_step(r);
+        r->turn = NULL;
+        rio_check_done(r);
+    }
+}
+
+void runs_resume(struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        resume(s, &s->runs_dev[d], d);
+    resume(s, &s->runs_wanted, EXTENT_NO_DEV);
+}
+
+void read_cancel(struct rio *r)
+{
+    if (!r->starved)
+        return;
+    list_remove(&r->node);
+    r->parked = r->starved = false;
+    rio_fail(r, r->block + r->next, -FIRN_E_CANCELED);
+    r->next = r->nblocks;
+    if (r->in_flight > 0)
+        return;
+    rio_say_damage(r);
+    list_push_back(&r->s->rios_done, &r->node);
+    shard_kick(r->s);
+}
+
+/* ---- a host's ---- */
+
 static void host_read(struct rio *r)
 {
     struct shard *s = r->s;
@@ -559,57 +624,21 @@ static void host_read(struct rio *r)
     int err = r->err;
 
     io->err_lba = r->err_block;
+    hold_end(s, &r->own);
     pool_put(&s->rios, r);
     s->stats.read_ops += err == 0;
-    s->stats.read_errors += err != 0;
+    s->stats.read_errors += err != 0 && err != -FIRN_E_CANCELED;
     shard_io_done(s, io, err);
 }
 
-static bool can_start(const struct shard *s, const struct blk_io *io)
+void read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs)
 {
-    if (io->priv.blk->lba_bytes != BLOCK_BYTES)
-        return !pool_is_empty(&s->rmws) && !(rmw_needs_buffer(io) && pool_is_empty(&s->rmw_bufs));
-    return !pool_is_empty(&s->rios);
-}
+    struct rio *r = pool_get(&s->rios);
 
-static void host_read_start(struct shard *s, struct blk_io *io)
-{
-    struct volume *v = container_of(io->priv.blk, struct volume, blk);
-    uint32_t layer = (uint32_t)(uintptr_t)v->priv;
-    struct rio *r;
-
-    if (v->blk.lba_bytes != BLOCK_BYTES) {
-        rmw_start(s, layer, io);
-        return;
-    }
-    r = pool_get(&s->rios);
     r->cb = host_read;
     r->ctx = io;
+    r->hold = &r->own;
+    hold_begin(s, r->hold, kinds, devs);
+    io_set_at(io, IO_READ, r);
     read_blocks(s, r, layer, io->lba, io->nlb, io->iov, io->iovcnt);
-}
-
-void read_submit(struct shard *s, struct blk_io *io)
-{
-    if (list_empty(&s->reads_wait) && can_start(s, io))
-        host_read_start(s, io);
-    else
-        io_wait(&s->reads_wait, io);
-}
-
-/* Requests that wait for a run, then those that wait for a request of their own. From the loop. */
-void reads_resume(struct shard *s)
-{
-    struct blk_io *io;
-    struct rio *r;
-
-    while (!pool_is_empty(&s->runs) && (r = list_first(&s->runs_wanted, struct rio, node)) != NULL) {
-        list_remove(&r->node);
-        r->parked = false;
-        rio_step(r);
-        rio_check_done(r);
-    }
-    while ((io = list_first(&s->reads_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
-        io_wait_over(io);
-        host_read_start(s, io);
-    }
 }

@@ -34,6 +34,20 @@ static bool may_hold(const struct list *ranges, const struct range_lock *l)
     return true;
 }
 
+uint64_t rmw_devs_before(const struct shard *s, uint32_t layer, uint64_t first, uint64_t last)
+{
+    struct range_lock l = {.first = first, .last = last};
+    uint64_t devs = 0;
+
+    list_for_each(n, &layer_at(s, layer)->ranges) {
+        const struct range_lock *o = list_entry(n, struct range_lock, node);
+
+        if (overlaps(o, &l))
+            devs |= container_of(o, const struct rmw, lock)->hold.devs;
+    }
+    return devs;
+}
+
 static void ranges_grant(struct shard *s, struct list *ranges)
 {
     list_for_each_safe(n, tmp, ranges) {
@@ -58,13 +72,14 @@ static void rmw_over(struct rmw *m)
     if (io->op == BLK_READ) {
         io->err_lba = MAX(io->lba, m->err_block * LBAS_PER_BLOCK);
         s->stats.read_ops += err == 0;
-        s->stats.read_errors += err != 0;
+        s->stats.read_errors += err != 0 && err != -FIRN_E_CANCELED;
     } else {
         write_count(s, io, err);
         list_remove(&m->lock.node);
         if (list_empty(&l->changed))
             list_push_back(&s->ranges_changed, &l->changed);
     }
+    hold_end(s, &m->hold);
     if (m->buf != NULL)
         pool_put(&s->rmw_bufs, m->buf);
     pool_put(&s->rmws, m);
@@ -100,6 +115,7 @@ static void start_read(struct rmw *m, int i, uint64_t block, uint32_t n, const s
     m->pending++;
     m->rio[i].cb = part_read;
     m->rio[i].ctx = m;
+    m->rio[i].hold = &m->hold;
     read_blocks(m->s, &m->rio[i], m->layer, block, n, iov, iovcnt);
 }
 
@@ -149,7 +165,7 @@ static void read_finish(struct rmw *m)
     rmw_over(m);
 }
 
-static void read_start(struct rmw *m)
+static void whole_read(struct rmw *m)
 {
     m->next = read_finish;
     if (m->buf == NULL) {
@@ -177,6 +193,7 @@ static char *tail_at(const struct rmw *m)
 
 static void write_merged(struct rmw *m)
 {
+    hold_end(m->s, &m->hold); /* from here on it is in the log's hands */
     m->next = rmw_over;
     if (m->err != 0) {
         rmw_over(m);
@@ -202,6 +219,7 @@ static void zero_merged(struct rmw *m)
     bool head = m->head_bytes != 0 || m->nblocks == 1, tail = m->nblocks > 1 && tail_bytes(m) != 0;
     uint64_t middle = m->nblocks - head - tail;
 
+    hold_end(m->s, &m->hold);
     m->next = rmw_over;
     if (m->err != 0) {
         rmw_over(m);
@@ -255,7 +273,7 @@ static void change_start(struct range_lock *l)
     }
 }
 
-void rmw_start(struct shard *s, uint32_t layer, struct blk_io *io)
+void rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs)
 {
     struct rmw *m = pool_get(&s->rmws);
     struct list *ranges = &layer_at(s, layer)->ranges;
@@ -269,12 +287,13 @@ void rmw_start(struct shard *s, uint32_t layer, struct blk_io *io)
     m->buf = rmw_needs_buffer(io) ? pool_get(&s->rmw_bufs) : NULL;
     m->err = 0;
     m->pending = 0;
+    hold_begin(s, &m->hold, kinds, devs);
+    io_set_at(io, IO_RMW, m);
     if (io->op == BLK_READ) {
-        read_start(m);
+        whole_read(m);
     } else {
         m->lock = (struct range_lock){.first = m->block, .last = m->block + m->nblocks - 1, .fn = change_start};
         list_push_back(ranges, &m->lock.node);
-        io_set_at(io, IO_RMW, m);
         if (s->bugs.rmw_unlocked || may_hold(ranges, &m->lock)) {
             m->lock.granted = true;
             change_start(&m->lock);
@@ -282,15 +301,19 @@ void rmw_start(struct shard *s, uint32_t layer, struct blk_io *io)
     }
 }
 
-/* A change that waits for its range has begun nothing; nor has a zeroed range that waits for slots and has no blocks to merge. */
+/* A change that waits for its range has begun nothing; nor has a zeroed range that waits for slots and has no blocks to merge. What is
+ * to be read and waits for a run is not read: the request ends with its parts. */
 void rmw_cancel(struct rmw *m)
 {
-    bool only_zeroes = m->buf == NULL && m->io->op != BLK_WRITE;
+    bool change = m->io->op != BLK_READ, only_zeroes = m->buf == NULL && m->io->op != BLK_WRITE;
 
-    if (m->lock.granted && !(only_zeroes && zero_cancel(&m->zio)))
+    if (change && (!m->lock.granted || (only_zeroes && zero_cancel(&m->zio)))) {
+        m->err = -FIRN_E_CANCELED;
+        rmw_over(m);
         return;
-    m->err = -FIRN_E_CANCELED;
-    rmw_over(m);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(m->rio); i++)
+        read_cancel(&m->rio[i]);
 }
 
 /* Ranges were given up: those behind them may go on. From the loop. */

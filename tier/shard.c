@@ -163,12 +163,15 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
     }
     switch (io->op) {
     case BLK_READ:
-        read_submit(s, io);
+        gate_submit(s, io);
         return;
     case BLK_WRITE:
     case BLK_WRITE_ZEROES:
     case BLK_DISCARD:
-        write_submit(s, v, io);
+        if (v->read_only)
+            shard_io_later(s, io, -FIRN_E_READ_ONLY);
+        else
+            gate_submit(s, io);
         return;
     case BLK_FLUSH: /* what was answered is durable */
         shard_io_later(s, io, s->failed);
@@ -233,8 +236,8 @@ static void shard_work(struct env_task *task)
 
     answer(s);
     rmws_resume(s);
-    reads_resume(s);
-    writes_resume(s);
+    runs_resume(s);
+    gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
         uint64_t at = mover_step(s), marks = marks_step(s);
@@ -342,14 +345,13 @@ static int tables_init(struct shard *s)
 
 static void lists_init(struct shard *s)
 {
-    struct list *lists[] = {&s->writes_wait, &s->reads_wait, &s->ranges_changed, &s->rios_done, &s->ios_done,
+    struct list *lists[] = {&s->ranges_changed, &s->rios_done, &s->ios_done,
                             &s->runs_wanted, &s->writes, &s->zeroes, &s->zeroes_wait, &s->gives, &s->forgets, &s->sums_lru,
                             &s->sums_blocked};
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
-    for (size_t i = 0; i < CAPACITY_DEVS_MAX; i++)
-        list_init(&s->writes_dev[i]);
+    gate_init(s);
     s->work.fn = shard_work;
     s->timer.fn = shard_timer;
     list_init(&s->rc.ready);

@@ -35,15 +35,9 @@ static uint16_t first_device(const struct shard *s, uint32_t layer, uint64_t blo
     return EXTENT_NO_DEV;
 }
 
-uint16_t share_wanted(const struct shard *s, const struct blk_io *io)
+uint16_t share_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks)
 {
-    const struct volume *v = container_of(io->priv.blk, struct volume, blk);
-    uint64_t first = io->lba * v->blk.lba_bytes / BLOCK_BYTES;
-    uint64_t last = ((io->lba + io->nlb) * v->blk.lba_bytes - 1) / BLOCK_BYTES;
-
-    if (s->o.nr_capacity < 2 || io->op != BLK_WRITE)
-        return EXTENT_NO_DEV;
-    return first_device(s, (uint32_t)(uintptr_t)v->priv, first, last - first + 1, share_full);
+    return s->o.nr_capacity < 2 ? EXTENT_NO_DEV : first_device(s, layer, block, nblocks, share_full);
 }
 
 static bool zeroes_full(const struct shard *s, uint16_t dev)
@@ -127,7 +121,7 @@ uint64_t share_step(struct shard *s)
             any = true;
             lane_shed(&s->lanes[d]);
         }
-        waits |= !list_empty(&s->writes_dev[d]);
+        waits |= gate_waits(s, d);
     }
     if (any && s->o.nr_capacity > 1)
         leave_hung_devices(s);

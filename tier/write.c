@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* write.c: a host's write.
  *
- * 1. It waits its turn: a wio from the pool, and dirt below its limit, first come first served; then room in the share of the
- *    device on which its extents lie (share.c), behind those that wait for the same device.
+ * 1. It waits its turn (gate.c): for dirt below its limit, room in the share of the device on which its extents lie, and a wio from the
+ *    pool.
  * 2. Its extents get nodes, and a reservation each if they have no place: what is acknowledged can always settle.
  * 3. Checksums bound to the address, from the digest pass if the target made one.
  * 4. One record is appended to the log's HOST stream.
@@ -120,16 +120,10 @@ static void host_zeroed(struct zio *z, int err)
     shard_io_done(s, io, err);
 }
 
-static void host_write_start(struct shard *s, struct blk_io *io)
+void write_start(struct shard *s, uint32_t layer, struct blk_io *io)
 {
-    struct volume *v = container_of(io->priv.blk, struct volume, blk);
-    uint32_t layer = (uint32_t)(uintptr_t)v->priv;
     int err;
 
-    if (v->blk.lba_bytes != BLOCK_BYTES) {
-        rmw_start(s, layer, io);
-        return;
-    }
     if (io->op == BLK_WRITE) {
         struct wio *w = pool_get(&s->wios);
 
@@ -153,78 +147,4 @@ static void host_write_start(struct shard *s, struct blk_io *io)
         write_count(s, io, err);
         shard_io_later(s, io, err);
     }
-}
-
-static bool pools_ready(const struct shard *s, const struct blk_io *io)
-{
-    if (io->priv.blk->lba_bytes != BLOCK_BYTES)
-        return !pool_is_empty(&s->rmws) && !(rmw_needs_buffer(io) && pool_is_empty(&s->rmw_bufs));
-    return !pool_is_empty(io->op == BLK_WRITE ? &s->wios : &s->zios);
-}
-
-static bool can_start(const struct shard *s, const struct blk_io *io)
-{
-    return pools_ready(s, io) && (s->failed != 0 || io->op != BLK_WRITE || !shard_writes_wait(s));
-}
-
-/* Starts it; or, if a device's share has no room, puts it into that device's queue, or, if that device hangs, says so. It is on
- * no list, and can start. */
-static void start_in_share(struct shard *s, struct blk_io *io)
-{
-    uint16_t dev = s->failed == 0 ? share_wanted(s, io) : EXTENT_NO_DEV;
-
-    if (dev == EXTENT_NO_DEV) {
-        host_write_start(s, io);
-    } else if (dev_usable(s, shard_capacity(s, dev))) {
-        s->stats.write_waits++;
-        io_wait(&s->writes_dev[dev], io);
-        shard_kick(s);
-    } else {
-        write_count(s, io, -FIRN_E_DEVICE_FAILED);
-        shard_io_later(s, io, -FIRN_E_DEVICE_FAILED);
-    }
-}
-
-/* Those that wait for one device: each is looked at again when the first of them has room, or never will. */
-static void dev_writes_resume(struct shard *s, uint16_t dev)
-{
-    struct blk_io *io;
-
-    while ((io = list_first(&s->writes_dev[dev], struct blk_io, priv.node)) != NULL) {
-        bool hung = !dev_usable(s, shard_capacity(s, dev));
-
-        if (!hung && s->failed == 0 && (!can_start(s, io) || share_wanted(s, io) == dev))
-            return;
-        if ((hung || s->failed != 0) && !pools_ready(s, io))
-            return;
-        io_wait_over(io);
-        start_in_share(s, io);
-    }
-}
-
-void writes_resume(struct shard *s)
-{
-    struct blk_io *io;
-
-    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
-        dev_writes_resume(s, d);
-    while ((io = list_first(&s->writes_wait, struct blk_io, priv.node)) != NULL && can_start(s, io)) {
-        io_wait_over(io);
-        start_in_share(s, io);
-    }
-}
-
-void write_submit(struct shard *s, struct volume *v, struct blk_io *io)
-{
-    if (v->read_only) {
-        shard_io_later(s, io, -FIRN_E_READ_ONLY);
-        return;
-    }
-    if (list_empty(&s->writes_wait) && can_start(s, io)) {
-        start_in_share(s, io);
-        return;
-    }
-    s->stats.write_waits++;
-    io_wait(&s->writes_wait, io);
-    shard_kick(s);
 }

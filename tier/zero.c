@@ -179,24 +179,46 @@ static uint16_t zio_share(const struct zio *z)
     return z->slots > 0 ? share_zeroes_wanted(z->s, z->layer, z->block, z->nblocks) : EXTENT_NO_DEV;
 }
 
+/* Blocks that the request covers in part are written, not zeroed. */
+uint16_t zeroes_share_wanted(const struct shard *s, const struct blk_io *io)
+{
+    const struct volume *v = container_of(io->priv.blk, struct volume, blk);
+    uint64_t per = BLOCK_BYTES / v->blk.lba_bytes, first = (io->lba + per - 1) / per, end = (io->lba + io->nlb) / per;
+
+    if (first >= end || slots_wanted(first, end - first) == 0)
+        return EXTENT_NO_DEV;
+    return share_zeroes_wanted(s, (uint32_t)(uintptr_t)v->priv, first, end - first);
+}
+
+/* In order, but those whose device has its share hold up nobody. */
 static void zeroes_resume(struct shard *s)
 {
-    struct zio *z;
+    struct list failed, *f;
 
-    while ((z = list_first(&s->zeroes_wait, struct zio, node)) != NULL) {
+    list_init(&failed);
+    list_for_each_safe(n, tmp, &s->zeroes_wait) {
+        struct zio *z = list_entry(n, struct zio, node);
         uint16_t dev = zio_share(z);
         int err = append_error(s);
 
         if (err == 0 && dev != EXTENT_NO_DEV && !dev_usable(s, shard_capacity(s, dev)))
             err = -FIRN_E_DEVICE_FAILED;
-        if (err == 0 && (dev != EXTENT_NO_DEV || !slots_free(s, z->slots)))
-            return;
-        list_remove(&z->node);
+        if (err == 0 && dev != EXTENT_NO_DEV)
+            continue;
+        if (err == 0 && !slots_free(s, z->slots))
+            break;
+        list_remove(n);
         z->waits = false;
+        z->app.err = err;
         if (err != 0)
-            z->cb(z, err);
+            list_push_back(&failed, n);
         else
             zio_append(z);
+    }
+    while ((f = list_pop_front(&failed)) != NULL) { /* who is answered may ask for more, or call back what waits */
+        struct zio *z = list_entry(f, struct zio, node);
+
+        z->cb(z, z->app.err);
     }
 }
 

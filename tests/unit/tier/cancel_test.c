@@ -220,7 +220,7 @@ Test(cancel, reads_and_writes_that_wait_for_a_pool)
     for (unsigned i = 0; i < nr_reqs; i++)
         call_back(&r, i);
     await_all(&r);
-    cr_assert_eq(nr_canceled, 64 - 2 * 8);
+    cr_assert_eq(nr_canceled, 64 - 8 - 6, "what is read lies on one device: it may have three quarters of the pool");
     finish(&r);
 }
 
