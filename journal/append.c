@@ -9,6 +9,7 @@
  *    one only when the queue is worth as much as what is out, or fills a group: what is paid is the flush, so many small
  *    groups at once cost more than they gain. At worst the queue waits for one group, and then leaves at once.
  * 4. The device answers in any order; groups are completed in theirs, each record in its order: durable_seq, then its cb.
+ * What has no group yet can be taken back (journal_append_cancel): it leaves the queue, and is answered from the loop.
  * Failures: one failed write and nothing is acknowledged again. Every request is answered with the error, in order, once
  * the device is done with its buffers. No segment: the queue waits (stream.c).
  */
@@ -59,9 +60,51 @@ void journal_append(struct journal *j, struct journal_append *req)
     req->err = 0;
     req->priv.start_ns = env_now_ns(j->env);
     list_push_back(&st->queue, &req->priv.node);
+    req->priv.queued = true;
     st->nr_queued++;
     st->queue_weight += weight(req);
     stream_kick(st);
+}
+
+static void unqueue(struct stream *st, struct journal_append *req)
+{
+    list_remove(&req->priv.node);
+    req->priv.queued = false;
+    st->nr_queued--;
+    st->queue_weight -= weight(req);
+}
+
+/* ---- taking back ------------------------------------------------------------------------------------------------------- */
+
+bool journal_append_cancel(struct journal *j, struct journal_append *req)
+{
+    struct stream *st = &j->streams[req->stream];
+
+    if (!req->priv.queued)
+        return false;
+    unqueue(st, req);
+    list_push_back(&j->canceled, &req->priv.node);
+    if (!j->cancel.queued)
+        env_defer(j->env, &j->cancel);
+    if (list_empty(&st->queue))
+        stream_set_starved(st, false);
+    return true; /* those behind it wait for the same: a group that is out, or a segment */
+}
+
+void canceled_run(struct env_task *t)
+{
+    struct journal *j = container_of(t, struct journal, cancel);
+    struct list reqs;
+
+    list_init(&reqs);
+    list_splice_back(&reqs, &j->canceled);
+    while (!list_empty(&reqs)) {
+        struct journal_append *req = list_entry(list_pop_front(&reqs), struct journal_append, priv.node);
+
+        j->stats.appends_canceled++;
+        req->err = -FIRN_E_CANCELED;
+        req->cb(req);
+    }
 }
 
 /* ---- forming a group -------------------------------------------------------------------------------------------------- */
@@ -82,10 +125,8 @@ static uint32_t group_gather(struct group *g)
         if (records && ((uint64_t)blocks * BLOCK_BYTES > stream_group_bytes_max(st) || iovs + pieces > j->iov_max ||
                         !oseg_fits(st, g->seg, records + 1, blocks)))
             break;
-        list_remove(&req->priv.node);
+        unqueue(st, req);
         list_push_back(&g->reqs, &req->priv.node);
-        st->nr_queued--;
-        st->queue_weight -= weight(req);
         g->weight += weight(req);
         g->nr_blocks = blocks;
         iovs += pieces;
@@ -217,6 +258,8 @@ static void stream_answer_failed(struct stream *st)
         return;
     list_init(&reqs);
     list_splice_back(&reqs, &st->queue);
+    list_for_each(n, &reqs)
+        list_entry(n, struct journal_append, priv.node)->priv.queued = false; /* a callback may try to take others back */
     st->nr_queued = 0;
     st->queue_weight = 0;
     stream_set_starved(st, false);

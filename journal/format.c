@@ -258,8 +258,9 @@ static bool group_sizes_valid(const struct segpool_geometry *geo, const struct j
 
 static bool group_fields_valid(const struct segpool_geometry *geo, const struct jrn_group *g)
 {
-    return g->epoch != 0 && g->epoch <= JRN_NUMBER_MAX && g->number != 0 && g->number <= JRN_NUMBER_MAX && g->index < g->number && g->durable_group < g->number &&
-           g->durable_seq <= SEQ_MEDIA_MAX && g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
+    return g->epoch != 0 && g->epoch <= JRN_NUMBER_MAX && g->number != 0 && g->number <= JRN_NUMBER_MAX &&
+           g->index < g->number && g->durable_group < g->number && g->durable_seq <= SEQ_MEDIA_MAX &&
+           g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
 }
 
 int jrn_group_decode(const struct segpool_geometry *geo, uint32_t segment, uint64_t off_bytes, const void *buf,

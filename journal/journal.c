@@ -116,6 +116,8 @@ int journal_new(struct env *env, struct dev *d, struct segpool *p, const struct 
     assert(opts->shard < j->geo.nr_shards && d->caps.iov_max >= 2 && d->caps.align_bytes <= 4096);
     j->reserve = j->opts.reserve_segments * j->geo.nr_shards; /* the free segments are everybody's */
     j->iov_max = MIN(d->caps.iov_max, JRN_IOV_MAX);
+    list_init(&j->canceled);
+    j->cancel.fn = canceled_run;
     j->waiter.env = env;
     j->waiter.task.fn = space_returned;
     j->waiter.ask.fn = space_asked;
@@ -190,6 +192,7 @@ int journal_close(struct journal *j, bool seal)
 
     for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
         assert(list_empty(&j->streams[i].queue) && j->streams[i].nr_groups == 0);
+    assert(list_empty(&j->canceled));
     j->closing = true;
     err = journal_settle(j);
     for (uint32_t i = 0; i < JOURNAL_STREAM_NR && seal && !err && !j->failed; i++)

@@ -102,19 +102,25 @@ struct journal_append {
     const struct iovec   *iov;      /* WRITE: borrowed until cb; bases 4096-aligned, lengths multiples of 4096 */
     int                   iovcnt;
     const uint32_t       *csum;     /* WRITE: nblocks address-bound checksums (block_csum); borrowed until cb */
-    journal_append_cb    *cb;       /* once; never from inside journal_append(); in order within the stream */
+    journal_append_cb    *cb;       /* once; never from inside journal_append(); in order within the stream,
+                                   * but for what was canceled */
     void                 *ctx;
     int                   err;      /* out: 0: durable. Else a later replay finds it whole or not at all */
     struct journal_loc    loc;      /* out: WRITE: first block; others: the group header that holds the record */
     struct {
         struct list node;
-        uint32_t    unit;
+        bool        queued;       /* it has no group yet */
         uint64_t    start_ns;
     } priv;
 };
 
 /* Queues the record for the next group. Appends wait, in order, while no segment is free: back-pressure, never an error. */
 void journal_append(struct journal *j, struct journal_append *req);
+
+/* Nobody wants req any more, which was appended. True: no group had taken it, and none will; it is
+ * answered soon with -FIRN_E_CANCELED, from the loop, whatever stands before it in its stream; a HOST record's seq is never used.
+ * Those behind it move up. False: it is in a group, or is being or was answered: it ends as ever, and this changed nothing. */
+bool journal_append_cancel(struct journal *j, struct journal_append *req);
 
 /* The owner will free no segment any more: what waits or is in flight is answered with err, and nothing is appended again.
  * Reads go on. */
@@ -234,7 +240,8 @@ void journal_abandon(struct journal *j);
     x(segments_opened,    "segments opened")                                      \
     x(segments_freed,     "segments given back")                                  \
     x(waits_for_space,    "times host appends had to wait for a free segment")    \
-    x(append_errors,      "appends answered with an error")
+    x(append_errors,      "appends answered with an error")                       \
+    x(appends_canceled,   "appends taken back before they had a group")
 
 struct journal_stats {
 #define X(name, help) uint64_t name;

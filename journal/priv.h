@@ -158,6 +158,8 @@ struct journal {
     bool                   failed, closing;
     int                    fail_err;
     struct seg_waiter      waiter;
+    struct list            canceled;    /* appends that were taken back, not answered yet */
+    struct env_task        cancel;      /* answers them */
     struct journal_stats   stats;
     struct metric_hist    *commit_hist;
     struct journal_bugs    bugs;
@@ -184,6 +186,7 @@ void oseg_set_state(struct oseg *s, enum oseg_state state);
 
 void stream_kick(struct stream *st);           /* forms groups at the end of this pass */
 void stream_run(struct env_task *t);
+void canceled_run(struct env_task *t);
 void group_written(struct dev_io *io);
 void journal_fail(struct journal *j, int err, uint32_t segment, uint64_t off_bytes);
 

@@ -470,6 +470,8 @@ static void some_writes(struct rig *r)
             rig_append(r, JOURNAL_MOVES, JOURNAL_WRITE, lba, sim_between(r->sim, 1, 8));
         else
             rig_append(r, JOURNAL_HOST, JOURNAL_WRITE, lba, sim_between(r->sim, 1, 8));
+        if (sim_chance(r->sim, 50000))
+            (void)rig_cancel(r, &r->w[r->nr_w - sim_between(r->sim, 1, MIN(r->nr_w, 6u))]);
         if (sim_chance(r->sim, 300000))
             sim_run_for(r->sim, sim_between(r->sim, 1, 300000));
         if (r->nr_sealed > 3 && !sim_crashed(r->sim))

@@ -225,6 +225,7 @@ static void on_append(struct journal_append *a)
     cr_assert(!w->done, "answered twice");
     w->done = true;
     w->acked = a->err == 0;
+    cr_assert_eq(w->canceled, a->err == -FIRN_E_CANCELED);
     w->order = ++r->answered;
     r->in_flight--;
     if (w->acked && a->stream == JOURNAL_HOST && !r->opts.bugs.ack_out_of_order)
@@ -267,6 +268,15 @@ struct wr *rig_append(struct rig *r, enum journal_stream stream, enum journal_re
     journal_append(r->j, &w->a);
     cr_assert(!w->done, "answered from inside the call");
     return w;
+}
+
+bool rig_cancel(struct rig *r, struct wr *w)
+{
+    if (w->done || !journal_append_cancel(r->j, &w->a))
+        return false;
+    cr_assert(!w->done, "answered from inside the call");
+    w->freed = w->canceled = true;
+    return true;
 }
 
 static bool all_answered(void *ctx) { return ((struct rig *)ctx)->in_flight == 0; }

@@ -23,6 +23,7 @@ struct wr {                       /* one write and its fate */
     uint8_t  *buf;
     uint32_t *csum;
     bool      submitted, done, acked, freed, absent; /* absent: a recovery did not find it, so none may again */
+    bool      canceled;           /* and freed: it must never be found */
     uint32_t  order;              /* of the callback, from 1 */
     uint32_t  life;
 };
@@ -76,6 +77,7 @@ static inline struct wr *rig_write(struct rig *r, uint64_t lba, uint64_t nblocks
 {
     return rig_append(r, JOURNAL_HOST, JOURNAL_WRITE, lba, nblocks);
 }
+bool rig_cancel(struct rig *r, struct wr *w);     /* whether it was taken back */
 int  rig_wait(struct rig *r);                     /* until everything is answered */
 void rig_free_sealed(struct rig *r, uint32_t nth); /* of the sealed segments, oldest first: nothing in it is needed */
 static inline void rig_free_oldest(struct rig *r) { rig_free_sealed(r, 0); }
