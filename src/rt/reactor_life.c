@@ -137,7 +137,8 @@ void reactor_run(struct reactor *r)
 }
 
 /* A ring cannot change its submitter, so the next owner gets a new one; and a new eventfd, since the old ring's read of
- * it is cancelled behind our back and could swallow a wake-up. */
+ * it is cancelled behind our back and could swallow a wake-up. It takes the place of the old one under the same number: whoever
+ * posted the last task may be about to write there still. */
 int reactor_disown(struct reactor *r)
 {
     struct io_uring old = r->ring;
@@ -150,14 +151,16 @@ int reactor_disown(struct reactor *r)
     if (fd < 0)
         return -errno;
     err = ring_open(r);
+    if (!err && dup3(fd, r->wake_fd, O_CLOEXEC) < 0) {
+        err = -errno;
+        io_uring_queue_exit(&r->ring);
+    }
+    close(fd);
     if (err) {
         r->ring = old;
-        close(fd);
         return err;
     }
     io_uring_queue_exit(&old);
-    close(r->wake_fd);
-    r->wake_fd = fd;
     r->wake_armed = false;
     r->enabled = false;
     r->orphaned = false;
