@@ -59,6 +59,19 @@ static void ram_config(struct config *c)
     config_text(c, api_unix)[0] = '\0'; /* two of them may run at once; --api-socket opens one */
 }
 
+/* --dev and a size: that of a file which is to be made. What is there keeps its own. */
+static void say_size_kept(const char *option, const char *path, uint64_t wanted)
+{
+    struct stat st;
+    char want[32], is[32];
+
+    if (wanted == 0 || stat(path, &st) != 0 || ROUND_DOWN((uint64_t)st.st_size, BLOCK_BYTES) == ROUND_DOWN(wanted, BLOCK_BYTES))
+        return;
+    log_warn("an option has no effect: the pool is there already", "option=%s wanted=\"%s\" is=\"%s\" path=\"%s\" "
+             "do=\"leave it out, or name another directory for a new pool\"", option, size_format(wanted, want),
+             size_format((uint64_t)st.st_size, is), path);
+}
+
 /* Fills plan->cfg; 0, EXIT_FAILED or EXIT_USAGE. */
 static int make_config(struct plan *p, struct strbuf *problems)
 {
@@ -73,6 +86,10 @@ static int make_config(struct plan *p, struct strbuf *problems)
         if (embedded_config(p->opts.dev, !p->opts.check, journal, capacity, &p->cfg, &p->dev_state, why) != 0) {
             fprintf(stderr, "firnd: --dev: %s\n", why);
             return EXIT_FAILED;
+        }
+        if (p->dev_state == EMBEDDED_POOL) {
+            say_size_kept("--journal-size", config_text(&p->cfg, journal_path), journal);
+            say_size_kept("--capacity-size", p->cfg.capacity[0].path, capacity);
         }
         return 0;
     }

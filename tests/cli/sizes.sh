@@ -63,6 +63,20 @@ exits 0 "$firnd" --format --config "$T/two.conf"
 exits 0 "$firnd" --check --config "$T/two.conf"
 sed "s|{ path = \"$T/two-c2\"; size = \"64MiB\"; }, ||" "$T/two.conf" >"$T/fewer.conf"
 refused fewer.conf "names 2 capacity devices; 1 are configured: put the others back into pool.capacity"
+
+# --dev: the sizes of files that are to be made; those that are there keep theirs.
+start_dev
+is "made, nothing said" "$(grep -c "has no effect" "$log")" 0
+stop
+start_dev
+is "the same again, nothing said" "$(grep -c "has no effect" "$log")" 0
+stop
+start_dev --journal-size 128MiB --capacity-size 1GiB
+kept='level=warn msg="an option has no effect: the pool is there already" option='
+has "another journal" "$(cat "$log")" "$kept--journal-size wanted=\"128.0 MiB\" is=\"64.0 MiB\" path=\"$T/p/journal\" do="
+has "another capacity" "$(cat "$log")" "$kept--capacity-size wanted=\"1.0 GiB\" is=\"256.0 MiB\" path=\"$T/p/capacity\" do="
+stop
+
 start --config "$T/f.conf"
 stop
 is "put right, it serves" $rc 0
