@@ -2,7 +2,8 @@
 /* damage.c: what hosts could not be given: a line in the log, and a table of the places, for the gauge and the alert.
  *
  * 1. A read that cannot answer a block notes it: neighbours of one kind and source join into one run, which is one line.
- * 2. The block enters the table, once. Blocks that the index itself calls damaged are counted by map.c, not here.
+ * 2. The block enters the table, once; so does one that destage found and the map calls lost from then on, without a line.
+ *    Blocks that the index itself calls damaged are counted by map.c, not here.
  * 3. A block leaves the table when it is written, zeroed or trimmed, when it reads well again, or with its volume.
  * Failures: more places than the table holds are not remembered, and the figure then is a lower bound (full). Lines
  * beyond LINES_MAX in WINDOW_NS are only counted; the next line that is written says how many they were.

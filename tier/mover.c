@@ -427,6 +427,18 @@ static void job_clean(struct lane *l, struct job *job)
             entry_committed(l->s, job, e, i);
 }
 
+/* What the map calls lost from now on, unless the log has newer bytes: a host need not read it first to be counted. */
+static void note_damage(struct shard *s, const struct job *job, const struct extent *e)
+{
+    uint64_t first = (uint64_t)e->no * EXTENT_BLOCKS;
+
+    if (e->discard_seq != 0) /* zeroed since the capture */
+        return;
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && bits_any(job->sums.damaged); i++)
+        if (bit_get(job->sums.damaged, i) && index_find(&s->ix, e->layer, first + i) == INDEX_NONE)
+            damage_note(&s->damage, e->layer, first + i);
+}
+
 static void job_committed(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
@@ -444,6 +456,7 @@ static void job_committed(struct lane *l, struct job *job)
         sums_set(s, job->x, &job->sums);
     if (!s->bugs.free_before_commit)
         job_clean(l, job);
+    note_damage(s, job, e);
     if (!job->tombstone)
         map_note_empty(s, job->x, &job->sums);
     if (job->old_place.dev != EXTENT_NO_DEV) {

@@ -53,6 +53,15 @@ static void begin(struct rig *r, uint64_t seed)
     snprintf(r->vol.name, sizeof(r->vol.name), "vol");
 }
 
+static void nothing(void *ctx) { (void)ctx; }
+
+static bool flushing(void *ctx)
+{
+    const struct shard *s = ((struct rig *)ctx)->shard;
+
+    return s->lanes[0].state == LANE_FLUSH || s->lanes[1].state == LANE_FLUSH;
+}
+
 Test(damage, one_block_counts_once_for_a_read_and_once_for_ever)
 {
     struct rig r;
@@ -74,6 +83,51 @@ Test(damage, one_block_counts_once_for_a_read_and_once_for_ever)
     cr_assert_eq(damaged(&r), 0, "written again");
     rig_expect(&r, 4, 1, 2);
     cr_assert_eq(damaged(&r), 0);
+    rig_fini(&r);
+}
+
+/* A destage reads what it writes, and may be the first to meet the damage; nobody has to read the block to know. */
+Test(damage, what_destage_finds_is_counted_before_anybody_reads_it)
+{
+    struct rig r;
+
+    begin(&r, 7);
+    cr_assert_eq(rig_write(&r, 0, 8, 1), 0);
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 4));
+    cr_assert_eq(damaged(&r), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(damaged(&r), 1);
+    cr_assert_eq(rig_read(&r, 4, 1, buf), -FIRN_E_DAMAGED);
+    cr_assert_eq(damaged(&r), 1, "the same one");
+    cr_assert_eq(rig_write(&r, 5, 1, 2), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(damaged(&r), 1, "its neighbour settled");
+    cr_assert_eq(rig_write(&r, 4, 1, 2), 0);
+    cr_assert_eq(damaged(&r), 0, "written again");
+    rig_drain(&r, true);
+    cr_assert_eq(damaged(&r), 0);
+    rig_expect(&r, 4, 2, 2);
+    rig_fini(&r);
+}
+
+/* ... unless it was written again while the destage was under way. */
+Test(damage, what_was_written_again_meanwhile_is_not_counted)
+{
+    struct rig r;
+
+    begin(&r, 8);
+    cr_assert_eq(rig_write(&r, 0, 8, 1), 0);
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 4));
+    shard_drain(r.shard, true, nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    cr_assert_eq(r.shard->lanes[0].nr_jobs + r.shard->lanes[1].nr_jobs, 1);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_faults(r.hdd[i])->delayed = 1000000;
+    cr_assert_eq(rig_write(&r, 4, 1, 2), 0);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_eq(r.shard->stats.destage_requeued, 1, "%llu", (unsigned long long)r.shard->stats.destage_requeued);
+    cr_assert_eq(damaged(&r), 0);
+    rig_expect(&r, 4, 1, 2);
     rig_fini(&r);
 }
 
