@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads that are caught in a device which hangs: what they hold, and who waits for it. */
+#include <stdlib.h>
+
 #include "rig.h"
 
 static char buf[64 * BLOCK_BYTES] __attribute__((aligned(4096))), zeros[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
@@ -13,7 +15,7 @@ static void drop_log_copies(struct rig *r, uint32_t extent, uint32_t nblocks)
     for (uint32_t i = 0; i < nblocks; i++) {
         uint32_t id = index_find(&r->shard->ix, 1, (uint64_t)extent * EXTENT_BLOCKS + i);
 
-        if (id != INDEX_NONE)
+        if (id != INDEX_NONE && !(index_flags_of(&r->shard->ix, id) & INDEX_DIRTY))
             map_remove(r->shard, id);
     }
 }
@@ -446,4 +448,60 @@ Test(hang, what_waits_for_a_share_of_a_healthy_device_is_served_in_order)
     }
     cr_assert_eq(count(0, nr_reqs, 0), nr_reqs);
     heal_and_finish(&r);
+}
+
+/* ---- at any time ---- */
+
+/* How many were called back in time, and how many failed. */
+static void at_random(uint32_t lba_bytes, unsigned seed, unsigned *canceled, unsigned *failed)
+{
+    static const enum blk_op ops[] = {BLK_READ, BLK_READ, BLK_READ, BLK_WRITE, BLK_WRITE, BLK_WRITE_ZEROES};
+    uint32_t unit = lba_bytes / 512, healthy;
+    struct rig r;
+    uint16_t dev;
+
+    srand(seed);
+    healthy = hang_one(&r, lba_bytes, 4 + (uint32_t)rand() % 60);
+    dev = device_of(&r, 0);
+    r.shard->t.dirty_start_pct = 0; /* what is written becomes cold again soon */
+    for (unsigned i = 0; i < 3000; i++) {
+        enum blk_op op = ops[rand() % 6];
+        uint64_t extent = rand() % 3 ? 0 : healthy, lba = (uint64_t)rand() % ((op == BLK_READ ? 2 * COLD : 12) * 8);
+        uint32_t nlb = 1 + (uint32_t)rand() % (rand() % 4 ? 12u : 100u);
+
+        start(&r, op, ROUND_DOWN(extent * 256 * 8 + lba, (uint64_t)unit), MAX(ROUND_DOWN(nlb, unit), unit));
+        for (unsigned k = rand() % 2 ? 0 : 5; k > 0; k--) {
+            struct req *q = &reqs[nr_reqs - 1 - (unsigned)rand() % MIN(nr_reqs, 100u)];
+
+            if (q->answers == 0)
+                blk_cancel(&r.vol.blk, &q->io);
+        }
+        if (rand() % 8 == 0)
+            sim_disk_faults(r.hdd[dev])->hung = rand() % 3 ? 1000000 : 0;
+        if (rand() % 8 == 0)
+            drop_log_copies(&r, (uint32_t)extent, 2 * COLD);
+        if (rand() % 10 == 0)
+            sim_run_for(r.sim, (uint64_t)rand() % (10 * NS_PER_MS));
+        if (rand() % 300 == 0)
+            sim_run_for(r.sim, (uint64_t)rand() % 60000 * NS_PER_MS);
+        if (rand() % 200 == 0)
+            sim_disk_heal(r.hdd[dev]);
+    }
+    shard_verify(r.shard);
+    heal_and_finish(&r);
+    cr_assert_gt(count(0, nr_reqs, 0), 100);
+    *canceled += count(0, nr_reqs, -FIRN_E_CANCELED);
+    *failed += count(0, nr_reqs, -FIRN_E_DEVICE_FAILED);
+}
+
+Test(hang, at_any_time_everything_is_answered_and_given_back)
+{
+    unsigned canceled[2] = {0, 0}, failed[2] = {0, 0};
+
+    for (unsigned seed = 1; seed <= 10; seed++) {
+        at_random(4096, seed, &canceled[0], &failed[0]);
+        at_random(512, seed, &canceled[1], &failed[1]);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert(canceled[i] > 100 && failed[i] > 100, "%u were called back, %u failed", canceled[i], failed[i]);
 }
