@@ -9,6 +9,8 @@ stop
 ulimit -S -l "$old"
 start_dev
 is "and not a word otherwise" "$(grep -c "locked memory" "$log")" 0
+has "no volume" "$(ctl volume list 2>&1 >/dev/null)" "^firnctl: there are no volumes yet; .firnctl volume create NAME --size SIZE. makes one$"
+is "no such word in JSON" "$(ctl volume list --json 2>&1 | jq -c .volumes)" "[]"
 exits 0 ctl volume create a --size 10MiB --iops 500
 exits 1 ctl volume resize a --size 4MiB
 exits 1 ctl volume show nope

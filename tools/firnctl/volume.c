@@ -202,6 +202,8 @@ int cmd_volume_list(const struct args *a)
                    size_of(used, "hdd", b3), json_num(v, "controllers"),
                    json_is_true(json_object_get(v, "read_only")) ? "read-only" : "ok");
         }
+        if (json_array_size(all) == 0 && !arg(a, quiet))
+            fputs("firnctl: there are no volumes yet; `firnctl volume create NAME --size SIZE` makes one\n", stderr);
     }
     json_decref(all);
     return CTL_DONE;
