@@ -389,6 +389,7 @@ int pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out)
     out->created_wall_ns = from_le64(m.created);
     if (out->nr_shards < 1 || out->nr_shards > REACTORS_MAX || out->nr_capacity < 1 ||
         out->nr_capacity > CAPACITY_DEVS_MAX || out->next_volume_id == 0 || out->next_layer_id == 0 ||
+        out->next_volume_id > NEXT_ID_MAX || out->next_layer_id > NEXT_ID_MAX ||
         !all_zero(m.reserved, sizeof(m.reserved)))
         return -FIRN_E_CORRUPT;
     return name_get(m.name, sizeof(m.name), out->name);

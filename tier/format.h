@@ -64,6 +64,7 @@ struct extent_sums {
     uint32_t csum[EXTENT_BLOCKS];         /* block_csum() of valid blocks; 0 elsewhere */
 };
 
+#define NEXT_ID_MAX (UINT64_C(1) << 62)   /* ids of volumes and layers are lower: whatever a log claims, there is a next one */
 struct pool_rec {
     struct uuid uuid;
     char     name[NAME_MAX_CHARS + 1];

@@ -123,19 +123,40 @@ static void report_damage(struct tier *t, uint32_t no)
                  (unsigned long long)r->groups_corrupt, (unsigned long long)r->blocks_bad);
 }
 
+/* The log names layers that the metadata never heard of: it was rolled back. A new volume that got such an id would have the
+ * bytes of the lost one. In the metadata before anything can be created. */
+static int ids_go_on(struct tier *t, uint64_t layer_max)
+{
+    uint8_t value[POOL_REC_BYTES];
+    struct meta_op op = {.key = meta_key_pool(), .value = value};
+    uint64_t lost = layer_max < t->pool.next_layer_id ? 0 : layer_max + 1 - t->pool.next_layer_id;
+
+    if (lost == 0)
+        return 0;
+    if (MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
+        return -FIRN_E_CORRUPT;
+    t->pool.next_layer_id += lost;
+    t->pool.next_volume_id += lost;
+    op.value_len = pool_rec_encode(&t->pool, value);
+    log_warn("ids that lost metadata gave away are left out", "next_volume=%llu next_layer=%llu",
+             (unsigned long long)t->pool.next_volume_id, (unsigned long long)t->pool.next_layer_id);
+    return t->meta->ops->commit_sync(t->meta, &op, 1);
+}
+
 static int recover_shards(struct tier *t, char why[static 256])
 {
-    uint64_t commit_no = meta_commit_no(t->meta);
+    uint64_t commit_no = meta_commit_no(t->meta), layer_max = 0;
+    int err;
 
     for (uint32_t i = 0; i < t->nr_shards; i++) {
         uint64_t durable_seq;
-        int err = shard_durable_seq(t, i, &durable_seq);
 
+        err = shard_durable_seq(t, i, &durable_seq);
         if (err) {
             snprintf(why, 256, "metadata \"%.120s\": the record of shard %u: %.60s", t->opts.meta_path, i, err_text(err));
             return err;
         }
-        err = shard_recover(t->shards[i], &t->reports[i], why);
+        err = shard_recover(t->shards[i], &t->reports[i], &layer_max, why);
         if (err && why[0] == '\0')
             snprintf(why, 256, "shard %u cannot be recovered: %.120s", i, err_text(err));
         if (!err)
@@ -146,13 +167,10 @@ static int recover_shards(struct tier *t, char why[static 256])
         if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
             describe_after_crash(t->shards[i]);
     }
-    for (uint32_t i = 0; i < t->nr_shards; i++) {
-        int err = shard_marks_commit(t->shards[i]);
-
-        if (err)
-            return err;
-    }
-    return 0;
+    err = ids_go_on(t, layer_max);
+    for (uint32_t i = 0; i < t->nr_shards && !err; i++)
+        err = shard_marks_commit(t->shards[i]);
+    return err;
 }
 
 static int open_steps(struct tier *t, char why[static 256])

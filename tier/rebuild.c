@@ -27,6 +27,7 @@ struct rebuild {
     size_t nr_exts, cap_exts;
     struct found_layer *layers; /* by layer */
     size_t nr_layers, cap_layers;
+    uint64_t layer_max;         /* the highest id that anything names */
     uint8_t *table;             /* a region's descriptions */
     uint8_t *needed;            /* by segment: the log holds what nothing else does */
     struct tier_check_report *report;
@@ -167,9 +168,11 @@ static int find_layers(struct rebuild *b)
         if (r->type == JOURNAL_WRITE)
             l->blocks = MAX(l->blocks, r->lba + r->nblocks);
     }
-    if (b->nr_layers > 0)
+    if (b->nr_layers > 0) {
         qsort(b->layers, b->nr_layers, sizeof(*b->layers), layer_order);
-    return b->nr_layers <= VOLUMES_MAX ? 0 : -FIRN_E_CORRUPT;
+        b->layer_max = MAX(b->layer_max, b->layers[b->nr_layers - 1].layer);
+    }
+    return b->nr_layers <= VOLUMES_MAX && b->layer_max < NEXT_ID_MAX ? 0 : -FIRN_E_CORRUPT;
 }
 
 /* ---- the new records ---- */
@@ -177,14 +180,12 @@ static int find_layers(struct rebuild *b)
 static int write_pool(struct rebuild *b)
 {
     const struct label *j = &b->o.devs.dev[0].label;
-    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = b->nr_layers + 1, .next_layer_id = 1, .nr_shards = j->nr_shards,
-                            .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
+    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = b->nr_layers + 1, .next_layer_id = b->layer_max + 1,
+                            .nr_shards = j->nr_shards, .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
     uint8_t values[POOL_DEVS_MAX + 1][POOL_REC_BYTES];
     struct meta_op ops[POOL_DEVS_MAX + 1];
 
     memcpy(pool.name, j->pool_name, sizeof(pool.name));
-    if (b->nr_layers > 0)
-        pool.next_layer_id = b->layers[b->nr_layers - 1].layer + 1;
     ops[0] = (struct meta_op){.key = meta_key_pool(), .value = values[0], .value_len = pool_rec_encode(&pool, values[0])};
     for (uint32_t i = 0; i < b->o.devs.nr; i++) {
         const struct label *l = &b->o.devs.dev[i].label;
@@ -309,6 +310,8 @@ static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *
 {
     struct rebuild *b = ctx;
 
+    if (d->range_known)
+        b->layer_max = MAX(b->layer_max, d->layer);
     strbuf_add(b->out, "log of shard %u: segment %u, unit %u cannot be read back\n", shard, d->segment, d->unit);
     b->needed[d->segment] = 1;
     b->report->findings++;

@@ -26,6 +26,7 @@ struct recovery {
     size_t nr, cap;
     uint64_t seq_named;          /* highest seq that the metadata names */
     uint64_t damaged_ranges;
+    uint64_t layer_max;          /* highest id that the log names */
     uint32_t layer;              /* being loaded */
     char *why;
 };
@@ -178,6 +179,13 @@ static uint32_t layer_to_replay(const struct shard *s, uint64_t id)
     return l == 0 || layer_at(s, l)->vol->deleting ? 0 : l;
 }
 
+/* The log may know layers that the metadata does not: it was rolled back, and their ids must not be given away again. */
+static int see_layer(struct recovery *r, uint64_t id)
+{
+    r->layer_max = MAX(r->layer_max, id);
+    return id < NEXT_ID_MAX ? 0 : -FIRN_E_CORRUPT;
+}
+
 static bool range_ok(uint64_t lba, uint64_t nblocks)
 {
     uint64_t end = UINT64_C(1) << INDEX_BLOCK_BITS;
@@ -190,11 +198,11 @@ static int replay_record(void *ctx, const struct journal_record *rec)
     struct recovery *r = ctx;
     struct shard *s = r->s;
     uint32_t layer = layer_to_replay(s, rec->layer);
-    int err = 0;
+    int err = see_layer(r, rec->layer);
 
     map_seg_seq(s, rec->loc.segment, rec->seq);
-    if (layer == 0)
-        return 0;
+    if (err != 0 || layer == 0)
+        return err;
     if (!range_ok(rec->lba, rec->nblocks) || rec->seq > INDEX_SEQ_MAX || rec->loc.segment >= s->ix.nr_segments)
         return -FIRN_E_CORRUPT;
     if (rec->type == JOURNAL_ZERO)
@@ -218,11 +226,11 @@ static int replay_damage(void *ctx, const struct journal_damage *d)
     struct recovery *r = ctx;
     struct shard *s = r->s;
     uint32_t layer = d->range_known ? layer_to_replay(s, d->layer) : 0;
-    int err = 0;
+    int err = d->range_known ? see_layer(r, d->layer) : 0;
 
     r->damaged_ranges++;
-    if (layer == 0 || s->bugs.damaged_falls_through || !range_ok(d->lba, d->nblocks))
-        return 0;
+    if (err != 0 || layer == 0 || s->bugs.damaged_falls_through || !range_ok(d->lba, d->nblocks))
+        return err;
     map_seg_seq(s, d->segment, d->seq);
     for (uint64_t i = 0; i < d->nblocks && err == 0; i++) {
         struct index_entry e = {.layer = layer, .block = d->lba + i, .seq = d->seq, .segment = d->segment,
@@ -460,12 +468,13 @@ static int recover_steps(struct recovery *r, struct journal_replay_report *repor
     return err ? err : open_log(s);
 }
 
-int shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256])
+int shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256])
 {
     struct recovery r = {.s = s, .why = why};
     int err = recover_steps(&r, report);
 
     free(r.zeroes);
+    *layer_max = MAX(*layer_max, r.layer_max);
     if (err != 0)
         return err;
     if (r.damaged_ranges > 0)

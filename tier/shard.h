@@ -31,8 +31,9 @@ struct shard_opts {
 
 int  shard_new(const struct shard_opts *opts, struct shard **out);
 /* Straight-line, before the threads run: loads the map of its layers, replays the log, rebuilds the index, opens the log.
- * Volumes must have been attached before. Writes nothing if it fails. */
-int  shard_recover(struct shard *s, struct journal_replay_report *report, char why[static 256]);
+ * Volumes must have been attached before. Writes nothing if it fails. *layer_max is raised to the highest layer id that the
+ * log names, of layers that nobody has attached too. */
+int  shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256]);
 
 /* After every shard of the pool has recovered and been judged: the metadata now names what was kept of the log. */
 int  shard_marks_commit(struct shard *s);

@@ -305,7 +305,7 @@ void tier_volume_create(struct tier *t, const struct volume_params *params, tier
         err = -FIRN_E_IN_USE;
     else if (v != NULL && !same_params(&v->p, &p))
         err = -FIRN_E_EXISTS;
-    else if (v == NULL && t->nr_vols >= VOLUMES_MAX)
+    else if (v == NULL && (t->nr_vols >= VOLUMES_MAX || MAX(t->pool.next_volume_id, t->pool.next_layer_id) >= NEXT_ID_MAX))
         err = -FIRN_E_NO_RESOURCES;
     if (!err && v == NULL) {
         err = create_volume(r, &p);

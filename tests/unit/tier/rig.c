@@ -51,6 +51,7 @@ static const struct blk_ops ops = {.name = "rig", .submit = submit, .cancel = ca
 
 int rig_boot(struct rig *r)
 {
+    uint64_t layer_max = 0;
     struct cold_dev_desc desc[RIG_HDDS];
     struct shard_opts so;
     char why[256] = "";
@@ -77,7 +78,7 @@ int rig_boot(struct rig *r)
     r->vol = (struct volume){.shard = r->shard, .layer = RIG_LAYER, .size_blocks = r->o.volume_blocks};
     blk_init(&r->vol.blk, &ops, r->env, r->o.lba_bytes, r->o.volume_blocks * (BLOCK_BYTES / r->o.lba_bytes));
     cr_assert_eq(shard_attach(r->shard, &r->vol), 0);
-    err = shard_recover(r->shard, &r->report, why);
+    err = shard_recover(r->shard, &r->report, &layer_max, why);
     if (err == 0)
         shard_start(r->shard);
     return err;

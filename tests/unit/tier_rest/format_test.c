@@ -192,6 +192,20 @@ Test(format, pool_volume_layer_and_device_records_are_stable)
     STABLE(struct device_rec, d, device_rec_encode, device_rec_decode);
 }
 
+Test(format, ids_after_which_there_is_no_next_one_are_refused)
+{
+    struct pool_rec last = {.name = "default", .next_volume_id = NEXT_ID_MAX, .next_layer_id = NEXT_ID_MAX, .nr_shards = 1,
+                            .nr_capacity = 1}, out;
+    struct pool_rec volume = last, layer = last;
+    uint8_t buf[META_VALUE_MAX] = {0};
+
+    cr_assert_eq(pool_rec_decode(buf, pool_rec_encode(&last, buf), &out), 0);
+    volume.next_volume_id++;
+    cr_assert_eq(pool_rec_decode(buf, pool_rec_encode(&volume, buf), &out), -FIRN_E_CORRUPT);
+    layer.next_layer_id++;
+    cr_assert_eq(pool_rec_decode(buf, pool_rec_encode(&layer, buf), &out), -FIRN_E_CORRUPT);
+}
+
 Test(format, a_newer_record_version_is_named_as_such)
 {
     struct layer_rec l = {.volume = 1}, out;

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rollback_test.c: a pool whose metadata was restored from an older copy, on real files and LMDB: what is lost may be accepted,
+ * and then nothing of it comes back in a wrong place, and it is accepted once.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "rt/reactor.h"
+#include "tier/pool.h"
+
+static char dir[64], why[256];
+static struct reactor *reactor;
+static struct env *env;
+static struct tier_opts opts;
+static struct tier *tier;
+static _Alignas(4096) uint8_t buf[4096];
+
+static void dev_add(const char *name, enum tier_role role, uint64_t size)
+{
+    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
+
+    d->role = role;
+    d->size_bytes = size;
+    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
+}
+
+static void begin(void)
+{
+    struct reactor_opts o = {.cpu = -1};
+
+    snprintf(dir, sizeof(dir), "/tmp/firn-back-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
+    env = reactor_env(reactor);
+    memset(&opts, 0, sizeof(opts));
+    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
+    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
+    opts.envs = &env;
+    opts.nr_envs = 1;
+    opts.segment_bytes = 1 << 20;
+    opts.ios_per_shard = 64;
+    dev_add("journal", TIER_JOURNAL, 24 * MIB);
+    dev_add("hdd", TIER_CAPACITY, 70 * MIB);
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
+static PRINTF_LIKE(1, 2) void shell(const char *fmt, ...)
+{
+    char cmd[640];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(cmd, sizeof(cmd), fmt, ap);
+    va_end(ap);
+    cr_assert_eq(system(cmd), 0, "%s", cmd);
+}
+
+static void end(void)
+{
+    reactor_free(reactor);
+    shell("rm -rf %s", dir);
+}
+
+TestSuite(rollback, .init = begin, .fini = end, .timeout = 120);
+
+static void raise(void *ctx) { *(bool *)ctx = true; }
+
+static void run_until(bool *flag)
+{
+    while (!*flag)
+        cr_assert_eq(env_run_once(env), 0);
+}
+
+static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
+
+static void close_pool(void)
+{
+    bool stopped = false;
+
+    tier_stop(tier, raise, &stopped);
+    run_until(&stopped);
+    tier_close(tier);
+}
+
+static void open_with_loss(void)
+{
+    cr_assert_lt(tier_open(&opts, &tier, why), 0, "the loss is seen");
+    opts.accept_loss = true;
+    open_pool();
+    opts.accept_loss = false;
+}
+
+struct answer { bool done; int err; struct blk *blk; };
+
+static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    (void)info;
+    *(struct answer *)ctx = (struct answer){.done = true, .err = err, .blk = blk};
+}
+
+static struct blk *create(const char *name)
+{
+    struct volume_params p = {.size_bytes = 8 * MIB, .lba_bytes = 4096};
+    struct answer a = {0};
+
+    snprintf(p.name, sizeof(p.name), "%s", name);
+    tier_volume_create(tier, &p, answered, &a);
+    run_until(&a.done);
+    cr_assert_eq(a.err, 0);
+    return a.blk;
+}
+
+static struct blk *volume(const char *name)
+{
+    struct blk *b = NULL;
+
+    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0);
+    return b;
+}
+
+struct io { struct blk_io io; struct iovec iov; bool done; };
+static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
+
+static int do_io(struct blk *b, enum blk_op op, uint64_t lba)
+{
+    struct io r = {.iov = {.iov_base = buf, .iov_len = sizeof(buf)}};
+
+    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
+    blk_submit(b, &r.io);
+    run_until(&r.done);
+    return r.io.err;
+}
+
+static void put(struct blk *b, uint64_t lba, int byte)
+{
+    memset(buf, byte, sizeof(buf));
+    cr_assert_eq(do_io(b, BLK_WRITE, lba), 0);
+}
+
+static void expect(struct blk *b, uint64_t lba, int byte)
+{
+    memset(buf, 0x11, sizeof(buf));
+    cr_assert_eq(do_io(b, BLK_READ, lba), 0);
+    for (size_t i = 0; i < sizeof(buf); i++)
+        cr_assert_eq(buf[i], byte, "lba %lu reads %02x", (unsigned long)lba, buf[i]);
+}
+
+static void meta_keep(void) { shell("cp -r %s %s.old", opts.meta_path, opts.meta_path); }
+
+static void meta_back(void)
+{
+    shell("rm -r %s", opts.meta_path);
+    shell("cp -r %s.old %s", opts.meta_path, opts.meta_path);
+}
+
+/* The header of the one group that has a record of that layer; its successor's echo still names it. */
+static void rot_group_of(uint64_t layer)
+{
+    int fd = open(opts.devs[0].path, O_RDWR);
+    uint32_t hits = 0;
+
+    for (uint64_t off = LABEL_AREA_BYTES; off < opts.devs[0].size_bytes - LABEL_AREA_BYTES; off += sizeof(buf)) {
+        uint64_t at;
+
+        cr_assert_eq(pread(fd, buf, sizeof(buf), (off_t)off), (ssize_t)sizeof(buf));
+        memcpy(&at, buf + 64, sizeof(at));
+        if (memcmp(buf + 4, "FRNG", 4) != 0 || at != layer)
+            continue;
+        cr_assert_eq(pwrite(fd, "rot", 3, (off_t)off), 3);
+        hits++;
+    }
+    close(fd);
+    cr_assert_eq(hits, 1u);
+}
+
+/* The copy knows one volume; a second one came and went with the metadata, but for its bytes in the log. */
+static void lose_a_volume(void)
+{
+    open_pool();
+    put(create("one"), 0, 1);
+    close_pool();
+    meta_keep();
+    open_pool();
+    put(create("secret"), 7, 0xab);
+    put(volume("one"), 1, 2);
+}
+
+static void a_new_volume_is_empty(void)
+{
+    expect(create("other"), 7, 0);
+    close_pool();
+    opts.accept_loss = true; /* whether it is asked for again is another test's question */
+    open_pool();
+    expect(volume("other"), 7, 0);
+    expect(volume("one"), 0, 1);
+    close_pool();
+}
+
+Test(rollback, a_new_volume_never_has_the_bytes_of_one_that_was_lost)
+{
+    lose_a_volume();
+    close_pool();
+    meta_back();
+    open_with_loss();
+    a_new_volume_is_empty();
+}
+
+Test(rollback, a_layer_that_only_damage_names_counts_as_given_away)
+{
+    lose_a_volume();
+    tier_close(tier); /* a crash: there is no summary yet, and the headers are looked at */
+    rot_group_of(2);
+    meta_back();
+    open_with_loss();
+    a_new_volume_is_empty();
+}
+
+Test(rollback, a_rebuilt_map_counts_layers_that_only_damage_names)
+{
+    struct tier_check_report report;
+    struct strbuf text;
+
+    lose_a_volume();
+    tier_close(tier);
+    rot_group_of(2);
+    shell("rm -r %s", opts.meta_path);
+    strbuf_init(&text);
+    cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
+    cr_assert_geq(report.losses, 1u, "%s", strbuf_str(&text));
+    cr_assert_null(strstr(strbuf_str(&text), "recovered-2"), "nothing is left of it: %s", strbuf_str(&text));
+    strbuf_fini(&text);
+    open_with_loss();
+    expect(create("other"), 7, 0);
+    close_pool();
+    opts.accept_loss = true;
+    open_pool();
+    expect(volume("other"), 7, 0);
+    close_pool();
+}
