@@ -5,6 +5,8 @@
  * must wait is kept, on a list through the request itself. Buckets hold tokens scaled by NS_PER_S, so that a rate of r a
  * second earns r a nanosecond and nothing is lost to rounding. A bucket may go into debt by one request: a request
  * larger than the bucket would else never go.
+ * Who asks before it submits (blk_may_begin()) pays with the answer and waits elsewhere: here it would wait with its buffers. It
+ * is told when the answer would be another one.
  */
 #include "daemon/blk_limit.h"
 
@@ -23,7 +25,8 @@ struct blk_limit {
     struct blk_watch watch;
     struct bucket    ios, bytes;
     uint64_t         filled_ns; /* when the buckets were last filled */
-    struct list      waiting;   /* of blk_io.priv.node, in order of arrival */
+    struct list      waiting;   /* of blk_io.priv.node, in order of arrival: who did not ask */
+    bool             asked;     /* and was told no: BLK_EVENT_MAY_BEGIN is owed */
     struct env_timer timer;
 };
 
@@ -78,17 +81,26 @@ static void pass(struct blk_limit *l, struct blk_io *io)
     blk_submit(l->below, io);
 }
 
+static uint64_t wait_ns(const struct blk_limit *l) { return MAX(bucket_wait_ns(&l->ios), bucket_wait_ns(&l->bytes)); }
+
+static bool try_pay(struct blk_limit *l, uint64_t ios, uint64_t bytes)
+{
+    if (wait_ns(l) > 0)
+        return false;
+    bucket_pay(&l->ios, ios);
+    bucket_pay(&l->bytes, bytes);
+    return true;
+}
+
 static bool try_pass(struct blk_limit *l, struct blk_io *io)
 {
-    if (io->op != BLK_FLUSH) {
-        if (bucket_wait_ns(&l->ios) || bucket_wait_ns(&l->bytes))
-            return false;
-        bucket_pay(&l->ios, 1);
-        bucket_pay(&l->bytes, cost_bytes(l, io));
-    }
+    if (io->op != BLK_FLUSH && !try_pay(l, 1, cost_bytes(l, io)))
+        return false;
     pass(l, io);
     return true;
 }
+
+static void wait_for_tokens(struct blk_limit *l) { env_timer_arm(l->blk.env, &l->timer, l->filled_ns + wait_ns(l)); }
 
 static void run_waiting(struct blk_limit *l)
 {
@@ -99,12 +111,19 @@ static void run_waiting(struct blk_limit *l)
         list_remove(&io->priv.node);
         if (!try_pass(l, io)) {
             list_push_front(&l->waiting, &io->priv.node);
-            env_timer_arm(l->blk.env, &l->timer,
-                          l->filled_ns + MAX(bucket_wait_ns(&l->ios), bucket_wait_ns(&l->bytes)));
+            wait_for_tokens(l);
             return;
         }
     }
+    if (l->asked && wait_ns(l) > 0) {
+        wait_for_tokens(l);
+        return;
+    }
     env_timer_cancel(l->blk.env, &l->timer);
+    if (l->asked) {
+        l->asked = false;
+        blk_notify(&l->blk, BLK_EVENT_MAY_BEGIN);
+    }
 }
 
 static void on_timer(struct env_timer *t)
@@ -116,13 +135,26 @@ static void limit_submit(struct blk *b, struct blk_io *io)
 {
     struct blk_limit *l = container_of(b, struct blk_limit, blk);
 
-    if (l->ios.rate == 0 && l->bytes.rate == 0 && list_empty(&l->waiting)) {
+    if (io->paid || (list_empty(&l->waiting) && (!b->holds_back || io->op == BLK_FLUSH))) {
         pass(l, io);
         return;
     }
     list_push_back(&l->waiting, &io->priv.node);
-    if (!env_timer_armed(&l->timer))
+    if (!env_timer_armed(&l->timer)) /* so nobody that asked waits: no event from here */
         run_waiting(l);
+}
+
+static bool limit_may_begin(struct blk *b, uint64_t ios, uint64_t bytes)
+{
+    struct blk_limit *l = container_of(b, struct blk_limit, blk);
+
+    fill(l);
+    if (list_empty(&l->waiting) && try_pay(l, ios, bytes))
+        return true;
+    l->asked = true;
+    if (!env_timer_armed(&l->timer))
+        wait_for_tokens(l);
+    return false;
 }
 
 static void canceled(struct env_task *task)
@@ -148,7 +180,9 @@ static void limit_cancel(struct blk *b, struct blk_io *io)
     env_defer(b->env, &io->priv.task);
 }
 
-static const struct blk_ops limit_ops = {.name = "limit", .submit = limit_submit, .cancel = limit_cancel};
+static const struct blk_ops limit_ops = {
+    .name = "limit", .submit = limit_submit, .cancel = limit_cancel, .may_begin = limit_may_begin,
+};
 
 static void on_event(struct blk_watch *w, enum blk_event ev)
 {
@@ -171,6 +205,7 @@ int blk_limit_new(struct blk *below, uint64_t iops, uint64_t bandwidth, struct b
     l->watch.cb = on_event;
     l->ios.rate = iops;
     l->bytes.rate = bandwidth;
+    l->blk.holds_back = iops != 0 || bandwidth != 0;
     l->ios.level = bucket_full(&l->ios);
     l->bytes.level = bucket_full(&l->bytes);
     list_init(&l->waiting);
@@ -198,6 +233,7 @@ void blk_limit_set(struct blk_limit *l, uint64_t iops, uint64_t bandwidth)
     l->bytes = (struct bucket){.rate = bandwidth, .level = l->bytes.level};
     bucket_fill(&l->ios, 0);
     bucket_fill(&l->bytes, 0);
+    l->blk.holds_back = iops != 0 || bandwidth != 0;
     env_timer_cancel(l->blk.env, &l->timer);
     run_waiting(l);
 }

@@ -2,7 +2,8 @@
 /* blk_limit.h: a blk over a blk that holds requests back so that a volume keeps to its IOPS and bandwidth.
  *
  * Two token buckets, each filled continuously and holding at most 100 ms worth (at least one request's); reads, writes
- * and zeroes pay, flushes do not. A request that cannot pay waits in order on a timer of the blk's env. blk_cancel() ends
+ * and zeroes pay, flushes do not. The target asks before it takes buffers for a request (blk_may_begin()) and has paid with
+ * the yes; a request of who does not ask, and that cannot pay, waits in order on a timer of the blk's env. blk_cancel() ends
  * the wait, so that a fence or a stop does not last as long as a queue under a low cap; for what was passed on it asks the
  * blk below. Resizes of that one are passed on to the watchers above.
  * Threads: the home env of the blk below, where not said otherwise. Memory: none after new.

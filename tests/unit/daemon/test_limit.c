@@ -205,3 +205,104 @@ Test(limit, flushes_pay_nothing)
     cr_assert_lt(run_until(20), 100);
     teardown_all();
 }
+
+/* ---- who asks before it takes buffers ------------------------------------------------------------------------------------ */
+
+static unsigned worth_asking;
+static void on_begin(struct blk_watch *w, enum blk_event ev)
+{
+    (void)w;
+    worth_asking += ev == BLK_EVENT_MAY_BEGIN;
+}
+static struct blk_watch begin_watch = {.cb = on_begin};
+
+static void setup_asking(uint64_t iops, uint64_t bandwidth)
+{
+    setup(iops, bandwidth);
+    worth_asking = 0;
+    blk_watch_add(blk_limit_blk(l), &begin_watch);
+}
+
+static bool ask(uint64_t request_bytes) { return blk_may_begin(blk_limit_blk(l), 1, request_bytes); }
+
+static void teardown_asking(void)
+{
+    blk_watch_remove(&begin_watch);
+    teardown_all();
+}
+
+Test(limit, without_a_cap_everything_may_begin)
+{
+    setup_asking(0, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        cr_assert(ask(MIB));
+    teardown_asking();
+}
+
+Test(limit, who_asks_is_held_to_the_cap_and_told_when_to_ask_again)
+{
+    uint64_t begin;
+    unsigned begun = 0;
+
+    setup_asking(100, 0);
+    begin = env_now_ns(env);
+    while (begun < 40) { /* 10 at once, then one each 10 ms */
+        unsigned told_before = worth_asking;
+
+        if (ask(4096)) {
+            begun++;
+            continue;
+        }
+        cr_assert_eq(worth_asking, told_before, "never from inside the question");
+        while (worth_asking == told_before)
+            env_run_once(env);
+    }
+    cr_assert(env_now_ns(env) - begin >= 250 * NS_PER_MS && env_now_ns(env) - begin < 1500 * NS_PER_MS);
+    teardown_asking();
+}
+
+Test(limit, what_was_paid_for_does_not_wait_and_does_not_pay_again)
+{
+    setup_asking(0, 40 * 4096);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(ask(4096));
+    cr_assert_not(ask(4096));
+    for (unsigned i = 0; i < 4; i++) {
+        ios[i] = (struct blk_io){.op = BLK_WRITE, .nlb = 1, .iov = &iov, .iovcnt = 1, .paid = true, .cb = on_done};
+        blk_submit(blk_limit_blk(l), &ios[i]);
+    }
+    submit(4, BLK_FLUSH);
+    cr_assert_eq(ram->in_flight, 5);
+    cr_assert_lt(run_until(5), 20);
+    while (worth_asking == 0)
+        env_run_once(env);
+    cr_assert(ask(4096));
+    teardown_asking();
+}
+
+/* Who waits in the line of the blk goes first: it holds buffers. */
+Test(limit, who_did_not_ask_is_passed_on_before_others_may_begin)
+{
+    setup_asking(20, 0);
+    for (unsigned i = 0; i < 4; i++) /* 2 go */
+        submit(i, BLK_WRITE);
+    cr_assert_not(ask(4096));
+    while (worth_asking == 0)
+        env_run_once(env);
+    cr_assert_eq(done, 4);
+    cr_assert(ask(4096));
+    teardown_asking();
+}
+
+Test(limit, a_lifted_cap_is_told_of)
+{
+    setup_asking(1, 0);
+    cr_assert(ask(4096));
+    cr_assert_not(ask(4096));
+    blk_limit_set(l, 0, 0);
+    cr_assert_eq(worth_asking, 1);
+    cr_assert(ask(4096));
+    blk_limit_set(l, 1, 0); /* no asker waits: no event is owed */
+    cr_assert_eq(worth_asking, 1);
+    teardown_asking();
+}
