@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* buf.c: chunks for data, and who waits for them.
+/* buf.c: chunks for data, and how many of them a volume may have.
  *
  * Small chunks (4 KiB) serve in-capsule data and short reads; large ones (64 KiB) everything else. A command takes all it
- * needs or waits its turn, first come first served within a class.
+ * needs or waits its turn (line.c). The commands of a subsystem hold at most a quarter of each kind, and leave an eighth of
+ * the pool to those who hold none: so whatever hosts of some volumes do, or leave undone, another volume goes on, with one request at a
+ * time if need be.
  * No deadlock: whoever holds small chunks needs nothing more from its own connection but to be read by the host, and
  * the send timeout bounds that. Whoever holds large ones may need H2CData from its connection, and reading a connection
- * stops only for small chunks.
+ * stops only for small chunks. Some of both wait for a blk that keeps to a rate, which ends by itself.
  */
 #include "export/priv.h"
 
 #include <errno.h>
 
 static struct pool *class_pool(struct target_env *te, bool small) { return small ? &te->small : &te->large; }
-static struct list *class_waiters(struct target_env *te, bool small) { return small ? &te->wait_small : &te->wait_large; }
+/* Of one subsystem; any command fits it. */
+static uint32_t share_of(const struct pool *p) { return MAX(p->nr / 4, CHUNKS_MAX); }
+static uint32_t reserve_of(const struct pool *p) { return p->nr / 8; }
 
 int buf_init(struct target_env *te, uint32_t nr_large)
 {
@@ -57,10 +61,13 @@ static void take(struct pool *p, struct cmd *c, uint32_t nr)
     c->nr_chunks = (uint8_t)nr;
 }
 
-/* From here on they count against the queue's share: while c waits too, or many that wait would get more than it together. */
-static void claim(struct cmd *c, uint32_t nr)
+/* While c waits too, or many that wait would get more than the queue's share together. */
+void buf_claim(struct cmd *c)
 {
+    uint32_t nr = need_of(c);
+
     assert(c->claim == 0);
+    assert(c->small || !subsys_is_discovery(c->q->s)); /* anybody may ask there: see DISCOVERY_DATA_MAX */
     c->claim = nr * cmd_chunk_bytes(c);
     c->q->data_bytes += c->claim;
 }
@@ -71,22 +78,37 @@ static void unclaim(struct cmd *c)
     c->claim = 0;
 }
 
-bool buf_get(struct target_env *te, struct cmd *c)
+/* It gets along whatever others hold: its volume holds nothing else, or it is the one command of a volume's admin queue. */
+static bool comes_first(const struct cmd *c)
 {
-    uint32_t nr = need_of(c);
-    struct pool *p = class_pool(te, c->small);
-    struct list *waiters = class_waiters(te, c->small);
+    const struct queue *q = c->q;
 
-    assert(c->small || !subsys_is_discovery(c->q->s)); /* anybody may ask there: see DISCOVERY_DATA_MAX */
-    claim(c, nr);
-    if (list_empty(waiters) && p->nr_free >= nr) {
-        take(p, c, nr);
+    return q->s->held[c->small] == 0 || (q->qid == 0 && q->nr_chunks == 0 && !subsys_is_discovery(q->s));
+}
+
+bool buf_fits(struct target_env *te, struct cmd *c)
+{
+    const struct pool *p = class_pool(te, c->small);
+    uint32_t nr = c->claim / cmd_chunk_bytes(c);
+    bool first = comes_first(c);
+    enum scarce goes_without = first ? SCARCE_ALL : SCARCE_SHARED;
+
+    assert(nr > 0 && nr <= p->nr);
+    if (!first && c->q->s->held[c->small] + nr > share_of(p))
+        return false;
+    if (te->scarce[c->small] < goes_without && p->nr_free >= nr + (first ? 0 : reserve_of(p)))
         return true;
-    }
-    assert(nr <= p->nr);
-    list_push_back(waiters, &c->wait_node);
-    c->waiting = true;
+    te->scarce[c->small] = MAX(te->scarce[c->small], goes_without);
     return false;
+}
+
+void buf_take(struct target_env *te, struct cmd *c)
+{
+    uint32_t nr = c->claim / cmd_chunk_bytes(c);
+
+    take(class_pool(te, c->small), c, nr);
+    c->q->s->held[c->small] += nr;
+    c->q->nr_chunks += nr;
 }
 
 void buf_put(struct target_env *te, struct cmd *c)
@@ -96,62 +118,12 @@ void buf_put(struct target_env *te, struct cmd *c)
     unclaim(c);
     if (c->nr_chunks == 0)
         return;
+    c->q->s->held[c->small] -= c->nr_chunks;
+    c->q->nr_chunks -= c->nr_chunks;
     for (uint32_t i = c->nr_chunks; i-- > 0;)
         pool_put(p, c->iov[i].iov_base);
     c->nr_chunks = 0;
     c->iovcnt = 0;
-    if (!list_empty(class_waiters(te, c->small)))
+    if (!list_empty(&te->wait_lines))
         target_env_wake(te);
-}
-
-void buf_cancel(struct cmd *c)
-{
-    if (!c->waiting)
-        return;
-    list_remove(&c->wait_node);
-    c->waiting = false;
-}
-
-static void serve_chunks(struct target_env *te, bool small)
-{
-    struct list *waiters = class_waiters(te, small);
-    struct pool *p = class_pool(te, small);
-    struct cmd *c;
-
-    while ((c = list_first(waiters, struct cmd, wait_node)) != NULL) {
-        uint32_t nr = need_of(c);
-
-        if (p->nr_free < nr)
-            return;
-        buf_cancel(c);
-        take(p, c, nr);
-        cmd_granted(c);
-    }
-}
-
-static void serve_batches(struct target_env *te)
-{
-    uint32_t nr = te->batches.nr_free;
-    struct list *n;
-
-    while (nr-- > 0 && (n = list_pop_front(&te->wait_batch)) != NULL)
-        queue_tx_schedule(list_entry(n, struct queue, tx_wait));
-}
-
-static void wake(struct env_task *task)
-{
-    struct target_env *te = container_of(task, struct target_env, wake_task);
-
-    serve_chunks(te, true);
-    serve_chunks(te, false);
-    slots_serve(te);
-    serve_batches(te);
-}
-
-void target_env_wake(struct target_env *te)
-{
-    if (te->wake_task.queued)
-        return;
-    te->wake_task.fn = wake;
-    env_defer(te->env, &te->wake_task);
 }

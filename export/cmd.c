@@ -5,6 +5,7 @@
  *   in-capsule data:  chunks, payload, execute        (no chunks: the queue stops reading)
  *   host data:        chunks, R2T, H2CData, execute   (no chunks: the command waits, the queue reads on)
  *   data to host:     chunks, execute, C2HData
+ * where a blk that keeps to a rate is asked before chunks are taken, or, for in-capsule data, before execution;
  * and cmd_complete() queues the answer. Failures: a command that is refused still takes its in-capsule bytes off the
  * stream. When the queue is closing, an answer is dropped and the slot freed; one that a blk holds waits for the blk.
  */
@@ -122,7 +123,7 @@ static bool claim(struct cmd *c)
 {
     if (wants_r2t(c))
         cover_owe(c);
-    return buf_get(c->q->te, c);
+    return line_get_chunks(c);
 }
 
 bool cmd_quota_room(const struct queue *q)
@@ -138,7 +139,7 @@ void cmd_quota_retry(struct queue *q)
     struct cmd *c;
 
     while (queue_answers(q) && (c = list_first(&q->wait_quota, struct cmd, wait_node)) != NULL && may_claim(c)) {
-        buf_cancel(c);
+        line_leave(c);
         if (claim(c))
             cmd_granted(c);
     }
@@ -153,7 +154,7 @@ void cmd_free(struct cmd *c)
     cmd_answered(c);
     if (c->waiting) /* it may have been what those behind it waited for */
         target_env_wake(te);
-    buf_cancel(c);
+    line_leave(c);
     buf_put(te, c);
     list_remove(&c->node);
     if (q->rx_cmd == c)
@@ -237,6 +238,15 @@ static void execute(struct cmd *c)
     c->op->execute(c);
 }
 
+/* All its data is there. */
+static void start(struct cmd *c)
+{
+    if (line_may_begin(c))
+        execute(c);
+    else
+        cmd_set_state(c, CMD_WAIT_BUFFER);
+}
+
 /* Its chunks are there. */
 static void proceed(struct cmd *c)
 {
@@ -250,7 +260,7 @@ static void proceed(struct cmd *c)
     queue_tx_schedule(c->q);
 }
 
-bool cmd_data_room(struct cmd *c)
+static bool data_room(struct cmd *c)
 {
     struct queue *q = c->q;
 
@@ -264,9 +274,11 @@ bool cmd_data_room(struct cmd *c)
 
 void cmd_granted(struct cmd *c)
 {
-    if (c->in_capsule) {
+    if (c->state == CMD_RECEIVED) { /* its in-capsule data may be read */
         queue_resume(c->q);
         queue_rx_unblock(c->q);
+    } else if (c->in_capsule) {
+        execute(c);
     } else {
         proceed(c);
     }
@@ -283,7 +295,7 @@ static void begin_in_capsule(struct cmd *c)
     c->in_capsule = true;
     c->owed_ns = queue_host_ns(q);
     queue_watch(q);
-    if (c->status == ST_SUCCESS && !buf_get(q->te, c)) {
+    if (c->status == ST_SUCCESS && !line_get_chunks(c)) {
         q->rx_blocked = true;
         queue_pause(q);
     }
@@ -301,10 +313,10 @@ void cmd_begin(struct cmd *c, uint32_t in_capsule_bytes)
         return;
     }
     if (c->bytes == 0 && !c->scratch) {
-        execute(c);
+        start(c);
         return;
     }
-    if (cmd_data_room(c))
+    if (data_room(c))
         proceed(c);
     else
         cmd_set_state(c, CMD_WAIT_BUFFER);
@@ -317,7 +329,7 @@ void cmd_data_end(struct cmd *c)
     if (c->status)
         cmd_complete(c, c->status);
     else
-        execute(c);
+        start(c);
 }
 
 void cmd_complete(struct cmd *c, uint16_t status)

@@ -50,6 +50,13 @@ static uint16_t check_ns(const struct cmd *c)
     return cmd_nsid(c) == 1 ? ST_SUCCESS : (ST_INVALID_NAMESPACE | STATUS_DNR);
 }
 
+/* For a blk that keeps to a rate: a command counts as one request, by whatever steps it is carried out. */
+static void costs(struct cmd *c, uint32_t ios, uint64_t bytes)
+{
+    c->ios = ios;
+    c->moves = (uint32_t)MIN(bytes, MDTS_BYTES);
+}
+
 static void submit(struct cmd *c, enum blk_op op, uint64_t lba, uint32_t nlb, blk_io_cb *cb)
 {
     c->io.op = op;
@@ -58,6 +65,7 @@ static void submit(struct cmd *c, enum blk_op op, uint64_t lba, uint32_t nlb, bl
     c->io.iov = c->iov;
     c->io.iovcnt = op == BLK_READ || op == BLK_WRITE ? c->iovcnt : 0;
     c->io.crc = NULL;
+    c->io.paid = c->begun;
     c->io.cb = cb;
     c->io.ctx = c;
     blk_submit(blk_of(c), &c->io);
@@ -90,6 +98,7 @@ static uint16_t prepare_transfer(struct cmd *c, enum cmd_dir dir)
         return ST_INVALID_FIELD | STATUS_DNR;
     c->dir = dir;
     c->bytes = (uint32_t)bytes;
+    costs(c, 1, bytes);
     return check_range(c);
 }
 
@@ -133,7 +142,7 @@ static void write_blocks(struct cmd *c)
     if (sums)
         sum_blocks(c);
     c->io = (struct blk_io){.op = BLK_WRITE, .lba = slba_of(c), .nlb = nlb_of(c), .iov = c->iov, .iovcnt = c->iovcnt,
-                            .crc = sums ? c->crc : NULL, .cb = done, .ctx = c};
+                            .paid = c->begun, .crc = sums ? c->crc : NULL, .cb = done, .ctx = c};
     blk_submit(blk_of(c), &c->io);
 }
 
@@ -152,6 +161,7 @@ static uint16_t prepare_range(struct cmd *c)
     uint16_t status = check_ns(c);
 
     c->dir = DIR_NONE;
+    costs(c, 1, 0);
     return status ? status : check_range(c);
 }
 
@@ -172,6 +182,7 @@ static uint16_t prepare_dsm(struct cmd *c)
     c->bytes = nr_ranges(c) * (uint32_t)sizeof(struct nvme_dsm_range);
     if (given > c->bytes && given <= DSM_RANGES_MAX * sizeof(struct nvme_dsm_range))
         c->bytes = given;
+    costs(c, (from_le32(c->sqe.cdw11) & DSM_AD) ? nr_ranges(c) : 1, 0); /* a request each */
     return check_ns(c);
 }
 
@@ -245,6 +256,7 @@ static uint16_t prepare_verify(struct cmd *c)
     uint16_t status = prepare_range(c);
 
     c->scratch = true;
+    costs(c, 1, (uint64_t)nlb_of(c) * blk_of(c)->lba_bytes);
     if (status)
         return status;
     return (uint64_t)nlb_of(c) * blk_of(c)->lba_bytes > MDTS_BYTES ? (ST_INVALID_FIELD | STATUS_DNR) : ST_SUCCESS;
@@ -286,7 +298,8 @@ static void next_piece(struct cmd *c)
         return;
     }
     scratch->iov_len = (size_t)nlb * blk_of(c)->lba_bytes;
-    c->io = (struct blk_io){.op = BLK_READ, .lba = c->at, .nlb = nlb, .iov = scratch, .iovcnt = 1, .cb = piece_done, .ctx = c};
+    c->io = (struct blk_io){.op = BLK_READ, .lba = c->at, .nlb = nlb, .iov = scratch, .iovcnt = 1, .paid = c->begun,
+                            .cb = piece_done, .ctx = c};
     blk_submit(blk_of(c), &c->io);
 }
 

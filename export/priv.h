@@ -55,6 +55,7 @@ struct ctrl;
 struct cmd;
 
 enum step { STEP_AGAIN, STEP_WAIT, STEP_FATAL };
+enum scarce { SCARCE_NOT, SCARCE_SHARED, SCARCE_ALL }; /* chunks: for everybody; for who holds none; for nobody */
 
 /* ---- one env's part of the target ------------------------------------------------------------------------------- */
 
@@ -80,8 +81,9 @@ struct target_env {
     uint32_t        promised;    /* free slots that covered queues alone may take */
     uint32_t        nr_parked, nr_parked_disc; /* slots of event requests: of hosts of volumes; of discovery */
     struct list     wait_batch;  /* queues that wait for a batch: queue.tx_wait */
-    struct list     wait_small, wait_large; /* commands that wait for chunks: cmd.wait_node, in turn */
-    struct env_task wake_task;   /* looks at the five lists */
+    struct list     wait_lines;  /* subsystems with commands that wait for chunks or their blk, in turn: subsys.wait_node */
+    enum scarce     scarce[2];   /* of large and small chunks, who goes without for now: for somebody waits who comes first */
+    struct env_task wake_task;   /* looks at the four lists */
     struct env_task stop_task;
     struct env_stats stats;
     uint64_t        said_from_ns; /* refusals in the log (connect.c): since when they are counted, */
@@ -195,6 +197,7 @@ struct queue {
     bool               covered;     /* slots are promised to it: see slots.c */
     bool               cover_turn;  /* what waits is being let through */
     uint32_t           data_bytes;  /* of chunks that its commands hold, or are in line for */
+    uint32_t           nr_chunks;   /* that they hold */
     bool               conn_closed, pre_connect; /* pre_connect: counted in target.nr_pre_connect */
     struct cmd        *by_cid[CID_BUCKETS / 4]; /* chained by cmd.cid_next */
 
@@ -211,7 +214,7 @@ static_assert(sizeof(struct queue) <= 4096, "what a connection costs before Conn
 enum cmd_state {
     CMD_FREE,
     CMD_RECEIVED,    /* parsed; its in-capsule data may still be on the way */
-    CMD_WAIT_BUFFER, /* waits for chunks, or for its queue's share of them */
+    CMD_WAIT_BUFFER, /* waits for chunks, for its queue's share of them, or for the word of a blk that keeps to a rate */
     CMD_WANT_DATA,   /* an R2T is outstanding */
     CMD_EXECUTING,
     CMD_PARKED,      /* an asynchronous event request */
@@ -222,7 +225,7 @@ enum cmd_dir { DIR_NONE, DIR_H2C, DIR_C2H };
 
 struct cmd;
 struct cmd_op {
-    uint16_t (*prepare)(struct cmd *c); /* sets dir, bytes, scratch; a status other than 0 ends the command */
+    uint16_t (*prepare)(struct cmd *c); /* sets dir, bytes, scratch, ios, moves; a status other than 0 ends the command */
     void     (*execute)(struct cmd *c); /* ends in cmd_complete(), now or later */
 };
 
@@ -231,11 +234,14 @@ struct cmd {
     const struct cmd_op *op;
     struct list          node;      /* queue.cmds */
     struct list          tx_node;   /* queue.tx_list or tx_batch.cmds */
-    struct list          wait_node; /* for chunks or quota; ctrl.aers */
+    struct list          wait_node; /* subsys.line or queue.wait_quota; ctrl.aers */
     struct cmd          *cid_next;
     enum cmd_state       state;
     enum cmd_dir         dir;
     bool                 in_capsule, hashed, open, bad_digest, send_r2t, scratch, waiting, silent, owes;
+    bool                 begun;     /* its blk said that it may begin */
+    uint32_t             ios;       /* what it asks its blk for: it counts as so many requests, 0: it need not ask; */
+    uint32_t             moves;     /* and moves so many bytes */
     uint16_t             cid;
     uint16_t             status;    /* of the answer */
     uint64_t             result;
@@ -291,6 +297,14 @@ struct subsys_stats {
     struct metric_hist    latency[SUBSYS_OP_NR];
 };
 
+/* What a command may wait for, in order of arrival each. */
+enum line {
+    LINE_LARGE, LINE_SMALL,           /* chunks: commands that need nothing else */
+    LINE_BEGIN_LARGE, LINE_BEGIN_SMALL, /* chunks, and the blk's word: together, so that who is held back holds none */
+    LINE_BEGIN,                       /* the blk's word alone: its data came in the capsule, or it has none */
+    LINE_NR,
+};
+
 struct subsys {
     struct subsys_params p;
     struct target       *t;
@@ -306,6 +320,10 @@ struct subsys {
     struct list          pending;    /* of queue.rx_wait: Connects behind a fence */
     uint16_t             last_cntlid;
     bool                 removing, removed;
+    bool                 shut;       /* its blk said no; BLK_EVENT_MAY_BEGIN will come */
+    struct list          line[LINE_NR]; /* of cmd.wait_node */
+    struct list          wait_node;  /* target_env.wait_lines */
+    uint32_t             held[2];    /* large and small chunks of its commands */
     struct blk_watch     watch;
     bool                 watching;
     struct subsys_stats *stats;      /* from the first Connect on; atomic pointer */
@@ -368,8 +386,7 @@ void cmd_begin(struct cmd *c, uint32_t in_capsule_bytes);         /* checks, the
 void cmd_data_end(struct cmd *c);                                 /* its host data is complete */
 void cmd_complete(struct cmd *c, uint16_t status);
 void cmd_free(struct cmd *c);
-void cmd_granted(struct cmd *c);                                  /* chunks arrived */
-bool cmd_data_room(struct cmd *c);                                /* true: chunks are there; false: it waits */
+void cmd_granted(struct cmd *c);                                  /* what it waited for is there */
 void cmd_copy_in(struct cmd *c, uint32_t off, const void *from, size_t n);
 void cmd_copy_out(const struct cmd *c, uint32_t off, void *to, size_t n);
 void cmd_zero_data(struct cmd *c);
@@ -395,9 +412,17 @@ void slots_serve(struct target_env *te);
 /* ---- buf.c: chunks */
 int  buf_init(struct target_env *te, uint32_t nr_large);
 void buf_fini(struct target_env *te);
-bool buf_get(struct target_env *te, struct cmd *c); /* all chunks of c, or none: then it waits its turn */
+void buf_claim(struct cmd *c);                      /* they count against its queue's share from here on */
+bool buf_fits(struct target_env *te, struct cmd *c); /* c, which has claimed, may have all its chunks now */
+void buf_take(struct target_env *te, struct cmd *c);
 void buf_put(struct target_env *te, struct cmd *c);
-void buf_cancel(struct cmd *c);
+
+/* ---- line.c: who waits for chunks, or until its blk lets it begin */
+bool line_get_chunks(struct cmd *c);                /* all chunks of c, or none: then it waits its turn; cmd_granted() */
+bool line_may_begin(struct cmd *c);                 /* c, which lacks nothing else: the same */
+void line_leave(struct cmd *c);                     /* this, or its queue's wait_quota, if it waits */
+void lines_open(struct subsys *s);                  /* its blk may have another answer */
+void lines_serve(struct target_env *te);
 void target_env_wake(struct target_env *te);        /* something that others wait for was given back */
 
 /* ---- connect.c, ctrl.c, fabrics.c */

@@ -34,6 +34,10 @@ static void watch_blk(struct blk_watch *w, enum blk_event ev)
 {
     struct subsys *s = container_of(w, struct subsys, watch);
 
+    if (ev == BLK_EVENT_MAY_BEGIN) {
+        lines_open(s);
+        return;
+    }
     list_for_each_safe(n, tmp, &s->ctrls) {
         struct ctrl *c = list_entry(n, struct ctrl, node);
 
@@ -51,6 +55,7 @@ void subsys_watch(struct subsys *s)
     if (want == s->watching)
         return;
     s->watching = want;
+    s->shut = false; /* the event may have come while nobody listened */
     if (want)
         blk_watch_add(s->p.blk, &s->watch);
     else
@@ -82,6 +87,9 @@ static int subsys_new(struct target *t, const struct subsys_params *params, stru
     s->watch.cb = watch_blk;
     list_init(&s->ctrls);
     list_init(&s->pending);
+    list_init(&s->wait_node);
+    for (int i = 0; i < LINE_NR; i++)
+        list_init(&s->line[i]);
     *out = s;
     return 0;
 }
@@ -167,7 +175,8 @@ static void removed(struct env_task *task)
     void (*cb)(void *ctx) = s->remove_cb;
     void *ctx = s->remove_ctx;
 
-    assert(list_empty(&s->ctrls) && list_empty(&s->pending) && !s->watching);
+    assert(list_empty(&s->ctrls) && list_empty(&s->pending) && list_empty(&s->wait_node) && !s->watching);
+    assert(s->held[0] == 0 && s->held[1] == 0);
     free(s->hosts);
     free(s->stats);
     free(s);

@@ -34,8 +34,7 @@ static int env_init(struct target *t, struct target_env *te, struct env *env)
     list_init(&te->wait_cmd);
     list_init(&te->wait_cover);
     list_init(&te->wait_batch);
-    list_init(&te->wait_small);
-    list_init(&te->wait_large);
+    list_init(&te->wait_lines);
     err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, slots_nr(o));
     err = err ? err : pool_init(&te->stages, RX_STAGE_BYTES, BLOCK_BYTES, o->connections_max);
     err = err ? err : pool_init(&te->bulks, RX_BULK_BYTES, BLOCK_BYTES, RX_BULK_NR);

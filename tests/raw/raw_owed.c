@@ -6,7 +6,7 @@
 
 #define TIMEOUT_MS 2000u
 #define BIG        (512u * 1024)
-#define SHARE      16 /* commands of BIG bytes: one queue's share of the chunks, and here all of them */
+#define SHARE      16 /* commands of BIG bytes: one queue's share of the chunks, and here its whole volume's */
 #define OTHER_HOST "nqn.2014-08.org.nvmexpress:uuid:other"
 
 static uint8_t pattern[BIG];
@@ -75,7 +75,7 @@ static void cut_in_time(uint64_t start, const char *what)
     raw_check(took + 100 >= TIMEOUT_MS && took < TIMEOUT_MS + 1500, "%s: cut after %lu ms", what, (unsigned long)took);
 }
 
-/* It holds every large chunk and says all the while that it is there. */
+/* It holds every large chunk that its volume may have and says all the while that it is there. */
 static void who_never_sends(const struct raw_srv *s)
 {
     struct pair bad = join(s, RAW_HOST), good = join(s, OTHER_HOST);
@@ -170,7 +170,7 @@ static void who_had_to_wait(const struct raw_srv *s)
 
 int main(void)
 {
-    struct raw_srv s = {.opts = {.data_buffers = SHARE * (BIG / 65536), .send_timeout_ns = TIMEOUT_MS * NS_PER_MS}};
+    struct raw_srv s = {.opts = {.data_buffers = 4 * SHARE * (BIG / 65536), .send_timeout_ns = TIMEOUT_MS * NS_PER_MS}};
 
     raw_fill(pattern, sizeof(pattern), 3);
     raw_start(&s);

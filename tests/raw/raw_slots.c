@@ -172,10 +172,11 @@ static void few_slots(void)
     raw_stop(&s);
 }
 
-/* Two queues hold all large chunks; a third asks for twice its share meanwhile, and must not get more than its share at once. */
+/* Two queues hold all large chunks of their volume; a third asks for twice its share meanwhile, and must not
+ * get more than its share at once. */
 static void a_share_is_a_share_while_waiting(void)
 {
-    struct raw_srv s = {.opts = {.data_buffers = 256}};
+    struct raw_srv s = {.opts = {.data_buffers = 1024}};
     static struct host h[3];
     struct raw_conn a;
 
