@@ -64,7 +64,7 @@ struct meta_ops {
     int  (*scan_sync)(struct meta *m, const struct meta_key *prefix,
                       int (*fn)(void *ctx, const struct meta_key *key, const void *value, uint32_t len), void *ctx);
     uint64_t (*commit_no)(const struct meta *m); /* last committed; any thread */
-    void (*number_from)(struct meta *m, uint64_t commit_no); /* of a new store: later batches get higher numbers than this */
+    void (*number_from)(struct meta *m, uint64_t commit_no); /* later batches get higher numbers than this */
     void (*close)(struct meta *m);               /* waits for queued batches */
 };
 

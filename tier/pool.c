@@ -3,7 +3,8 @@
  *
  * Open, in a straight line: devices and labels; metadata; segments and space; volumes; then each shard replays its log.
  * What the metadata and the logs say of each other is judged: either may have been rolled back by a device that lied
- * about a flush. Then labels move on to the next generation, and deletions that a crash cut short are finished.
+ * about a flush. A loss that was accepted is settled: the next start finds them agreed. Then labels move on to the next
+ * generation, and deletions that a crash cut short are finished.
  * Stop: control requests end, shards drain, seal their logs on their own threads, and the answer comes on envs[0].
  * Failures: open undoes itself; what is wrong stands in `why`, with the device or path it is about.
  */
@@ -123,23 +124,36 @@ static void report_damage(struct tier *t, uint32_t no)
                  (unsigned long long)r->groups_corrupt, (unsigned long long)r->blocks_bad);
 }
 
-/* The log names layers that the metadata never heard of: it was rolled back. A new volume that got such an id would have the
- * bytes of the lost one. In the metadata before anything can be created. */
-static int ids_go_on(struct tier *t, uint64_t layer_max)
+/* What the next create may give away. The log may name layers that the metadata never heard of: a new volume that got such an
+ * id would have the bytes of the lost one. Extents of others may describe themselves on their devices: each lost batch made
+ * one volume at most. */
+static uint64_t ids_lost(const struct tier *t, uint64_t layer_max, uint64_t batches_lost)
+{
+    return MAX(batches_lost, layer_max < t->pool.next_layer_id ? 0 : layer_max + 1 - t->pool.next_layer_id);
+}
+
+/* The metadata was rolled back, and that was accepted. From here on it is so no more: batches are numbered on from the highest that
+ * the log names, and ids behind those that may have been given away. One batch, before anything else is committed. */
+static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
 {
     uint8_t value[POOL_REC_BYTES];
     struct meta_op op = {.key = meta_key_pool(), .value = value};
-    uint64_t lost = layer_max < t->pool.next_layer_id ? 0 : layer_max + 1 - t->pool.next_layer_id;
+    uint64_t seen = commit_no, lost;
 
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        seen = MAX(seen, t->reports[i].meta_commit_no_max);
+    lost = ids_lost(t, layer_max, seen - commit_no);
     if (lost == 0)
         return 0;
-    if (MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
+    if (lost > NEXT_ID_MAX || MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
         return -FIRN_E_CORRUPT;
     t->pool.next_layer_id += lost;
     t->pool.next_volume_id += lost;
     op.value_len = pool_rec_encode(&t->pool, value);
-    log_warn("ids that lost metadata gave away are left out", "next_volume=%llu next_layer=%llu",
-             (unsigned long long)t->pool.next_volume_id, (unsigned long long)t->pool.next_layer_id);
+    t->meta->ops->number_from(t->meta, seen);
+    log_warn("what lost metadata numbered is left out", "batches=%llu next_volume=%llu next_layer=%llu",
+             (unsigned long long)(seen - commit_no), (unsigned long long)t->pool.next_volume_id,
+             (unsigned long long)t->pool.next_layer_id);
     return t->meta->ops->commit_sync(t->meta, &op, 1);
 }
 
@@ -167,7 +181,7 @@ static int recover_shards(struct tier *t, char why[static 256])
         if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
             describe_after_crash(t->shards[i]);
     }
-    err = ids_go_on(t, layer_max);
+    err = loss_settle(t, commit_no, layer_max);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
         err = shard_marks_commit(t->shards[i]);
     return err;

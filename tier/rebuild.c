@@ -283,7 +283,7 @@ static int write_segments(struct rebuild *b)
 }
 
 /* The log names batches of the lost metadata; batches of the new one must not be mistaken for those. Where something is
- * known to be missing the numbers stay low: the pool then opens only for somebody who accepts the loss. */
+ * known to be missing the numbers stay low: the pool then opens only for somebody who accepts the loss, which settles it. */
 static void number_batches(struct rebuild *b)
 {
     uint64_t seen = 0;

@@ -194,7 +194,7 @@ int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct
  * themselves, without hosts and caps; those that never had an extent destaged as recovered-LAYER, sized by their last
  * block. What the descriptions do not know yet is lost, and what was deleted or
  * discarded lately may be back: a last resort. One line a volume into out, and one a finding: a part that could not be read.
- * Without findings the pool opens as after a crash; with some only with accept_loss. */
+ * Without findings the pool opens as after a crash; with some only with accept_loss, the first time. */
 int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out,
                      struct tier_check_report *report, char why[static 256]);
 enum tier_dump { TIER_DUMP_LABELS, TIER_DUMP_JOURNAL, TIER_DUMP_EXTENTS, TIER_DUMP_VOLUMES };

@@ -67,3 +67,5 @@ ctl host allow db '*' --quiet
 bench verify && bad "the loss went unnoticed"
 ok
 stop
+start --config "$conf" # it was accepted, and is not asked for again
+stop

@@ -193,7 +193,6 @@ static void a_new_volume_is_empty(void)
 {
     expect(create("other"), 7, 0);
     close_pool();
-    opts.accept_loss = true; /* whether it is asked for again is another test's question */
     open_pool();
     expect(volume("other"), 7, 0);
     expect(volume("one"), 0, 1);
@@ -236,8 +235,50 @@ Test(rollback, a_rebuilt_map_counts_layers_that_only_damage_names)
     open_with_loss();
     expect(create("other"), 7, 0);
     close_pool();
-    opts.accept_loss = true;
     open_pool();
     expect(volume("other"), 7, 0);
+    close_pool();
+}
+
+/* Many batches were lost, so that what an orderly stop commits does not make up for them. */
+static void lose_batches(void)
+{
+    char name[16];
+
+    open_pool();
+    put(create("one"), 0, 1);
+    close_pool();
+    meta_keep();
+    open_pool();
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof(name), "v%u", i);
+        create(name);
+    }
+    put(volume("one"), 1, 2);
+    tier_close(tier);
+    meta_back();
+}
+
+Test(rollback, a_loss_is_accepted_once)
+{
+    lose_batches();
+    open_with_loss();
+    close_pool();
+    open_pool();
+    expect(volume("one"), 1, 2);
+    tier_close(tier); /* and after a crash */
+    open_pool();
+    close_pool();
+}
+
+Test(rollback, ids_that_only_lost_batches_gave_away_are_left_out)
+{
+    struct volume_info info;
+
+    lose_batches();
+    open_with_loss();
+    create("other");
+    cr_assert_eq(tier_volume_get(tier, "other", &info, NULL), 0);
+    cr_assert_gt(info.id, 21u, "one, and the twenty that nothing names any more");
     close_pool();
 }
