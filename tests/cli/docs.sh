@@ -13,7 +13,7 @@ for c in status "volume create" "volume list" "volume show" "volume resize" "vol
     has "help lists $c" "$("$firnctl" --help)" "^  $c"
 done
 if [ -x "$O/firn-bench" ]; then for o in $("$O/firn-bench" --help | options); do mentions firn-bench.1 "$o"; done; fi
-if [ -x "$O/firn-sim" ]; then for o in $({ "$O/firn-sim" --help; "$O/firn-sim" replay --help; } | options); do mentions firn-sim.1 "$o"; done; fi
+if [ -x "$O/firn-sim" ]; then for o in $({ "$O/firn-sim" --help; for v in replay size peers trace-gen; do "$O/firn-sim" $v --help; done; } | options); do mentions firn-sim.1 "$o"; done; fi
 is "etc/firn.conf is what firnd prints" "$("$firnd" --print-config | diff - etc/firn.conf && echo same)" same
 group=
 while IFS= read -r line; do

@@ -10,13 +10,13 @@ awk 'BEGIN { srand(7)
         printf "%d,%s,%d,16384\n", i * 2500 + 300, rand() < 0.4 ? "W" : "R", 67108864 + int(rand() * rand() * 8192) * 16384
     } }' >"$T/oltp.csv"
 gzip -k "$T/oltp.csv"
-run="$sim replay --trace $T/oltp.csv.gz --ssd 8MiB"
+run="$sim replay --trace $T/oltp.csv.gz --ssd 8MiB --open"
 
 exits 0 $run --json --oplog "$T/log"
 first=$out
 exits 0 $run --json
 is "the same again" "$out" "$first"
-exits 0 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --json
+exits 0 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --open --json
 is "without gzip" "$out" "$first"
 is "keys" "$(jq -r 'keys_unsorted | join(" ")' <<<"$first")" "requests hdd_reads hdd_writes hdd_seeks hdd_read_mb hdd_write_mb \
 hdd_busy_s ssd_write_mb ssd_relocated_mb read_hit mean_ms p50_ms p99_ms p999_ms"
@@ -41,7 +41,19 @@ is "priced apart" "$priced" "$(jq -r '"\(.hdd_busy_s) \(.hdd_seeks) \(.hdd_read_
 exits 0 $run
 has "table" "$out" "^HDD +[0-9]+ reads .* busy .* seeks"
 has "split" "$out" "host [0-9.]+ MB, headers [0-9.]+ MB, relocated [0-9.]+ MB, fill [0-9.]+ MB"
-exits 0 $run --hdd 3 --closed --profile balanced --oplog "$T/three"
+exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --json
+dense=$out
+exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --closed --json
+is "too dense for a disk: one at a time" "$out" "$dense"
+if [ "$dense" != "$first" ]; then ok; else bad "--open changes nothing"; fi
+refused() { # refused PATTERN ARGUMENTS...
+    local p=$1
+    shift
+    exits 2 "$sim" replay "$@"
+    has "refused" "$out" "$p"
+}
+refused "one of the two: --closed, --open" --trace "$T/oltp.csv" --closed --open
+exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --hdd 3 --closed --profile balanced --oplog "$T/three"
 has "three disks" "$out" "3 HDD"
 if [ -s "$T/three" ] && [ -s "$T/three.1" ] && [ -e "$T/three.2" ]; then ok; else bad "three logs of commands"; fi
 printf 'journal: { align = "512"; };\ntier: { dirty_start = 20; dirty_max = 40; };\n' >"$T/conf"
@@ -49,12 +61,6 @@ exits 0 $run --config "$T/conf" --json
 less=$(jq -n --argjson a "$out" --argjson b "$first" '$a.ssd_write_mb < $b.ssd_write_mb and $a.requests == $b.requests')
 is "smaller headers write less" "$less" true
 
-refused() { # refused PATTERN ARGUMENTS...
-    local p=$1
-    shift
-    exits 2 "$sim" replay "$@"
-    has "refused" "$out" "$p"
-}
 printf '0,R,0,4096\n0,W,4096,512\n0,W,here,512\n' >"$T/broken.csv"
 refused "^$T/broken.csv:3: the offset is not a number" --trace "$T/broken.csv"
 gzip -k "$T/broken.csv"
@@ -89,3 +95,22 @@ exits 1 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --oplog /dev/full
 has "a full disk" "$out" "log of commands cannot be written"
 exits 0 "$sim" replay --help
 has "help" "$out" "^usage: firn-sim replay"
+
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB --svg "$T/curve.svg"
+curve=$out
+is "one line a size" "$(grep -cE '^ +[0-9.]+ [MG]iB' <<<"$curve")" 3
+has "too small" "$curve" "1.0 MiB .* too small for the engine"
+is "curves" "$(grep -c '<polyline' "$T/curve.svg")" 3
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB
+is "the same curve again" "$out" "$curve"
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 8MiB --open --json
+is "a point is a replay" "$(jq '.sizes[0].hdd_busy_s' <<<"$out")" "$(jq .hdd_busy_s <<<"$first")"
+exits 2 "$sim" size --trace "$T/oltp.csv" --sizes 10%,,20%
+has "an empty size" "$out" "neither a size nor a percentage"
+exits 2 "$sim" size --trace "$T/oltp.csv" --sizes "$(printf '%s,' {1..33})1"
+has "too many sizes" "$out" "more than 32 sizes"
+exits 2 "$sim" size --trace "$T/oltp.csv" --ssd 10%
+exits 2 "$sim" size --trace "$T/oltp.csv" --sizes 4MiB --svg "$T/none/curve"
+has "no such folder" "$out" "none/curve: No such file"
+exits 1 "$sim" size --trace "$T/oltp.csv" --sizes 4MiB --svg /dev/full
+has "a full disk" "$out" "/dev/full cannot be written"

@@ -3,6 +3,7 @@
 #include "tools/sim/bugs.h"
 #include "tools/sim/replay_args.h"
 #include "tools/sim/report.h"
+#include "tools/sim/trace_args.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,13 +17,14 @@ static const char usage[] =
     "       firn-sim bugs    [--bug B] [--limit SEEDS] [--jobs J] [--ops N] [--seed N] [--seconds S] [--json]\n"
     "       firn-sim faults  [--seed N] [--seeds K] [--jobs J] [--ops N] [--profile P] [--seconds S] [--json]\n"
     "       firn-sim list    profiles, planted bugs and fault classes\n"
-    "       firn-sim replay  --trace FILE[.gz] ...: see firn-sim replay --help\n"
+    "       firn-sim replay  --trace FILE[.gz] ...: see firn-sim replay --help; so have size, peers and trace-gen\n"
     "\n"
     "explore runs the engine on simulated devices in virtual time, one world a seed, crashes it again and again, and\n"
     "judges every byte that is read. A failing seed prints the command that replays it.\n"
     "bugs plants one bug at a time and counts the seeds until it is caught.\n"
     "faults prints how often each class of fault fired in a run.\n"
-    "replay runs a block trace through the engine on modelled devices and prints what it cost.\n"
+    "replay runs a block trace through the engine on modelled devices and prints what it cost; size does so at several sizes of\n"
+    "the SSD; peers prints what other caches would have needed; trace-gen makes a trace.\n"
     "\n"
     "  --seed N               the first seed (1)\n"
     "  --seeds K              how many (100)\n"
@@ -245,6 +247,10 @@ static int cmd_explore(struct args *a, bool table_only)
     return sum.failed == 0 && rare == 0 ? 0 : 1;
 }
 
+static const struct { const char *verb; int (*main)(int argc, char **argv); } trace_verbs[] = {
+    {"replay", replay_main}, {"size", size_main}, {"peers", peers_main}, {"trace-gen", trace_gen_main},
+};
+
 static int cmd_list(void)
 {
     for (int i = 0; i < PROFILE_NR; i++)
@@ -281,12 +287,13 @@ int main(int argc, char **argv)
     }
     name = argv[1];
     argv[1] = self; /* the name that getopt_long complains under */
-    if (strcmp(name, "replay") == 0)
-        return replay_main(argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(trace_verbs); i++)
+        if (strcmp(name, trace_verbs[i].verb) == 0)
+            return trace_verbs[i].main(argc - 1, argv + 1);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         verb = strcmp(name, verbs[i].name) == 0 ? verbs[i].verb : verb;
     if (verb == 0)
-        return bad("unknown command; there are explore, bugs, faults, list, replay", name);
+        return bad("unknown command; there are explore, bugs, faults, list, replay, size, peers, trace-gen", name);
     rc = parse(&a, verb, name, argc - 1, argv + 1);
     if (rc != 0)
         return rc;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay_args.c: `firn-sim replay`: command line, configuration, files; the work is replay.c's. */
+/* replay_args.c: `firn-sim replay` and `firn-sim size`: command line, configuration, files; the work is replay.c's and
+ * size_curve.c's. */
 #include "tools/sim/replay_args.h"
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sizefmt.h"
 #include "daemon/config.h"
+#include "tools/sim/peer.h"
 #include "tools/sim/replay.h"
+#include "tools/sim/size_curve.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,7 +20,7 @@
 
 static const char usage[] =
     "usage: firn-sim replay --trace FILE[.gz] [--profile balanced] [--config F] [--ssd SIZE|PERCENT%] [--hdd N]\n"
-    "                       [--closed] [--json] [--oplog F]\n"
+    "                       [--closed|--open] [--json] [--oplog F]\n"
     "\n"
     "Replays a block trace through the engine on modelled devices in virtual time and prints the scorecard.\n"
     "A line of a trace is t_us,op,offset,len: microseconds or -1 (when the request before it is answered), R or W, bytes.\n"
@@ -28,19 +31,34 @@ static const char usage[] =
     "  --ssd SIZE|PERCENT%    the SSD's segments: a size, or a part of the trace's footprint (10%)\n"
     "  --hdd N                HDDs behind it, 1 to 16 (1)\n"
     "  --closed               do not look at the trace's times: one request outstanding\n"
+    "  --open                 look at them, even where one HDD alone would need more than three times as long\n"
     "  --json                 one JSON document on standard output\n"
     "  --oplog F              write each device command as H|S,R|W,offset,len; of the second HDD on into F.1, F.2, ...\n"
     "exit status: 0 done, 1 the replay failed, 2 command line, configuration or trace are wrong\n";
 
+static const char size_usage[] =
+    "usage: firn-sim size --trace FILE[.gz] [--profile balanced] [--config F] [--hdd N] [--closed|--open]\n"
+    "                     [--sizes LIST] [--json] [--svg F]\n"
+    "\n"
+    "Replays a block trace at several sizes of the SSD and prints, for each, hit ratio, load of the HDDs, latency and wear.\n"
+    "\n"
+    "  --sizes LIST           sizes, or parts of the trace's footprint, with commas (1%,2%,5%,10%,20%,50%,100%); what is\n"
+    "                         too small for the engine is left out\n"
+    "  --svg F                draw the curves into this file, too\n"
+    "The others are those of firn-sim replay.\n";
+
 struct args {
-    const char *trace_path, *config, *ssd, *oplog;
+    bool        sizes_wanted;     /* the verb is size */
+    const char *trace_path, *config, *ssd, *oplog, *sizes, *svg;
     uint32_t    nr_hdd;
-    bool        json, closed;
+    bool        json, closed, open;
 };
+
+static const char *verb = "replay"; /* for complaints */
 
 static int bad(const char *what, const char *value)
 {
-    fprintf(stderr, "firn-sim replay: %s: %s (see --help)\n", what, value);
+    fprintf(stderr, "firn-sim %s: %s: %s (see --help)\n", verb, what, value);
     return 2;
 }
 
@@ -75,14 +93,24 @@ bool replay_ssd_parse(const char *text, uint64_t footprint_bytes, uint64_t *byte
     return true;
 }
 
-enum { OPT_TRACE = 1, OPT_PROFILE, OPT_CONFIG, OPT_SSD, OPT_HDD, OPT_CLOSED, OPT_JSON, OPT_OPLOG, OPT_HELP };
+enum { OPT_TRACE = 1, OPT_PROFILE, OPT_CONFIG, OPT_SSD, OPT_HDD, OPT_CLOSED, OPT_OPEN, OPT_JSON, OPT_OPLOG, OPT_SIZES, OPT_SVG,
+       OPT_HELP };
 
-static const struct option options[] = {
+static const struct option replay_options[] = {
     {"trace", required_argument, NULL, OPT_TRACE},   {"profile", required_argument, NULL, OPT_PROFILE},
     {"config", required_argument, NULL, OPT_CONFIG}, {"ssd", required_argument, NULL, OPT_SSD},
     {"hdd", required_argument, NULL, OPT_HDD},       {"json", no_argument, NULL, OPT_JSON},
-    {"closed", no_argument, NULL, OPT_CLOSED},
+    {"closed", no_argument, NULL, OPT_CLOSED},       {"open", no_argument, NULL, OPT_OPEN},
     {"oplog", required_argument, NULL, OPT_OPLOG},   {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static const struct option size_options[] = {
+    {"trace", required_argument, NULL, OPT_TRACE},   {"profile", required_argument, NULL, OPT_PROFILE},
+    {"config", required_argument, NULL, OPT_CONFIG}, {"sizes", required_argument, NULL, OPT_SIZES},
+    {"hdd", required_argument, NULL, OPT_HDD},       {"json", no_argument, NULL, OPT_JSON},
+    {"closed", no_argument, NULL, OPT_CLOSED},       {"open", no_argument, NULL, OPT_OPEN},
+    {"svg", required_argument, NULL, OPT_SVG},       {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
 };
 
@@ -104,26 +132,32 @@ static int take(struct args *a, int opt)
     case OPT_CONFIG: a->config = optarg; return 0;
     case OPT_SSD:    a->ssd = optarg; return 0;
     case OPT_OPLOG:  a->oplog = optarg; return 0;
+    case OPT_SIZES:  a->sizes = optarg; return 0;
+    case OPT_SVG:    a->svg = optarg; return 0;
+    case OPT_OPEN:   a->open = true; return 0;
     case OPT_JSON:   a->json = true; return 0;
     case OPT_CLOSED: a->closed = true; return 0;
     case OPT_HDD:    return take_hdd(a, optarg);
     case OPT_PROFILE:
         return strcmp(optarg, "balanced") == 0 ? 0 : bad("--profile: balanced is the only one; there is no such profile", optarg);
     case OPT_HELP:
-        fputs(usage, stdout);
+        fputs(a->sizes_wanted ? size_usage : usage, stdout);
         exit(0);
     default:
-        fputs("firn-sim: see firn-sim replay --help\n", stderr); /* getopt_long has said why */
+        fprintf(stderr, "firn-sim: see firn-sim %s --help\n", verb); /* getopt_long has said why */
         return 2;
     }
 }
 
 static int parse(struct args *a, int argc, char **argv)
 {
+    const struct option *options = a->sizes_wanted ? size_options : replay_options;
     int opt, rc = 0;
 
     while (rc == 0 && (opt = getopt_long(argc, argv, "", options, NULL)) != -1)
         rc = take(a, opt);
+    if (rc == 0 && a->closed && a->open)
+        rc = bad("one of the two", "--closed, --open");
     if (rc == 0 && optind != argc)
         rc = bad("unexpected word", argv[optind]);
     if (rc == 0 && (a->trace_path == NULL || a->trace_path[0] == '\0'))
@@ -195,10 +229,10 @@ static int oplog_close(struct replay_opts *o)
 
 static int size_ssd(const struct args *a, struct replay_opts *o)
 {
-    uint64_t footprint = o->trace->blocks * BLOCK_BYTES, min;
+    uint64_t min;
     char have[32], want[32];
 
-    if (!replay_ssd_parse(a->ssd, footprint, &o->ssd_bytes))
+    if (!replay_ssd_parse(a->ssd, o->trace->blocks * BLOCK_BYTES, &o->ssd_bytes))
         return bad("--ssd: neither a size (8GiB) nor a percentage up to 1000%", a->ssd);
     min = replay_ssd_min(o);
     if (o->ssd_bytes >= min)
@@ -208,17 +242,21 @@ static int size_ssd(const struct args *a, struct replay_opts *o)
     return 2;
 }
 
-static int run(const struct args *a, struct replay_opts *o)
+static int failed(const struct args *a, const char *why)
+{
+    fprintf(stderr, "firn-sim %s: %s: %s\n", verb, a->trace_path, why);
+    return 1;
+}
+
+static int run_once(const struct args *a, struct replay_opts *o)
 {
     struct score score;
     struct strbuf out;
     char why[256];
-    int err = replay_run(o, &score, why);
 
-    if (err != 0) {
-        fprintf(stderr, "firn-sim replay: %s: %s\n", a->trace_path, why);
+    if (replay_run(o, &score, why) != 0) {
         score_fini(&score);
-        return 1;
+        return failed(a, why);
     }
     strbuf_init(&out);
     if (a->json)
@@ -231,32 +269,114 @@ static int run(const struct args *a, struct replay_opts *o)
     return 0;
 }
 
-int replay_main(int argc, char **argv)
+static int run_replay(const struct args *a, struct replay_opts *o)
 {
-    struct args a = {.ssd = "10%", .nr_hdd = 1};
+    int rc = size_ssd(a, o), closed;
+
+    if (rc == 0 && a->oplog != NULL)
+        rc = oplog_open(a->oplog, o);
+    if (rc == 0)
+        rc = run_once(a, o);
+    closed = oplog_close(o);
+    return rc != 0 ? rc : closed;
+}
+
+static int take_sizes(const struct args *a, struct size_curve *curve, const struct trace *t)
+{
+    const char *at = a->sizes;
+    char word[64];
+
+    for (curve->nr = 0; ; curve->nr++) {
+        size_t n = strcspn(at, ",");
+
+        if (curve->nr == SIZE_POINTS_MAX)
+            return bad("more than 32 sizes", a->sizes);
+        snprintf(word, sizeof(word), "%.*s", (int)MIN(n, sizeof(word) - 1), at);
+        if (!replay_ssd_parse(word, t->blocks * BLOCK_BYTES, &curve->point[curve->nr].ssd_bytes))
+            return bad("neither a size nor a percentage", word);
+        if (at[n] == '\0')
+            break;
+        at += n + 1;
+    }
+    curve->nr++;
+    return 0;
+}
+
+static int write_svg(const char *path, const struct size_curve *curve)
+{
+    struct strbuf out;
+    FILE *f = fopen(path, "w");
+    bool wrong;
+
+    if (f == NULL)
+        return bad(path, strerror(errno));
+    strbuf_init(&out);
+    size_curve_svg(&out, curve);
+    wrong = fputs(strbuf_str(&out), f) == EOF;
+    strbuf_fini(&out);
+    if (fclose(f) != 0 || wrong) {
+        fprintf(stderr, "firn-sim size: %s cannot be written\n", path);
+        return 1;
+    }
+    return 0;
+}
+
+static int run_sizes(const struct args *a, struct replay_opts *o)
+{
+    struct size_curve curve;
+    struct strbuf out;
+    char why[256];
+    int rc = take_sizes(a, &curve, o->trace);
+
+    if (rc != 0)
+        return rc;
+    if (size_curve_run(o, &curve, why) != 0)
+        return failed(a, why);
+    strbuf_init(&out);
+    if (a->json)
+        size_curve_json(&out, &curve);
+    else
+        size_curve_print(&out, &curve);
+    fputs(strbuf_str(&out), stdout);
+    strbuf_fini(&out);
+    return a->svg == NULL ? 0 : write_svg(a->svg, &curve);
+}
+
+static int run(struct args *a, int argc, char **argv)
+{
     struct tier_opts tune;
-    struct replay_opts o = {.tune = &tune};
     struct trace trace_in = {0};
+    struct replay_opts o = {.tune = &tune, .trace = &trace_in};
     char why[512];
-    int rc = parse(&a, argc, argv), closed;
+    int rc = parse(a, argc, argv);
 
     log_set_level(LOG_LEVEL_WARN);
-    o.nr_hdd = a.nr_hdd;
-    o.closed = a.closed;
+    o.nr_hdd = a->nr_hdd;
     if (rc == 0)
-        rc = load_config(&a, &tune);
-    if (rc == 0 && trace_read(a.trace_path, &trace_in, why) != 0) {
+        rc = load_config(a, &tune);
+    if (rc == 0 && trace_read(a->trace_path, &trace_in, why) != 0) {
         fprintf(stderr, "%s\n", why);
         rc = 2;
     }
-    o.trace = &trace_in;
-    if (rc == 0)
-        rc = size_ssd(&a, &o);
-    if (rc == 0 && a.oplog != NULL)
-        rc = oplog_open(a.oplog, &o);
-    if (rc == 0)
-        rc = run(&a, &o);
-    closed = oplog_close(&o);
+    if (rc == 0) {
+        o.closed = a->closed || (!a->open && peer_too_dense(&trace_in));
+        rc = a->sizes_wanted ? run_sizes(a, &o) : run_replay(a, &o);
+    }
     trace_free(&trace_in);
-    return rc != 0 ? rc : closed;
+    return rc;
+}
+
+int replay_main(int argc, char **argv)
+{
+    struct args a = {.ssd = "10%", .nr_hdd = 1};
+
+    return run(&a, argc, argv);
+}
+
+int size_main(int argc, char **argv)
+{
+    struct args a = {.sizes_wanted = true, .nr_hdd = 1, .sizes = "1%,2%,5%,10%,20%,50%,100%"};
+
+    verb = "size";
+    return run(&a, argc, argv);
 }
