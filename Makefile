@@ -142,6 +142,10 @@ SEEDS ?= 100
 sim: $(O)/firn-sim ## SEEDS (100) seeds from SEED (1)
 	$(O)/firn-sim explore --seed $(SEED) --seeds $(SEEDS)
 
+.PHONY: scorecard
+scorecard: $(O)/firn-sim ## traces of ../shared/traces, else generated ones, through the engine, against other caches; a score
+	@O=$(O) tests/scorecard $(if $(JSON),--json) $(TRACES)
+
 PREFIX ?= /usr/local
 .PHONY: install
 install: all ## programs, man pages, example configuration, service
