@@ -170,8 +170,9 @@ static void draw_panel(struct strbuf *out, const struct size_curve *c, unsigned 
     strbuf_add(out, "\"/>\n");
     for (uint32_t i = 0; i < c->nr; i++)
         if (!c->point[i].too_small)
-            strbuf_add(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%.3f</title></circle>\n", across(c, &c->point[i]),
-                       base - value(&c->point[i], panel) / top * PANEL_HEIGHT, panels[panel].colour, value(&c->point[i], panel));
+            strbuf_add(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%.3f</title></circle>\n",
+                       across(c, &c->point[i]), base - value(&c->point[i], panel) / top * PANEL_HEIGHT, panels[panel].colour,
+                       value(&c->point[i], panel));
 }
 
 void size_curve_svg(struct strbuf *out, const struct size_curve *c)
@@ -186,6 +187,6 @@ void size_curve_svg(struct strbuf *out, const struct size_curve *c)
     for (uint32_t i = 0; i < c->nr; i++)
         strbuf_add(out, "<text x=\"%.1f\" y=\"%.0f\" text-anchor=\"middle\">%.3g%%</text>\n", across(c, &c->point[i]), foot,
                    part_of(c, &c->point[i]));
-    strbuf_add(out, "<text x=\"%d\" y=\"%.0f\">size of the SSD, as a part of the trace's footprint of %s</text>\n</svg>\n", PANEL_X, foot + 20,
-               size_format(c->footprint_bytes, text));
+    strbuf_add(out, "<text x=\"%d\" y=\"%.0f\">size of the SSD, as a part of the trace's footprint of %s</text>\n</svg>\n",
+               PANEL_X, foot + 20, size_format(c->footprint_bytes, text));
 }

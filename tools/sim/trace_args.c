@@ -63,7 +63,8 @@ static void print_kinds(void)
 static int write_trace(const struct trace *t)
 {
     for (size_t i = 0; i < t->nr; i++)
-        printf("%" PRId64 ",%c,%" PRIu64 ",%u\n", t->req[i].t_us, t->req[i].write ? 'W' : 'R', t->req[i].off_bytes, t->req[i].len_bytes);
+        printf("%" PRId64 ",%c,%" PRIu64 ",%u\n", t->req[i].t_us, t->req[i].write ? 'W' : 'R', t->req[i].off_bytes,
+               t->req[i].len_bytes);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "firn-sim trace-gen: the trace cannot be written: %s\n", strerror(errno));
         return 1;
@@ -119,8 +120,8 @@ static void add_text(struct strbuf *out, const char *name, const struct peer_sco
 
 static void add_json(struct strbuf *out, const char *name, const struct peer_score *s)
 {
-    strbuf_add(out, "{\"name\": \"%s\", \"read_hit\": %.9f, \"hdd_reads\": %" PRIu64 ", \"hdd_writes\": %" PRIu64 ", \"hdd_seeks\": %" PRIu64
-               ", ", name, hit(s), s->hdd_reads, s->hdd_writes, s->hdd_seeks);
+    strbuf_add(out, "{\"name\": \"%s\", \"read_hit\": %.9f, \"hdd_reads\": %" PRIu64 ", \"hdd_writes\": %" PRIu64
+               ", \"hdd_seeks\": %" PRIu64 ", ", name, hit(s), s->hdd_reads, s->hdd_writes, s->hdd_seeks);
     strbuf_add(out, "\"hdd_read_mb\": %.6f, \"hdd_write_mb\": %.6f, \"ssd_write_mb\": %.6f, \"hdd_busy_s\": %.9f, \"mean_ms\": %.9f, "
                "\"p99_ms\": %.6f}", mb(s->hdd_read_bytes), mb(s->hdd_write_bytes), mb(s->ssd_write_bytes), (double)s->hdd_busy_ns / 1e9,
                s->mean_ns / 1e6, (double)s->p99_ns / 1e6);
