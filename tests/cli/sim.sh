@@ -23,7 +23,7 @@ wrong "bugs does not take --seeds" bugs --seeds 3
 wrong "bugs does not take --file" bugs --file "$T/none"
 wrong "list does not take --json" list --json
 wrong "unexpected word: surplus" list surplus
-wrong "unknown command; there are explore, bugs, faults, list, replay: frobnicate" frobnicate
+wrong "unknown command; there are explore, bugs, faults, list, replay, size, peers, trace-gen: frobnicate" frobnicate
 wrong "option '--seeds' requires an argument" explore --seeds
 wrong "--file: $T/none: No such file or directory" explore --file "$T/none"
 wrong "--file: $T: Is a directory" explore --file "$T"
