@@ -124,7 +124,7 @@ struct rio {                     /* a read of whole blocks */
     int iovcnt;
     uint32_t next;               /* blocks before it have been started */
     uint32_t in_flight;
-    uint32_t retries;
+    uint32_t moves;              /* blocks that were elsewhere when they were to be read again */
     int err;
     uint64_t err_block;
     struct damage_run damage;    /* of the latest block without an answer, and its neighbours: not said yet */

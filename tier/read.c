@@ -14,7 +14,7 @@
 #include "base/crc32c.h"
 #include "tier/priv.h"
 
-#define RETRIES_MAX 256u /* a request whose blocks keep moving under it is answered with an error at last */
+#define MOVED_MAX 256u /* a request whose blocks keep moving under it is answered with an error at last */
 
 static void rio_step(struct rio *r);
 
@@ -353,6 +353,32 @@ static bool other_copy(struct run *u, uint64_t block, const struct run_at *bad, 
     return true;
 }
 
+/* An entry that stays beneath its other copy is no new place. */
+static bool moved(const struct run *u, const struct run_at *was, const struct run_at *now)
+{
+    bool back = u->tries == 2 && was->source == RUN_COLD && now->source == RUN_LOG && was->csum == now->csum;
+
+    return !same_place(was, now) && !back;
+}
+
+/* A place is read twice, then the other copy; a new place, if there were not too many, from the beginning. */
+static bool again(struct run *u, uint64_t block, const struct run_at *was, struct run_at *now)
+{
+    if (now->source == RUN_DAMAGED)
+        return false;
+    if (moved(u, was, now)) {
+        u->tries = 0;
+        return u->rio->moves++ < MOVED_MAX;
+    }
+    if (u->tries++ == 0)
+        return true;
+    if (u->tries != 2 || !other_copy(u, block, was, now))
+        return false;
+    if (now->source == RUN_WAIT)
+        u->tries--;
+    return true;
+}
+
 /* Where bad block i is to be read next; false: nowhere, its fate is decided. */
 static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
 {
@@ -374,19 +400,8 @@ static bool repair_where(struct run *u, uint32_t i, struct run_at *now)
         memset(iov_block(r->iov, r->iovcnt, u->whole_first + i), 0, BLOCK_BYTES);
         return false;
     }
-    if (now->source != RUN_DAMAGED && r->retries++ < RETRIES_MAX) {
-        if (!same_place(&was, now)) {
-            u->tries = 0;
-            return true;
-        }
-        if (u->tries++ == 0)
-            return true;
-        if (u->tries == 2 && other_copy(u, block, &was, now)) {
-            if (now->source == RUN_WAIT)
-                u->tries--;
-            return true;
-        }
-    }
+    if (again(u, block, &was, now))
+        return true;
     block_failed(r, block, &was, now->source == RUN_DAMAGED ? 0 : u->last_err);
     return false;
 }
@@ -558,7 +573,7 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     r->nblocks = nblocks;
     r->iov = iov;
     r->iovcnt = iovcnt;
-    r->next = r->in_flight = r->retries = 0;
+    r->next = r->in_flight = r->moves = 0;
     r->err = 0;
     r->damage.nblocks = 0;
     r->parked = r->starved = false;

@@ -260,3 +260,25 @@ Test(damage, the_table_is_bounded_and_says_when_there_is_more)
     cr_assert_eq(damaged(&r), 0);
     rig_fini(&r);
 }
+
+/* Every clean copy in the log is bad, and the device has all of them: as many other copies as a request has blocks. */
+Test(damage, a_long_read_of_rotten_clean_copies_is_served_by_the_device)
+{
+    enum { N = MDTS_BYTES / BLOCK_BYTES };
+    struct rig r;
+
+    begin(&r, 17);
+    for (uint32_t i = 0; i < N; i += 16)
+        cr_assert_eq(rig_write(&r, i, 16, 3), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    for (uint32_t i = 0; i < N; i++) {
+        cr_assert_neq(rig_log_offset(&r, i), 0);
+        sim_disk_rot(r.ssd, rig_log_offset(&r, i));
+    }
+    sums_drop(r.shard, extent_find(&r.shard->xt, layer_find(r.shard, RIG_LAYER), 0)); /* they have to be waited for, too */
+    rig_expect(&r, 0, N, 3);
+    cr_assert_eq(damaged(&r), 0);
+    cr_assert_eq(shard_stats(r.shard)->csum_errors_ssd, N);
+    rig_fini(&r);
+}
