@@ -139,7 +139,7 @@ struct rio {                     /* a read of whole blocks */
     struct sums_waiter wait;
 };
 
-enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_WAIT };
+enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_WAIT, RUN_UNKNOWN };
 struct run_at {                  /* where one block lies now */
     enum run_source source;
     uint32_t csum;
@@ -148,6 +148,7 @@ struct run_at {                  /* where one block lies now */
     uint32_t x;                  /* COLD: extent, place, block in it */
     struct extent_place place;
     uint32_t in_extent;
+    int err;                     /* UNKNOWN: why the metadata does not say */
 };
 struct run {                     /* neighbouring blocks from one source: one device request; then, one by one, those that failed */
     struct dev_io io;

@@ -8,6 +8,7 @@
  * 3. Every block is verified. A request is answered when all its runs are.
  * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
  * there is one with the same checksum; then -FIRN_E_DAMAGED, or the device's error. Never zeros, never older bytes.
+ * Where a block lies cannot be read now: the metadata's error, which says nothing of the block.
  * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood. So does one for a device
  * that has its share of the structs already: a device that hangs gives none back.
  */
@@ -35,7 +36,9 @@ static void at_index(struct shard *s, uint32_t id, struct run_at *at)
 
 static void at_sums(const struct sums *m, const struct extent *e, uint32_t x, uint32_t i, struct run_at *at)
 {
-    if (m->err != 0 || bit_get(m->v.damaged, i))
+    if (m->err != 0 && !sums_lost(m))
+        *at = (struct run_at){.source = RUN_UNKNOWN, .err = m->err};
+    else if (m->err != 0 || bit_get(m->v.damaged, i))
         *at = (struct run_at){.source = RUN_DAMAGED};
     else if (!bit_get(m->v.valid, i))
         *at = (struct run_at){.source = RUN_ZERO};
@@ -334,6 +337,13 @@ static void block_failed(struct rio *r, uint64_t block, const struct run_at *at,
     rio_fail(r, block, err != 0 ? err : -FIRN_E_DAMAGED);
 }
 
+/* The metadata would not say where it lies, or whether it is lost: the host may ask again. */
+static void block_unknown(struct rio *r, uint64_t block, int err)
+{
+    memset(iov_block(r->iov, r->iovcnt, (uint32_t)(block - r->block)), 0, BLOCK_BYTES);
+    rio_fail(r, block, err);
+}
+
 /* The copy beside the one that failed: only beneath an entry whose block the map has too, and only with the same checksum. */
 static bool other_copy(struct run *u, uint64_t block, const struct run_at *bad, struct run_at *at)
 {
@@ -344,7 +354,7 @@ static bool other_copy(struct run *u, uint64_t block, const struct run_at *bad, 
     if ((flags & INDEX_DIRTY) && !(flags & INDEX_KEPT))
         return false;
     at_map(u->rio, block, &u->wait, at);
-    if (at->source == RUN_WAIT)
+    if (at->source == RUN_WAIT || at->source == RUN_UNKNOWN)
         return true;
     if (at->source != RUN_COLD || at->csum != bad->csum)
         return false;
@@ -366,6 +376,8 @@ static bool again(struct run *u, uint64_t block, const struct run_at *was, struc
 {
     if (now->source == RUN_DAMAGED)
         return false;
+    if (now->source == RUN_UNKNOWN)
+        return true;
     if (moved(u, was, now)) {
         u->tries = 0;
         return u->rio->moves++ < MOVED_MAX;
@@ -415,6 +427,10 @@ static enum repair repair_block(struct run *u, uint32_t i)
         return REPAIR_OVER;
     if (now.source == RUN_WAIT)
         return REPAIR_UNDER_WAY;
+    if (now.source == RUN_UNKNOWN) {
+        block_unknown(r, r->block + u->whole_first + i, now.err);
+        return REPAIR_OVER;
+    }
     if (!run_dev_usable(r->s, &now)) {
         block_failed(r, r->block + u->whole_first + i, &now, -FIRN_E_DEVICE_FAILED);
         return REPAIR_OVER;
@@ -547,6 +563,9 @@ static void rio_step(struct rio *r)
             r->next++;
         } else if (at.source == RUN_DAMAGED) {
             block_failed(r, r->block + r->next, &at, 0);
+            r->next++;
+        } else if (at.source == RUN_UNKNOWN) {
+            block_unknown(r, r->block + r->next, at.err);
             r->next++;
         } else if (!rio_run(r, &at)) {
             break;
