@@ -178,6 +178,7 @@ struct zio {                     /* a zeroed range of whole blocks */
     uint64_t cursor;             /* extent number, or node number when walking nodes; all before it are done */
     bool by_node, durable, parked;
     bool waits;                  /* on s->zeroes_wait */
+    bool blind;                  /* the map's record of the extent at the cursor cannot be read */
     void (*cb)(struct zio *z, int err);
     void *ctx;
     struct list node;            /* s->zeroes_wait before it is appended, s->zeroes once durable */

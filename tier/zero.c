@@ -10,7 +10,8 @@
  * 4. The host is answered when all extents have been visited.
  * A write that came later has a higher seq, and survives wherever the walk meets it. A destage in between names an S below
  * the zero's seq for extents that the walk has not reached (zeroes_seq_below).
- * Failures: checksums not in RAM: the walk waits there. No slots to promise, or a device that has its share of them: the request
+ * Failures: checksums not in RAM: the walk waits there. They cannot be read: every block of the range in that extent gets an entry,
+ * as if the map held it; that is what slots were promised for. No slots to promise, or a device that has its share of them: the request
  * waits; destage frees slots. That device hangs: the request fails.
  */
 #include "tier/priv.h"
@@ -101,23 +102,32 @@ static bool in_part(const struct zio *z, const struct extent *e)
 
 enum step { STEP_ON, STEP_WAIT };
 
+/* What the map says of an extent when its record cannot be read: anything. */
+static const struct sums unread = {.err = -FIRN_E_META};
+
+static uint32_t zio_extent(const struct zio *z)
+{
+    return z->by_node ? (uint32_t)z->cursor : extent_find(&z->s->xt, z->layer, (uint32_t)z->cursor);
+}
+
 static enum step zio_visit(struct zio *z, uint32_t x)
 {
     struct shard *s = z->s;
     struct extent *e = extent_at(&s->xt, x);
     struct sums *m = NULL;
-    bool done;
+    bool mapped = in_part(z, e) && extent_mapped(e), blind = mapped && z->blind, done;
 
+    z->blind = false;
     if (z->seq <= e->discard_seq) /* a later zero has taken all that this one could */
         return STEP_ON;
-    if (in_part(z, e) && extent_mapped(e)) {
+    if (mapped && !blind) {
         m = sums_get(s, x, &z->wait);
         if (m == NULL) {
             z->parked = true;
             return STEP_WAIT;
         }
     }
-    done = zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, m);
+    done = zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, blind ? &unread : m);
     if (m != NULL)
         sums_put(s, m);
     return done ? STEP_ON : STEP_WAIT;
@@ -134,7 +144,7 @@ static bool zio_walk(struct zio *z, uint32_t *budget)
     struct shard *s = z->s;
 
     for (; z->cursor < zio_end(z); z->cursor++) {
-        uint32_t x = z->by_node ? (uint32_t)z->cursor : extent_find(&s->xt, z->layer, (uint32_t)z->cursor);
+        uint32_t x = zio_extent(z);
 
         if (*budget == 0)
             return false;
@@ -258,8 +268,13 @@ uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq)
 static void zio_wake(struct sums_waiter *w)
 {
     struct zio *z = container_of(w, struct zio, wait);
+    uint32_t x = zio_extent(z);
+    struct sums *m = x == EXTENT_NONE ? NULL : sums_get(z->s, x, NULL);
 
     z->parked = false;
+    z->blind = m != NULL && m->err != 0 && !sums_lost(m);
+    if (m != NULL)
+        sums_put(z->s, m);
     shard_kick(z->s);
 }
 
@@ -295,7 +310,7 @@ int zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, 
     z->block = block;
     z->nblocks = nblocks;
     z->slots = slots_wanted(block, nblocks);
-    z->parked = z->waits = false;
+    z->parked = z->waits = z->blind = false;
     z->wait.fn = zio_wake;
     z->app = (struct journal_append){.type = JOURNAL_ZERO, .stream = JOURNAL_HOST, .layer = layer_at(s, layer)->id,
                                      .lba = block, .nblocks = nblocks, .cb = zio_appended};

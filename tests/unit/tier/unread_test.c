@@ -109,3 +109,43 @@ Test(unread, the_other_copy_of_a_rotten_block_is_not_given_up)
     rig_expect(&r, 4, 1, 3);
     rig_fini(&r);
 }
+
+static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
+static bool flag_set(void *ctx) { return *(bool *)ctx; }
+
+Test(unread, a_discard_of_a_part_ends_and_is_right, .timeout = 60)
+{
+    bool done = false;
+    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 4, .nlb = 40, .cb = io_done, .ctx = &done};
+    struct rig r;
+
+    settle_and_break(&r, 43);
+    blk_submit(&r.vol.blk, &io);
+    for (uint32_t i = 0; !done && i < 100000; i++)
+        cr_assert_eq(sim_step(r.sim), 0);
+    cr_assert(done, "not after %u gets", faulty.gets);
+    cr_assert_eq(io.err, 0);
+    cr_assert_eq(faulty.gets, 1);
+    faulty.broken = false;
+    shard_verify(r.shard);
+    rig_expect(&r, 0, 4, 3);
+    rig_expect(&r, 4, 40, 0);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    rig_expect(&r, 0, 4, 3);
+    rig_expect(&r, 4, 40, 0);
+    rig_fini(&r);
+}
+
+Test(unread, a_drain_with_a_discard_under_way_ends, .timeout = 60)
+{
+    bool done = false;
+    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 0, .nlb = 8, .cb = io_done, .ctx = &done};
+    struct rig r;
+
+    settle_and_break(&r, 44);
+    blk_submit(&r.vol.blk, &io);
+    rig_drain(&r, false);
+    cr_assert_eq(sim_run_until(r.sim, flag_set, &done, NS_PER_S), 0);
+    rig_fini(&r);
+}
