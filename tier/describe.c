@@ -7,7 +7,7 @@
  *    DESCRIBING, an extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
  * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
- * repeated: the map is what counts, and the next destage of that extent describes it anew.
+ * repeated: the map is what counts, and the next destage of that extent describes it anew. Checksums that cannot be read: again later.
  * After a crash the extents that settled while the log's oldest record was young are described again: which of them
  * already were is not known. A drain without destage, as every stop is, gives up after DESCRIBE_STOP_NS.
  */
@@ -126,8 +126,10 @@ static struct desc_volume owner(const struct layer *y)
     return d;
 }
 
-/* Puts the next description behind those of the run; false: its checksums are on their way, or lost. */
-static bool gather_one(struct lane *l)
+enum gathered { GATHERED, GATHER_WAITS, GATHER_LOST, GATHER_LATER };
+
+/* Puts the next description behind those of the run, if its checksums are there. */
+static enum gathered gather_one(struct lane *l)
 {
     struct shard *s = l->s;
     uint32_t i = l->desc_at + l->desc_n;
@@ -135,20 +137,20 @@ static bool gather_one(struct lane *l)
     const struct layer *y = layer_at(s, e->layer);
     struct desc_volume volume = owner(y);
     struct sums *m;
-    bool good;
+    enum gathered got;
 
     l->wait.fn = describe_woken;
     m = sums_get(s, l->desc[i], &l->wait);
     l->parked = m == NULL;
     if (l->parked)
-        return false;
-    good = m->err == 0;
-    if (good)
+        return GATHER_WAITS;
+    got = m->err == 0 ? GATHERED : sums_lost(m) ? GATHER_LOST : GATHER_LATER;
+    if (got == GATHERED)
         cold_desc_encode(s->o.cold, e->place, y->id, e->no, e->destaged_seq, &m->v, &volume,
                          l->buf + (size_t)l->desc_n * DESC_BYTES);
     sums_put(s, m);
-    l->desc_n += good;
-    return good;
+    l->desc_n += got == GATHERED;
+    return got;
 }
 
 static bool may_go_on(struct lane *l)
@@ -158,12 +160,15 @@ static bool may_go_on(struct lane *l)
     return dev_usable(l->s, shard_capacity(l->s, l->dev)) && (draining(l->s) || (p.fg_in_flight == 0 && !p.urgent));
 }
 
-/* An extent whose checksums are lost has nothing to say of itself: it is taken out of the batch, which stays in order. */
-static void drop_speechless(struct lane *l)
+/* An extent whose checksums are lost has nothing to say of itself, and one whose checksums cannot be read now must wait: it is
+ * taken out of the batch, which stays in order. */
+static void drop_speechless(struct lane *l, bool lost)
 {
     uint32_t i = l->desc_at + l->desc_n;
 
-    describe_release(l, i, true);
+    if (!lost)
+        l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
+    describe_release(l, i, lost);
     memmove(&l->desc[i], &l->desc[i + 1], (l->nr_desc - i - 1) * sizeof(l->desc[0]));
     l->nr_desc--;
 }
@@ -171,11 +176,12 @@ static void drop_speechless(struct lane *l)
 static void describe_step(struct lane *l)
 {
     while (joins_run(l)) {
-        if (gather_one(l))
-            continue;
-        if (l->parked)
+        enum gathered got = gather_one(l);
+
+        if (got == GATHER_WAITS)
             return;
-        drop_speechless(l);
+        if (got != GATHERED)
+            drop_speechless(l, got == GATHER_LOST);
     }
     if (l->desc_n > 0 && may_go_on(l))
         describe_write(l);

@@ -149,3 +149,27 @@ Test(unread, a_drain_with_a_discard_under_way_ends, .timeout = 60)
     cr_assert_eq(sim_run_until(r.sim, flag_set, &done, NS_PER_S), 0);
     rig_fini(&r);
 }
+
+Test(unread, an_extent_is_described_when_its_checksums_can_be_had_again)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 45});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 16, 3), 0);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    describe_after_crash(r.shard);
+    sums_drop(r.shard, extent_0(&r));
+    break_gets(&r);
+    shard_kick(r.shard);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_gt(faulty.gets, 0);
+    cr_assert_lt(faulty.gets, 20, "it does not ask all the time: %u", faulty.gets);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0);
+    faulty.broken = false;
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 1);
+    cr_assert_not(extent_at(&r.shard->xt, extent_0(&r))->flags & EXTENT_UNDESCRIBED);
+    rig_fini(&r);
+}
