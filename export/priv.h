@@ -43,6 +43,7 @@
 #define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */
 #define DRAIN_NS         (5 * NS_PER_S) /* target_stop() waits so long for a queue */
 #define CID_BUCKETS      128u
+#define PRE_BUCKETS      64u     /* addresses that connections before Connect come from, by hash */
 #define SUBSYS_BUCKETS   4096u
 #define DISC_VIEWS       8u      /* hosts that read the discovery log at the same time without making each other's view anew */
 
@@ -71,10 +72,14 @@ struct tx_batch {              /* what one send carries */
 
 struct env_stats { struct metric_counter protocol_errors, digest_errors, fenced_commands, refused; };
 
+struct pre_bucket { struct list queues; uint32_t nr; }; /* of queue.pre_node, oldest first */
+
 struct target_env {
     struct target  *t;
     struct env     *env;
     struct list     queues;      /* of queue.node */
+    struct pre_bucket pre[PRE_BUCKETS]; /* those accepted here that have not said who they are */
+    uint32_t        nr_pre;
     struct pool     cmds, stages, bulks, batches, small, large;
     struct list     wait_cmd;    /* queues that wait for a command slot: queue.rx_wait */
     struct list     wait_cover;  /* queues that wait for cover (slots.c), to be given an R2T: queue.cover_wait */
@@ -146,6 +151,8 @@ struct queue {
     struct list        rx_wait;     /* target_env.wait_cmd, or subsys.pending */
     struct list        tx_wait;     /* target_env.wait_batch */
     struct list        cover_wait;  /* target_env.wait_cover */
+    struct list        pre_node;    /* target_env.pre, while pre_connect */
+    struct pre_bucket *pre;
     enum queue_state   state;
     bool               discovery_only;
 
@@ -198,7 +205,7 @@ struct queue {
     bool               cover_turn;  /* what waits is being let through */
     uint32_t           data_bytes;  /* of chunks that its commands hold, or are in line for */
     uint32_t           nr_chunks;   /* that they hold */
-    bool               conn_closed, pre_connect; /* pre_connect: counted in target.nr_pre_connect */
+    bool               conn_closed, pre_connect; /* pre_connect: counted in target.nr_pre_connect, on a list of its env */
     struct cmd        *by_cid[CID_BUCKETS / 4]; /* chained by cmd.cid_next */
 
     struct env_timer   timer;       /* Connect, send, drain, termination: see queue_timer() */
@@ -335,7 +342,7 @@ static_assert(sizeof(struct subsys) <= 1024, "10,000 idle volumes");
 
 /* ---- target.c */
 void target_queue_gone(struct target *t, struct queue *q); /* gives q back; target_stop() may be waiting for it */
-void target_pre_connect_done(struct target *t);
+void target_pre_connect_done(struct queue *q);             /* it counts no more as one before Connect, if it did */
 void target_release(struct target *t);                     /* its memory; pools that were never made are passed over */
 
 /* ---- subsys.c */

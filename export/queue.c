@@ -148,13 +148,6 @@ void queue_start(struct queue *q)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------ */
 
-static void pre_connect_done(struct queue *q)
-{
-    if (q->pre_connect)
-        target_pre_connect_done(q->t);
-    q->pre_connect = false;
-}
-
 static void finish(struct queue *q)
 {
     struct subsys *s = q->s;
@@ -163,7 +156,7 @@ static void finish(struct queue *q)
     assert(!q->rx_busy && !q->tx_busy);
     queue_rx_release(q);
     list_remove(&q->node);
-    pre_connect_done(q);
+    target_pre_connect_done(q);
     if (q->ctrl)
         ctrl_queue_gone(q);
     if (s)
@@ -324,7 +317,7 @@ void queue_move(struct queue *q)
         return;
     }
     env_timer_cancel(q->te->env, &q->timer);
-    pre_connect_done(q);
+    target_pre_connect_done(q);
     if (q->te == q->s->home) {
         connect_run(q);
         return;

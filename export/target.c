@@ -2,7 +2,9 @@
 /* target.c: the target as a whole: pools, accept, limits, stop.
  *
  * Start: every pool is reserved; memory is resident only once it was used. Accept: a queue from the pool, or the
- * connection is cut. Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
+ * connection is cut. Before Connect nobody knows who it is, so there are few of these; of too many the oldest makes room, of
+ * the address that has the most: a crowd that says nothing keeps no host out.
+ * Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
  */
 #include "export/block_sum.h"
 #include "export/priv.h"
@@ -35,6 +37,8 @@ static int env_init(struct target *t, struct target_env *te, struct env *env)
     list_init(&te->wait_cover);
     list_init(&te->wait_batch);
     list_init(&te->wait_lines);
+    for (uint32_t i = 0; i < PRE_BUCKETS; i++)
+        list_init(&te->pre[i].queues);
     err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, slots_nr(o));
     err = err ? err : pool_init(&te->stages, RX_STAGE_BYTES, BLOCK_BYTES, o->connections_max);
     err = err ? err : pool_init(&te->bulks, RX_BULK_BYTES, BLOCK_BYTES, RX_BULK_NR);
@@ -133,12 +137,59 @@ void target_free(struct target *t)
 
 static void closed(void *ctx) { (void)ctx; }
 
+/* "address:port", or without a port. */
+static struct pre_bucket *bucket_of(struct target_env *te, const char *peer)
+{
+    const char *end = strrchr(peer, ':');
+    uint32_t h = 2166136261u;
+
+    for (; *peer && peer != end; peer++)
+        h = (h ^ (unsigned char)*peer) * 16777619u;
+    return &te->pre[h % PRE_BUCKETS];
+}
+
+static void pre_connect(struct queue *q)
+{
+    q->pre = bucket_of(q->te, q->conn->peer.text);
+    q->pre->nr++;
+    q->te->nr_pre++;
+    list_push_back(&q->pre->queues, &q->pre_node);
+    q->pre_connect = true;
+}
+
+/* The bound is on all envs together; an env that has no more than its part of it need not care what others have. */
+static bool too_many(struct target_env *te)
+{
+    struct target *t = te->t;
+    uint32_t max = MIN(PRE_CONNECT_MAX, MAX(t->opts.connections_max / 2, 1u)), nr;
+
+    pthread_mutex_lock(&t->lock);
+    nr = t->nr_pre_connect;
+    pthread_mutex_unlock(&t->lock);
+    return nr >= max && te->nr_pre > 0 && te->nr_pre >= max / t->opts.nr_envs;
+}
+
+static void make_room(struct target_env *te)
+{
+    struct pre_bucket *most = &te->pre[0];
+    struct queue *q;
+
+    for (uint32_t i = 1; i < PRE_BUCKETS; i++)
+        if (te->pre[i].nr > most->nr)
+            most = &te->pre[i];
+    q = list_first(&most->queues, struct queue, pre_node);
+    assert(q != NULL);
+    metric_add(&te->stats.refused, 1);
+    target_pre_connect_done(q);
+    queue_close(q, true);
+}
+
 static struct queue *admit(struct target *t)
 {
     struct queue *q = NULL;
 
     pthread_mutex_lock(&t->lock);
-    if (!t->stopping && t->nr_pre_connect < PRE_CONNECT_MAX)
+    if (!t->stopping)
         q = pool_get(&t->queues);
     if (q) {
         t->nr_queues++;
@@ -154,6 +205,8 @@ void target_accept(struct target *t, uint32_t env_index, struct net_conn *conn, 
     struct queue *q;
 
     assert(env_index < t->opts.nr_envs);
+    if (too_many(te))
+        make_room(te);
     q = admit(t);
     if (!q) {
         metric_add(&te->stats.refused, 1);
@@ -165,12 +218,20 @@ void target_accept(struct target *t, uint32_t env_index, struct net_conn *conn, 
     q->te = te;
     q->conn = conn;
     q->discovery_only = discovery_only;
-    q->pre_connect = true;
+    pre_connect(q);
     queue_start(q);
 }
 
-void target_pre_connect_done(struct target *t)
+void target_pre_connect_done(struct queue *q)
 {
+    struct target *t = q->t;
+
+    if (!q->pre_connect)
+        return;
+    q->pre_connect = false;
+    list_remove(&q->pre_node);
+    q->pre->nr--;
+    q->te->nr_pre--;
     pthread_mutex_lock(&t->lock);
     t->nr_pre_connect--;
     pthread_mutex_unlock(&t->lock);

@@ -192,7 +192,8 @@ static bool answered(const struct raw_conn *q, uint32_t nr, uint32_t ms)
         if (raw_pdu(q->fd, buf, sizeof(buf)) == 0)
             return false;
         if (r->common.type == PDU_R2T)
-            raw_send(q->fd, out, raw_h2c(out, from_le16(r->cccid), from_le16(r->ttag), 0, pattern, from_le32(r->r2tl), true, false, false));
+            raw_send(q->fd, out, raw_h2c(out, from_le16(r->cccid), from_le16(r->ttag), 0, pattern, from_le32(r->r2tl), true, false,
+                false));
         else if (r->common.type == PDU_C2H_DATA)
             nr--;
         else

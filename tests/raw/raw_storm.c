@@ -178,10 +178,10 @@ static void before_connect(void)
     for (int i = 0; i < NR; i++) {
         char c;
 
-        refused += recv(fds[i], &c, 1, MSG_DONTWAIT) == 0;
+        refused += recv(fds[i], &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET;
         close(fds[i]);
     }
-    raw_check(refused >= 200, "%d refused cleanly", refused);
+    raw_check(refused >= 200, "%d made room", refused);
     wait_connections(0);
 }
 
