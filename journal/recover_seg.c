@@ -50,20 +50,25 @@ int rseg_read_summary(struct recovery *r, const struct rseg *s)
     return -FIRN_E_CORRUPT;
 }
 
-/* A summary whose checksum holds was written by us, but is still walked before it is believed. */
+/* A summary whose checksum holds was written by us, but is still walked before it is believed: what it keeps lies in the segment's
+ * used part, one group behind the other. */
 static bool summary_whole(struct recovery *r, const struct rseg *s)
 {
     struct jrn_entry e;
-    uint64_t groups = 0;
+    uint64_t groups = 0, end = JRN_SEG_HEADER_BYTES;
     uint32_t entries = 0;
     size_t pos = 0;
 
     while (pos < s->foot.summary_bytes) {
         if (jrn_entry_decode(&r->j->geo, r->summary, (size_t)s->foot.summary_bytes, &pos, &e))
             return false;
-        if (e.kind == JRN_ENTRY_KEPT && ((uint64_t)e.unit + e.header_units) * JOURNAL_UNIT_BYTES +
-                                                (uint64_t)e.nr_blocks * BLOCK_BYTES > s->foot.end_off)
-            return false;
+        if (e.kind == JRN_ENTRY_KEPT) {
+            if ((uint64_t)e.unit * JOURNAL_UNIT_BYTES < end)
+                return false;
+            end = ((uint64_t)e.unit + e.header_units) * JOURNAL_UNIT_BYTES + (uint64_t)e.nr_blocks * BLOCK_BYTES;
+            if (end > s->foot.end_off)
+                return false;
+        }
         groups += e.nr_groups;
         entries++;
     }

@@ -112,6 +112,14 @@ static bool newer(const struct shard *s, uint32_t old, uint64_t seq, bool damage
     return damage ? seq > have : seq >= have;
 }
 
+/* Two records of a log that nobody wrote may claim one place. */
+static bool slot_of_another(const struct shard *s, const struct index_entry *e, uint32_t old)
+{
+    uint32_t id = index_slot_id(&s->ix, e->segment, e->unit);
+
+    return id != old && index_slot_used(&s->ix, id);
+}
+
 static int put_entry(struct shard *s, struct index_entry *e, bool damage)
 {
     uint32_t old = index_find(&s->ix, e->layer, e->block);
@@ -121,6 +129,8 @@ static int put_entry(struct shard *s, struct index_entry *e, bool damage)
         return 0;
     if (virt && index_virtual_free(&s->ix) == 0 && (old == INDEX_NONE || !index_is_virtual(&s->ix, old)))
         return -FIRN_E_NO_RESOURCES;
+    if (!virt && slot_of_another(s, e, old))
+        return -FIRN_E_CORRUPT;
     map_put(s, e);
     return 0;
 }

@@ -36,16 +36,16 @@ static uint64_t put_group(struct rig *r, uint32_t segment, uint64_t off, struct 
     return off + jrn_group_padded_bytes(&r->geo, &g);
 }
 
-/* A summary of bare records, one for each group. */
-static void put_footer(struct rig *r, uint32_t segment, const struct jrn_seg_header *h, uint64_t first, uint32_t nr)
+/* A summary of bare records, one for each group, whose places are so many units apart. */
+static void put_footer_apart(struct rig *r, uint32_t segment, const struct jrn_seg_header *h, uint64_t first, uint32_t nr, uint32_t apart)
 {
     uint8_t buf[512 + JRN_FOOTER_BYTES] = {0}, body[JRN_RECORD_BYTES];
     struct jrn_footer f = {.head = *h, .summary_off = r->geo.segment_bytes - sizeof(buf), .nr_entries = nr, .first_group = first,
                            .nr_groups = nr, .seq_min = first, .seq_max = first + nr - 1, .end_off = JRN_SEG_HEADER_BYTES + 512 * nr};
 
     for (uint32_t i = 0; i < nr; i++) {
-        struct jrn_entry e = {.kind = JRN_ENTRY_KEPT, .unit = JRN_SEG_HEADER_BYTES / 512 + i, .header_units = 1, .nr_records = 1,
-                              .nr_groups = 1};
+        struct jrn_entry e = {.kind = JRN_ENTRY_KEPT, .unit = JRN_SEG_HEADER_BYTES / 512 + i * apart, .header_units = 1,
+                              .nr_records = 1, .nr_groups = 1};
 
         jrn_record_encode(&(struct jrn_record){JOURNAL_ZERO, 7, first + i, 1, first + i}, body);
         f.summary_bytes += jrn_entry_encode(&e, body, buf + f.summary_bytes);
@@ -53,6 +53,11 @@ static void put_footer(struct rig *r, uint32_t segment, const struct jrn_seg_hea
     f.summary_crc = jrn_summary_crc(&r->geo, segment, h->epoch, buf, (size_t)f.summary_bytes);
     jrn_footer_encode(&r->geo, segment, &f, buf + 512);
     sim_disk_poke(r->disk, rig_base(r, segment) + f.summary_off, buf, sizeof(buf));
+}
+
+static void put_footer(struct rig *r, uint32_t segment, const struct jrn_seg_header *h, uint64_t first, uint32_t nr)
+{
+    put_footer_apart(r, segment, h, first, nr, 1);
 }
 
 /* Each start opens a segment, so that in the end every one that was given back has a header of its own. */
@@ -75,6 +80,22 @@ Test(journal_settled, what_a_footer_names_is_kept_whatever_a_later_segment_says_
     put_head(r, 1, &sealed);
     put_footer(r, 1, &sealed, 225, 2);
     put_head(r, 0, &cut);
+    every_start_finds(r, 2, 0);
+}
+
+Test(journal_settled, a_summary_that_keeps_two_groups_in_one_place_is_not_believed)
+{
+    struct jrn_seg_header head = {.epoch = 2};
+    struct rig *r = crafted();
+    uint64_t next;
+
+    put_head(r, 1, &head);
+    next = put_group(r, 1, JRN_SEG_HEADER_BYTES, (struct jrn_group){.number = 225, .epoch = 2});
+    put_group(r, 1, next, (struct jrn_group){.number = 226, .index = 1, .epoch = 2});
+    put_footer_apart(r, 1, &head, 225, 2, 0);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.segments_scanned, 1, "its groups were looked for");
+    cr_assert_eq(rig_close(r, true), 0);
     every_start_finds(r, 2, 0);
 }
 
