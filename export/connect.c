@@ -5,7 +5,8 @@
  * its env. There: may this host; admin: is an older association in the way; I/O: does its controller exist.
  * The fence: an association of the same host is cut first, and the Connect waits in subsys.pending until every
  * queue of the old one is gone, with every command that its blk held. Then it is decided anew. Another host on a
- * single-host subsystem is refused while an association lives.
+ * single-host subsystem is refused while an association lives. In the same way an I/O queue waits for the one that had its
+ * identifier, whose connection may have ended before its commands have; QID_WAIT_NS at most.
  * Failures: the answer says which parameter (IPO, IATTR); the connection is closed behind it, so that a crowd that may not in
  * takes no connection from hosts that may.
  */
@@ -225,6 +226,55 @@ static struct ctrl *find_ctrl(const struct queue *q)
     return NULL;
 }
 
+/* Long enough for most devices; a host waits longer than that for an answer. */
+#define QID_WAIT_NS (2 * NS_PER_S)
+
+static uint16_t qid_of(const struct queue *q) { return from_le16(sqe_of(q)->qid); }
+
+static bool same_place(const struct queue *a, const struct queue *b)
+{
+    const struct fabrics_connect_data *x = data_of(a), *y = data_of(b);
+
+    return qid_of(a) == qid_of(b) && memcmp(&x->cntlid, &y->cntlid, sizeof(x->cntlid)) == 0 && strcmp(x->hostnqn, y->hostnqn) == 0 &&
+           memcmp(x->hostid, y->hostid, sizeof(x->hostid)) == 0;
+}
+
+/* Of several tries the last one waits. */
+static void wait_for_qid(struct queue *q)
+{
+    list_for_each_safe(n, tmp, &q->s->pending) {
+        struct queue *older = list_entry(n, struct queue, rx_wait);
+
+        if (same_place(older, q))
+            queue_close(older, true);
+    }
+    if (!env_timer_armed(&q->timer)) /* else it waits since before */
+        queue_arm_timer(q, env_now_ns(q->te->env) + QID_WAIT_NS);
+    list_push_back(&q->s->pending, &q->rx_wait);
+}
+
+/* The host may try again: the queue in its way may yet end. */
+void connect_late(struct queue *q)
+{
+    list_remove(&q->rx_wait);
+    refuse(q, ST_CONNECT_PARAM, IN_SQE(qid));
+}
+
+void connect_io_pending(struct subsys *s)
+{
+    struct list ready, *n;
+
+    list_init(&ready);
+    list_for_each_safe(at, tmp, &s->pending) {
+        if (qid_of(list_entry(at, struct queue, rx_wait)) == 0)
+            continue;
+        list_remove(at);
+        list_push_back(&ready, at);
+    }
+    while ((n = list_pop_front(&ready)) != NULL)
+        connect_run(list_entry(n, struct queue, rx_wait));
+}
+
 static void connect_io(struct queue *q, uint16_t qid)
 {
     struct ctrl *c = find_ctrl(q);
@@ -233,17 +283,19 @@ static void connect_io(struct queue *q, uint16_t qid)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
     else if (!c)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
-    else if (qid > c->io_queues_granted || c->queues[qid])
+    else if (qid > c->io_queues_granted)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
     else if (!(c->csts & CSTS_RDY) || c->resetting)
         refuse(q, ST_COMMAND_SEQUENCE | STATUS_DNR, 0);
+    else if (c->queues[qid])
+        wait_for_qid(q);
     else
         grant(q, c, qid);
 }
 
 void connect_run(struct queue *q)
 {
-    uint16_t qid = from_le16(sqe_of(q)->qid);
+    uint16_t qid = qid_of(q);
 
     if (q->state == QUEUE_MOVING)
         queue_set_state(q, QUEUE_CONNECTING);

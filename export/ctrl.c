@@ -214,6 +214,7 @@ static void gone(struct ctrl *c)
 
 void ctrl_queue_gone(struct queue *q)
 {
+    struct subsys *s = q->s;
     struct ctrl *c = q->ctrl;
 
     assert(c->queues[q->qid] == q && c->nr_queues > 0);
@@ -228,6 +229,7 @@ void ctrl_queue_gone(struct queue *q)
             reset_done(c);
         queue_maybe_done(c->queues[0]); /* a draining admin queue waits for the others */
     }
+    connect_io_pending(s);
 }
 
 /* ---- asynchronous events ------------------------------------------------------------------------------------------------ */

@@ -435,6 +435,8 @@ void target_env_wake(struct target_env *te);        /* something that others wai
 /* ---- connect.c, ctrl.c, fabrics.c */
 void connect_received(struct queue *q);             /* the first capsule is whole, in q->connect: find its subsystem, go there */
 void connect_run(struct queue *q);                  /* at home: decide it */
+void connect_late(struct queue *q);                 /* it waited for its identifier in vain */
+void connect_io_pending(struct subsys *s);          /* an I/O queue has gone: decide those anew that may have waited for it */
 uint32_t connect_check_data(const struct fabrics_connect_data *d); /* pure: 0, or what the answer's result says */
 const struct cmd_op *fabrics_op(const struct nvme_sqe *sqe);
 uint64_t ctrl_cap(const struct target *t);

@@ -122,7 +122,9 @@ static void queue_timer(struct env_timer *timer)
     case QUEUE_MOVING:     /* sending ICResp is the host's to let happen */
         queue_close(q, true);
         return;
-    case QUEUE_CONNECTING: /* a fence may take as long as a device does */
+    case QUEUE_CONNECTING: /* not behind a fence, which may take as long as a device does */
+        connect_late(q);
+        return;
     case QUEUE_CLOSING:
     case QUEUE_NR:
         return;

@@ -231,7 +231,8 @@ static void every_kind_has_its_turn(void)
 
     raw_check(answered(&q, nr, 10000), "all %u are answered", nr);
     took = raw_now_ms() - start; /* 5 at once, then one each 20 ms */
-    raw_check(took + 50 >= (nr - 5u) * 20 && took < (nr - 5u) * 20 + 1500, "%u requests at 50 a second took %lu ms", nr, (unsigned long)took);
+    raw_check(took + 50 >= (nr - 5u) * 20 && took < (nr - 5u) * 20 + 1500, "%u requests at 50 a second took %lu ms", nr,
+        (unsigned long)took);
     close(q.fd);
     close(a.fd);
     volume_drop(v);
