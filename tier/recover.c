@@ -5,7 +5,7 @@
  * 2. The log is replayed. A record of a layer that is not attached, or is being deleted: ignore. seq <= destaged_seq: a clean
  *    copy if its checksum is the map's, else stale. Above: dirty, if nothing newer is known. Damage below the durable mark
  *    becomes an entry that fails reads.
- * 3. Zeroed ranges are collected and applied at the end, in seq order, exactly as zero.c does.
+ * 3. Zeroed ranges are collected and applied at the end (recover_zero.c).
  * 4. Dirty extents without a place get their reservation back. Then the log opens, and background work may follow.
  * Of two records the higher seq wins; equal seqs carry equal bytes, the later segment wins (its predecessor is the victim
  * that was being emptied), but intact bytes win over damage.
@@ -16,9 +16,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "tier/priv.h"
-
-struct zero_rec { uint64_t seq, block, nblocks; uint32_t layer, segment; };
+#include "tier/recover.h"
 
 struct recovery {
     struct shard *s;
@@ -176,7 +174,7 @@ static int remember_zero(struct recovery *r, uint32_t layer, const struct journa
         r->cap = cap;
     }
     r->zeroes[r->nr++] = (struct zero_rec){.seq = rec->seq, .block = rec->lba, .nblocks = rec->nblocks, .layer = layer,
-                                           .segment = rec->loc.segment};
+                                           .segment = rec->loc.segment, .epoch = r->s->seg[rec->loc.segment].epoch};
     return 0;
 }
 
@@ -261,50 +259,6 @@ static void replay_segment(void *ctx, uint32_t segment, const struct segment_inf
     s->seg[segment].stream = info->stream;
     s->seg[segment].epoch = info->epoch;
     s->newest_epoch = MAX(s->newest_epoch, info->epoch);
-}
-
-/* ---- zeroes ---- */
-
-static int by_seq(const void *a, const void *b)
-{
-    const struct zero_rec *x = a, *y = b;
-
-    return (x->seq > y->seq) - (x->seq < y->seq);
-}
-
-static int apply_to_extent(struct shard *s, const struct zero_rec *z, uint32_t x)
-{
-    struct extent *e = extent_at(&s->xt, x);
-    struct sums *m = NULL;
-    int err = 0;
-
-    if (z->seq <= e->destaged_seq || z->seq <= e->discard_seq)
-        return 0;
-    if (extent_mapped(e))
-        err = sums_get_sync(s, x, &m);
-    if (err == 0 && !zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, m))
-        err = -FIRN_E_NO_RESOURCES;
-    return err;
-}
-
-static int apply_zero(struct shard *s, const struct zero_rec *z)
-{
-    uint32_t first = extent_no(z->block), last = extent_no(z->block + z->nblocks - 1);
-    bool by_node = last - first >= s->xt.touched;
-    uint64_t from = by_node ? 1 : first, to = by_node ? s->xt.touched : last;
-
-    for (uint64_t i = from; i <= to; i++) {
-        uint32_t x = by_node ? (uint32_t)i : extent_find(&s->xt, z->layer, (uint32_t)i);
-        const struct extent *e = x == EXTENT_NONE ? NULL : extent_at(&s->xt, x);
-        int err;
-
-        if (e == NULL || e->layer != z->layer || e->no < first || e->no > last)
-            continue;
-        err = apply_to_extent(s, z, x);
-        if (err != 0)
-            return err;
-    }
-    return 0;
 }
 
 /* ---- the end ---- */
@@ -450,6 +404,7 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
 {
     struct journal_replay_ops ops = {.ctx = r, .record = replay_record, .damage = replay_damage, .segment = replay_segment};
     struct shard *s = r->s;
+    uint64_t visits;
     int err = journal_replay(s->j, &ops, report);
 
     if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0)
@@ -458,10 +413,7 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
     if (err != 0)
         return err;
     report->seq_max = MAX(report->seq_max, s->seq_high); /* damaged records count: the map may have named them */
-    if (r->nr > 0)
-        qsort(r->zeroes, r->nr, sizeof(*r->zeroes), by_seq);
-    for (size_t i = 0; i < r->nr && err == 0; i++)
-        err = apply_zero(s, &r->zeroes[i]);
+    err = zeroes_apply(s, r->zeroes, r->nr, &visits);
     return err != 0 ? err : settle_extents(s);
 }
 

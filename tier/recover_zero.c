@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* recover_zero.c: the zeroed ranges of a log, applied at a start as zero.c does while running. A log may hold millions of them, each
+ * over a whole volume: what a start does is bounded by their number and the number of extents, not by the product.
+ *
+ * 1. The extents are put in order; each knows the next one that no zero has covered whole yet.
+ * 2. The zeroes, newest first: each takes the extents in its range that it covers whole and that no newer one took. What is older
+ *    than that has no effect there, and is left out; so an extent is visited once here, however many zeroes cover it.
+ * 3. An extent at an end of the range is covered in part. If nothing newer covers it whole it is noted, and its turn comes when all
+ *    that is covered whole is done, oldest first, in the order in which slots were promised for its blocks.
+ * Failures: -ENOMEM; checksums of a mapped extent that cannot be read now; no slots.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tier/recover.h"
+
+struct place {                   /* of a node in the order of (layer, extent) */
+    uint32_t layer, no, x;
+    uint32_t next;               /* itself: not covered yet; else where to look on */
+};
+
+struct walk {
+    struct shard *s;
+    struct place *at;            /* nr of them, and one behind the last */
+    uint32_t nr;
+    uint64_t visits;
+};
+
+/* ---- extents in order ---- */
+
+static int by_place(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+
+    if (x->layer != y->layer)
+        return x->layer < y->layer ? -1 : 1;
+    return (x->no > y->no) - (x->no < y->no);
+}
+
+static int places_make(struct walk *w)
+{
+    const struct extent_table *t = &w->s->xt;
+
+    w->at = malloc(((size_t)t->nr_used + 1) * sizeof(*w->at));
+    if (w->at == NULL)
+        return -ENOMEM;
+    for (uint32_t x = 1; x <= t->touched; x++) {
+        const struct extent *e = extent_at(t, x);
+
+        if (e->layer != 0)
+            w->at[w->nr++] = (struct place){.layer = e->layer, .no = e->no, .x = x};
+    }
+    if (w->nr > 0)
+        qsort(w->at, w->nr, sizeof(*w->at), by_place);
+    for (uint32_t i = 0; i <= w->nr; i++)
+        w->at[i].next = i;
+    return 0;
+}
+
+/* The first place at or behind that extent. */
+static uint32_t place_from(const struct walk *w, uint32_t layer, uint64_t no)
+{
+    uint32_t lo = 0, hi = w->nr;
+
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        const struct place *p = &w->at[mid];
+
+        if (p->layer < layer || (p->layer == layer && p->no < no))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The first one from i on that is not covered yet; the way there gets shorter for the next one who asks. */
+static uint32_t place_open(struct walk *w, uint32_t i)
+{
+    while (w->at[i].next != i) {
+        w->at[i].next = w->at[w->at[i].next].next;
+        i = w->at[i].next;
+    }
+    return i;
+}
+
+/* ---- one zero ---- */
+
+static int zero_at(struct walk *w, const struct zero_rec *z, uint32_t x, bool whole)
+{
+    struct shard *s = w->s;
+    const struct extent *e = extent_at(&s->xt, x);
+    struct sums *m = NULL;
+    int err = 0;
+
+    w->visits++;
+    if (z->seq <= e->destaged_seq || z->seq <= e->discard_seq)
+        return 0;
+    if (!whole && extent_mapped(e))
+        err = sums_get_sync(s, x, &m);
+    if (err == 0 && !zero_extent(s, x, z->block, z->nblocks, z->seq, z->segment, m))
+        err = -FIRN_E_NO_RESOURCES;
+    return err;
+}
+
+/* Extents from *first to *end - 1 are covered whole; none: *first >= *end. */
+static void whole_extents(const struct zero_rec *z, uint64_t *first, uint64_t *end)
+{
+    *first = (z->block + EXTENT_BLOCKS - 1) / EXTENT_BLOCKS;
+    *end = (z->block + z->nblocks) / EXTENT_BLOCKS;
+}
+
+static bool place_wanted(struct walk *w, uint32_t layer, uint64_t no)
+{
+    uint32_t i = place_from(w, layer, no);
+
+    return i < w->nr && w->at[i].layer == layer && w->at[i].no == no && place_open(w, i) == i;
+}
+
+/* Takes what it covers whole, and notes what it covers in part. */
+static int zero_whole_extents(struct walk *w, struct zero_rec *z)
+{
+    uint64_t first, end, last = z->block + z->nblocks - 1;
+    int err = 0;
+
+    whole_extents(z, &first, &end);
+    if (first < end) {
+        uint32_t stop = place_from(w, z->layer, end);
+
+        for (uint32_t i = place_open(w, place_from(w, z->layer, first)); i < stop && err == 0; i = place_open(w, i)) {
+            err = zero_at(w, z, w->at[i].x, true);
+            w->at[i].next = i + 1;
+        }
+    }
+    z->head = z->block % EXTENT_BLOCKS != 0 && place_wanted(w, z->layer, extent_no(z->block));
+    z->tail = (last + 1) % EXTENT_BLOCKS != 0 && (z->block % EXTENT_BLOCKS == 0 || extent_no(last) != extent_no(z->block)) &&
+              place_wanted(w, z->layer, extent_no(last));
+    return err;
+}
+
+static int zero_part_of(struct walk *w, const struct zero_rec *z, uint64_t block)
+{
+    uint32_t x = extent_find(&w->s->xt, z->layer, extent_no(block));
+
+    return x == EXTENT_NONE ? 0 : zero_at(w, z, x, false); /* an earlier one may have left nothing of it */
+}
+
+/* ---- all of them ---- */
+
+/* Of equal seqs the copy that reclaim made comes first in both orders, and stays: the other one's segment was being emptied. */
+static int newest_first(const void *a, const void *b)
+{
+    const struct zero_rec *x = a, *y = b;
+
+    if (x->seq != y->seq)
+        return x->seq > y->seq ? -1 : 1;
+    return (x->epoch < y->epoch) - (x->epoch > y->epoch);
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const struct zero_rec *x = a, *y = b;
+
+    if (x->seq != y->seq)
+        return x->seq < y->seq ? -1 : 1;
+    return (x->epoch < y->epoch) - (x->epoch > y->epoch);
+}
+
+int zeroes_apply(struct shard *s, struct zero_rec *z, size_t nr, uint64_t *visits)
+{
+    struct walk w = {.s = s};
+    int err = nr == 0 ? 0 : places_make(&w);
+
+    if (err == 0 && nr > 0)
+        qsort(z, nr, sizeof(*z), newest_first);
+    for (size_t i = 0; i < nr && err == 0; i++)
+        err = zero_whole_extents(&w, &z[i]);
+    if (err == 0 && nr > 0)
+        qsort(z, nr, sizeof(*z), oldest_first);
+    for (size_t i = 0; i < nr && err == 0; i++) {
+        if (z[i].head)
+            err = zero_part_of(&w, &z[i], z[i].block);
+        if (z[i].tail && err == 0)
+            err = zero_part_of(&w, &z[i], z[i].block + z[i].nblocks - 1);
+    }
+    *visits = w.visits;
+    free(w.at);
+    return err;
+}
