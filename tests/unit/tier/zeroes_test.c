@@ -18,8 +18,8 @@ static uint32_t scatter(struct rig *r)
 
 static struct zero_rec zero(const struct rig *r, uint32_t segment, uint64_t n, uint64_t block, uint64_t nblocks)
 {
-    return (struct zero_rec){.seq = r->shard->seq_high + 1 + n, .block = block, .nblocks = nblocks, .layer = layer_find(r->shard, RIG_LAYER),
-                             .segment = segment, .epoch = r->shard->seg[segment].epoch};
+    return (struct zero_rec){.seq = r->shard->seq_high + 1 + n, .block = block, .nblocks = nblocks, .segment = segment,
+                             .layer = layer_find(r->shard, RIG_LAYER), .epoch = r->shard->seg[segment].epoch};
 }
 
 static void boot(struct rig *r, uint64_t seed)
