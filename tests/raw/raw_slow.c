@@ -132,7 +132,8 @@ static void dawdlers(void)
             done += good_host(&q, &worst);
         most = MAX(most, rss_kib());
         target_stats_get(srv.target, &st);
-        raw_check(st.connections <= PRE_CONNECT_MAX + 2, "%lu connections", (unsigned long)st.connections);
+        raw_check(st.connections <= PRE_CONNECT_MAX + 2 || raw_now_ms() - start < 1500, "%lu connections", /* others end */
+            (unsigned long)st.connections);
         usleep(50000);
     }
     printf("slow: %u cut at the timeout, %u made room, the longest lived %lu ms; the good host's slowest pair took %lu ms; "
