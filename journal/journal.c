@@ -223,6 +223,12 @@ void journal_segment_free(struct journal *j, uint32_t segment)
         give(j, segment);
 }
 
+void journal_segment_seal(struct journal *j, uint32_t segment)
+{
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
+        stream_seal_early(&j->streams[i], segment);
+}
+
 void journal_segment_pin(struct journal *j, uint32_t segment)
 {
     assert(segment < j->geo.nr_segments && j->pins[segment] < UINT32_MAX);

@@ -151,6 +151,10 @@ void journal_load(const struct journal *j, struct journal_load *out);
  * Asserts that it is sealed and belongs to this shard. Its blocks may be overwritten from now on. */
 void journal_segment_free(struct journal *j, uint32_t segment);
 
+/* The owner wants the segment back soon: if its stream is filling it and it holds something, it takes no more groups, and is sealed in
+ * the background like a full one (segment_sealed). Else this changes nothing. Costs what the segment had left. */
+void journal_segment_seal(struct journal *j, uint32_t segment);
+
 /* Pin: while a read of it is in flight a segment that was freed is not handed out again. Cheap counters. */
 void journal_segment_pin(struct journal *j, uint32_t segment);
 void journal_segment_unpin(struct journal *j, uint32_t segment);

@@ -176,6 +176,7 @@ bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_record
 uint32_t stream_group_bytes_max(const struct stream *st); /* payload of one group */
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
+void stream_seal_early(struct stream *st, uint32_t segment); /* if it is the current one */
 void stream_set_starved(struct stream *st, bool starved); /* appends that wait are the whole pool's concern */
 int  stream_open_sync(struct stream *st);      /* at start: the first segment */
 int  stream_seal_sync(struct stream *st);      /* at close */
@@ -228,6 +229,8 @@ int  read_soft(struct dev *d, uint64_t off_bytes, void *buf, size_t len, bool *u
  * SCAN_ANY: the segment's own is not known, nothing is skipped. */
 #define SCAN_ANY UINT64_MAX
 int  scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, struct scan *out);
+/* Into a what either found, by offset; b is empty then. */
+int  scan_join(const struct segpool_geometry *geo, uint64_t epoch, struct scan *a, struct scan *b);
 void scan_free(struct scan *s);
 
 /* ---- recover.c, repair.c ------------------------------------------------------------------------------------------- */

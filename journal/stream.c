@@ -2,8 +2,8 @@
 /* stream.c: a stream's open segments.
  *
  * Life of one: taken from the pool, header written durably (opening), waits (ready), takes groups (filling), takes no more
- * (full), and when its groups and everything older are durable and sealed, gets its summary (sealing); then it is the
- * owner's to free. The next one is opened when the current one is three quarters full, so that a switch waits for nothing.
+ * (full, or its owner wants it back), and when its groups and everything older are durable and sealed, gets its summary
+ * (sealing); then it is the owner's to free. The next one is opened when the current one is three quarters full, so that a switch waits for nothing.
  * No free segment: appends wait, and the pool tells when one comes back. A write that fails stops the journal.
  */
 #include "journal/priv.h"
@@ -115,6 +115,15 @@ static void stream_switch(struct stream *st)
         st->next = NULL;
         oseg_set_state(st->cur, OSEG_FILLING);
     }
+}
+
+void stream_seal_early(struct stream *st, uint32_t segment)
+{
+    if (st->j->failed || !st->cur || st->cur->segment != segment || st->cur->nr_groups == 0)
+        return;
+    oseg_set_state(st->cur, OSEG_FULL);
+    st->cur = NULL;
+    stream_seal_ready(st);
 }
 
 struct oseg *stream_room(struct stream *st, uint32_t nr_blocks)

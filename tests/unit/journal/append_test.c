@@ -161,6 +161,41 @@ Test(journal_append, a_full_segment_is_sealed_and_its_summary_is_all_that_recove
     rig_free(r);
 }
 
+/* Whenever the machine goes down: before, while and after the summary is written. */
+Test(journal_append, a_segment_that_its_owner_wants_back_is_sealed_early_and_nothing_is_lost)
+{
+    for (uint32_t steps = 0; steps < 40; steps++) {
+        struct rig *r = opened(&(struct rig_opts){.seed = 9 + steps});
+        struct wr *first = rig_write(r, 1, 2);
+        uint32_t segment;
+
+        cr_assert_eq(rig_wait(r), 0);
+        segment = first->a.loc.segment;
+        for (uint32_t i = 0; i < 4; i++)
+            rig_write(r, 10 + i * 4, 3);
+        sim_run_for(r->sim, 1000); /* a group is out, and the rest waits for it */
+        journal_segment_seal(r->j, segment + 1);
+        journal_segment_seal(r->j, segment);
+        journal_segment_seal(r->j, segment);
+        rig_write(r, 100, 1);
+        for (uint32_t i = 0; i < steps && sim_step(r->sim) == 0; i++)
+            ;
+        if (steps == 39) {
+            cr_assert_eq(rig_wait(r), 0);
+            cr_assert_eq(sim_run_for(r->sim, NS_PER_MS), 0);
+            cr_assert_eq(r->nr_sealed, 1);
+            cr_assert_eq(r->sealed[0], segment);
+            cr_assert_neq(r->w[r->nr_w - 1].a.loc.segment, segment);
+            journal_segment_seal(r->j, segment);
+            rig_free_oldest(r);
+        }
+        rig_crash(r);
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert_eq(rig_verify(r), 0, "after %u steps", steps);
+        rig_free(r);
+    }
+}
+
 Test(journal_append, host_appends_wait_at_the_reserve_and_moves_go_on)
 {
     struct rig *r = opened(&(struct rig_opts){.nr_segments = 8});
