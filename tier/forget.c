@@ -3,7 +3,8 @@
  *
  * A deleted layer: its volume's records are gone already, so recovery ignores its blocks in the log. Here, node by node: index
  * entries are dropped, the records are deleted in batches, and when a batch has committed the places go back.
- * A tombstone is needed while a log segment may hold a record of its extent with a seq not above its destaged_seq.
+ * A tombstone is needed while a log segment may hold a record of its extent with a seq not above its destaged_seq. Each keeps a
+ * node: when they are too many, oldest.c makes the segment go that they wait for.
  * A crash in between leaves records of a layer that does not exist: nobody reads them, their places count as free.
  */
 #include "tier/priv.h"
@@ -68,15 +69,22 @@ static void tombs_committed(struct meta_batch *b)
     tombstones_drop(s);
 }
 
-/* Lowest seq that a live log segment holds. */
-uint64_t shard_oldest_seq(const struct shard *s)
+uint32_t shard_oldest_segment(const struct shard *s)
 {
-    uint64_t min = UINT64_MAX;
+    uint32_t oldest = INDEX_NONE;
 
     for (uint32_t g = 0; g < s->ix.nr_segments; g++)
-        if (s->seg[g].use != SEGMENT_FREE && s->seg[g].seq_min != 0)
-            min = MIN(min, s->seg[g].seq_min);
-    return min;
+        if (s->seg[g].use != SEGMENT_FREE && s->seg[g].seq_min != 0 &&
+            (oldest == INDEX_NONE || s->seg[g].seq_min < s->seg[oldest].seq_min))
+            oldest = g;
+    return oldest;
+}
+
+uint64_t shard_oldest_seq(const struct shard *s)
+{
+    uint32_t g = shard_oldest_segment(s);
+
+    return g == INDEX_NONE ? UINT64_MAX : s->seg[g].seq_min;
 }
 
 void tombstones_drop(struct shard *s)

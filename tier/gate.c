@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate.c: where a request waits of which nothing has begun, and what one capacity device may hold of the pools.
  *
- * 1. A request needs room for dirt, in all and in the share of its device (share.c), and an entry of each pool that its kind of request
- *    uses. The first of these that it lacks decides where it waits: there is a list for each resource, and one for each
- *    resource and device, so that it holds up only those that lack the same.
+ * 1. A request needs room for dirt and for new extents, in all and in the share of its device (share.c), and an entry of each pool that
+ *    its kind of request uses. The first of these that it lacks decides where it waits: there is a list for each resource, and one for
+ *    each resource and device, so that it holds up only those that lack the same.
  * 2. Entries of the pools that reads use are counted for every device that may keep them: the devices that have the blocks which are
  *    to be read; for a change also those that a change before it, whose range overlaps, may be caught in. One device may keep
  *    POLICY_SHARE_PCT of a pool. A device is called hung only after the deadline, so the share binds a healthy one as well.
@@ -161,17 +161,19 @@ static uint16_t share_lacking(const struct shard *s, const struct ask *a)
     return a->io->op == BLK_WRITE ? share_wanted(s, a->layer, a->first, a->last - a->first + 1) : zeroes_share_wanted(s, a->io);
 }
 
+static bool writes_wait(const struct shard *s) { return shard_writes_wait(s) || oldest_writes_wait(s); }
+
 static int lacks_room(struct shard *s, const struct ask *a, struct list *from, struct list **list)
 {
     uint16_t dev;
 
     if (a->io->op == BLK_READ || s->failed != 0)
         return 0;
-    if (a->io->op == BLK_WRITE && is_device_list(s, from) && shard_writes_wait(s)) {
+    if (a->io->op == BLK_WRITE && is_device_list(s, from) && writes_wait(s)) {
         *list = from; /* it has waited for all room there is once already */
         return 0;
     }
-    if (a->io->op == BLK_WRITE && !is_device_list(s, from) && must_wait(&s->writes_wait, shard_writes_wait(s), a, from)) {
+    if (a->io->op == BLK_WRITE && !is_device_list(s, from) && must_wait(&s->writes_wait, writes_wait(s), a, from)) {
         *list = &s->writes_wait;
         return 0;
     }

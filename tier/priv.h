@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, write.c, read.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c and describe.c,
- * reclaim.c, recover.c, shard.c.
+ * reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -361,6 +361,18 @@ struct marks {
     uint8_t  rec[SHARD_REC_BYTES];
 };
 
+/* ---- the oldest segment (oldest.c) ---- */
+
+struct oldest {                  /* the segment that tombstones wait for, when there are too many of them */
+    bool     wanted;             /* there are */
+    uint32_t segment;
+    uint64_t epoch;              /* of its use */
+    uint64_t since_ns;           /* it has been wanted since then */
+    uint64_t cursor;             /* of the search for extents that need it: slots, slots without payload, nodes */
+    bool     appending;          /* a record that is to bear witness in its place */
+    struct journal_append app;
+};
+
 struct shard {
     struct shard_opts o;
     struct tier_opts  t;         /* with defaults filled in */
@@ -388,7 +400,7 @@ struct shard {
     struct pool *pool_of[POOL_KIND_NR];
     uint32_t held[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* entries of requests that may be caught in the device */
     /* Of blk_io, each in order of arrival: gate.c. */
-    struct list writes_wait;     /* for dirt to fall */
+    struct list writes_wait;     /* for dirt to fall, or for nodes */
     struct list writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
     struct list pool_wait[POOL_KIND_NR]; /* for an entry of that pool */
     struct list held_wait[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* for an entry that the device keeps */
@@ -425,6 +437,7 @@ struct shard {
     struct reclaim rc;
     struct marks   marks;
     struct forget  tombs;        /* tombstones that no log segment needs */
+    struct oldest  oldest;
     char          *move_bufs;
     char          *rmw_mem;
 
@@ -534,7 +547,7 @@ uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t blo
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, mover_io.c, describe.c, reclaim.c, forget.c */
+/* mover.c, mover_io.c, describe.c, reclaim.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
@@ -564,6 +577,10 @@ bool     reclaim_busy(const struct shard *s);
 uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);
 uint64_t shard_oldest_seq(const struct shard *s);         /* of what live log segments hold */
+uint32_t shard_oldest_segment(const struct shard *s);     /* that holds it; INDEX_NONE: none */
 bool     forgets_step(struct shard *s);
+bool     oldest_step(struct shard *s);                    /* true: more to do at once */
+bool     oldest_writes_wait(const struct shard *s);       /* nodes are short, and some will come back */
+uint32_t oldest_victim(const struct shard *s);            /* to be emptied before all others, at no cost; INDEX_NONE: none */
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reclaim.c: empties log segments, one victim at a time, when the journal runs out of free ones.
  *
- * 1. Victim: a sealed segment with nothing dirty, else the best by age * (1 - u) / (1 + u).
+ * 1. Victim: the oldest, if tombstones want it gone (oldest.c); a sealed segment with nothing dirty; else the best by
+ *    age * (1 - u) / (1 + u).
  * 2. Its dirty blocks: of dense extents they are left to the mover, at first; others are read, verified, and
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
@@ -384,7 +385,7 @@ static bool space_needed(struct shard *s)
         s->rc.wanted = false;
     if (load.starved)
         s->rc.wanted = true;
-    return s->rc.wanted && may_work(s, load.starved);
+    return (s->rc.wanted && may_work(s, load.starved)) || oldest_victim(s) != INDEX_NONE;
 }
 
 static void take_victim(struct shard *s, uint32_t g)
@@ -403,8 +404,12 @@ static void reclaim_begin(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
     bool hurry = starved(s);
-    uint32_t g;
+    uint32_t g = oldest_victim(s);
 
+    if (g != INDEX_NONE) {
+        take_victim(s, g);
+        return;
+    }
     if (rc->seen_changes == s->changes && rc->seen_starved == hurry)
         return;
     g = victim(s, hurry);

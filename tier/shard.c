@@ -186,7 +186,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 
 static bool work_left(struct shard *s)
 {
-    if (s->in_flight > 0 || mover_busy(s))
+    if (s->in_flight > 0 || mover_busy(s) || s->oldest.appending)
         return true;
     if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
         return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s);
@@ -214,6 +214,7 @@ static bool background(struct shard *s)
     bool more = zeroes_step(s);
 
     more |= forgets_step(s);
+    more |= oldest_step(s);
     for (int i = 0; i < RECLAIM_STEPS; i++) {
         if (!reclaim_step(s))
             return more;

@@ -60,6 +60,7 @@ struct tier_opts {
     uint32_t dirty_max_pct;          /* 0: 80 */
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
+    uint32_t tombstones_max;         /* a shard, before the oldest segment of its log has to go; 0: a quarter of what it has room for */
     uint64_t mover_bandwidth;        /* bytes per second a capacity device; 0: no cap */
     struct tier_seams seams;
     struct env **envs;

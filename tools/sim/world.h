@@ -102,6 +102,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint64_t capacity_bytes;      /* each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
     uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard;
+    uint32_t tombstones_max;      /* 0: more than it will ever see */
     uint32_t volumes, slots;
     uint64_t volume_bytes_max;
     uint32_t boots;
