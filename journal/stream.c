@@ -3,7 +3,8 @@
  *
  * Life of one: taken from the pool, header written durably (opening), waits (ready), takes groups (filling), takes no more
  * (full, or its owner wants it back), and when its groups and everything older are durable and sealed, gets its summary
- * (sealing); then it is the owner's to free. The next one is opened when the current one is three quarters full, so that a switch waits for nothing.
+ * (sealing); then it is the owner's to free. The next one is opened when the current one is three quarters full, so that a
+ * switch waits for nothing.
  * No free segment: appends wait, and the pool tells when one comes back. A write that fails stops the journal.
  */
 #include "journal/priv.h"
