@@ -2,8 +2,8 @@
 /* scan.c: finds the groups of a segment that has no summary.
  *
  * From group to group, reading headers and skipping payload; where no header of the segment's epoch verifies, every place
- * where one might begin is tried, to the segment's end. Bytes that cannot be read count as damaged. All of it twice: a read
- * that went astray must not end the log.
+ * where one might begin is tried, to the segment's end. Bytes that cannot be read count as damaged. All of it twice: what
+ * either pass found is there, so a read that went astray does not end the log.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -146,6 +146,43 @@ static int scan_once(struct dev *d, const struct segpool_geometry *geo, uint32_t
     return err;
 }
 
+static void take(struct scan *to, struct scan_group *g, uint64_t covered)
+{
+    if (g->off >= covered)
+        to->v[to->nr++] = *g;
+    else
+        free((void *)(uintptr_t)g->g.raw); /* found by a search through the payload of one that a read had hidden */
+}
+
+int scan_join(const struct segpool_geometry *geo, uint64_t epoch, struct scan *a, struct scan *b)
+{
+    struct scan out = {.cap = a->nr + b->nr, .torn_end = a->torn_end && b->torn_end};
+    uint64_t covered = 0; /* by what was taken last: its own offset, and its payload if that was skipped over */
+    uint32_t i = 0, k = 0;
+
+    if (out.cap == 0)
+        return 0;
+    out.v = malloc(out.cap * sizeof(*out.v));
+    if (!out.v)
+        return -ENOMEM;
+    while (i < a->nr || k < b->nr) {
+        bool from_a = k == b->nr || (i < a->nr && a->v[i].off <= b->v[k].off);
+        struct scan_group *g = from_a ? &a->v[i++] : &b->v[k++];
+        const struct scan_group *last;
+
+        take(&out, g, covered);
+        last = &out.v[out.nr - 1];
+        covered = last->off + 1;
+        if (last->g.epoch == epoch)
+            covered = last->off + jrn_group_padded_bytes(geo, &last->g) + (uint64_t)last->g.nr_blocks * BLOCK_BYTES;
+    }
+    free(a->v);
+    free(b->v);
+    *a = out;
+    *b = (struct scan){0};
+    return 0;
+}
+
 int scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, struct scan *out)
 {
     struct scan again = {0};
@@ -153,12 +190,8 @@ int scan_segment(struct dev *d, const struct segpool_geometry *geo, uint32_t seg
 
     if (!err)
         err = scan_once(d, geo, segment, epoch, &again);
-    if (!err && again.nr > out->nr) {
-        struct scan less = *out;
-
-        *out = again;
-        again = less;
-    }
+    if (!err)
+        err = scan_join(geo, epoch, out, &again);
     scan_free(&again);
     return err;
 }
