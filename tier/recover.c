@@ -384,6 +384,15 @@ static void seal_old_segments(struct shard *s, const struct seg *before)
     }
 }
 
+/* What replay kept is named before opening erases the groups that it dropped: they may be the only ones that called the newest
+ * kept one durable, and without them the next start would take rot in that one for a tear. */
+static int name_kept(struct shard *s)
+{
+    int err = dev_flush_sync(s->o.journal_dev);
+
+    return err ? err : shard_marks_commit(s);
+}
+
 static int open_log(struct shard *s)
 {
     size_t bytes = s->ix.nr_segments * sizeof(*s->seg);
@@ -393,7 +402,8 @@ static int open_log(struct shard *s)
     if (before == NULL)
         return -ENOMEM;
     memcpy(before, s->seg, bytes);
-    err = journal_open(s->j);
+    err = name_kept(s);
+    err = err ? err : journal_open(s->j);
     if (err == 0)
         seal_old_segments(s, before);
     free(before);
