@@ -193,22 +193,12 @@ void lines_serve(struct target_env *te)
 
 /* ---- who is woken --------------------------------------------------------------------------------------------------------- */
 
-static void serve_batches(struct target_env *te)
-{
-    uint32_t nr = te->batches.nr_free;
-    struct list *n;
-
-    while (nr-- > 0 && (n = list_pop_front(&te->wait_batch)) != NULL)
-        queue_tx_schedule(list_entry(n, struct queue, tx_wait));
-}
-
 static void wake(struct env_task *task)
 {
     struct target_env *te = container_of(task, struct target_env, wake_task);
 
     lines_serve(te);
     slots_serve(te);
-    serve_batches(te);
 }
 
 void target_env_wake(struct target_env *te)

@@ -29,7 +29,6 @@
 #define TX_IOV_MAX       256
 #define TX_HDR_BYTES     (16u * 1024u)
 #define TX_BATCH_BYTES   (2u << 20)     /* payload of one send */
-#define TX_BATCH_NR      512u
 #define CMD_TX_HDR_MAX   (PDO_MAX + DGST_BYTES + sizeof(struct pdu_capsule_resp) + DGST_BYTES)
 #define CHUNK_SMALL      4096u
 #define CHUNK_LARGE      (64u * 1024u)
@@ -85,10 +84,9 @@ struct target_env {
     struct list     wait_cover;  /* queues that wait for cover (slots.c), to be given an R2T: queue.cover_wait */
     uint32_t        promised;    /* free slots that covered queues alone may take */
     uint32_t        nr_parked, nr_parked_disc; /* slots of event requests: of hosts of volumes; of discovery */
-    struct list     wait_batch;  /* queues that wait for a batch: queue.tx_wait */
     struct list     wait_lines;  /* subsystems with commands that wait for chunks or their blk, in turn: subsys.wait_node */
     enum scarce     scarce[2];   /* of large and small chunks, who goes without for now: for somebody waits who comes first */
-    struct env_task wake_task;   /* looks at the four lists */
+    struct env_task wake_task;   /* looks at the three lists */
     struct env_task stop_task;
     struct env_stats stats;
     uint64_t        said_from_ns; /* refusals in the log (connect.c): since when they are counted, */
@@ -149,7 +147,6 @@ struct queue {
     struct net_conn   *conn;
     struct list        node;        /* target_env.queues */
     struct list        rx_wait;     /* target_env.wait_cmd, or subsys.pending */
-    struct list        tx_wait;     /* target_env.wait_batch */
     struct list        cover_wait;  /* target_env.wait_cover */
     struct list        pre_node;    /* target_env.pre, while pre_connect */
     struct pre_bucket *pre;

@@ -135,7 +135,6 @@ void queue_start(struct queue *q)
 {
     pdu_init(&q->pdu, IN_CAPSULE_BYTES, H2C_DATA_MAX_BYTES);
     list_init(&q->rx_wait);
-    list_init(&q->tx_wait);
     list_init(&q->cover_wait);
     list_init(&q->tx_list);
     list_init(&q->cmds);
@@ -232,7 +231,6 @@ void queue_close(struct queue *q, bool abort)
     queue_set_state(q, QUEUE_CLOSING);
     env_timer_cancel(q->te->env, &q->timer);
     list_remove(&q->rx_wait);
-    list_remove(&q->tx_wait);
     list_remove(&q->cover_wait);
     if (abort)
         net_abort(q->conn);

@@ -4,7 +4,8 @@
  * One send is outstanding: either a PDU of the queue itself (ICResp, Connect's answer, a termination request), or a batch:
  * as many answers and R2Ts as are ready and fit. Headers are built in the batch; data is sent from the commands'
  * chunks, which are given back when the send is done; commands without data are free as soon as they are in a batch.
- * Failures: an error or a host that does not read for send_timeout closes the queue. No batch free: it waits its turn.
+ * There is a batch for every connection: of fewer, hosts that do not read would hold all, and anybody may ask discovery.
+ * Failures: an error or a host that does not read for send_timeout closes the queue.
  */
 #include "base/crc32c.h"
 #include "export/priv.h"
@@ -175,8 +176,6 @@ void queue_tx_release(struct queue *q)
     while ((n = list_pop_front(&b->cmds)) != NULL)
         cmd_free(list_entry(n, struct cmd, tx_node));
     pool_put(&q->te->batches, b);
-    if (!list_empty(&q->te->wait_batch))
-        target_env_wake(q->te);
 }
 
 static void ctl_sent(struct queue *q)
@@ -250,11 +249,7 @@ static void tx_run(struct queue *q)
     if (list_empty(&q->tx_list) || (q->state != QUEUE_LIVE && q->state != QUEUE_DRAIN))
         return;
     q->batch = pool_get(&q->te->batches);
-    if (!q->batch) {
-        if (list_empty(&q->tx_wait))
-            list_push_back(&q->te->wait_batch, &q->tx_wait);
-        return;
-    }
+    assert(q->batch != NULL);
     fill_batch(q, q->batch);
     start_send(q, q->batch->iov, q->batch->iovcnt);
 }

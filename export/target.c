@@ -35,14 +35,13 @@ static int env_init(struct target *t, struct target_env *te, struct env *env)
     list_init(&te->queues);
     list_init(&te->wait_cmd);
     list_init(&te->wait_cover);
-    list_init(&te->wait_batch);
     list_init(&te->wait_lines);
     for (uint32_t i = 0; i < PRE_BUCKETS; i++)
         list_init(&te->pre[i].queues);
     err = pool_init(&te->cmds, ROUND_UP(sizeof(struct cmd), 64), 64, slots_nr(o));
     err = err ? err : pool_init(&te->stages, RX_STAGE_BYTES, BLOCK_BYTES, o->connections_max);
     err = err ? err : pool_init(&te->bulks, RX_BULK_BYTES, BLOCK_BYTES, RX_BULK_NR);
-    err = err ? err : pool_init(&te->batches, ROUND_UP(sizeof(struct tx_batch), 64), 64, TX_BATCH_NR);
+    err = err ? err : pool_init(&te->batches, ROUND_UP(sizeof(struct tx_batch), 64), 64, o->connections_max);
     return err ? err : buf_init(te, o->data_buffers);
 }
 

@@ -4,6 +4,7 @@
  * waits for a cap is answered in the end, whatever it is, cut, or called back when its volume goes.
  */
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include "daemon/blk_limit.h"
 #include "raw.h"
@@ -293,6 +294,55 @@ static void deaf_hosts(int nr)
     volume_drop(other);
 }
 
+/* Anybody may ask discovery: hundreds of these never read their answers, so that many sends never end. */
+#define STRANGERS 600
+
+static bool enough_descriptors(void)
+{
+    struct rlimit rl = {0};
+
+    getrlimit(RLIMIT_NOFILE, &rl);
+    rl.rlim_cur = rl.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &rl);
+    return rl.rlim_cur >= 2 * STRANGERS + 200;
+}
+
+/* Identify, nr times. */
+static void ask_who(int fd, uint16_t nr)
+{
+    struct nvme_sqe sqe = raw_sqe(ADMIN_IDENTIFY, 0, 0);
+    uint8_t pdu[128];
+
+    sqe.sgl.length = to_le32(4096);
+    sqe.cdw10 = to_le32(1);
+    for (uint16_t k = 0; k < nr; k++) {
+        sqe.cid = to_le16(k);
+        raw_send(fd, pdu, raw_capsule(pdu, &sqe, NULL, 0, false, false));
+    }
+}
+
+static void deaf_strangers(void)
+{
+    static int fds[STRANGERS];
+    struct vol *other = volume(0, 0, 0);
+    struct raw_connect p = {.sqsize = 31, .subnqn = DISCOVERY_NQN, .cattr = CATTR_SQ_FLOW_OFF};
+
+    for (int i = 0; i < STRANGERS; i++) {
+        struct raw_conn c = {.fd = raw_open_rcvbuf(&srv, 2048)};
+
+        fds[i] = c.fd;
+        raw_check(raw_ic(&c) && raw_status(raw_connect(&c, &p)) == 0 && raw_status(raw_property_set(&c, PROP_CC, 0x460001)) == 0,
+            "stranger %d", i);
+    }
+    for (int i = 0; i < STRANGERS; i++)
+        ask_who(fds[i], 31);
+    usleep(500000);
+    goes_on(other, "strangers do not read");
+    for (int i = 0; i < STRANGERS; i++)
+        close(fds[i]);
+    volume_drop(other);
+}
+
 int main(void)
 {
     raw_fill(pattern, sizeof(pattern), 7);
@@ -305,6 +355,8 @@ int main(void)
     caps_change_while_some_wait();
     deaf_hosts(1);
     deaf_hosts(VOLUMES - 1);
+    if (enough_descriptors())
+        deaf_strangers();
     raw_check(raw_works(&srv, true, true), "the target works");
     raw_stop(&srv);
     return raw_end();
