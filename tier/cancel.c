@@ -4,7 +4,9 @@
  * 1. A request that waits says so in itself (enum io_at): on one of the shard's lists, for its range of blocks, for a run, or for slots.
  * 2. If nothing of it has begun it leaves what it waits in, and is answered from the loop with -FIRN_E_CANCELED: the wait for
  *    dirt to fall lasts as long as the capacity devices take, for ever if one hangs.
- * 3. What was appended to the log, or is being read, ends as ever: its buffers are in use.
+ * 3. A record that was appended and has no group yet is taken back from the log, which answers it: groups wait while the SSD or
+ *    the metadata does not answer. The parts of a change of 512 bytes stay: they stand for each other.
+ * 4. What is in a group, or is being read, ends as ever: its buffers are in use.
  * The pass that answers it lets those behind it go on.
  */
 #include "tier/priv.h"
@@ -36,8 +38,10 @@ static void zeroes_canceled(struct shard *s, struct blk_io *io)
 {
     struct zio *z = io->priv.p[0];
 
-    if (!zero_cancel(z))
+    if (!zero_cancel(z)) {
+        (void)journal_append_cancel(s->j, &z->app); /* false of one that is being applied */
         return;
+    }
     pool_put(&s->zios, z);
     io_set_at(io, IO_BEGUN, NULL);
     shard_io_later(s, io, -FIRN_E_CANCELED);
@@ -63,6 +67,12 @@ void shard_cancel(struct shard *s, struct blk_io *io)
     case IO_ZERO:
         zeroes_canceled(s, io);
         return;
+    case IO_LOG: { /* if it can be taken back, the log answers it */
+        struct wio *w = io->priv.p[0];
+
+        (void)journal_append_cancel(s->j, &w->app);
+        return;
+    }
     }
     assert(false); /* no other place is ever set */
 }

@@ -217,7 +217,8 @@ enum io_at {
     IO_WAITS,                    /* on a list of the shard, by priv.node */
     IO_READ,                     /* priv.p[0]: its struct rio, which may wait for a run */
     IO_RMW,                      /* priv.p[0]: its struct rmw, which may wait for its range, or for a run */
-    IO_ZERO,                     /* priv.p[0]: its struct zio, which may wait for slots */
+    IO_ZERO,                     /* priv.p[0]: its struct zio, which may wait for slots, or for a group of the log */
+    IO_LOG,                      /* priv.p[0]: its struct wio, which may wait for a group of the log */
 };
 static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
 {

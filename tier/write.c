@@ -105,6 +105,7 @@ static void host_written(struct wio *w, int err)
     struct shard *s = w->s;
     struct blk_io *io = w->ctx;
 
+    io_set_at(io, IO_BEGUN, NULL);
     pool_put(&s->wios, w);
     write_count(s, io, err);
     shard_io_done(s, io, err);
@@ -115,6 +116,7 @@ static void host_zeroed(struct zio *z, int err)
     struct shard *s = z->s;
     struct blk_io *io = z->ctx;
 
+    io_set_at(io, IO_BEGUN, NULL);
     pool_put(&s->zios, z);
     write_count(s, io, err);
     shard_io_done(s, io, err);
@@ -132,6 +134,8 @@ void write_start(struct shard *s, uint32_t layer, struct blk_io *io)
         err = write_blocks(s, w, layer, io->lba, io->nlb, io->iov, io->iovcnt, io->crc);
         if (err != 0)
             pool_put(&s->wios, w);
+        else
+            io_set_at(io, IO_LOG, w);
     } else {
         struct zio *z = pool_get(&s->zios);
 
