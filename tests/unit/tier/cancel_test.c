@@ -127,7 +127,8 @@ Test(cancel, appends_without_a_group_do_not_wait_for_the_log)
         call_back(&r, i);
     sim_run_for(r.sim, NS_PER_S);
     early = nr_answered;
-    cr_assert(early > 100 && early < 256 && nr_canceled == early, "%u of 256 answered while the SSD hangs, %u taken back", early, nr_canceled);
+    cr_assert(early > 100 && early < 256 && nr_canceled == early, "%u of 256 answered while the SSD hangs, %u taken back", early,
+              nr_canceled);
     for (unsigned i = 0; i < 256; i++)
         call_back(&r, i);
     sim_disk_heal(r.ssd);
