@@ -59,6 +59,21 @@ exits 0 run run --rw=randwrite --time=1s --verify --ack-log="$T/acks" --fresh
 exits 0 run verify --ack-log "$T/acks"
 exits 2 run run --verify --ack-log "$T/acks" --bs 512 --time 1s
 
+# --fresh is believed only of a new log and of a volume that holds nothing; what another run overwrote is called that
+exits 2 run run --verify --ack-log "$T/acks" --fresh --ops 10
+has "--fresh on a log that has runs" "$out" "^firn-bench: --fresh is for a new log, and $T/acks has runs in it; leave --fresh out"
+exits 2 run run --verify --ack-log "$T/acks2" --fresh --ops 10
+has "--fresh on a volume that was written" "$out" "^firn-bench: --fresh, but the volume was written before \\(byte [0-9]+ is not zero\\); leave --fresh out"
+[ -e "$T/acks2" ] && bad "a log was made for a run that did not begin" || ok
+exits 0 run run --verify --ack-log "$T/acks" --rw randwrite --ops 10
+exits 0 run verify --ack-log "$T/acks"
+exits 0 run run --verify --ack-log "$T/acks2" --rw write --ops 5000
+exits 0 run verify --ack-log "$T/acks2"
+exits 1 run verify --ack-log "$T/acks"
+has "another log's writes have a name" "$out" "[0-9]+: a write of another run, which this log does not know$"
+is "none of them is called an older version" "$(grep -c 'an older version' <<<"$out")" 0
+has "the other cause is said" "$out" "^firn-bench: if something else wrote to this volume since .*, this is no loss of the server"
+
 exits 0 run run --threads 3 --connections 4 --rw randmixed --time 1s --json
 is "threads are one host, with one controller" "$(jq -c '[.ok, .reconnects, .protocol_faults, .by_op.read.count > 0]' <<<"$out")" "[true,0,0,true]"
 exits 1 run run --threads 2 --own-hosts --time 1s

@@ -38,15 +38,15 @@ is "rounds in which one did not say why it left" $mute 0
 is "rounds that took more than 5 s" $slow 0
 
 # A5: killed again at 20, 40, ... 500 ms after its start, ten times in a row; then all is there.
-load() { # load FILE SECONDS: writes that are kept in a log outside the pool
+load() { # load FILE SECONDS [OPTION]: writes that are kept in a log outside the pool
     "$bench" run --port "$port" --nqn "$nqn" --rw randwrite --bs 4KiB --qd 8 --size 32MiB --offset 32MiB --time "$2s" --rate 4000 --verify --ack-log "$1" \
-        --fresh --reconnect 20s --json >"$work/load.json" 2>>"$work/load.log" &
+        --reconnect 20s --json ${3:-} >"$work/load.json" 2>>"$work/load.log" &
     loader=$!
 }
 up
 fixed=$port
 sed -i "s/port = 0; discovery/port = $port; discovery/" "$pool/firn.conf"
-load "$work/acks" 600
+load "$work/acks" 600 --fresh
 sleep 1
 server_kill
 for ms in 020 040 080 120 160 200 250 300 400 500; do

@@ -33,11 +33,12 @@ pool_make() { # pool_make DIR MODE
 
 declare -a nqns loads
 loads_start() { # one load a volume, each of another shape; they stop at SIGTERM
-    local v shapes=("--bs 4KiB --qd 16 --trim-pct 5 --zero-pct 5" "--bs 64KiB --qd 4 --rw write" "--bs 4KiB --qd 8 --flush-every 16 --hdgst --ddgst")
+    local v new shapes=("--bs 4KiB --qd 16 --trim-pct 5 --zero-pct 5" "--bs 64KiB --qd 4 --rw write" "--bs 4KiB --qd 8 --flush-every 16 --hdgst --ddgst")
     for ((v = 0; v < volumes; v++)); do
+        new=$([ -e "$work/acks.$v" ] || echo --fresh)
         # shellcheck disable=SC2086
         "$bench" run --port "$fixed_port" --nqn "${nqns[v]}" --rw randmixed --read-pct 30 ${shapes[v % 3]} --size 96MiB --rate "${KILL_RATE:-3000}" \
-            --time 3600s --seed "$RANDOM" --verify --fresh --ack-log "$work/acks.$v" --reconnect 60s --json >"$work/run.$v.json" 2>>"$work/bench.log" &
+            --time 3600s --seed "$RANDOM" --verify $new --ack-log "$work/acks.$v" --reconnect 60s --json >"$work/run.$v.json" 2>>"$work/bench.log" &
         loads[v]=$!
     done
 }

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 static const char acklog_magic[8] = {'F', 'i', 'r', 'n', 'A', 'c', 'k', '1'};
-#define ACKLOG_VERSION 1u
+#define ACKLOG_VERSION 2u
+#define ACKLOG_VERSION_NO_ID 1u /* its stamps, like the runs that go on with it, say log 0 */
 
 void acklog_encode(const struct acklog_record *r, struct acklog_record_bytes *out)
 {
@@ -44,7 +45,8 @@ int acklog_decode(const struct acklog_record_bytes *b, struct acklog_record *out
 
 static void header_encode(const struct acklog_geometry *geo, struct acklog_header_bytes *h)
 {
-    *h = (struct acklog_header_bytes){.version = to_le32(ACKLOG_VERSION),
+    *h = (struct acklog_header_bytes){.version = to_le32(geo->log_id ? ACKLOG_VERSION : ACKLOG_VERSION_NO_ID),
+                                      .log_id = to_le64(geo->log_id),
                                       .unit_bytes = to_le32(geo->unit_bytes),
                                       .nr_units = to_le64(geo->nr_units)};
     memcpy(h->magic, acklog_magic, sizeof(h->magic));
@@ -57,7 +59,9 @@ static int header_decode(const struct acklog_header_bytes *h, struct acklog_geom
     struct acklog_header_bytes bare = *h;
 
     bare.crc = to_le32(0);
-    if (memcmp(h->magic, acklog_magic, sizeof(h->magic)) != 0 || from_le32(h->version) != ACKLOG_VERSION ||
+    geo->log_id = from_le64(h->log_id);
+    if (memcmp(h->magic, acklog_magic, sizeof(h->magic)) != 0 ||
+        from_le32(h->version) != (geo->log_id ? ACKLOG_VERSION : ACKLOG_VERSION_NO_ID) ||
         crc32c(0, &bare, sizeof(bare)) != from_le32(h->crc))
         return -EINVAL;
     memcpy(geo->nguid, h->nguid, sizeof(geo->nguid));
@@ -153,6 +157,7 @@ int acklog_replay(const char *path, struct oracle *o, struct acklog_summary *sum
         return -EINVAL;
     }
     *sum = (struct acklog_summary){.next_id = 1};
+    o->log_id = geo.log_id;
     f = fopen(path, "rb");
     if (f == NULL || fseek(f, sizeof(struct acklog_header_bytes), SEEK_SET) != 0)
         err = -EIO;

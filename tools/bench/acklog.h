@@ -22,8 +22,8 @@ struct acklog_header_bytes {
     char    magic[8];
     le32    version, unit_bytes;
     uint8_t nguid[16];
-    le64    nr_units;
-    uint8_t rsvd[20];
+    le64    nr_units, log_id;
+    uint8_t rsvd[12];
     le32    crc;
 };
 static_assert(sizeof(struct acklog_header_bytes) == 64, "header");
@@ -39,7 +39,11 @@ static_assert(sizeof(struct acklog_record_bytes) == 32, "record");
 
 struct acklog_record { enum ack_type type; uint64_t write_id, unit; uint32_t units, run; };
 
-struct acklog_geometry { uint8_t nguid[16]; uint32_t unit_bytes; uint64_t nr_units; };
+struct acklog_geometry {
+    uint8_t  nguid[16];
+    uint32_t unit_bytes;
+    uint64_t nr_units, log_id; /* log_id: random, in every stamp; 0: a log of version 1 */
+};
 
 struct acklog_summary { uint64_t submitted, acked, failed, observed, next_id; uint32_t runs; bool fresh; };
 

@@ -100,6 +100,15 @@ int assoc_admin(struct assoc *a, struct ini_cmd *c, char why[static 256])
     return err ? explain(&a->admin, "admin command", err, 0, why) : 0;
 }
 
+int assoc_io(struct assoc *a, uint32_t queue, struct ini_cmd *c, char why[static 256])
+{
+    int err;
+
+    assert(queue < a->nr_io);
+    err = exec_on(&a->io[queue], c, a->opts.timeout_ns);
+    return err ? explain(&a->io[queue], "I/O command", err, 0, why) : 0;
+}
+
 static int property_get(struct assoc *a, uint32_t off, bool wide, uint64_t *out, char why[static 256])
 {
     struct ini_cmd c = {.sqe = {.opcode = OP_FABRICS,

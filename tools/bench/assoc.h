@@ -71,6 +71,8 @@ void assoc_tick(struct assoc *a); /* keep alive when due; call every pass */
 
 /* One admin command, blocking. Status in *status; negative: the connection died or time ran out. */
 int  assoc_admin(struct assoc *a, struct ini_cmd *c, char why[static 256]);
+/* The same on an I/O queue that nothing else uses meanwhile. */
+int  assoc_io(struct assoc *a, uint32_t queue, struct ini_cmd *c, char why[static 256]);
 void hostid_of(const char *hostnqn, uint32_t salt, uint8_t out[static 16]);
 
 #endif

@@ -58,7 +58,7 @@ static const struct option_desc options[] = {
     OPT("fua", K_FLAG, fua, 0, 0, "", "set FUA on writes"),
     OPT("verify", K_FLAG, verify, 0, 0, "", "stamp every block written, judge every block read"),
     TEXT("ack-log", ack_log, "FILE", "log of submitted and acknowledged writes, outside the pool"),
-    OPT("fresh", K_FLAG, fresh, 0, 0, "", "with a new log: the volume was never written, so blocks read as zeros at first"),
+    OPT("fresh", K_FLAG, fresh, 0, 0, "", "with a new log: the volume was never written, so blocks read as zeros (a sample is read first)"),
     OPT("idle", K_FLAG, idle, 0, 0, "", "connect and keep alive, send no I/O"),
     OPT("json", K_FLAG, json, 0, 0, "", "one JSON document on standard output"),
 };

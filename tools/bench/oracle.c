@@ -163,13 +163,15 @@ static enum oracle_verdict judge_stamp(struct oracle *o, const struct oracle_uni
         *legal = s->write_id;
         return ORACLE_FOREIGN;
     }
-    if (s->write_id != WRITE_ID_NONE && find_legal(o, u, false, s->write_id, legal))
+    if (s->log_id == o->log_id && s->write_id != WRITE_ID_NONE && find_legal(o, u, false, s->write_id, legal))
         return ORACLE_OK;
     if (u->sure == WRITE_ID_NONE && !o->fresh) { /* left by an earlier use of the volume that this log knows nothing of */
         *legal = WRITE_ID_NONE;
         return ORACLE_OK;
     }
     *legal = s->write_id; /* for the report: what was found instead */
+    if (s->log_id != o->log_id)
+        return ORACLE_OTHER;
     return s->write_id < (u->sure & ~WRITE_ID_ZERO) ? ORACLE_STALE : ORACLE_UNKNOWN;
 }
 
@@ -214,6 +216,7 @@ const char *oracle_verdict_text(enum oracle_verdict v)
     case ORACLE_FOREIGN: return "bytes of another place or volume";
     case ORACLE_ALIEN: return "bytes that were never written";
     case ORACLE_UNKNOWN: return "a version that was never submitted, or was superseded before";
+    case ORACLE_OTHER: return "a write of another run, which this log does not know";
     case ORACLE_VERDICT_NR: break;
     }
     return "?";

@@ -24,6 +24,7 @@ enum oracle_verdict {
     ORACLE_FOREIGN,  /* another volume's or another place's unit */
     ORACLE_ALIEN,    /* bytes that nobody wrote */
     ORACLE_UNKNOWN,  /* a stamp for a write that was not submitted there */
+    ORACLE_OTHER,    /* a stamp of another log: an overwrite this one knows nothing of, or a version from before it */
     ORACLE_VERDICT_NR
 };
 
@@ -42,6 +43,7 @@ struct oracle {
     uint8_t              nguid[16];
     uint32_t             unit_bytes;
     uint64_t             nr_units;
+    uint64_t             log_id;     /* in the stamps of this log's writes */
     bool                 fresh;      /* the volume was empty when the log began: untouched units read as zeros */
     struct oracle_unit  *units;      /* reserved whole, resident where touched */
     struct oracle_maybe *maybes;

@@ -147,12 +147,21 @@ static void print_lost(const struct bench_opts *o, const struct totals *t, bool 
         fprintf(stderr, "; look whether the target runs%s\n", o->reconnect_ns ? "" : "; --reconnect 60s goes on when it comes back");
 }
 
+/* Bytes that do not fit the log need not be the server's fault: whoever reads of violations must know the other cause. */
+static void print_doubt(const struct totals *t)
+{
+    if (violations(t))
+        fputs("firn-bench: if something else wrote to this volume since (a run without this log, a file system), this is no loss of the "
+              "server: the log cannot know of it\n", stderr);
+}
+
 static void print_failure(const struct bench_opts *o, const struct totals *t, bool verify)
 {
     if (t->err)
         fprintf(stderr, "firn-bench: %s\n", t->why[0] ? t->why : err_text(t->err));
     if (t->lost)
         print_lost(o, t, verify);
+    print_doubt(t);
 }
 
 static void print_lat(const char *name, const struct hist *h)

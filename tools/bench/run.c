@@ -6,6 +6,7 @@
  * takes part in them, and does nothing.
  */
 #include "bench.h"
+#include "fresh.h"
 
 #include "base/err.h"
 
@@ -14,6 +15,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct bench {
@@ -24,6 +27,7 @@ struct bench {
     int                      log_fd;
     struct acklog_summary    log;
     uint32_t                 unit_bytes;
+    uint64_t                 log_id;      /* of a log that does not exist yet; never 0 */
     struct ctrl_share        share;
 };
 
@@ -103,6 +107,7 @@ static void load_oracle(struct bench *b, struct worker *w)
 
     w->oracle_used = !err;
     w->oracle.fresh = o->fresh;
+    w->oracle.log_id = b->log_id;
     if (!err && o->bs_bytes % unit && !b->verify_only)
         refuse_use(w, "--bs %u does not fit this log, whose unit is %u bytes", o->bs_bytes, unit);
     if (!err && o->ack_log[0] && access(o->ack_log, F_OK) == 0) {
@@ -120,10 +125,29 @@ static void load_oracle(struct bench *b, struct worker *w)
     }
 }
 
+/* Thread 0, before anything is written. */
+static void check_fresh(const struct bench *b, struct worker *w)
+{
+    const struct bench_opts *o = b->o;
+    uint64_t lba = w->ns.lba_bytes, ns_bytes = w->ns.size_lba * lba, used = 0;
+    uint64_t end = o->size_bytes ? o->offset_bytes + o->size_bytes : ns_bytes;
+    char why[256] = "";
+    int found;
+
+    if (!o->fresh || !o->verify || b->verify_only || w->err)
+        return;
+    found = fresh_sample(w, o->offset_bytes, ROUND_DOWN(end, lba), &used, why);
+    if (found > 0)
+        refuse_use(w, "--fresh, but the volume was written before (byte %llu is not zero); leave --fresh out, and what it holds "
+                      "counts as right until it is overwritten, or make a new volume", (unsigned long long)used);
+    else if (found < 0)
+        refuse(w, found, why);
+}
+
 /* Thread 0, when every oracle is loaded. */
 static void open_log(struct bench *b, struct worker *w)
 {
-    struct acklog_geometry geo = {.unit_bytes = b->unit_bytes, .nr_units = w->oracle.nr_units};
+    struct acklog_geometry geo = {.unit_bytes = b->unit_bytes, .nr_units = w->oracle.nr_units, .log_id = w->oracle.log_id};
     struct acklog_writer *log;
     char why[256];
 
@@ -210,8 +234,10 @@ static void *thread_main(void *arg)
     if (!w->err && (b->o->verify || b->verify_only))
         load_oracle(b, w);
     pthread_barrier_wait(&b->barrier);
-    if (s->index == 0)
+    if (s->index == 0) {
+        check_fresh(b, w);
         open_log(b, w);
+    }
     pthread_barrier_wait(&b->barrier);
     for (uint32_t i = 0; i < b->o->threads; i++)
         if (b->workers[i].err)
@@ -302,9 +328,19 @@ static int run_threads(struct bench *b)
     return 0;
 }
 
+/* Never 0, which means a log that has none. */
+static uint64_t new_log_id(void)
+{
+    uint64_t id;
+
+    if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+        id = clock_ns();
+    return id | 1;
+}
+
 static int load(const struct bench_opts *o, bool verify_only)
 {
-    struct bench b = {.o = o, .verify_only = verify_only, .log_fd = -1};
+    struct bench b = {.o = o, .verify_only = verify_only, .log_fd = -1, .log_id = new_log_id()};
     struct totals *t = calloc(1, sizeof(*t));
     int status;
 
@@ -337,8 +373,15 @@ static bool has_nqn(const struct bench_opts *o)
 
 int cmd_run(const struct bench_opts *o)
 {
+    struct stat st;
+
     if (o->ack_log[0] && !o->verify) {
         fprintf(stderr, "firn-bench: --ack-log needs --verify\n");
+        return 2;
+    }
+    if (o->fresh && o->ack_log[0] && stat(o->ack_log, &st) == 0 && st.st_size > 0) {
+        fprintf(stderr, "firn-bench: --fresh is for a new log, and %s has runs in it; leave --fresh out to go on with it, or name a new "
+                        "--ack-log FILE\n", o->ack_log);
         return 2;
     }
     return has_nqn(o) ? load(o, false) : 2;

@@ -21,7 +21,8 @@ void stamp_fill(void *unit_buf, uint32_t unit_bytes, const struct stamp *s)
     struct stamp_bytes b = {.unit = to_le64(s->unit),
                             .write_id = to_le64(s->write_id),
                             .generation = to_le32(s->generation),
-                            .unit_bytes = to_le32(unit_bytes)};
+                            .unit_bytes = to_le32(unit_bytes),
+                            .log_id = to_le64(s->log_id)};
     uint8_t *at = unit_buf;
     uint64_t word = mix(s->write_id ^ mix(s->unit + 1)) | 1;
 
@@ -61,6 +62,7 @@ enum stamp_verdict stamp_read(const void *unit_buf, uint32_t unit_bytes, struct 
     out->unit = from_le64(b.unit);
     out->write_id = from_le64(b.write_id);
     out->generation = from_le32(b.generation);
+    out->log_id = from_le64(b.log_id);
     return STAMP_WHOLE;
 }
 

@@ -13,14 +13,15 @@ struct stamp_bytes {
     le64    write_id;
     le32    generation;  /* run of firn-bench over this log, from 1 */
     le32    unit_bytes;
-    uint8_t rsvd[12];    /* zero */
+    le64    log_id;      /* of the log that knows this write */
+    le32    rsvd;        /* zero */
     le32    crc;         /* CRC32C of the whole unit with this field zero */
 };
 static_assert(sizeof(struct stamp_bytes) == 64, "one cache line");
 
 struct stamp {
     uint8_t  nguid[16];
-    uint64_t unit, write_id;
+    uint64_t unit, write_id, log_id;
     uint32_t generation;
 };
 

@@ -127,7 +127,8 @@ static void on_done(struct ini_cmd *c)
 static void stamp_slot(struct worker *w, struct slot *s)
 {
     uint32_t ub = unit_bytes(w);
-    struct stamp st = {.unit = s->req.off_bytes / ub, .write_id = s->id, .generation = w->run};
+    struct stamp st = {.unit = s->req.off_bytes / ub, .write_id = s->id, .generation = w->run,
+                       .log_id = w->oracle.log_id};
 
     memcpy(st.nguid, w->oracle.nguid, sizeof(st.nguid));
     for (uint32_t i = 0; i < s->req.len_bytes / ub; i++, st.unit++)

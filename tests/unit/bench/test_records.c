@@ -80,6 +80,31 @@ Test(stamp, halves_of_two_writes_are_torn)
     cr_assert_eq(stamp_read(a, sizeof(a), &out), STAMP_ALIEN);
 }
 
+Test(oracle, a_stamp_of_another_log_is_no_version_of_this_one)
+{
+    static uint8_t buf[4096];
+    struct stamp s = {.unit = 3, .write_id = 5, .generation = 1, .log_id = 77};
+    struct oracle o;
+    bool collapsed;
+    uint64_t seen;
+
+    cr_assert_eq(oracle_init(&o, nguid, 4096, 100), 0);
+    o.log_id = 78;
+    memcpy(s.nguid, nguid, 16);
+    stamp_fill(buf, sizeof(buf), &s);
+    cr_assert_eq(oracle_judge(&o, 3, buf, &collapsed, &seen), ORACLE_OK, "left by an earlier use");
+    for (uint64_t id = 4; id <= 6; id++) { /* a newer number, the same, an older one: numbers of two logs say nothing */
+        cr_assert_eq(oracle_begin_write(&o, 3, 1, id), 0);
+        oracle_acked(&o, 3, 1, id);
+        cr_assert_eq(oracle_judge(&o, 3, buf, &collapsed, &seen), ORACLE_OTHER);
+    }
+    cr_assert_eq(oracle_violations(&o), 3);
+    o.log_id = 77;
+    oracle_observed(&o, 3, 5);
+    cr_assert_eq(oracle_judge(&o, 3, buf, &collapsed, &seen), ORACLE_OK);
+    oracle_fini(&o);
+}
+
 static enum oracle_verdict judge(struct oracle *o, uint64_t unit, uint64_t id, const uint8_t *ns, uint64_t stamped_unit)
 {
     static uint8_t buf[4096];
@@ -176,9 +201,9 @@ static char *temp_log(void)
     return path;
 }
 
-static void write_log(const char *path)
+static void write_log(const char *path, uint64_t log_id)
 {
-    struct acklog_geometry geo = {.unit_bytes = 4096, .nr_units = 64};
+    struct acklog_geometry geo = {.unit_bytes = 4096, .nr_units = 64, .log_id = log_id};
     static struct acklog_writer w;
     char why[256];
 
@@ -200,9 +225,11 @@ Test(acklog, replay_rebuilds_what_was_acknowledged)
     struct acklog_summary sum;
     struct oracle o;
 
-    write_log(path);
+    write_log(path, 0); /* as version 1 made it: stamps say 0 as well */
     oracle_init(&o, nguid, 4096, 64);
+    o.log_id = 9;
     cr_assert_eq(acklog_replay(path, &o, &sum, why), 0, "%s", why);
+    cr_assert_eq(o.log_id, 0);
     cr_assert_eq(sum.submitted, 1000);
     cr_assert_eq(sum.acked, 999);
     cr_assert_eq(sum.next_id, 1001);
@@ -221,10 +248,11 @@ Test(acklog, torn_last_record_is_ignored_and_damage_before_it_is_not)
     struct oracle o;
     FILE *f;
 
-    write_log(path);
+    write_log(path, UINT64_C(0x123456789abcdef1));
     cr_assert_eq(truncate(path, 64 + 32 * 500 + 11), 0);
     oracle_init(&o, nguid, 4096, 64);
     cr_assert_eq(acklog_replay(path, &o, &sum, why), 0);
+    cr_assert_eq(o.log_id, UINT64_C(0x123456789abcdef1));
     f = fopen(path, "r+b");
     fseek(f, 64 + 32 * 100 + 9, SEEK_SET);
     fwrite(&byte, 1, 1, f);

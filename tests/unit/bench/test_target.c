@@ -123,6 +123,7 @@ Test(target, a_cut_connection_ends_the_run_unless_it_may_reconnect, .init = quie
     o = OPTS(m, log, "--rw", "randmixed", "--ops", "5000", "--verify", "--fresh");
     cr_assert_eq(cmd_run(&o), 1);
     o.reconnect_ns = 5 * NS_PER_S;
+    o.fresh = false;
     cr_assert_eq(cmd_run(&o), 0);
     cr_assert_eq(cmd_verify(&o), 0);
     mock_stop(m);
@@ -141,6 +142,7 @@ Test(target, a_command_without_an_answer_ends_the_association, .init = quiet, .t
     o = OPTS(m, log, "--rw", "randmixed", "--ops", "1200", "--verify", "--fresh", "--timeout", "300ms");
     cr_assert_eq(cmd_run(&o), 1);
     o.reconnect_ns = 5 * NS_PER_S;
+    o.fresh = false;
     cr_assert_eq(cmd_run(&o), 0);
     mock_stop(m);
     unlink(log);
@@ -201,6 +203,8 @@ Test(target, threads_share_the_range_and_the_log, .init = quiet, .timeout = 60)
                                "--connections", "3");
 
     cr_assert_eq(cmd_run(&o), 0);
+    cr_assert_eq(cmd_run(&o), 2, "a log with a run in it is not fresh");
+    o.fresh = false;
     cr_assert_eq(cmd_run(&o), 0, "a second run goes on from the log");
     cr_assert_eq(cmd_verify(&o), 0);
     mock_stop(m);
