@@ -79,6 +79,12 @@ is "threads are one host, with one controller" "$(jq -c '[.ok, .reconnects, .pro
 exits 1 run run --threads 2 --own-hosts --time 1s
 has "threads that are hosts of their own: one is refused" "$out" "or another host is connected|reset|closed"
 exits 2 run run --threads 2 --connections 65 --time 1s
+uuid=$(ctl volume show a --json | jq -r .uuid)
+ctl volume create other --size 16MiB --quiet || bad "create"
+ctl host allow other '*' --quiet || bad "allow"
+exits 2 timeout 10 "$bench" run --port "$(ready port)" --nqn "$(ctl volume show other --json | jq -r .nqn)" --verify --ack-log "$T/acks" --ops 10
+has "another volume's log: whose, and what to do" "$out" "^firn-bench: $T/acks: this log is of volume $uuid, not of this one; name a new --ack-log FILE, or remove it$"
+ctl volume delete other --quiet || bad "delete"
 exits 0 run run --threads 3 --rw randwrite --time 1s --verify --ack-log "$T/acks3"
 exits 0 run verify --ack-log "$T/acks3"
 # the server dies under all threads of a run: one controller again for all of them

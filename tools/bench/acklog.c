@@ -4,6 +4,7 @@
 
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/sizefmt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -144,6 +145,16 @@ static int replay_records(FILE *f, struct oracle *o, struct acklog_summary *sum)
     return err;
 }
 
+static void other_volume(const char *path, const struct acklog_geometry *geo, char why[static 256])
+{
+    char uuid[UUID_TEXT_CHARS + 1];
+    struct uuid u;
+
+    memcpy(u.b, geo->nguid, sizeof(u.b));
+    snprintf(why, 256, "%.100s: this log is of volume %s, not of this one; name a new --ack-log FILE, or remove it", path,
+             uuid_format(&u, uuid));
+}
+
 int acklog_replay(const char *path, struct oracle *o, struct acklog_summary *sum, char why[static 256])
 {
     struct acklog_geometry geo;
@@ -152,8 +163,12 @@ int acklog_replay(const char *path, struct oracle *o, struct acklog_summary *sum
 
     if (err)
         return err;
-    if (memcmp(geo.nguid, o->nguid, 16) != 0 || geo.unit_bytes != o->unit_bytes) {
-        snprintf(why, 256, "%s: the log belongs to another volume, or to another unit size", path);
+    if (memcmp(geo.nguid, o->nguid, 16) != 0) {
+        other_volume(path, &geo, why);
+        return -EXDEV;
+    }
+    if (geo.unit_bytes != o->unit_bytes) {
+        snprintf(why, 256, "%.190s: the log's unit is %u bytes", path, geo.unit_bytes);
         return -EINVAL;
     }
     *sum = (struct acklog_summary){.next_id = 1};

@@ -51,7 +51,8 @@ void acklog_encode(const struct acklog_record *r, struct acklog_record_bytes *ou
 int  acklog_decode(const struct acklog_record_bytes *b, struct acklog_record *out); /* 0 or -EINVAL */
 
 /* Reads a whole log into the oracle. With geo given, the log must belong to that namespace; else *geo is filled and the
- * oracle initialised from it. A torn last record is ignored; damage before the end is an error. why says what is wrong. */
+ * oracle initialised from it. A torn last record is ignored; damage before the end is an error,
+ * another volume's log -EXDEV. why says what is wrong. */
 int acklog_geometry_read(const char *path, struct acklog_geometry *geo, char why[static 256]);
 int acklog_replay(const char *path, struct oracle *o, struct acklog_summary *sum, char why[static 256]);
 

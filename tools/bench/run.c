@@ -112,7 +112,9 @@ static void load_oracle(struct bench *b, struct worker *w)
         refuse_use(w, "--bs %u does not fit this log, whose unit is %u bytes", o->bs_bytes, unit);
     if (!err && o->ack_log[0] && access(o->ack_log, F_OK) == 0) {
         err = acklog_replay(o->ack_log, &w->oracle, &sum, why);
-        if (err)
+        if (err == -EXDEV)
+            refuse_use(w, "%s", why);
+        else if (err)
             refuse(w, err, why);
     } else if (b->verify_only) {
         refuse_use(w, "there is no log %.180s", o->ack_log);
