@@ -15,6 +15,7 @@ struct http;
 int  http_new(struct http **out);
 /* The token that TCP clients send; "" forgets it. On error the old one stays. */
 int  http_load_token(struct http *h, const char *file, char why[static 256]);
+unsigned http_token_changes(struct http *h); /* times that it became another one */
 /* Empty unix path or empty listen address: not served there. api must outlive the server. */
 int  http_start(struct http *h, struct api *api, const char *unix_path, const char *listen, uint16_t port, char why[static 256]);
 uint16_t http_port(const struct http *h); /* 0: no TCP */

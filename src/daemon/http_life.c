@@ -83,10 +83,21 @@ int http_load_token(struct http *h, const char *file, char why[static 256])
             return err;
     }
     pthread_mutex_lock(&h->mu);
+    h->token_changes += strcmp(h->token, token) != 0;
     memcpy(h->token, token, sizeof(token));
     pthread_mutex_unlock(&h->mu);
     explicit_bzero(token, sizeof(token));
     return 0;
+}
+
+unsigned http_token_changes(struct http *h)
+{
+    unsigned n;
+
+    pthread_mutex_lock(&h->mu);
+    n = h->token_changes;
+    pthread_mutex_unlock(&h->mu);
+    return n;
 }
 
 static int start_server(struct http *h, struct server *s, int fd, bool tcp, char why[static 256])

@@ -26,9 +26,10 @@ struct http {
     uint16_t        port;
     char            unix_path[128];
     struct watch   *watch;
-    pthread_mutex_t mu;         /* token, in_lanes */
+    pthread_mutex_t mu;         /* token, token_changes, in_lanes */
     pthread_cond_t  cv;         /* in_lanes became 0 */
     char            token[TOKEN_CHARS_MAX];
+    unsigned        token_changes; /* since the start */
     uint32_t        in_lanes;   /* requests that were given to a lane and whose reply is not sent yet */
 };
 

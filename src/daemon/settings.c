@@ -83,6 +83,7 @@ static void apply_changes(struct settings *s, const struct config *fresh)
         enum config_key key = (enum config_key)i;
         const struct config_key_info *k = config_key_info(key);
         bool same = config_value_equal(&s->cfg, fresh, key);
+        unsigned tokens = http_token_changes(s->http);
 
         if (!(k->flags & KEY_RELOAD)) {
             if (!same)
@@ -90,12 +91,25 @@ static void apply_changes(struct settings *s, const struct config *fresh)
         } else if (!same || key == CONFIG_KEY_api_token_file) { /* the token may be new under the old name */
             if (apply(s, key, fresh, why) != 0)
                 log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
-            else if (!same)
+            else if (!same || tokens != http_token_changes(s->http))
                 log_info("applied", "key=%s", k->path);
         }
     }
     if (fresh->nr_cache != s->cfg.nr_cache || fresh->nr_capacity != s->cfg.nr_capacity)
         log_warn("needs a restart", "key=%s", fresh->nr_cache != s->cfg.nr_cache ? "pool.cache" : "pool.capacity");
+}
+
+static int reload_token(struct settings *s)
+{
+    unsigned before = http_token_changes(s->http);
+    char why[256] = "", quoted[LOG_QUOTED_BYTES];
+    int err = http_load_token(s->http, config_text(&s->cfg, api_token_file), why);
+
+    if (err)
+        log_error("not applied", "key=api.token_file why=%s", log_quoted(why, quoted));
+    else if (before != http_token_changes(s->http))
+        log_info("applied", "key=api.token_file");
+    return err;
 }
 
 int settings_reload(struct settings *s)
@@ -110,7 +124,7 @@ int settings_reload(struct settings *s)
     pthread_mutex_lock(&s->mu);
     if (s->cfg.file[0] == '\0') {
         log_info("no configuration file to read again", "source=options");
-        err = http_load_token(s->http, config_text(&s->cfg, api_token_file), (char[256]){0});
+        err = reload_token(s);
     } else {
         err = config_load(s->cfg.file, fresh, &problems);
         if (!err)

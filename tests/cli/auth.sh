@@ -28,6 +28,9 @@ curl -s --unix-socket "$sock" http://x/v1/config >"$T/c"; is "the API neither" "
 # A new token takes the old one's place on SIGHUP.
 printf 'another-token\n' >"$T/token"
 kill -HUP "$pid"; sleep 0.5
+is "that is said" "$(grep -c 'msg=applied key=api.token_file' "$log")" 1
+kill -HUP "$pid"; sleep 0.5
+is "the same token is not" "$(grep -c 'msg=applied key=api.token_file' "$log")" 1
 is "old token" "$(code GET /v1/volumes -H 'Authorization: Bearer the-right-token-0123456789')" 401
 is "new token" "$(code GET /v1/volumes -H 'Authorization: Bearer another-token')" 200
 

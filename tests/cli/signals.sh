@@ -7,10 +7,11 @@ write() { # write EXPORT-QUEUES LEVEL
 reactors = 1;
 pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "160MiB"; }; capacity: ( { path = "$T/c"; size = "256MiB"; } ); };
 export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; queues = $1; };
-api: { unix = "$T/s"; listen = ""; };
+api: { unix = "$T/s"; listen = ""; token_file = "$T/token"; };
 log: { level = "$2"; };
 END
 }
+(umask 077; echo first-token >"$T/token")
 write 8 info
 exits 0 "$firnd" --format --config "$conf"
 start --config "$conf"
@@ -22,6 +23,10 @@ kill -HUP "$pid"; sleep 0.5
 is "the level changed" "$(key log.level)" debug
 is "the queues did not" "$(key export.queues)" 8
 has "and that is said" "$(cat "$log")" 'msg="needs a restart" key=export.queues'
+is "the token did not" "$(grep -c 'key=api.token_file' "$log")" 0
+echo second-token >"$T/token"
+kill -HUP "$pid"; sleep 0.5
+has "another token under the old name" "$(cat "$log")" 'msg=applied key=api.token_file$'
 write 4 loud
 kill -HUP "$pid"; sleep 0.5
 is "a bad file changes nothing" "$(key log.level)" debug
