@@ -100,6 +100,12 @@ static bool get_lba(const json_t *v, uint32_t *out)
     return true;
 }
 
+static bool get_bandwidth(const json_t *v, uint64_t *out)
+{
+    *out = 0;
+    return get_number(v, true, out) && (*out == 0 || *out >= API_BANDWIDTH_MIN);
+}
+
 #define FIELDS(x)                                                                                                 \
     x("name",      API_NAME,      get_name(v, out->name),                                                       \
       "allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63 characters")                  \
@@ -107,7 +113,17 @@ static bool get_lba(const json_t *v, uint32_t *out)
     x("lba",       API_LBA,       get_lba(v, &out->lba_bytes),   "allowed: 4096 and 512")                         \
     x("tier",      API_TIER,      get_tier(v, &out->tier),       "allowed: auto, ssd, hdd")                       \
     x("iops",      API_IOPS,      get_number(v, false, &out->iops), "allowed: a number a second; 0: no cap")      \
-    x("bandwidth", API_BANDWIDTH, get_number(v, true, &out->bandwidth), "allowed: a size a second; 0: no cap")
+    x("bandwidth", API_BANDWIDTH, get_bandwidth(v, &out->bandwidth), \
+      "allowed: a size a second such as \"200MiB\", at least 1 MiB; 0: no cap")
+
+/* A bandwidth that was understood and is too small is shown as it was understood. */
+static void say_invalid(const char *key, unsigned field, const struct volume_params *p, const char *form, char why[static 256])
+{
+    if (field == API_BANDWIDTH && p->bandwidth > 0 && p->bandwidth < API_BANDWIDTH_MIN)
+        snprintf(why, 256, "%s: %" PRIu64 " bytes a second are too little; %s", key, p->bandwidth, form);
+    else
+        snprintf(why, 256, "%s: not a valid value; %s", key, form);
+}
 
 int api_volume_params(json_t *obj, unsigned allowed, struct volume_params *out, char why[static 256])
 {
@@ -134,7 +150,7 @@ int api_volume_params(json_t *obj, unsigned allowed, struct volume_params *out, 
             return -FIRN_E_INVALID;
         }
         if (!ok) {
-            snprintf(why, 256, "%s: not a valid value; %s", key, form);
+            say_invalid(key, field, out, form, why);
             return -FIRN_E_INVALID;
         }
         seen |= field;

@@ -9,6 +9,8 @@
 
 #define API_JSON_DEPTH_MAX 16
 
+#define API_BANDWIDTH_MIN MIB /* a cap of a few bytes a second is a number without its unit, and a database that stands still */
+
 /* An object, or NULL and a sentence: not JSON, no object, deeper than API_JSON_DEPTH_MAX, a key twice. */
 json_t *api_json_parse(const char *body, size_t len, char why[static 256]);
 

@@ -45,6 +45,12 @@ req GET /v1/volumes/a
 is "nothing of a bad change" "$(jq -c '[.size,.iops]' <<<"$body")" "[20971520,500]"
 want 200 - PATCH /v1/volumes/a '{}'
 want 200 - PATCH /v1/volumes/a '{"size":"20MiB"}'
+for v in 200 '"200"' 1048575; do
+    want 400 invalid PATCH /v1/volumes/a "{\"bandwidth\":$v}"
+    want 400 invalid POST /v1/volumes "{\"name\":\"z\",\"size\":\"1MiB\",\"bandwidth\":$v}"
+    has "a cap as small as that: what was understood" "$body" "bandwidth: ${v//\"/} bytes a second are too little; allowed: a size a second such as"
+done
+want 200 - PATCH /v1/volumes/a '{"bandwidth":0}'
 want 200 - PATCH /v1/volumes/a '{"bandwidth":"5MiB"}'
 is "one change" "$(jq -c '[.size,.iops,.bandwidth]' <<<"$body")" "[20971520,500,5242880]"
 want 400 invalid PATCH /v1/volumes/a '{"lba":512}'

@@ -7,7 +7,7 @@ start_dev
 for v in a b; do
     exits 0 ctl volume create $v --size 64MiB --quiet
     exits 0 ctl host allow $v '*'
-    exits 0 ctl volume set $v bandwidth=4KiB
+    exits 0 ctl volume set $v iops=1
 done
 nqn() { ctl volume show "$1" --json | jq -r .nqn; }
 load() { "$bench" run --port "$(ready port)" --nqn "$(nqn "$1")" "${@:2}"; }

@@ -54,6 +54,13 @@ for v in -1 x 1k 99999999999999999999 ""; do
     wrong "iops: \"$v\" is not valid; allowed: a whole number" volume set a "iops=$v"
 done
 for v in -1 10MB ""; do wrong "bandwidth: \"$v\" is not valid; allowed: a size such as" volume create b --size 1MiB --bandwidth "$v"; done
+for v in 200 1023KiB; do # the unit was forgotten
+    is_it="$([ $v = 200 ] && echo 200 || echo 1047552) bytes"
+    wrong "bandwidth: \"$v\" is $is_it a second; allowed: at least 1MiB, such as 200MiB; 0: no cap" volume create b --size 1MiB --bandwidth "$v"
+    wrong "bandwidth: \"$v\" is $is_it a second; allowed: at least 1MiB" volume set a "bandwidth=$v"
+done
+exits 0 ctl volume set a bandwidth=1MiB
+exits 0 ctl volume set a bandwidth=0
 wrong 'tier: "fast" is not valid; allowed: auto, ssd, hdd' volume create b --size 1MiB --tier fast
 wrong 'tier: "" is not valid; allowed: auto, ssd, hdd' volume set a tier=
 wrong 'key: "colour" is not valid; allowed: tier, iops, bandwidth' volume set a colour=red

@@ -21,7 +21,7 @@
     x(lba,         "BYTES",  false,  "block size hosts see: 4096 (default) or 512")                \
     x(tier,        "TIER",   false,  "auto (default), ssd or hdd; no effect yet")                                 \
     x(iops,        "N",      false,  "at most N operations a second; 0: no cap")                   \
-    x(bandwidth,   "SIZE",   false,  "at most SIZE a second; 0: no cap")                           \
+    x(bandwidth,   "SIZE",   false,  "at most SIZE a second, 1MiB or more; 0: no cap")                           \
     x(force,       NULL,     false,  "also while hosts are connected: they are cut off")           \
     x(config,      "FILE",   false,  "offline: the server's configuration (/etc/firn/firn.conf)")  \
     x(dev,         "DIR",    false,  "offline: the directory of `firnd --dev DIR`")                \

@@ -31,7 +31,12 @@ static int put_rate(json_t *body, const char *key, const char *text)
     uint64_t v;
 
     if (size_parse(text, &v) != 0 || v > INT64_MAX)
-        return usage(key, text, "a size such as 200MiB (KiB MiB GiB TiB); 0: no cap");
+        return usage(key, text, "a size such as 200MiB (KiB MiB GiB TiB), at least 1MiB; 0: no cap");
+    if (v != 0 && v < MIB) { /* most likely a unit was forgotten */
+        fprintf(stderr, "firnctl: %s: \"%s\" is %" PRIu64 " bytes a second; allowed: at least 1MiB, such as 200MiB; 0: no cap\n", key,
+                text, v);
+        return CTL_USAGE;
+    }
     json_object_set_new(body, key, json_integer((json_int_t)v));
     return 0;
 }

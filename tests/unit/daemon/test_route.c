@@ -185,7 +185,8 @@ Test(json, bad_bodies_are_refused)
         "{\"size\":0}", "{\"size\":-1}", "{\"size\":1.5}", "{\"size\":\"10GB\"}", "{\"size\":99999999999999999999}",
         "{\"size\":\"300TiB\"}", "{\"size\":1048575}",
         "{\"lba\":1024}", "{\"lba\":\"4096\"}", "{\"tier\":\"tape\"}", "{\"tier\":0}", "{\"iops\":-5}", "{\"iops\":\"x\"}",
-        "{\"bandwidth\":\"fast\"}", "{\"bandwidth\":\"16777215TiB\"}", "{\"colour\":1}", "{\"size\":{\"a\":1}}",
+        "{\"bandwidth\":\"fast\"}", "{\"bandwidth\":200}", "{\"bandwidth\":\"1023KiB\"}",
+        "{\"bandwidth\":\"16777215TiB\"}", "{\"colour\":1}", "{\"size\":{\"a\":1}}",
     };
     struct volume_params p;
 
