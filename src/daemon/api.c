@@ -289,6 +289,20 @@ static void reply_exists(struct api *a, const struct volume_params *p, unsigned 
         reply_detail(out, 409, "exists", "a volume of that name exists: %s", what);
 }
 
+/* Of what a create can lack, the one limit that the user has set is told by its name. */
+static void reply_not_created(struct api *a, struct reply *out, int err, const char *name)
+{
+    uint64_t max = node_volumes_max(a->node);
+    struct tier_info info;
+
+    node_pool_info(a->node, &info);
+    if (err == -FIRN_E_NO_RESOURCES && info.nr_volumes >= max)
+        reply_detail(out, 503, err_code(err), "limits.volumes = %" PRIu64 " is reached; delete a volume%s", max,
+                     max < VOLUMES_MAX ? ", or raise it in firn.conf and reload" : "");
+    else
+        reply_volume_err(a, out, err, name);
+}
+
 static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
 {
     struct volume_params p = {.lba_bytes = BLOCK_BYTES};
@@ -309,6 +323,8 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
 
             if (err == -FIRN_E_EXISTS)
                 reply_exists(a, &p, (unsigned)seen, v, out);
+            else if (err)
+                reply_not_created(a, out, err, p.name);
             else
                 reply_view(out, err, created ? 201 : 200, p.name, v);
         }

@@ -300,6 +300,11 @@ void node_set_volumes_max(struct node *n, uint64_t max)
     atomic_store_explicit(&n->volumes_max, max, memory_order_relaxed);
 }
 
+uint64_t node_volumes_max(const struct node *n)
+{
+    return atomic_load_explicit(&n->volumes_max, memory_order_relaxed);
+}
+
 void node_reactor_stats(const struct node *n, uint32_t i, struct reactor_stats *out)
 {
     assert(i < n->nr_reactors);

@@ -39,6 +39,7 @@ uint16_t node_discovery_port(const struct node *n);
 const char *node_name(const struct node *n);
 bool node_has_pool(const struct node *n);
 void node_set_volumes_max(struct node *n, uint64_t max); /* any thread */
+uint64_t node_volumes_max(const struct node *n);         /* any thread */
 uint32_t node_reactors(const struct node *n);
 void node_reactor_stats(const struct node *n, uint32_t i, struct reactor_stats *out);
 

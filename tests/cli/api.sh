@@ -99,6 +99,9 @@ req GET /v1/config
 is "nothing of a bad change" "$(jq -r '."log.level"' <<<"$body")" debug
 want 200 - PATCH /v1/config '{"limits.volumes":3}'
 want 503 no_resources POST /v1/volumes '{"name":"e","size":"1MiB"}'
+has "which limit, and what to do" "$body" '"message":"limits.volumes = 3 is reached; delete a volume, or raise it in firn.conf and reload"'
+exits 1 ctl volume create e --size 1MiB
+is "firnctl adds nothing to that" "$out" "firnctl: cannot create volume e: limits.volumes = 3 is reached; delete a volume, or raise it in firn.conf and reload"
 req HEAD /healthz 2>/dev/null
 
 # Limits.

@@ -49,6 +49,8 @@ static const char *advice(const char *code, const char *message, long status)
 
     if (strcmp(code, "in_use") == 0 && strstr(message, "another change"))
         return "try again in a moment";
+    if (strcmp(code, "no_resources") == 0 && strstr(message, "limits."))
+        return ""; /* the message says it */
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         if (strcmp(rows[i].code, code) == 0)
             return rows[i].text;
@@ -60,9 +62,10 @@ static int say_error(const char *what, const struct answer *ans)
     json_t *doc = json_loadb(ans->b.s ? ans->b.s : "", ans->b.len, 0, NULL);
     const json_t *e = doc ? json_object_get(doc, "error") : NULL;
     const char *code = e ? json_text(e, "code") : "", *message = e ? json_text(e, "message") : "";
+    const char *then = advice(code, message, ans->status);
 
     if (message[0])
-        fprintf(stderr, "firnctl: %s: %s; %s\n", what, message, advice(code, message, ans->status));
+        fprintf(stderr, "firnctl: %s: %s%s%s\n", what, message, then[0] ? "; " : "", then);
     else
         fprintf(stderr, "firnctl: %s: the server answered %ld; %s\n", what, ans->status, advice("", "", ans->status));
     json_decref(doc);
