@@ -6,8 +6,9 @@
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
  * 3. Each layer becomes a volume: with the name and identity that its extents tell, else as recovered-LAYER, sized by the last
  *    block that either knows. The records are committed elsewhere.
- * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c reads data for it). If nothing was
- *    unreadable, batches are numbered on from the highest that the log names: the pool opens as after any crash.
+ * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c reads data for it), but the one with the
+ *    highest seq of its shard. If nothing was unreadable, batches are numbered on from the highest that the log names: the pool
+ *    opens as after any crash.
  * A description that is older than its extent's bytes makes those blocks fail their checksum: an error, not a wrong byte.
  */
 #include <errno.h>
@@ -30,6 +31,7 @@ struct rebuild {
     uint64_t layer_max;         /* the highest id that anything names */
     uint8_t *table;             /* a region's descriptions */
     uint8_t *needed;            /* by segment: the log holds what nothing else does */
+    const struct log_rec *newest[REACTORS_MAX]; /* of each shard, the record with the highest seq; NULL: its log has none */
     struct tier_check_report *report;
 };
 
@@ -144,11 +146,33 @@ static int layer_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Returns the shard whose log reaches furthest. */
+static uint32_t find_newest(struct rebuild *b)
+{
+    uint32_t furthest = 0;
+
+    for (size_t i = 0; i < b->o.nr_recs; i++) {
+        const struct log_rec *r = &b->o.recs[i], **newest = &b->newest[r->shard];
+
+        if (*newest == NULL || r->seq > (*newest)->seq)
+            *newest = r;
+    }
+    for (uint32_t i = 1; i < b->o.pool.nr_shards; i++)
+        if (b->newest[i] != NULL && (b->newest[furthest] == NULL || b->newest[i]->seq > b->newest[furthest]->seq))
+            furthest = i;
+    return furthest;
+}
+
+/* A layer of which the log knows nothing may go to any shard, if only that one's seqs have come as far as its own. */
 static int find_layers(struct rebuild *b)
 {
     struct found_layer *l = NULL;
+    uint32_t furthest;
 
     offline_sort(&b->o); /* one search a layer and not one a record */
+    furthest = find_newest(b);
+    for (size_t i = 0; i < b->nr_layers; i++)
+        b->layers[i].shard = furthest;
     for (size_t i = 0; i < b->nr_exts; i++) {
         if (l == NULL || l->layer != b->exts[i].layer)
             l = layer_get(b, b->exts[i].layer);
@@ -261,12 +285,22 @@ static int put_extents(struct rebuild *b, const struct found_extent *f, uint32_t
     return b->o.meta->ops->commit_sync(b->o.meta, ops, 2 * nr);
 }
 
+/* A log with nothing in it would say that nothing had ever been written, and contradict extents that were destaged. So, as while a
+ * server runs, the segment stays that bears witness to the highest seq of its shard. */
+static void keep_witnesses(struct rebuild *b)
+{
+    for (uint32_t i = 0; i < b->o.pool.nr_shards; i++)
+        if (b->newest[i] != NULL)
+            b->needed[b->newest[i]->loc.segment] = 1;
+}
+
 /* Log segments that hold nothing the extents lack are free, as they were before. */
 static int write_segments(struct rebuild *b)
 {
     uint32_t nr = b->o.devs.dev[0].label.seg_nr;
     int err = rebuild_segments_needed(&b->o, b->exts, b->nr_exts, b->needed);
 
+    keep_witnesses(b);
     for (uint32_t g = 0; g < nr && !err; g++) {
         struct segment_info info;
         uint8_t value[64];
