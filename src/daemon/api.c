@@ -300,7 +300,7 @@ static void reply_not_created(struct api *a, struct reply *out, int err, const c
         reply_detail(out, 503, err_code(err), "limits.volumes = %" PRIu64 " is reached; delete a volume%s", max,
                      max < VOLUMES_MAX ? ", or raise it in firn.conf and reload" : "");
     else
-        reply_volume_err(a, out, err, name);
+        reply_volume_err(out, err, name);
 }
 
 static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
