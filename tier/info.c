@@ -8,6 +8,26 @@
 
 #include "tier/pool.h"
 
+static const char *remedy(int cause)
+{
+    return cause == -ENOSPC || cause == -EDQUOT ? "make room in" : "repair";
+}
+
+bool tier_read_only(const struct tier *t, char why[static 512])
+{
+    int cause = meta_failed(t->meta), err = cause != 0 ? -FIRN_E_META : 0;
+
+    for (uint32_t i = 0; i < t->nr_shards && err == 0; i++)
+        err = shard_failed(t->shards[i], &cause);
+    if (err == -FIRN_E_META)
+        snprintf(why, 512, "metadata can no longer be written (%.80s): volumes take no writes; %s %.255s, then restart firnd",
+                 err_text(cause), remedy(cause), t->opts.meta_path);
+    else if (err != 0)
+        snprintf(why, 512, "the journal can no longer be written (%.80s): volumes take no writes; %s %.255s, then restart firnd",
+                 err_text(cause), remedy(cause), t->devs.dev[0].opts.path);
+    return err != 0;
+}
+
 void tier_info_get(struct tier *t, struct tier_info *out)
 {
     const struct segpool_geometry *geo = segpool_geometry(t->segpool);
@@ -29,6 +49,7 @@ void tier_info_get(struct tier *t, struct tier_info *out)
     out->capacity_used_bytes = used * EXTENT_BYTES;
     out->capacity_reserved_bytes = cold_reserved(t->cold) * EXTENT_BYTES;
     out->commit_no = meta_commit_no(t->meta);
+    out->read_only = tier_read_only(t, out->read_only_why);
     if (t->alert[0] != '\0')
         memcpy(out->alert, t->alert, sizeof(out->alert));
 }

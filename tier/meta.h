@@ -64,6 +64,7 @@ struct meta_ops {
     int  (*scan_sync)(struct meta *m, const struct meta_key *prefix,
                       int (*fn)(void *ctx, const struct meta_key *key, const void *value, uint32_t len), void *ctx);
     uint64_t (*commit_no)(const struct meta *m); /* last committed; any thread */
+    int  (*failed)(const struct meta *m);        /* 0, or why commits fail from now on: -ENOSPC, ...; any thread. NULL: unknown */
     void (*number_from)(struct meta *m, uint64_t commit_no); /* later batches get higher numbers than this */
     void (*close)(struct meta *m);               /* waits for queued batches */
 };
@@ -73,6 +74,7 @@ struct meta { const struct meta_ops *ops; };
 static inline void meta_commit(struct meta *m, struct meta_batch *b) { m->ops->commit(m, b); }
 static inline void meta_get(struct meta *m, struct meta_get_req *r) { m->ops->get(m, r); }
 static inline uint64_t meta_commit_no(const struct meta *m) { return m->ops->commit_no(m); }
+static inline int meta_failed(const struct meta *m) { return m->ops->failed != NULL ? m->ops->failed(m) : 0; }
 
 /* map_bytes: address space to begin with (0: 1 GiB); it grows when it is full. create: a new environment is made; one
  * that holds records already is -FIRN_E_EXISTS. */

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -40,7 +41,7 @@ struct meta_lmdb {
     MDB_dbi         dbi;
     uint64_t        map_bytes;
     _Atomic uint64_t commit_no;
-    int             failed;      /* under env_lock: 0, or the error that ended all commits */
+    _Atomic int     cause;       /* set under env_lock: 0, or the error that ended all commits; any thread asks */
     unsigned        readers;     /* under env_lock: read transactions open; a commit asserts that there is none */
     pthread_mutex_t env_lock;    /* recursive: a scan's callback may get */
     pthread_mutex_t queue_lock;
@@ -174,6 +175,26 @@ static bool map_grow(struct meta_lmdb *m)
     return true;
 }
 
+/* LMDB calls a write that was cut short EIO; the usual reason is a file system without room. */
+static int commit_cause(const struct meta_lmdb *m, int rc)
+{
+    struct statvfs fs;
+
+    if (rc == EIO && statvfs(m->path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < MIB)
+        return -ENOSPC;
+    return mdb_err(rc);
+}
+
+static void commit_failed(struct meta_lmdb *m, int rc)
+{
+    int cause = commit_cause(m, rc);
+
+    atomic_store(&m->cause, cause);
+    log_error("metadata commit failed; no further commit is accepted", "path=\"%s\" error=\"%s\" do=\"%s %s, then restart firnd\"",
+              m->path, cause == -FIRN_E_META ? mdb_strerror(rc) : err_text(cause),
+              cause == -ENOSPC || cause == -EDQUOT ? "make room in" : "repair what holds", m->path);
+}
+
 static int apply(struct meta_lmdb *m, struct list *batches)
 {
     uint64_t commit_no = 0;
@@ -181,19 +202,16 @@ static int apply(struct meta_lmdb *m, struct list *batches)
 
     pthread_mutex_lock(&m->env_lock);
     assert(m->readers == 0);
-    if (!m->failed) {
+    if (atomic_load(&m->cause) == 0) {
         do
             rc = apply_once(m, batches, &commit_no);
         while (rc == MDB_MAP_FULL && map_grow(m));
-        if (rc == 0) {
+        if (rc == 0)
             atomic_store(&m->commit_no, commit_no);
-        } else {
-            m->failed = -FIRN_E_META;
-            log_error("metadata commit failed; no further commit is accepted", "path=\"%s\" error=\"%s\"", m->path,
-                      mdb_strerror(rc));
-        }
+        else
+            commit_failed(m, rc);
     }
-    rc = m->failed;
+    rc = atomic_load(&m->cause) != 0 ? -FIRN_E_META : 0;
     pthread_mutex_unlock(&m->env_lock);
     return rc;
 }
@@ -381,6 +399,8 @@ static int meta_lmdb_scan_sync(struct meta *meta, const struct meta_key *prefix,
 
 static uint64_t meta_lmdb_commit_no(const struct meta *meta) { return atomic_load(&of(meta)->commit_no); }
 
+static int meta_lmdb_failed(const struct meta *meta) { return atomic_load(&of(meta)->cause); }
+
 /* Durable with the first batch that takes its number from here. */
 static void meta_lmdb_number_from(struct meta *meta, uint64_t commit_no)
 {
@@ -420,6 +440,7 @@ static const struct meta_ops meta_lmdb_ops = {
     .commit_sync = meta_lmdb_commit_sync,
     .scan_sync = meta_lmdb_scan_sync,
     .commit_no = meta_lmdb_commit_no,
+    .failed = meta_lmdb_failed,
     .number_from = meta_lmdb_number_from,
     .close = meta_lmdb_close,
 };

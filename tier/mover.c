@@ -287,7 +287,6 @@ bool lane_relocate(struct lane *l)
     struct extent *e = extent_at(&s->xt, job->x);
     struct extent_place nowhere = {.dev = EXTENT_NO_DEV}, to;
 
-    s->degraded[job->place.dev] = true;
     if (job->relocate || s->o.nr_capacity < 2 || cold_reserve(s->o.cold, 1) != 0)
         return false;
     if (cold_take(s->o.cold, nowhere, devices_to_avoid(s), &to) != 0 &&

@@ -261,6 +261,7 @@ static void write_failed(struct lane *l, int err)
 {
     struct job *job = current(l);
 
+    shard_degrade(l->s, job->place.dev, err);
     if (lane_relocate(l)) {
         lane_step(l);
         return;
@@ -330,7 +331,7 @@ void lane_write_step(struct lane *l)
 
 static void flush_failed(struct lane *l, uint16_t dev, int err)
 {
-    l->s->degraded[dev] = true;
+    shard_degrade(l->s, dev, err);
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         if (l->jobs[i].wrote && l->jobs[i].place.dev == dev)
             l->jobs[i].err = err;

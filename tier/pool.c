@@ -295,6 +295,7 @@ static void step_home(struct env_task *task)
     struct tier *t = s->t;
 
     assert(t->steps_left > 0);
+    t->stop_err = t->stop_err != 0 ? t->stop_err : s->err;
     if (--t->steps_left > 0)
         return;
     if (!t->steps_last)
@@ -306,10 +307,11 @@ static void step_home(struct env_task *task)
 static void step_seal(struct env_task *task)
 {
     struct shard_step *s = container_of(task, struct shard_step, task);
-    int err = shard_stop(s->t->shards[s->no]);
+    int err = shard_stop(s->t->shards[s->no]), cause, failed = shard_failed(s->t->shards[s->no], &cause);
 
-    if (err)
-        log_error("shard stopped with an error", "shard=%u error=\"%s\"", s->no, err_text(err));
+    s->err = failed != 0 ? cause : err;
+    if (s->err)
+        log_error("shard stopped with an error", "shard=%u error=\"%s\"", s->no, err_text(s->err));
     step_post(s, s->t->envs[0], step_home);
 }
 
@@ -378,6 +380,8 @@ void tier_stop_go_on(struct tier *t)
     t->stop_begun = true;
     steps_begin(t, false, true, t->stop_cb, t->stop_ctx);
 }
+
+int tier_stop_err(const struct tier *t) { return t->stop_err != 0 ? t->stop_err : meta_failed(t->meta); }
 
 void tier_stop(struct tier *t, void (*cb)(void *ctx), void *ctx)
 {

@@ -64,6 +64,7 @@ struct shard_step {              /* one shard's part of a drain or stop */
     struct env_task task;
     struct tier    *t;
     uint32_t        no;
+    int             err;         /* of its stop */
 };
 
 #define REFUSALS_MAX 64u         /* answers under way to requests there was no memory for */
@@ -100,6 +101,7 @@ struct tier {
     uint32_t         steps_left;  /* envs[0]; 0: no drain or stop under way */
     bool             steps_destage_all, steps_seal;
     bool             steps_last;  /* the second round */
+    int              stop_err;    /* the first one of a shard */
     void           (*steps_cb)(void *ctx);
     void            *steps_ctx;
     void           (*drain_cb)(void *ctx); /* envs[0]; NULL: no drain */
@@ -116,13 +118,14 @@ void tier_remove(struct tier *t, struct volume *v);
 struct volume *volume_new(struct tier *t, const struct volume_rec *rec);
 void volume_free(struct volume *v);
 void volume_rec_of(const struct volume *v, struct volume_rec *out);
-void volume_info_get(const struct volume *v, struct volume_info *out);
+void volume_info_get(const struct tier *t, const struct volume *v, struct volume_info *out);
 int  volume_hosts_replace(struct volume *v, const char *const *nqns, uint32_t nr); /* -ENOMEM: nothing changed */
 int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */
 void tier_requests_drop(struct tier *t);                          /* after a crash */
 /* info.c */
+bool tier_read_only(const struct tier *t, char why[static 512]); /* any thread, racy; why untouched if not */
 int  tier_measure(struct tier *t); /* at open: histograms for devices and shards */
 /* pool.c */
 void tier_stop_go_on(struct tier *t); /* a request or drain ended: a stop that waits for it begins */

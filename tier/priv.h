@@ -393,6 +393,7 @@ struct shard {
     uint64_t          writing_blocks;   /* appended, not yet durable */
     uint64_t          changes;   /* events after which another victim may be worth a look: reclaim.c */
     int               failed;    /* the journal or the metadata store failed: no more writes; 0 or the error */
+    int               fail_cause;/* what the device or the store said; 0: nothing */
     uint32_t         *layer_hash;
     struct layer     *layer;     /* [1..LAYERS_MAX] */
     uint32_t          layers_touched, layer_free;
@@ -458,6 +459,7 @@ void     shard_kick(struct shard *s);                     /* runs a pass of wait
 void     shard_io_later(struct shard *s, struct blk_io *io, int err);  /* answers from the loop */
 void     shard_io_done(struct shard *s, struct blk_io *io, int err);
 void     shard_fail(struct shard *s, int err);
+void     shard_degrade(struct shard *s, uint16_t dev, int err); /* the capacity device refused a write or flush */
 uint32_t layer_find(const struct shard *s, uint64_t id);  /* 0: not attached */
 uint32_t *layer_hash_head(const struct shard *s, uint64_t id);
 static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return &s->layer[l]; }

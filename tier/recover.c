@@ -350,8 +350,11 @@ static void space_wanted(void *ctx)
 
 static void journal_failed(void *ctx, int err)
 {
-    (void)err;
-    shard_fail(ctx, -FIRN_E_DEVICE_FAILED);
+    struct shard *s = ctx;
+
+    if (s->failed == 0)
+        s->fail_cause = err;
+    shard_fail(s, -FIRN_E_DEVICE_FAILED);
 }
 
 static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct shard *)ctx)->o.meta); }

@@ -66,12 +66,31 @@ static void answer(struct shard *s)
 
 void shard_fail(struct shard *s, int err)
 {
-    if (s->failed == 0)
-        log_error("a shard takes no more writes", "shard=%u err=\"%s\"", s->o.no, err_text(err));
-    s->failed = s->failed != 0 ? s->failed : err;
+    if (s->failed == 0) {
+        if (err == -FIRN_E_META)
+            s->fail_cause = meta_failed(s->o.meta);
+        log_error("a shard takes no more writes", "shard=%u err=\"%s\" cause=\"%s\"", s->o.no, err_text(err),
+                  err_text(s->fail_cause != 0 ? s->fail_cause : err));
+        __atomic_store_n(&s->failed, err, __ATOMIC_RELEASE);
+    }
     if (s->j != NULL) /* appends that wait for a segment would wait for ever */
         journal_give_up(s->j, err);
     shard_kick(s);
+}
+
+/* Once a device and shard: until the next start it is used only when there is no other. */
+void shard_degrade(struct shard *s, uint16_t dev, int err)
+{
+    const struct dev *d = shard_capacity(s, dev);
+    bool full = err == -ENOSPC || err == -EDQUOT;
+
+    if (s->degraded[dev])
+        return;
+    __atomic_store_n(&s->degraded[dev], true, __ATOMIC_RELAXED);
+    log_error("a capacity device is degraded: it refused a write", "device=\"%s\" shard=%u error=\"%s\" do=\"%s\"",
+              d != NULL ? d->path : "", s->o.no, err_text(err),
+              full ? "make room where this file lies, then restart firnd"
+                   : "see the kernel's log, repair or replace it, then restart firnd");
 }
 
 /* ---- figures that flows ask for ---- */
@@ -462,6 +481,14 @@ void shard_journal_stats(const struct shard *s, struct journal_stats *add)
 }
 
 void shard_set_commit_hist(struct shard *s, struct metric_hist *h) { journal_set_commit_hist(s->j, h); }
+
+int shard_failed(const struct shard *s, int *cause)
+{
+    int err = __atomic_load_n(&s->failed, __ATOMIC_ACQUIRE);
+
+    *cause = err != 0 && s->fail_cause != 0 ? s->fail_cause : err;
+    return err;
+}
 
 bool shard_degraded(const struct shard *s, uint16_t dev)
 {

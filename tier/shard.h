@@ -68,6 +68,8 @@ void shard_info(const struct shard *s, struct tier_info *add);   /* adds this sh
 const struct tier_stats *shard_stats(const struct shard *s);
 void shard_journal_stats(const struct shard *s, struct journal_stats *add); /* likewise, until shard_stop() */
 void shard_set_commit_hist(struct shard *s, struct metric_hist *h);         /* after shard_recover() */
+/* 0, or why it takes no more writes; *cause: what the device or the metadata store said; any thread, racy. */
+int shard_failed(const struct shard *s, int *cause);
 /* The device refused a write, or holds a request for longer than the deadline; any thread, racy. */
 bool shard_degraded(const struct shard *s, uint16_t dev);
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out); /* shard's thread or racy */

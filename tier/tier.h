@@ -78,6 +78,8 @@ int  tier_probe(const struct tier_opts *opts, char why[static 256]);
 int  tier_open(const struct tier_opts *opts, struct tier **out, char why[static 256]);
 /* No new I/O; what was accepted finishes; metadata is committed; cb on envs[0]. */
 void tier_stop(struct tier *t, void (*cb)(void *ctx), void *ctx);
+/* After tier_stop's cb: 0, or why something of what was accepted is in the log only, and the next start replays it. */
+int  tier_stop_err(const struct tier *t);
 void tier_close(struct tier *t); /* after tier_stop's cb (or, in the simulator, after a crash) */
 
 /* ---- volumes ---- */
@@ -100,7 +102,7 @@ struct volume_info {               /* what it is */
     uint64_t    used_bytes_ssd, used_bytes_hdd, dirty_bytes; /* approximate while running */
     uint32_t    nr_hosts;
     char        hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
-    bool        read_only;         /* its metadata failed a check */
+    bool        read_only;         /* its metadata failed a check, or its shard or the pool takes no more writes */
 };
 
 typedef void tier_volume_cb(void *ctx, int err, struct blk *blk, const struct volume_info *info);
@@ -135,7 +137,9 @@ struct tier_info {
     uint64_t index_blocks, index_bytes;      /* entries, memory */
     uint64_t damaged_blocks; bool damaged_more; /* known not to be readable, each once; more: there are others */
     uint64_t commit_no;
-    bool read_only; char alert[256];
+    bool read_only;                          /* a write failed for good: until the next start volumes take none */
+    char read_only_why[512];                 /* a sentence: what, why, what to do; "" */
+    char alert[256];
 };
 void     tier_info_get(struct tier *t, struct tier_info *out);                  /* any thread; racy reads of counters */
 uint32_t tier_dev_info_get(struct tier *t, struct tier_dev_info *out, uint32_t nr); /* any thread */

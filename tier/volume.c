@@ -149,14 +149,16 @@ void volume_rec_of(const struct volume *v, struct volume_rec *out)
     out->nr_hosts = v->nr_hosts;
 }
 
-void volume_info_get(const struct volume *v, struct volume_info *out)
+void volume_info_get(const struct tier *t, const struct volume *v, struct volume_info *out)
 {
+    char why[512];
+
     memset(out, 0, sizeof(*out));
     out->p = v->p;
     out->id = v->id;
     out->uuid = v->uuid;
     out->shard = v->shard_no;
-    out->read_only = v->read_only;
+    out->read_only = v->read_only || tier_read_only(t, why);
     out->nr_hosts = v->nr_hosts;
     for (uint32_t i = 0; i < v->nr_hosts; i++)
         snprintf(out->hosts[i], sizeof(out->hosts[i]), "%s", v->hosts[i]);

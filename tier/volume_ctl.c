@@ -107,7 +107,7 @@ static void finish(struct request *r)
     if (r->v != NULL)
         r->v->busy = false;
     if (found)
-        volume_info_get(r->v, &r->info);
+        volume_info_get(t, r->v, &r->info);
     r->cb(r->ctx, r->err, found ? &r->v->blk : NULL, found ? &r->info : NULL);
     list_remove(&r->node);
     free(r);
@@ -554,7 +554,7 @@ uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info 
 
     for (uint32_t i = tier_find_after(t, after); i < t->nr_vols && n < nr; i++)
         if (visible(t->vols[i]))
-            volume_info_get(t->vols[i], &out[n++]);
+            volume_info_get(t, t->vols[i], &out[n++]);
     return n;
 }
 
@@ -565,7 +565,7 @@ int tier_volume_get(struct tier *t, const char *name, struct volume_info *out, s
     if (v == NULL || !visible(v))
         return -FIRN_E_NOT_FOUND;
     if (out != NULL)
-        volume_info_get(v, out);
+        volume_info_get(t, v, out);
     if (blk != NULL)
         *blk = &v->blk;
     return 0;

@@ -47,6 +47,8 @@ void alerts_tell(const struct tier_info *info, const struct tier_dev_info *devs,
 {
     char text[320];
 
+    if (info->read_only_why[0])
+        say(ctx, info->read_only_why);
     if (info->alert[0])
         say(ctx, info->alert);
     tell_full(info, say, ctx);

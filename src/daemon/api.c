@@ -39,7 +39,7 @@ void reply_error(struct reply *out, unsigned status, const char *code, const cha
 
 static PRINTF_LIKE(4, 5) void reply_detail(struct reply *out, unsigned status, const char *code, const char *fmt, ...)
 {
-    char message[256];
+    char message[sizeof(((struct tier_info *)0)->read_only_why)];
     va_list ap;
 
     va_start(ap, fmt);
@@ -103,23 +103,28 @@ unsigned api_http_status(int err)
     return e == ETIMEDOUT ? 504 : 500;
 }
 
-static void reply_err(struct reply *out, int err)
+static void reply_err(struct api *a, struct reply *out, int err)
 {
+    struct tier_info info;
+
+    node_pool_info(a->node, &info);
     if (err == -ETIMEDOUT)
         reply_error(out, api_http_status(err), "timeout", "the server did not answer in time; it may still do it");
+    else if (err == -FIRN_E_META && info.read_only)
+        reply_detail(out, api_http_status(err), err_code(err), "%s", info.read_only_why);
     else
         reply_error(out, api_http_status(err), err_code(err), err_text(err));
 }
 
 /* About the volume of that name. */
-static void reply_volume_err(struct reply *out, int err, const char *name)
+static void reply_volume_err(struct api *a, struct reply *out, int err, const char *name)
 {
     if (err == -FIRN_E_NOT_FOUND)
         reply_detail(out, 404, "not_found", "there is no volume %s", name);
     else if (err == -FIRN_E_IN_USE)
         reply_detail(out, 409, "in_use", "another change of volume %s is in work", name);
     else
-        reply_err(out, err);
+        reply_err(a, out, err);
 }
 
 /* ---- objects ----------------------------------------------------------------------------------------------------- */
@@ -214,10 +219,10 @@ static json_t *devices_json(struct node *n)
 
 /* ---- volumes ----------------------------------------------------------------------------------------------------- */
 
-static void reply_view(struct reply *out, int err, unsigned status, const char *name, const struct volume_view *v)
+static void reply_view(struct api *a, struct reply *out, int err, unsigned status, const char *name, const struct volume_view *v)
 {
     if (err)
-        reply_volume_err(out, err, name);
+        reply_volume_err(a, out, err, name);
     else
         reply_json(out, status, volume_json(v));
 }
@@ -242,7 +247,7 @@ static void volumes_list(struct api *a, const struct route *r, struct reply *out
     free(v);
     if (nr < 0) {
         json_decref(list);
-        reply_err(out, nr);
+        reply_err(a, out, nr);
     } else { /* a full page: the name to go on after; else there is no more */
         reply_json(out, 200, json_pack("{s:o,s:s?}", "volumes", list, "next", left == 0 && r->limit > 0 ? after : NULL));
     }
@@ -300,7 +305,7 @@ static void reply_not_created(struct api *a, struct reply *out, int err, const c
         reply_detail(out, 503, err_code(err), "limits.volumes = %" PRIu64 " is reached; delete a volume%s", max,
                      max < VOLUMES_MAX ? ", or raise it in firn.conf and reload" : "");
     else
-        reply_volume_err(out, err, name);
+        reply_volume_err(a, out, err, name);
 }
 
 static void volume_create(struct api *a, const char *body, size_t len, struct reply *out)
@@ -326,7 +331,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
             else if (err)
                 reply_not_created(a, out, err, p.name);
             else
-                reply_view(out, err, created ? 201 : 200, p.name, v);
+                reply_view(a, out, err, created ? 201 : 200, p.name, v);
         }
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
@@ -360,7 +365,7 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
         else if ((seen & API_SIZE) && node_volume_get(a->node, name, v) == 0 && ROUND_UP(p.size_bytes, MIB) < v->info.p.size_bytes)
             reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
         else
-            reply_view(out, change_volume(a, name, seen, &p, v), 200, name, v);
+            reply_view(a, out, change_volume(a, name, seen, &p, v), 200, name, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
     }
@@ -376,7 +381,7 @@ static void reply_not_deleted(struct api *a, const struct route *r, int err, str
     if (v && node_volume_get(a->node, r->volume, v) == 0 && v->controllers > 0)
         reply_detail(out, 409, "in_use", "a host is connected to volume %s", r->volume);
     else
-        reply_volume_err(out, err, r->volume);
+        reply_volume_err(a, out, err, r->volume);
     free(v);
 }
 
@@ -396,7 +401,7 @@ static void volume(struct api *a, const struct route *r, const char *body, size_
     } else {
         v = calloc(1, sizeof(*v));
         err = v ? node_volume_get(a->node, r->volume, v) : -FIRN_E_NO_RESOURCES;
-        reply_view(out, err, 200, r->volume, v);
+        reply_view(a, out, err, 200, r->volume, v);
         free(v);
     }
 }
@@ -413,7 +418,7 @@ static void hosts(struct api *a, const struct route *r, struct reply *out)
     else if (!err)
         err = node_volume_get(a->node, r->volume, v);
     if (err)
-        reply_volume_err(out, err, r->volume);
+        reply_volume_err(a, out, err, r->volume);
     else
         reply_json(out, 200, json_pack("{s:o}", "hosts", hosts_json(&v->info)));
     free(v);
@@ -526,12 +531,14 @@ static void page(struct api *a, struct reply *out)
 static void readyz(struct api *a, struct reply *out)
 {
     struct tier_info info;
+    char text[sizeof(info.read_only_why) + 16];
 
     node_pool_info(a->node, &info);
+    snprintf(text, sizeof(text), "read-only: %s\n", info.read_only_why);
     if (a->stopping)
         reply_text(out, 503, "text/plain", "stopping\n");
     else if (info.read_only)
-        reply_text(out, 503, "text/plain", "read-only\n");
+        reply_text(out, 503, "text/plain", text);
     else
         reply_text(out, 200, "text/plain", "ok\n");
 }

@@ -4,7 +4,8 @@
  * 1. Options and configuration; anything wrong there ends in 2, with every problem said. 2. --format and --check do their
  * part and end. 3. The node opens and serves; the API opens; "ready" is logged and systemd told. 4. Signals: SIGHUP
  * reads the configuration again; SIGTERM and SIGINT stop. 5. Stop: API, listeners, target, tier; 0 when all is
- * committed. What hangs beyond STOP_S seconds ends in 1: the pool is then as after a crash, which loses nothing.
+ * committed. What hangs beyond STOP_S seconds, or can no longer be committed, ends in 1: the pool is then as after a crash,
+ * which loses nothing.
  */
 #include <errno.h>
 #include <signal.h>
@@ -347,14 +348,17 @@ static void serve_signals(struct server *s, const sigset_t *set)
 
 static int stop(struct server *s)
 {
+    int rc;
+
     signal(SIGALRM, overdue);
     alarm(STOP_S);
     sd_notify(0, "STOPPING=1");
     stop_api(s);
-    if (node_stop(s->node, (STOP_S - 2) * NS_PER_S) != 0)
+    rc = node_stop(s->node, (STOP_S - 2) * NS_PER_S);
+    if (rc < 0)
         _exit(EXIT_FAILED); /* threads still run: nothing may be freed */
     log_info("stopped", "dropped_log_lines=%llu", (unsigned long long)log_dropped());
-    return EXIT_DONE;
+    return rc == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int serve(struct plan *p)
@@ -375,7 +379,7 @@ static int serve(struct plan *p)
         return failed("cannot start", why);
     if (start_api(&s, p, why) != 0) {
         stop_api(&s);
-        if (node_stop(s.node, (STOP_S - 2) * NS_PER_S) != 0)
+        if (node_stop(s.node, (STOP_S - 2) * NS_PER_S) < 0)
             _exit(EXIT_FAILED);
         return failed("cannot start", why);
     }

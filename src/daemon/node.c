@@ -223,12 +223,16 @@ static int stop_running(struct node *n, uint64_t timeout_ns)
 
 int node_stop(struct node *n, uint64_t timeout_ns)
 {
-    int err = stop_running(n, timeout_ns);
+    int err = stop_running(n, timeout_ns), uncommitted;
 
     if (err)
         return err;
+    uncommitted = n->tier ? tier_stop_err(n->tier) : 0;
+    if (uncommitted)
+        log_error("stopped without a commit", "error=\"%s\" note=\"what was acknowledged is in the journal: the next start replays it\"",
+                  err_text(uncommitted));
     free_rest(n);
-    return 0;
+    return uncommitted ? 1 : 0;
 }
 
 /* A start that fails late; with hanging devices the process ends anyway, and the pool is as after a crash. */

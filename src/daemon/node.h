@@ -31,7 +31,8 @@ int  node_probe(const struct config *cfg, char why[static 256]);
 
 /* Devices, recovery, reactors, subsystems, listeners: it serves when this returns 0. Else why says what is wrong. */
 int  node_open(const struct node_opts *opts, struct node **out, char why[static 256]);
-/* Stops accepting, finishes what was accepted, commits, frees n. -ETIMEDOUT: something hangs and n is still alive. */
+/* Stops accepting, finishes what was accepted, commits, frees n. 1: n is freed, but not all could be committed (said why);
+ * negative: something hangs and n is still alive. */
 int  node_stop(struct node *n, uint64_t timeout_ns);
 
 uint16_t node_port(const struct node *n);

@@ -109,7 +109,17 @@ if pool_format "$pool"; then
     got=$(host "$nqn" write 60 200 1) # taken into the log, or refused: never half
     kept=$(outcome good "$got")
     grep -qE '^(ended|exit)' <<<"$got" && bad "C6: writes get no answer: $got" || ok
-    server_kill
+    why="metadata can no longer be written \\(No space left on device\\): volumes take no writes; make room in $pool/meta/m, then restart firnd"
+    has "C6: why, and what to do: the error" "$(cat "$work/create")" "$why"
+    has "C6: an alert" "$(ctl status)" "^  $why"
+    has "C6: in the log" "$(said)" 'msg="metadata commit failed.*error="No space left on device" do="make room in '
+    has "C6: not ready" "$(curl -s -w '%{http_code}' --unix-socket "$socket" http://x/readyz | tr '\n' ' ')" "^read-only: $why 503"
+    is "C6: alive" "$(curl -s -w '%{http_code}' --unix-socket "$socket" http://x/healthz | tr '\n' ' ')" "ok 200"
+    is "C6: the gauge" "$(metric firn_pool_read_only)" 1
+    has "C6: volumes are shown so" "$(ctl volume list)" '^v .* read-only$'
+    rc=0
+    server_term || rc=$?
+    is "C6: a stop that cannot commit" $rc 1
     server_start --config "$pool/firn.conf"
     if server_wait 20 2>/dev/null; then
         has "C6: starts with metadata full" "$(host "$nqn" read 0 60 1)" '^good 60'
@@ -134,6 +144,28 @@ if pool_format "$pool"; then
 else
     bad "C6: 160 KiB are too small to format"
 fi
+
+# --- C5: capacity in a file, and no room left where the file lies ---------------------------------------------------------------
+rm -rf "$pool"
+CAPACITY=1GiB REACTORS=1 conf "$pool" 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 1; dirty_max = 20; };'
+mkdir "$work/disks"
+mount -t tmpfs -o size=4m disks "$work/disks"
+sed -i "s|\"$pool/hdd\"|\"$work/disks/hdd\"|" "$pool/firn.conf"
+if pool_format "$pool"; then
+    up
+    volume_make v 256MiB
+    host "$(volume_nqn v)" write 0 2048 1 >/dev/null
+    said_degraded() { said | grep -q 'msg="a capacity device is degraded'; }
+    soon 20 said_degraded && ok || bad "C5: a device that refuses writes is not said: $(said | tail -n 3)"
+    has "C5: why, and what to do" "$(said)" "device=\"$work/disks/hdd\" .*error=\"No space left on device\" do=\"make room"
+    sleep 2
+    is "C5: once" "$(said | grep -c 'a capacity device is degraded')" 1
+    is "C5: this keeps no writes away" "$(host "$(volume_nqn v)" write 1 16x256 1 | cut -d' ' -f1,2)" "good 16"
+    server_term || true
+else
+    bad "C5: 4 MiB are too small to format: $out"
+fi
+umount "$work/disks"
 
 # --- C7: standard error on a full device and on a full file system, under load ---------------------------------------------
 CAPACITY=1GiB REACTORS=1 begin 160MiB

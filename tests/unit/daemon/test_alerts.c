@@ -44,12 +44,14 @@ Test(alerts, full_is_more_than_getting_full)
 
 Test(alerts, every_cause_is_one_sentence)
 {
-    struct tier_info i = {.capacity_bytes = 1000, .capacity_used_bytes = 850, .damaged_blocks = 3, .alert = "a word of the pool"};
+    struct tier_info i = {.capacity_bytes = 1000, .capacity_used_bytes = 850, .damaged_blocks = 3, .alert = "a word of the pool",
+                          .read_only_why = "no writes"};
     struct tier_dev_info d[3] = {{.path = "/dev/a", .failed = true}, {.path = "/dev/b"}, {.path = "/dev/c", .degraded = true}};
     const char *text = tell(&i, d, 3);
 
-    cr_assert_eq(nr, 5, "%s", text);
+    cr_assert_eq(nr, 6, "%s", text);
     cr_assert_not_null(strstr(text, "a word of the pool\n"));
+    cr_assert_eq(strstr(text, "no writes\n"), text, "the worst comes first");
     cr_assert_not_null(strstr(text, "the pool is getting full, above 80 %"), "%s", text);
     cr_assert_not_null(strstr(text, "device /dev/a is failed\n"));
     cr_assert_not_null(strstr(text, "device /dev/c is degraded\n"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* meta_test.c: the LMDB side of meta.h keeps its contract, and no damaged file crashes anybody. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -187,6 +188,7 @@ Test(meta_lmdb, a_failed_commit_is_final)
 
     memset(value, 1, sizeof(value));
     cr_assert_eq(put(m, meta_key_layer(1), "a", 1), 0);
+    cr_assert_eq(meta_failed(m), 0);
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     none = old;
@@ -197,6 +199,7 @@ Test(meta_lmdb, a_failed_commit_is_final)
     setrlimit(RLIMIT_FSIZE, &old);
     cr_assert_eq(err, -FIRN_E_META);
     cr_assert_eq(put(m, meta_key_layer(1), "b", 1), -FIRN_E_META, "also after the cause has gone");
+    cr_assert(meta_failed(m) == -EFBIG || meta_failed(m) == -EIO, "the cause is kept: %d", meta_failed(m));
     m->ops->close(m);
     m = open_meta(false, 0);
     m->ops->close(m);
