@@ -37,3 +37,17 @@ uint32_t fill_look(struct fill_watch *w, const struct tier_info *info)
         *w = (struct fill_watch){.level = now};
     return 0;
 }
+
+enum fill_word fill_look_refused(struct fill_refusals *r, const struct tier_info *info, uint64_t refused)
+{
+    bool more = refused != r->seen, was = r->full;
+
+    r->seen = refused;
+    if (more)
+        r->full = true;
+    else if (taken(info) + info->capacity_bytes / 100 * FILL_BELOW <= info->capacity_bytes)
+        r->full = false;
+    if (r->full == was)
+        return FILL_NOTHING;
+    return r->full ? FILL_FULL : FILL_ROOM;
+}

@@ -325,16 +325,43 @@ static void look_at_fill(const struct server *s, struct fill_watch *w)
                  (unsigned long long)i.capacity_bytes);
 }
 
+/* A line at the first write that is refused, and one when there is room again. */
+static void look_at_refusals(const struct server *s, struct fill_refusals *r)
+{
+    struct tier_stats stats;
+    struct tier_info i;
+
+    node_pool_info(s->node, &i);
+    node_tier_stats(s->node, &stats);
+    switch (fill_look_refused(r, &i, stats.write_no_space)) {
+    case FILL_FULL:
+        log_error("the pool is full: writes to new places are refused",
+                  "refused=%llu used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes\"", (unsigned long long)stats.write_no_space,
+                  (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
+                  (unsigned long long)i.capacity_bytes);
+        break;
+    case FILL_ROOM:
+        log_info("the pool has room again", "refused=%llu used=%llu reserved=%llu bytes=%llu", (unsigned long long)stats.write_no_space,
+                 (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
+                 (unsigned long long)i.capacity_bytes);
+        break;
+    case FILL_NOTHING:
+        break;
+    }
+}
+
 static void serve_signals(struct server *s, const sigset_t *set)
 {
     const struct timespec look_every = {.tv_sec = LOOK_S};
     struct fill_watch fill = {0};
+    struct fill_refusals refusals = {0};
 
     for (;;) {
         int sig = sigtimedwait(set, NULL, &look_every);
 
         if (sig < 0) {
             look_at_fill(s, &fill);
+            look_at_refusals(s, &refusals);
         } else if (sig == SIGHUP) {
             sd_notify(0, "RELOADING=1");
             settings_reload(s->api.settings);

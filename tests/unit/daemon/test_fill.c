@@ -53,3 +53,24 @@ Test(fill, a_pool_on_the_edge_says_it_once)
     cr_assert_eq(look(&w, 0), 0);
     cr_assert_eq(look(&w, 960), 95);
 }
+
+static enum fill_word refusals(struct fill_refusals *r, uint64_t used, uint64_t refused)
+{
+    struct tier_info i = at(used, 0);
+
+    return fill_look_refused(r, &i, refused);
+}
+
+Test(fill, refusals_are_said_once_until_there_is_room)
+{
+    struct fill_refusals r = {0};
+
+    cr_assert_eq(refusals(&r, 1000, 0), FILL_NOTHING, "full, and nobody wanted more");
+    cr_assert_eq(refusals(&r, 1000, 3), FILL_FULL);
+    cr_assert_eq(refusals(&r, 1000, 3), FILL_NOTHING);
+    cr_assert_eq(refusals(&r, 1000, 9), FILL_NOTHING);
+    cr_assert_eq(refusals(&r, 990, 9), FILL_NOTHING, "too little to call it room");
+    cr_assert_eq(refusals(&r, 980, 9), FILL_ROOM);
+    cr_assert_eq(refusals(&r, 980, 9), FILL_NOTHING);
+    cr_assert_eq(refusals(&r, 1000, 10), FILL_FULL);
+}
