@@ -229,6 +229,7 @@ void subsys_remove(struct subsys *s, void (*cb)(void *ctx), void *ctx)
     s->remove_cb = cb;
     s->remove_ctx = ctx;
     delist(s);
+    s->task.fn = remove_when_quiet;
     remove_when_quiet(&s->task);
 }
 
