@@ -60,8 +60,12 @@ static int dev_lock(struct pool_dev *d, char why[static 256])
     if (d->lock_fd < 0) {
         int err = -errno;
 
-        snprintf(why, 256, "%s device \"%.150s\" %s: %s", pool_role_name(d->opts.role), d->opts.path,
-                 err == -EBUSY ? "is in use" : err == -ENOENT ? "is missing" : "cannot be opened", err_text(err));
+        if (err == -EACCES || err == -EPERM)
+            snprintf(why, 256, "%s device \"%.120s\" cannot be opened as uid %u: %s; run it as the user that owns it",
+                     pool_role_name(d->opts.role), d->opts.path, (unsigned)geteuid(), err_text(err));
+        else
+            snprintf(why, 256, "%s device \"%.150s\" %s: %s", pool_role_name(d->opts.role), d->opts.path,
+                     err == -EBUSY ? "is in use" : err == -ENOENT ? "is missing" : "cannot be opened", err_text(err));
         return err == -EBUSY ? -FIRN_E_BUSY : err == -ENOENT ? -FIRN_E_MISSING : err;
     }
     if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
@@ -308,12 +312,28 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     return 0;
 }
 
-static int generations_match(const struct pool_devs *p, char why[static 256])
+static uint64_t newest_generation(const struct pool_devs *p)
 {
     uint64_t newest = 0;
 
     for (uint32_t i = 0; i < p->nr; i++)
         newest = MAX(newest, p->dev[i].label.generation);
+    return newest;
+}
+
+bool pool_devs_old(const struct pool_devs *p)
+{
+    bool old = false;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        old |= newest_generation(p) - p->dev[i].label.generation > 1;
+    return old;
+}
+
+static int generations_match(const struct pool_devs *p, char why[static 256])
+{
+    uint64_t newest = newest_generation(p);
+
     for (uint32_t i = 0; i < p->nr; i++)
         if (newest - p->dev[i].label.generation > 1 && !p->opts->accept_loss)
             return foreign(&p->dev[i], -FIRN_E_FOREIGN, why, "is an old copy: generation %llu, the pool is at %llu",

@@ -28,13 +28,38 @@ static int set(struct config *c, enum config_key key, const char *dir, const cha
     return config_set_text(c, key, path, why);
 }
 
-static bool exists(const char *dir, const char *name)
+/* What keeps this process out of DIR, and the way in; an absent file is another thing. */
+static int kept_out(const char *dir, int err, const char *what, char why[static 256])
+{
+    if (err == -ENOTDIR)
+        snprintf(why, 256, "%.180s is not a directory", dir);
+    else if (err == -EACCES || err == -EPERM)
+        snprintf(why, 256, "%.120s cannot be %s as uid %u: %.40s; run it as the user that owns it", dir, what, (unsigned)geteuid(),
+                 err_text(err));
+    else
+        snprintf(why, 256, "%.150s cannot be %s: %.60s", dir, what, err_text(err));
+    return err;
+}
+
+static int look_for(const char *dir, const char *name, bool *there, char why[static 256])
 {
     char path[CONFIG_TEXT_MAX + 32];
     struct stat st;
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
-    return stat(path, &st) == 0;
+    *there = stat(path, &st) == 0;
+    return *there || errno == ENOENT ? 0 : kept_out(dir, -errno, "read", why);
+}
+
+static int find_state(const char *dir, enum embedded_state *state, char why[static 256])
+{
+    bool marked = false, journal = false;
+    int err = look_for(dir, MARK, &marked, why);
+
+    if (!err)
+        err = look_for(dir, "journal", &journal, why);
+    *state = marked ? EMBEDDED_UNFINISHED : journal ? EMBEDDED_POOL : EMBEDDED_EMPTY;
+    return err;
 }
 
 /* tmpfs has no O_DIRECT. */
@@ -59,15 +84,16 @@ int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t
     char *real;
     int err;
 
-    if (make && mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        err = -errno;
-        snprintf(why, 256, "%.150s cannot be made: %.60s", dir, err_text(err));
-        return err;
-    }
+    if (make && mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return kept_out(dir, -errno, "made", why);
     real = resolve(dir, make);
     if (!real || strlen(real) > 180) {
-        err = real ? -ENAMETOOLONG : -errno;
-        snprintf(why, 256, "%.150s: %.60s", dir, err_text(err));
+        err = kept_out(dir, real ? -ENAMETOOLONG : -errno, "read", why);
+        free(real);
+        return err;
+    }
+    err = find_state(real, state, why);
+    if (err) {
         free(real);
         return err;
     }
@@ -89,7 +115,6 @@ int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t
     snprintf(config_text(c, export_listen), CONFIG_TEXT_MAX, "127.0.0.1");
     config_text(c, api_listen)[0] = '\0';
     config_num(c, pool_buffered) = needs_buffering(real);
-    *state = exists(real, MARK) ? EMBEDDED_UNFINISHED : exists(real, "journal") ? EMBEDDED_POOL : EMBEDDED_EMPTY;
     if (config_num(c, journal_size) < GIB) /* a small log still needs segments enough to reclaim from */
         config_num(c, journal_segment_size) = MAX(ROUND_DOWN(config_num(c, journal_size) / 64, MIB), 4 * MIB);
     if (*state == EMBEDDED_POOL) /* its files are what they were made */
@@ -116,7 +141,5 @@ int embedded_mark(const char *dir, bool formatting, char why[static 256])
         err = -errno;
     if (fd >= 0)
         close(fd);
-    if (err)
-        snprintf(why, 256, "%.150s: %.60s", path, err_text(err));
-    return err;
+    return err ? kept_out(dir, err, "written", why) : 0;
 }

@@ -2,6 +2,7 @@
 /* offline.c: `firnctl check` and `firnctl dump`: read the pool's devices directly, change nothing. The server must be
  * stopped: its locks on the devices refuse a second reader, whose picture would be torn.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -21,11 +22,15 @@ static int dev_dir_config(const char *dir, struct config *c)
     struct stat st;
     char why[256];
 
-    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) { /* looking must not make it */
+    if (stat(dir, &st) != 0 && errno == ENOENT) { /* looking must not make it */
         fprintf(stderr, "firnctl: --dev %s: there is no such directory; name the one that firnd --dev was given\n", dir);
         return CTL_FAILED;
     }
-    if (embedded_config(dir, false, 0, 0, c, &state, why) != 0 || state != EMBEDDED_POOL) {
+    if (embedded_config(dir, false, 0, 0, c, &state, why) != 0) {
+        fprintf(stderr, "firnctl: --dev: %s\n", why);
+        return CTL_FAILED;
+    }
+    if (state != EMBEDDED_POOL) {
         fprintf(stderr, "firnctl: --dev %s: there is no pool in it; firnd --dev makes one\n", dir);
         return CTL_FAILED;
     }
