@@ -48,7 +48,7 @@ static int fraction_scale(uint64_t frac, int digits, uint64_t factor, uint64_t *
     for (int i = 0; i < digits; i++)
         ten *= 10;
     if (x % ten != 0)
-        return -EINVAL;
+        return -EDOM;
     *out = (uint64_t)(x / ten);
     return 0;
 }

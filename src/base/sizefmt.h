@@ -5,7 +5,7 @@
 
 #include "base/types.h"
 
-int size_parse(const char *text, uint64_t *bytes);      /* "10GiB", "10Gi", "4096"; -EINVAL, -ERANGE */
+int size_parse(const char *text, uint64_t *bytes);      /* "10GiB", "10Gi", "4096"; -EINVAL, -ERANGE, -EDOM: parts of a byte */
 int duration_parse(const char *text, uint64_t *ns);     /* "50us", "3s", "2h"; a bare number is refused */
 char *size_format(uint64_t bytes, char buf[static 32]); /* "10.0 GiB"; returns buf */
 char *duration_format(uint64_t ns, char buf[static 32]);

@@ -19,6 +19,7 @@ for v in 0 65; do wrong "--threads: \"$v\" is not valid; allowed: ${number}1 to 
 for v in 0 4097; do wrong "--connections: \"$v\" is not valid; allowed: ${number}1 to 4096;" --connections "$v"; done
 for v in 0 70000; do wrong "--port: \"$v\" is not valid; allowed: ${number}1 to 65535;" --port "$v"; done
 for v in 0 128MiB 10MB; do wrong "--bs: \"$v\" is not valid; allowed: ${size}512 B to 64.0 MiB;" --bs "$v"; done
+wrong "--size: \"1.2MiB\" is not a whole number of bytes; allowed: $size" --size 1.2MiB
 wrong "--bs must be a multiple of 512 bytes" --bs 1000
 for o in read-pct trim-pct zero-pct; do wrong "--$o: \"101\" is not valid; allowed: ${number}0 to 100;" "--$o" 101; done
 wrong "--trim-pct and --zero-pct are more than 100 together" --trim-pct 60 --zero-pct 60

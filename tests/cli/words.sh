@@ -22,7 +22,7 @@ has "to be deleted" "$out" "there is no volume nope;"
 exits 1 ctl host allow nope '*'
 has "to be opened" "$out" "there is no volume nope;"
 exits 1 ctl volume resize a --size 4MiB
-has "shrink" "$out" "volumes only grow; its size is 10.0 MiB now"
+has "shrink" "$out" "volumes only grow; its size is 10.0 MiB now; to have less, make a smaller volume, copy the files and delete this one$"
 exits 1 ctl volume create a --size 20MiB --iops 500
 has "conflict: size" "$out" "its size is 10.0 MiB, not 20.0 MiB"
 exits 1 ctl volume create a --size 10MiB --iops 7
@@ -48,6 +48,8 @@ for s in 0 4KiB 1048575 300TiB -1 10MB 1e9 ""; do
     wrong "size: \"$s\" is not valid; allowed: 1MiB to 256TiB" volume create b --size "$s"
     wrong "size: \"$s\" is not valid; allowed: 1MiB to 256TiB" volume resize a --size "$s"
 done
+wrong 'size: "1.2MiB" is not a whole number of bytes; allowed: 1MiB to 256TiB' volume create b --size 1.2MiB
+wrong 'bandwidth: "1.2MiB" is not a whole number of bytes; allowed: a size' volume set a bandwidth=1.2MiB
 for v in 0 1024 4KiB ""; do wrong "lba: \"$v\" is not valid; allowed: 4096, 512" volume create b --size 1MiB --lba "$v"; done
 for v in -1 x 1k 99999999999999999999 ""; do
     wrong "iops: \"$v\" is not valid; allowed: a whole number" volume create b --size 1MiB --iops "$v"

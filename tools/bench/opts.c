@@ -169,6 +169,13 @@ static void end_text(enum kind kind, uint64_t v, char out[static 32])
         snprintf(out, 32, "%llu", (unsigned long long)v);
 }
 
+static const char *not_what(const struct option_desc *d, const char *text)
+{
+    uint64_t v;
+
+    return (d->kind == K_SIZE || d->kind == K_SIZE32) && size_parse(text, &v) == -EDOM ? "a whole number of bytes" : "valid";
+}
+
 /* "2" is not enough: what the option is, and between which ends. */
 static int complain_value(const struct option_desc *d, const char *text)
 {
@@ -181,7 +188,7 @@ static int complain_value(const struct option_desc *d, const char *text)
 
     end_text(d->kind, d->lo, lo);
     end_text(d->kind, d->hi, hi);
-    fprintf(stderr, "firn-bench: --%s: \"%.300s\" is not valid; allowed: %s", d->name, text, forms[d->kind]);
+    fprintf(stderr, "firn-bench: --%s: \"%.300s\" is not %s; allowed: %s", d->name, text, not_what(d, text), forms[d->kind]);
     if (d->kind != K_RW && d->hi != ANY)
         fprintf(stderr, ", %s to %s", lo, hi);
     else if (d->kind != K_RW && d->lo > 0)

@@ -49,6 +49,8 @@ static const char *advice(const char *code, const char *message, long status)
 
     if (strcmp(code, "in_use") == 0 && strstr(message, "another change"))
         return "try again in a moment";
+    if (strcmp(code, "invalid") == 0 && strstr(message, "volumes only grow"))
+        return "to have less, make a smaller volume, copy the files and delete this one";
     if (strcmp(code, "no_resources") == 0 && strstr(message, "limits."))
         return ""; /* the message says it */
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* volume.c: `firnctl volume ...` and `firnctl host ...`. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +27,22 @@ static int volume_path(const char *name, const char *rest, char out[static PATH_
     return 0;
 }
 
+/* "1.2MiB" is a size, of 1258291 bytes and a fifth. */
+static int usage_size(const char *what, const char *value, int err, const char *allowed)
+{
+    if (err != -EDOM)
+        return usage(what, value, allowed);
+    fprintf(stderr, "firnctl: %s: \"%s\" is not a whole number of bytes; allowed: %s\n", what, value, allowed);
+    return CTL_USAGE;
+}
+
 static int put_rate(json_t *body, const char *key, const char *text)
 {
     uint64_t v;
+    int err = size_parse(text, &v);
 
-    if (size_parse(text, &v) != 0 || v > INT64_MAX)
-        return usage(key, text, "a size such as 200MiB (KiB MiB GiB TiB), at least 1MiB; 0: no cap");
+    if (err || v > INT64_MAX)
+        return usage_size(key, text, err, "a size such as 200MiB (KiB MiB GiB TiB), at least 1MiB; 0: no cap");
     if (v != 0 && v < MIB) { /* most likely a unit was forgotten */
         fprintf(stderr, "firnctl: %s: \"%s\" is %" PRIu64 " bytes a second; allowed: at least 1MiB, such as 200MiB; 0: no cap\n", key,
                 text, v);
@@ -44,9 +55,10 @@ static int put_rate(json_t *body, const char *key, const char *text)
 static int put_size(json_t *body, const char *text)
 {
     uint64_t v;
+    int err = size_parse(text, &v);
 
-    if (size_parse(text, &v) != 0 || v < MIB || v > VOLUME_BYTES_MAX)
-        return usage("size", text, "1MiB to 256TiB, such as 10GiB (KiB MiB GiB TiB)");
+    if (err || v < MIB || v > VOLUME_BYTES_MAX)
+        return usage_size("size", text, err, "1MiB to 256TiB, such as 10GiB (KiB MiB GiB TiB)");
     json_object_set_new(body, "size", json_integer((json_int_t)v));
     return 0;
 }
