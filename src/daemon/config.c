@@ -115,12 +115,6 @@ int config_validate(const struct config *c, struct strbuf *problems)
         wrong(&k, c->line[CONFIG_KEY_api_unix], "api.unix", "empty, and so is api.listen; the API needs one of them");
     if (config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max))
         wrong(&k, c->line[CONFIG_KEY_tier_dirty_start], "tier.dirty_start", "not below tier.dirty_max");
-    if (config_num(c, journal_align) != 512 && config_num(c, journal_align) != 4096)
-        wrong(&k, c->line[CONFIG_KEY_journal_align], "journal.align", "neither 512 nor 4096");
-    if (config_num(c, journal_segment_size) % MIB != 0)
-        wrong(&k, c->line[CONFIG_KEY_journal_segment_size], "journal.segment_size", "not a whole number of MiB");
-    if (config_num(c, journal_group_max) % BLOCK_BYTES != 0)
-        wrong(&k, c->line[CONFIG_KEY_journal_group_max], "journal.group_max", "not a multiple of 4KiB");
     return k.nr ? -FIRN_E_INVALID : 0;
 }
 

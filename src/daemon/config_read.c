@@ -48,7 +48,7 @@ static bool scalar_text(const config_setting_t *s, enum config_kind kind, char *
     switch (config_setting_type(s)) {
     case CONFIG_TYPE_STRING:
         str = config_setting_get_string(s);
-        if (kind == CONFIG_BOOL || kind == CONFIG_UINT)
+        if (kind == CONFIG_BOOL || kind == CONFIG_UINT || (kind == CONFIG_PERCENT && strchr(str, '%') == NULL))
             return false;
         snprintf(buf, cap, "%s", str);
         return true;
@@ -81,7 +81,7 @@ static const char *type_wanted(enum config_kind kind)
     case CONFIG_DURATION:
         return "wrong type; allowed: a duration such as \"50us\"";
     case CONFIG_PERCENT:
-        return "wrong type; allowed: a percentage such as 60";
+        return "wrong type; allowed: a percentage such as 60 or \"60%\"";
     case CONFIG_BOOL:
         return "wrong type; allowed: true or false";
     }

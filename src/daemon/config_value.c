@@ -162,6 +162,8 @@ static int parse_number(const struct config_key_info *k, const char *text, uint6
     }
     if (err == -ERANGE)
         say_range(k, why);
+    else if (err == -EDOM)
+        snprintf(why, 256, "\"%.60s\" is not a whole number of %s", text, k->kind == CONFIG_SIZE ? "bytes" : "ns");
     else if (err)
         snprintf(why, 256, "\"%.60s\" is not %s", text, form);
     return err ? -FIRN_E_INVALID : 0;
@@ -215,6 +217,22 @@ static int check_text(const struct config_key_info *k, const char *text, char wh
     return -FIRN_E_INVALID;
 }
 
+/* What a range cannot say. Said with the range, so that all that is wrong with a file is said at once. */
+static int check_multiple(enum config_key key, uint64_t v, char why[static 256])
+{
+    const char *what = NULL;
+
+    if (key == CONFIG_KEY_journal_align && v != 512 && v != 4096)
+        what = "neither 512 nor 4096";
+    else if (key == CONFIG_KEY_journal_segment_size && v % MIB != 0)
+        what = "not a whole number of MiB";
+    else if (key == CONFIG_KEY_journal_group_max && v % BLOCK_BYTES != 0)
+        what = "not a multiple of 4KiB";
+    if (what)
+        snprintf(why, 256, "%s", what);
+    return what ? -FIRN_E_INVALID : 0;
+}
+
 int config_set_text(struct config *c, enum config_key key, const char *text, char why[static 256])
 {
     const struct config_key_info *k = config_key_info(key);
@@ -234,8 +252,10 @@ int config_set_text(struct config *c, enum config_key key, const char *text, cha
         say_range(k, why);
         return -FIRN_E_INVALID;
     }
-    c->v[key].num = v;
-    return 0;
+    err = check_multiple(key, v, why);
+    if (!err)
+        c->v[key].num = v;
+    return err;
 }
 
 void config_value_print(struct strbuf *b, const struct config *c, enum config_key key)

@@ -14,6 +14,9 @@ golden 'export: { port = "4420"; };\n' '1: export.port: wrong type; allowed: a w
 golden '\n\nexport: { poll = "5"; };\n' '3: export.poll: "5" is not a duration such as "50us" (us ms s m h)'
 golden 'journal: { group_max = "64MB"; };\n' '1: journal.group_max: "64MB" is not a size such as "64MiB" (KiB MiB GiB TiB, Ki Mi Gi Ti) or a number of bytes'
 golden 'journal: { group_max = "2MiB"; };\n' '1: journal.group_max: out of range; allowed: 16KiB to 1MiB'
+golden 'journal: { group_max = "64.1KiB"; };\n' '1: journal.group_max: "64.1KiB" is not a whole number of bytes'
+golden 'tier: { dirty_max = "80"; };\n' '1: tier.dirty_max: wrong type; allowed: a percentage such as 60 or "60%"'
+golden 'tier: { dirty_max = "80 %"; };\n' '1: tier.dirty_max: "80 %" is not a percentage such as 60'
 golden 'log: { level = "loud"; };\n' '1: log.level: "loud" is not a level; allowed: debug, info, warn, error'
 golden 'node = "Node 1";\n' "1: node: \"Node 1\" is not a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63"
 golden 'tier: { profile = "mysql"; };\n' '1: tier.profile: unknown key; allowed here: dirty_start dirty_max io_deadline'
@@ -26,6 +29,10 @@ golden 'reactors = = 1;\n' '1: syntax error: the file does not parse; settings l
 printf 'export: { port = -1; };\nlog: { level = 3; };\ncolour = 1;\n' >"$conf"
 exits 2 "$firnd" --config "$conf"
 is "all problems at once" "$(wc -l <<<"$out")" 3
+printf 'journal: { group_max = 256;\nalign = 1024;\nsegment_size = "16.5MiB"; };\n' >"$conf"
+exits 2 "$firnd" --check --config "$conf"
+is "multiples as well as ranges" "$(sed "s|^$conf:||" <<<"$out" | sort | xargs -d '\n' printf '%s. ')" "1: journal.group_max: out of range; allowed: 16KiB to 1MiB. \
+2: journal.align: neither 512 nor 4096. 3: journal.segment_size: not a whole number of MiB. "
 exits 2 "$firnd" --config "$T/none.conf"
 has "a missing file is named" "$out" "^$T/none.conf: .*No such file.*--config.*--dev"
 exits 2 "$firnd" --config "$T"
