@@ -101,7 +101,7 @@ void canceled_run(struct env_task *t)
     while (!list_empty(&reqs)) {
         struct journal_append *req = list_entry(list_pop_front(&reqs), struct journal_append, priv.node);
 
-        j->stats.appends_canceled++;
+        figure_add(&j->stats.appends_canceled, 1);
         req->err = -FIRN_E_CANCELED;
         req->cb(req);
     }
@@ -216,7 +216,7 @@ static void group_build(struct group *g)
     group_fill(g, &h);
     jrn_group_encode(&j->geo, g->seg->segment, g->off, &h, g->header);
     group_note(g, &h);
-    j->stats.header_bytes += g->iov[0].iov_len;
+    figure_add(&j->stats.header_bytes, g->iov[0].iov_len);
 }
 
 static void group_complete(struct group *g);
@@ -266,7 +266,7 @@ static void stream_answer_failed(struct stream *st)
     while (!list_empty(&reqs)) {
         struct journal_append *req = list_entry(list_pop_front(&reqs), struct journal_append, priv.node);
 
-        j->stats.append_errors++;
+        figure_add(&j->stats.append_errors, 1);
         req->err = j->fail_err;
         req->cb(req);
     }
@@ -312,11 +312,10 @@ static void request_done(struct stream *st, struct journal_append *req, int err)
 
     req->err = err;
     if (err) {
-        j->stats.append_errors++;
+        figure_add(&j->stats.append_errors, 1);
     } else {
-        j->stats.records++;
-        *(st->id == JOURNAL_HOST ? &j->stats.host_bytes : &j->stats.moved_bytes) +=
-            (uint64_t)payload_blocks(req) * BLOCK_BYTES;
+        figure_add(&j->stats.records, 1);
+        figure_add(st->id == JOURNAL_HOST ? &j->stats.host_bytes : &j->stats.moved_bytes, payload_blocks(req) * (uint64_t)BLOCK_BYTES);
         if (st->id == JOURNAL_HOST)
             j->durable_seq = MAX(j->durable_seq, req->seq);
     }
@@ -344,7 +343,7 @@ static void group_durable(struct stream *st, const struct group *g)
     assert(g->number == st->durable_group + 1);
     st->durable_group = g->number;
     st->mark = (struct journal_mark){g->number, g->seg->head.epoch, g->seg->segment};
-    (*(st->id == JOURNAL_HOST ? &j->stats.groups_host : &j->stats.groups_moves))++;
+    figure_add(st->id == JOURNAL_HOST ? &j->stats.groups_host : &j->stats.groups_moves, 1);
     trace(TRACE_JOURNAL_GROUP_DURABLE, st->id, g->number, j->durable_seq);
     if (j->commit_hist)
         metric_observe_ns(j->commit_hist, env_now_ns(j->env) - g->submit_ns);

@@ -207,7 +207,7 @@ int journal_close(struct journal *j, bool seal)
 
 static void give(struct journal *j, uint32_t segment)
 {
-    j->stats.segments_freed++;
+    figure_add(&j->stats.segments_freed, 1);
     trace(TRACE_JOURNAL_SEGMENT_FREE, segment, segpool_slot(j->pool, segment)->epoch, segpool_free_nr(j->pool) + 1);
     segpool_give(j->pool, segment);
 }

@@ -41,7 +41,7 @@ static int write_summary(struct recovery *r, struct rseg *s)
         log_error("no room for a journal segment's summary", "segment=%" PRIu32 " end=%" PRIu64, s->segment, s->end_off);
         return err;
     }
-    j->stats.header_bytes += bytes;
+    figure_add(&j->stats.header_bytes, bytes);
     return dev_write_sync(j->dev, segment_base(&j->geo, s->segment) + off, s->sum.buf, bytes, DEV_DSYNC);
 }
 

@@ -220,8 +220,8 @@ static void oseg_opened(struct oseg *s)
     st->last_segment = s->segment;
     st->last_epoch = s->head.epoch;
     st->cut_group = 0;
-    j->stats.segments_opened++;
-    j->stats.header_bytes += JRN_SEG_HEADER_BYTES;
+    figure_add(&j->stats.segments_opened, 1);
+    figure_add(&j->stats.header_bytes, JRN_SEG_HEADER_BYTES);
     trace(TRACE_JOURNAL_SEGMENT_OPEN, st->id, s->segment, s->head.epoch);
     if (j->events.segment_opened)
         j->events.segment_opened(j->events.ctx, s->segment, st->id, s->head.epoch);
@@ -269,7 +269,7 @@ void stream_open_ahead(struct stream *st)
     if (!oseg_take(st, s)) {
         if (!st->starved && !st->cur && !list_empty(&st->queue)) {
             stream_set_starved(st, true);
-            j->stats.waits_for_space += st->id == JOURNAL_HOST;
+            figure_add(&j->stats.waits_for_space, st->id == JOURNAL_HOST);
         }
         space_check(j);
         return;
@@ -348,7 +348,7 @@ static void oseg_finish(struct oseg *s, uint64_t *off, size_t *bytes)
     int err = summary_finish(&s->sum, &s->st->j->geo, s->segment, &s->head, s->off, off, bytes);
 
     assert(err == 0);
-    s->st->j->stats.header_bytes += *bytes;
+    figure_add(&s->st->j->stats.header_bytes, *bytes);
 }
 
 /* In order: recovery takes it that whatever lies behind an unsealed segment is unsealed too. */

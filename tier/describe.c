@@ -91,8 +91,8 @@ static void describe_write(struct lane *l)
 {
     struct shard *s = l->s;
 
-    s->stats.descriptor_writes++;
-    s->stats.descriptor_bytes += (uint64_t)l->desc_n * DESC_BYTES;
+    figure_add(&s->stats.descriptor_writes, 1);
+    figure_add(&s->stats.descriptor_bytes, (uint64_t)l->desc_n * DESC_BYTES);
     l->io_busy = true;
     l->iov = (struct iovec){l->buf, (size_t)l->desc_n * DESC_BYTES};
     l->io = (struct dev_io){.off_bytes = cold_desc_offset(s->o.cold, place_of(l, l->desc_at)), .len_bytes = l->iov.iov_len,

@@ -41,7 +41,7 @@ static bool forget_committed(struct forget *f)
         shard_fail(s, -FIRN_E_META);
         return false;
     }
-    s->stats.meta_batches++;
+    figure_add(&s->stats.meta_batches, 1);
     s->changes++;
     shard_kick(s);
     return true;
@@ -61,7 +61,7 @@ static void tombs_committed(struct meta_batch *b)
 
         e->flags &= (uint8_t)~EXTENT_RECORD;
         e->destaged_seq = 0; /* what is newer has a higher seq; what was older is gone from the log */
-        s->stats.tombstones_dropped++;
+        figure_add(&s->stats.tombstones_dropped, 1);
         extent_set_state(e, EXTENT_IDLE);
         map_settle(s, f->x[i]);
     }
@@ -116,7 +116,7 @@ static void extent_forgotten(struct shard *s, uint32_t x)
 
         map_place(s, x, (struct extent_place){.dev = EXTENT_NO_DEV});
         map_give_place(s, x, p);
-        s->stats.extents_freed++;
+        figure_add(&s->stats.extents_freed, 1);
     }
     e->flags &= (uint8_t)~(EXTENT_RECORD | EXTENT_FRESH);
     extent_set_state(e, EXTENT_IDLE);

@@ -263,7 +263,7 @@ void gate_submit(struct shard *s, struct blk_io *io)
     if (io->priv.u[0] != IO_WAITS)
         return;
     if (io->op != BLK_READ)
-        s->stats.write_waits++;
+        figure_add(&s->stats.write_waits, 1);
     shard_kick(s);
 }
 

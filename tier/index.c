@@ -239,10 +239,10 @@ static void slot_fill(struct index *ix, uint32_t id, const struct index_entry *e
     ix->seq_lo[id] = (uint32_t)e->seq;
     ix->seq_hi[id] = (uint16_t)(e->seq >> 32);
     ix->seg_live[e->segment]++;
-    ix->nr_entries++;
+    figure_add(&ix->nr_entries, 1);
     if (e->flags & INDEX_DIRTY) {
         ix->seg_dirty[e->segment]++;
-        ix->nr_dirty++;
+        figure_add(&ix->nr_dirty, 1);
     }
 }
 
@@ -257,11 +257,11 @@ static void slot_clear(struct index *ix, uint32_t id)
 
     assert(ix->key_flags[id] != 0 && ix->seg_live[segment] > 0);
     ix->seg_live[segment]--;
-    ix->nr_entries--;
+    figure_sub(&ix->nr_entries, 1);
     if (index_flags_of(ix, id) & INDEX_DIRTY) {
         assert(ix->seg_dirty[segment] > 0);
         ix->seg_dirty[segment]--;
-        ix->nr_dirty--;
+        figure_sub(&ix->nr_dirty, 1);
     }
     ix->key_flags[id] = 0;
     if (index_is_virtual(ix, id)) {
@@ -338,7 +338,7 @@ void index_set_kept(struct index *ix, uint32_t id)
     assert(!index_is_virtual(ix, id) && ix->key_flags[id] != 0 && !(index_flags_of(ix, id) & INDEX_DIRTY));
     ix->key_flags[id] |= INDEX_DIRTY | INDEX_KEPT;
     ix->seg_dirty[slot_segment(ix, id)]++;
-    ix->nr_dirty++;
+    figure_add(&ix->nr_dirty, 1);
 }
 
 void index_set_clean(struct index *ix, uint32_t id)
@@ -350,7 +350,7 @@ void index_set_clean(struct index *ix, uint32_t id)
     ix->key_flags[id] &= ~(uint64_t)(INDEX_DIRTY | INDEX_KEPT);
     assert(ix->seg_dirty[segment] > 0);
     ix->seg_dirty[segment]--;
-    ix->nr_dirty--;
+    figure_sub(&ix->nr_dirty, 1);
 }
 
 uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched)

@@ -49,7 +49,7 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
         e->nr_zero = (uint16_t)(e->nr_zero + by);
     count_share(s, e, 1);
     if (flags & INDEX_DAMAGED)
-        s->damaged_blocks += (uint64_t)(int64_t)by;
+        figure_add(&s->damaged_blocks, (uint64_t)(int64_t)by);
     assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live && e->nr_zero <= e->nr_dirty);
 }
 

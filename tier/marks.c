@@ -51,7 +51,7 @@ static void marks_committed(struct meta_batch *b)
     if (b->err != 0)
         shard_fail(s, -FIRN_E_META);
     else
-        s->stats.meta_batches++;
+        figure_add(&s->stats.meta_batches, 1);
     shard_kick(s);
 }
 

@@ -271,7 +271,7 @@ static void job_abandon(struct lane *l, struct job *job)
         cold_give(s->o.cold, job->place);
     }
     if (job->err != -EAGAIN) {
-        s->stats.destage_errors++;
+        figure_add(&s->stats.destage_errors, 1);
         e->flags |= EXTENT_SPARSE_MOVE;
     }
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, (uint64_t)-job->err);
@@ -406,7 +406,7 @@ static void entry_committed(struct shard *s, const struct job *job, const struct
     if (id == INDEX_NONE || !(index_flags_of(&s->ix, id) & INDEX_DIRTY))
         return;
     if (index_seq(&s->ix, id) != job->block_seq[i] && !s->bugs.destage_ignores_rewrite) {
-        s->stats.destage_requeued++;
+        figure_add(&s->stats.destage_requeued, 1);
         return;
     }
     if (index_is_virtual(&s->ix, id) || bit_get(job->sums.damaged, i))
@@ -459,10 +459,10 @@ static void job_committed(struct lane *l, struct job *job)
     if (!job->tombstone)
         map_note_empty(s, job->x, &job->sums);
     if (job->old_place.dev != EXTENT_NO_DEV) {
-        s->stats.extents_freed += job->tombstone;
+        figure_add(&s->stats.extents_freed, job->tombstone);
         map_give_place(s, job->x, job->old_place);
     }
-    s->stats.destage_extents++;
+    figure_add(&s->stats.destage_extents, 1);
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, 0);
     extent_set_state(e, EXTENT_IDLE);
     map_settle(s, job->x);
@@ -482,7 +482,7 @@ static void lane_committed(struct meta_batch *b)
         lane_rest(l);
         return;
     }
-    s->stats.meta_batches++;
+    figure_add(&s->stats.meta_batches, 1);
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         job_committed(l, &l->jobs[i]);
     lane_rest(l);

@@ -35,9 +35,9 @@ static bool read_ok(struct lane *l, uint32_t i)
     if (block_csum(l->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
         return true;
     if (bit_get(job->cold, i))
-        s->stats.csum_errors_hdd++;
+        figure_add(&s->stats.csum_errors_hdd, 1);
     else
-        s->stats.csum_errors_ssd++;
+        figure_add(&s->stats.csum_errors_ssd, 1);
     trace(TRACE_TIER_CSUM_ERROR, layer, block_of(s, job, i), job->loc[i].segment);
     return false;
 }
@@ -290,8 +290,8 @@ static void write_run(struct lane *l, uint32_t first, uint32_t n)
     struct job *job = current(l);
 
     for (uint32_t i = first; i < first + n; i++) {
-        s->stats.destage_blocks += bit_get(job->put, i);
-        s->stats.destage_bridged += !bit_get(job->put, i);
+        figure_add(&s->stats.destage_blocks, bit_get(job->put, i));
+        figure_add(&s->stats.destage_bridged, !bit_get(job->put, i));
     }
     l->next_block = first + n;
     l->io_busy = true;

@@ -171,9 +171,9 @@ static void count_bad(struct run *u, uint32_t i)
         return;
     bit_set(u->counted, of_whole);
     if (ssd)
-        s->stats.csum_errors_ssd++;
+        figure_add(&s->stats.csum_errors_ssd, 1);
     else
-        s->stats.csum_errors_hdd++;
+        figure_add(&s->stats.csum_errors_hdd, 1);
     trace(TRACE_TIER_CSUM_ERROR, layer_at(s, u->rio->layer)->id, u->rio->block + u->first + i,
           ssd ? u->at.loc.segment : u->at.place.slot);
 }
@@ -229,7 +229,7 @@ static void run_done(struct dev_io *io)
 static void run_submit_log(struct shard *s, struct run *u)
 {
     journal_segment_pin(s->j, u->at.loc.segment);
-    s->stats.read_hit_blocks += u->n;
+    figure_add(&s->stats.read_hit_blocks, u->n);
     journal_read(s->j, u->at.loc, &u->io);
 }
 
@@ -241,7 +241,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
     e->reads++;
     hold_dev(s, u->rio->hold, u->at.place.dev);
     s->fg_in_flight[u->at.place.dev]++;
-    s->stats.read_miss_blocks += u->n;
+    figure_add(&s->stats.read_miss_blocks, u->n);
     u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
     dev_read(shard_capacity(s, u->at.place.dev), &u->io);
 }
@@ -438,7 +438,7 @@ static enum repair repair_block(struct run *u, uint32_t i)
     u->at = now;
     u->first = u->whole_first + i;
     u->n = 1;
-    r->s->stats.read_retried++;
+    figure_add(&r->s->stats.read_retried, 1);
     run_submit(u, now.csum);
     return REPAIR_UNDER_WAY;
 }
@@ -464,7 +464,7 @@ static void zero_run(struct rio *r, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         memset(iov_block(r->iov, r->iovcnt, r->next + i), 0, BLOCK_BYTES);
-    r->s->stats.read_zero_blocks += n;
+    figure_add(&r->s->stats.read_zero_blocks, n);
 }
 
 /* Planted: what is not durable yet is served from the writes under way. */
@@ -660,8 +660,8 @@ static void host_read(struct rio *r)
     io->err_lba = r->err_block;
     hold_end(s, &r->own);
     pool_put(&s->rios, r);
-    s->stats.read_ops += err == 0;
-    s->stats.read_errors += err != 0 && err != -FIRN_E_CANCELED;
+    figure_add(&s->stats.read_ops, err == 0);
+    figure_add(&s->stats.read_errors, err != 0 && err != -FIRN_E_CANCELED);
     shard_io_done(s, io, err);
 }
 

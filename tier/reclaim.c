@@ -95,7 +95,7 @@ static void repoint_block(struct move *m)
         n.unit = 0;
     map_put(s, &n);
     s->rc.moved++;
-    s->stats.reclaim_moved_blocks++;
+    figure_add(&s->stats.reclaim_moved_blocks, 1);
 }
 
 static void repoint_discard(struct move *m)
@@ -170,7 +170,7 @@ static void move_read_done(struct dev_io *io)
     }
     index_get(&s->ix, id, &n);
     if (ok && block_csum(m->buf, layer_at(s, n.layer)->id, n.block) != n.csum) {
-        s->stats.csum_errors_ssd++;
+        figure_add(&s->stats.csum_errors_ssd, 1);
         trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
         ok = false;
     }
@@ -332,7 +332,7 @@ static bool drop_clean(struct shard *s)
         x = extent_find(&s->xt, n.layer, extent_no(n.block));
         map_remove(s, id);
         map_settle(s, x);
-        s->stats.reclaim_dropped_blocks++;
+        figure_add(&s->stats.reclaim_dropped_blocks, 1);
     }
     return true;
 }
@@ -466,7 +466,7 @@ static void settle(struct shard *s)
 static void segment_freed(struct shard *s, uint32_t g)
 {
     s->seg[g] = (struct seg){.use = SEGMENT_FREE};
-    s->stats.reclaim_segments++;
+    figure_add(&s->stats.reclaim_segments, 1);
     tombstones_drop(s);
 }
 
@@ -482,7 +482,7 @@ static void reclaim_committed(struct meta_batch *b)
         set_state(s, RECLAIM_IDLE);
         return;
     }
-    s->stats.meta_batches++;
+    figure_add(&s->stats.meta_batches, 1);
     segment_freed(s, rc->segment);
     rc->seen_changes = UINT64_MAX;
     if (!s->bugs.free_before_commit)

@@ -71,8 +71,8 @@ static void rmw_over(struct rmw *m)
 
     if (io->op == BLK_READ) {
         io->err_lba = MAX(io->lba, m->err_block * LBAS_PER_BLOCK);
-        s->stats.read_ops += err == 0;
-        s->stats.read_errors += err != 0 && err != -FIRN_E_CANCELED;
+        figure_add(&s->stats.read_ops, err == 0);
+        figure_add(&s->stats.read_errors, err != 0 && err != -FIRN_E_CANCELED);
     } else {
         write_count(s, io, err);
         list_remove(&m->lock.node);
@@ -264,7 +264,7 @@ static void change_start(struct range_lock *l)
 
     m->next = rmw_over;
     if (m->buf != NULL) {
-        m->s->stats.rmw_ops++;
+        figure_add(&m->s->stats.rmw_ops, 1);
         merge_start(m);
     } else if (m->io->op == BLK_WRITE) {
         start_write(m, 0, m->block, (uint32_t)m->nblocks, m->io->iov, m->io->iovcnt);

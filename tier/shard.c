@@ -459,10 +459,12 @@ void shard_free(struct shard *s)
 
 void shard_info(const struct shard *s, struct tier_info *add)
 {
-    add->journal_dirty_bytes += s->ix.nr_dirty * BLOCK_BYTES;
-    add->index_blocks += s->ix.nr_entries;
-    add->index_bytes += index_bytes_at(&s->ix, s->ix.nr_entries);
-    add->damaged_blocks += s->damaged_blocks + __atomic_load_n(&s->damage.nr, __ATOMIC_RELAXED);
+    uint64_t entries = figure_get(&s->ix.nr_entries);
+
+    add->journal_dirty_bytes += figure_get(&s->ix.nr_dirty) * BLOCK_BYTES;
+    add->index_blocks += entries;
+    add->index_bytes += index_bytes_at(&s->ix, entries);
+    add->damaged_blocks += figure_get(&s->damaged_blocks) + __atomic_load_n(&s->damage.nr, __ATOMIC_RELAXED);
     add->damaged_more |= __atomic_load_n(&s->damage.full, __ATOMIC_RELAXED);
 }
 

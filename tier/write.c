@@ -91,13 +91,13 @@ void write_count(struct shard *s, const struct blk_io *io, int err)
     if (err == -FIRN_E_CANCELED)
         return; /* neither written nor refused */
     if (err == -FIRN_E_NO_SPACE)
-        s->stats.write_no_space++;
+        figure_add(&s->stats.write_no_space, 1);
     else if (err != 0)
-        s->stats.write_errors++;
+        figure_add(&s->stats.write_errors, 1);
     else if (io->op == BLK_WRITE)
-        s->stats.write_ops++;
+        figure_add(&s->stats.write_ops, 1);
     else
-        s->stats.zero_ops++;
+        figure_add(&s->stats.zero_ops, 1);
 }
 
 static void host_written(struct wio *w, int err)

@@ -40,6 +40,11 @@
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
+/* A figure that one thread changes and any may read meanwhile. */
+#define figure_add(p, n) __atomic_store_n((p), (__typeof__(*(p)))(*(p) + (n)), __ATOMIC_RELAXED)
+#define figure_sub(p, n) __atomic_store_n((p), (__typeof__(*(p)))(*(p) - (n)), __ATOMIC_RELAXED)
+#define figure_get(p)    __atomic_load_n((p), __ATOMIC_RELAXED)
+
 /* Little-endian members of structures on media and wire. Only format and codec files read them, through these. */
 typedef struct { uint16_t raw; } __attribute__((packed)) le16;
 typedef struct { uint32_t raw; } __attribute__((packed)) le32;

@@ -67,7 +67,7 @@ static void dev_submit(struct dev *d, struct dev_io *io, enum dev_op op)
     io->priv.task.queued = false;
     io->priv.start_ns = env_now_ns(d->env);
     list_push_back(&d->inflight, &io->priv.node);
-    d->stats.in_flight++;
+    figure_add(&d->stats.in_flight, 1);
     if (d->failed && (op == DEV_WRITE || op == DEV_FLUSH))
         dev_io_done_later(d, io, -FIRN_E_DEVICE_FAILED);
     else
@@ -123,16 +123,17 @@ void dev_io_done(struct dev *d, struct dev_io *io, int err)
     if (promises_durability(io)) {
         if (err == 0 && d->failed)
             err = -FIRN_E_DEVICE_FAILED;
-        d->failed |= err != 0;
+        if (err != 0)
+            __atomic_store_n(&d->failed, true, __ATOMIC_RELAXED);
     }
     io->err = err;
     list_remove(&io->priv.node);
-    d->stats.in_flight--;
-    d->stats.ops[op]++;
+    figure_sub(&d->stats.in_flight, 1);
+    figure_add(&d->stats.ops[op], 1);
     if (err)
-        d->stats.errors[op]++;
+        figure_add(&d->stats.errors[op], 1);
     else
-        d->stats.bytes[op] += io->len_bytes;
+        figure_add(&d->stats.bytes[op], io->len_bytes);
     if (d->latency[op] != NULL)
         metric_observe_ns(d->latency[op], env_now_ns(d->env) - io->priv.start_ns);
     if (d->observer != NULL)

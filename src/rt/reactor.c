@@ -28,11 +28,6 @@
 /* TASKRUN: the kernel says in shared memory that completions wait for us to enter; OVERFLOW: that it keeps some. */
 #define NEEDS_ENTER (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)
 
-static void stat_add(uint64_t *v, uint64_t n)
-{
-    __atomic_store_n(v, *v + n, __ATOMIC_RELAXED);
-}
-
 /* ---- the ring ---------------------------------------------------------------------------------------------------- */
 
 static void refresh_now(struct reactor *r)
@@ -68,7 +63,7 @@ static void ring_submit(struct reactor *r)
     int n = io_uring_submit_and_get_events(&r->ring);
 
     if (n >= 0)
-        stat_add(&r->stats.sqes, (uint64_t)n);
+        figure_add(&r->stats.sqes, (uint64_t)n);
     else
         assert(ring_error_passes(n));
 }
@@ -185,7 +180,7 @@ static uint32_t reap(struct reactor *r)
         if (op != NULL)
             op->done(op, res, flags);
     }
-    stat_add(&r->stats.cqes, nr);
+    figure_add(&r->stats.cqes, nr);
     r->taskrun_stale &= nr == 0;
     if (r->mark_set && (int32_t)(*r->ring.cq.khead - r->mark_head) >= 0) {
         r->heard_ns = MAX(r->heard_ns, r->mark_ns);
@@ -205,7 +200,7 @@ static uint32_t run_deferred(struct reactor *r)
 
 static void busy_until_now(struct reactor *r)
 {
-    stat_add(&r->stats.busy_ns, r->now_ns - r->busy_since_ns);
+    figure_add(&r->stats.busy_ns, r->now_ns - r->busy_since_ns);
     r->busy_since_ns = r->now_ns;
 }
 
@@ -228,7 +223,7 @@ uint32_t reactor_pass(struct reactor *r)
     task_queue_run(&r->late);
     if (io_uring_sq_ready(&r->ring) > 0 || ring_needs_enter(r))
         ring_submit(r);
-    stat_add(&r->stats.passes, 1);
+    figure_add(&r->stats.passes, 1);
     return did;
 }
 
@@ -295,7 +290,7 @@ static void sleep_in_kernel(struct reactor *r)
     arm_wake(r);
     atomic_store(&r->sleeping, true); /* seen by a poster, or its task is seen by us: both orders are sequential */
     if (atomic_load(&r->posted) == NULL && !atomic_load(&r->stop) && !work_waits(r) && ns > 0) {
-        stat_add(&r->stats.sleeps, 1);
+        figure_add(&r->stats.sleeps, 1);
         if (next_ns == UINT64_MAX)
             n = io_uring_submit_and_wait(&r->ring, 1);
         else
@@ -304,7 +299,7 @@ static void sleep_in_kernel(struct reactor *r)
     }
     r->taskrun_stale = false;
     if (!atomic_exchange(&r->sleeping, false))
-        stat_add(&r->stats.wakeups, 1);
+        figure_add(&r->stats.wakeups, 1);
 }
 
 /* A device with a queue answers many requests at once, after a time that is longer than that of one. */
@@ -336,7 +331,7 @@ void reactor_wait(struct reactor *r)
     busy_until_now(r);
     if (r->spin_ns > 0 && r->yields == 0) {
         found = spin(r, from_ns + spin_factor(r) * r->spin_ns);
-        stat_add(&r->stats.spin_ns, r->now_ns - from_ns);
+        figure_add(&r->stats.spin_ns, r->now_ns - from_ns);
     }
     if (!found) {
         sleep_in_kernel(r);

@@ -8,9 +8,11 @@ for p in "$firnd" "$firnctl"; do [ -x "$p" ] || { echo "skip: $p is not built"; 
 for p in curl jq; do command -v $p >/dev/null || { echo "skip: $p is not installed"; exit 77; }; done
 T=$(mktemp -d /tmp/firn-cli.XXXXXX)
 passed=0 failed=0 pid=
+export TSAN_OPTIONS=log_path=$T/sanitizer ASAN_OPTIONS=log_path=$T/sanitizer UBSAN_OPTIONS=log_path=$T/sanitizer
 
 end() {
     [ -z "$pid" ] || kill -9 "$pid" 2>/dev/null
+    for f in "$T"/sanitizer.*; do [ ! -e "$f" ] || { bad "a sanitizer's report"; head -n 400 "$f"; }; done
     rm -rf "$T"
     echo "$passed passed, $failed failed"
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
