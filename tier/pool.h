@@ -15,6 +15,7 @@
 struct pool_dev {
     struct tier_dev_opts opts;
     uint16_t     index;          /* among the devices of its role */
+    bool         made;           /* a file that this format made: it goes if the format fails */
     int          lock_fd;        /* real devices: flock, and O_EXCL on block devices; -1: none */
     uint64_t     bytes;          /* the part that Firn uses */
     struct dev  *on[REACTORS_MAX]; /* one handle an env; [0] is always there, the others for envs with shards */
@@ -38,8 +39,9 @@ void pool_devs_close(struct pool_devs *p);
 bool pool_file_empty(const char *path);
 bool pool_file_to_make(const char *path);
 /* Makes a file that is not there as long as configured. What holds bytes already may be somebody's: its length is left
- * alone, unless force says that all of it may go and no server has it. */
-int  pool_file_make(const struct tier_dev_opts *o, bool force, char why[static 256]);
+ * alone, unless force says that all of it may go and no server has it. *made: there was nothing of that name. */
+int  pool_file_make(const struct tier_dev_opts *o, bool force, bool *made, char why[static 256]);
+void pool_files_unmake(const struct pool_devs *p); /* removes those again that were made */
 int  pool_file_possible(const struct tier_dev_opts *o, char why[static 256]); /* what make would say; makes nothing */
 /* Handles on envs[1..nr_envs-1]. */
 int  pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]);

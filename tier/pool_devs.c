@@ -150,7 +150,7 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
     if (real && access == POOL_SURVEY && pool_file_to_make(d->opts.path))
         return pool_file_possible(&d->opts, why);
     if (real && access == POOL_FORMAT)
-        err = pool_file_make(&d->opts, p->opts->force, why);
+        err = pool_file_make(&d->opts, p->opts->force, &d->made, why);
     else if (real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
         err = say_empty_file(p, d, why);
     if (!err && real)
@@ -223,8 +223,10 @@ int pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_
         p->nr_capacity += d->opts.role == TIER_CAPACITY;
         err = one_open(p, d, access, why);
     }
-    if (err)
+    if (err) {
+        pool_files_unmake(p);
         pool_devs_close(p);
+    }
     return err;
 }
 

@@ -2,6 +2,7 @@
 /* pool_files.c: devices that are files: --format makes them, as long as configured.
  *
  * 1. The survey asks pool_file_possible() for each that is to be made. 2. pool_file_make() makes it and says so.
+ * 3. Of a format that fails nothing stays behind: pool_files_unmake().
  * Failures: no size, no such directory, or a path under /dev, where a file would hide that a device's path is mistyped.
  */
 #include <errno.h>
@@ -68,7 +69,16 @@ static int file_wanted(const struct tier_dev_opts *o, char why[static 256])
     return 0;
 }
 
-int pool_file_make(const struct tier_dev_opts *o, bool force, char why[static 256])
+/* A name that nobody had is this format's own, and may be taken back; any other may not. */
+static int open_or_make(const char *path, bool *made)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    *made = fd >= 0;
+    return fd >= 0 || errno != EEXIST ? fd : open(path, O_RDWR | O_CLOEXEC);
+}
+
+int pool_file_make(const struct tier_dev_opts *o, bool force, bool *made, char why[static 256])
 {
     char quoted[LOG_QUOTED_BYTES];
     struct stat st;
@@ -80,7 +90,7 @@ int pool_file_make(const struct tier_dev_opts *o, bool force, char why[static 25
         err = file_wanted(o, why);
     if (err)
         return err;
-    fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = open_or_make(o->path, made);
     if (fd < 0 || fstat(fd, &st) != 0)
         err = -errno;
     if (!err && (uint64_t)st.st_size < o->size_bytes && flock(fd, LOCK_EX | LOCK_NB) == 0) {
@@ -94,6 +104,15 @@ int pool_file_make(const struct tier_dev_opts *o, bool force, char why[static 25
     if (err)
         snprintf(why, 256, "file \"%.150s\" cannot be made: %s", o->path, err_text(err));
     return err;
+}
+
+void pool_files_unmake(const struct pool_devs *p)
+{
+    char quoted[LOG_QUOTED_BYTES];
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        if (p->dev[i].made && unlink(p->dev[i].opts.path) == 0)
+            log_info("file removed, as the format failed", "path=%s", log_quoted(p->dev[i].opts.path, quoted));
 }
 
 int pool_file_possible(const struct tier_dev_opts *o, char why[static 256])

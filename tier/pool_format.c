@@ -7,7 +7,7 @@
  * 3. Metadata: pool and device records in one batch.
  * 4. Label areas are zeroed; a journal that is a file is written whole, so that no later append allocates.
  * 5. Directories are flushed, then the labels are written, journal last: a device is the pool's from then on.
- * Failures: a crash before 5 leaves no pool; formatting again needs `force` where something was already written.
+ * Failures: the files that were made are removed. A crash before 5 leaves no pool; formatting again needs `force` where something was already written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -166,7 +166,10 @@ static int devices_prepare(const struct pool_devs *p, char why[static 256])
         err = label_wipe(p->dev[i].on[0], p->dev[i].bytes);
         if (!err && i == 0)
             err = journal_prepare(p);
-        if (err)
+        if (err == -ENOSPC && i == 0)
+            snprintf(why, 256, "journal device \"%.90s\" cannot be written: %.30s: it takes %llu MiB of room at once; make room or the "
+                     "journal smaller", p->dev[i].opts.path, err_text(err), (unsigned long long)(p->dev[i].bytes / MIB));
+        else if (err)
             snprintf(why, 256, "%s device \"%.120s\" cannot be written: %.80s", pool_role_name(p->dev[i].opts.role),
                      p->dev[i].opts.path, err_text(err));
     }
@@ -273,6 +276,22 @@ static int names_sync(const struct pool_devs *p, char why[static 256])
     return err;
 }
 
+/* A format that fails leaves no file of its own: what it made would be in the way of the next, and fill a disk that was too small. */
+static void unmake(const struct pool_devs *p, bool meta_made, bool dir_made)
+{
+    const struct tier_opts *o = p->opts;
+    char path[512];
+
+    pool_files_unmake(p);
+    if (o->seams.meta_open != NULL)
+        return;
+    snprintf(path, sizeof(path), "%s/data.mdb", o->meta_path);
+    if (meta_made)
+        unlink(path);
+    if (dir_made)
+        rmdir(o->meta_path); /* if nothing else is in it */
+}
+
 static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[static 256])
 {
     int err = opts->seams.dev_open == NULL ? pool_devs_open(p, opts, POOL_SURVEY, why) : 0;
@@ -288,6 +307,7 @@ static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[st
 int tier_format(const struct tier_opts *opts, char why[static 256])
 {
     struct pool_devs *p = calloc(1, sizeof(*p));
+    bool meta_made = false, dir_made = access(opts->meta_path, F_OK) != 0;
     char uuid[UUID_TEXT_CHARS + 1];
     int err;
 
@@ -304,6 +324,7 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
         err = all_empty(p, why);
     if (!err)
         err = meta_create(p, why);
+    meta_made = !err;
     if (!err)
         err = devices_prepare(p, why);
     if (!err)
@@ -314,6 +335,8 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
         log_info("pool formatted", "pool=%s uuid=%s shards=%u segments=%u segment_bytes=%u", opts->pool_name,
                  uuid_format(&p->dev[0].label.pool, uuid), p->dev[0].label.nr_shards, p->dev[0].label.seg_nr,
                  p->dev[0].label.seg_bytes);
+    else
+        unmake(p, meta_made, dir_made);
     pool_devs_close(p);
 free_devs:
     free(p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* embedded.h: `firnd --dev DIR`: a whole pool of sparse files in one directory, without a configuration file. */
+/* embedded.h: `firnd --dev DIR`: a whole pool of files in one directory, of which the capacity is sparse, without a configuration file. */
 #ifndef FIRN_DAEMON_EMBEDDED_H
 #define FIRN_DAEMON_EMBEDDED_H
 

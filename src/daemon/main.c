@@ -134,16 +134,28 @@ static int failed(const char *what, const char *why)
 static int format(struct plan *p, bool force)
 {
     bool mark = p->opts.dev && p->dev_state != EMBEDDED_POOL; /* what may hold data is never marked for overwriting */
-    char why[256] = "";
+    char why[256] = "", unmarked[256];
 
     if (mark && embedded_mark(p->opts.dev, true, why) != 0)
         return failed("cannot format", why);
-    if (node_format(&p->cfg, force, why) != 0)
+    if (node_format(&p->cfg, force, why) != 0) {
+        if (mark && access(config_text(&p->cfg, journal_path), F_OK) != 0) /* nothing is left that the mark would speak of */
+            embedded_mark(p->opts.dev, false, unmarked);
         return failed("cannot format", why);
+    }
     if (mark && embedded_mark(p->opts.dev, false, why) != 0)
         return failed("cannot format", why);
     log_info("formatted", "pool=%s", config_text(&p->cfg, pool_name));
     return EXIT_DONE;
+}
+
+/* What a format that was cut short left behind is no longer than what is asked for today. */
+static void shorten(const char *path, uint64_t bytes)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > bytes && truncate(path, (off_t)bytes) != 0)
+        log_warn("a file stays longer than it need be", "path=\"%s\" why=\"%s\"", path, strerror(errno));
 }
 
 /* --dev, first start: the files are made. A format that was cut short is done again, if no label says otherwise. */
@@ -164,8 +176,11 @@ static int prepare_dev(struct plan *p)
     *capacity_bytes = wanted[1];
     if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
         return format(p, false);
-    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the journal's label, or within one */
+    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) { /* cut short before the journal's label, or within one */
+        shorten(config_text(&p->cfg, journal_path), wanted[0]);
+        shorten(p->cfg.capacity[0].path, wanted[1]);
         return format(p, true);
+    }
     return failed("cannot start", why);
 }
 

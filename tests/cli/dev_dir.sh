@@ -30,3 +30,22 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     exits 1 timeout 10 $nobody "$T/firnd" --dev "$T/empty/deep"
     has "nor made in" "$out" "$T/empty/deep cannot be made as uid 65534: Permission denied; run it as the user that owns it"
 fi
+
+# A disk that is too small: said with the room that it takes, and nothing stays to fill it; a smaller journal then fits.
+mounted="unshare -m sh -c 'mount -t tmpfs -o size=96m none $T/small && exec \"\$0\" \"\$@\"'"
+mkdir "$T/small"
+if eval "$mounted true" 2>/dev/null; then
+    exits 1 eval "$mounted sh -c 'timeout 20 $firnd --dev $T/small/p --journal-size 256MiB; rc=\$?; echo left: \$(ls $T/small/p); exit \$rc'"
+    has "too small a disk" "$out" 'No space left on device: it takes 256 MiB of room at once; make room or the journal smaller'
+    has "what was made is gone" "$out" '^left: *$'
+    exits 0 eval "$mounted sh -c 'timeout 20 $firnd --dev $T/small/p --journal-size 256MiB; timeout --preserve-status -s TERM 5 $firnd --dev $T/small/p --journal-size 64MiB --port 0'"
+    has "a smaller one fits" "$out" 'msg=ready'
+fi
+# What a crash left of a larger one is cut to what is asked for now.
+mkdir "$T/cut"
+: >"$T/cut/formatting"
+truncate -s 128M "$T/cut/journal"
+truncate -s 512M "$T/cut/capacity"
+timeout -s TERM 5 "$firnd" --dev "$T/cut" $small --port 0 2>"$T/log"
+has "formatted again" "$(<"$T/log")" 'msg=ready'
+is "as long as asked for" "$(stat -c %s "$T/cut/journal" "$T/cut/capacity" | tr '\n' ' ')" "$((64 << 20)) $((256 << 20)) "
