@@ -21,7 +21,10 @@ wrong "unknown planted bug, firn-sim list names them: fast" bugs --bug fast
 wrong "explore does not take --limit" explore --limit 3
 wrong "bugs does not take --seeds" bugs --seeds 3
 wrong "bugs does not take --file" bugs --file "$T/none"
-wrong "list does not take --json" list --json
+exits 0 "$O/firn-sim" list --json
+is "list in JSON: as many of each as in words" "$(jq -c '[(.profiles, .bugs, .faults) | length]' <<<"$out")" \
+    "$("$O/firn-sim" list | awk '{n[$1]++} END {printf "[%d,%d,%d]", n["profile"], n["bug"], n["fault"]}')"
+wrong "list does not take --seed" list --seed 1
 wrong "unexpected word: surplus" list surplus
 wrong "unknown command; there are explore, bugs, faults, list, replay, size, peers, trace-gen: frobnicate" frobnicate
 wrong "option '--seeds' requires an argument" explore --seeds

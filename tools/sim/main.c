@@ -16,7 +16,7 @@ static const char usage[] =
     "                        [--check-determinism[=ONE_IN]] [--require-faults N] [--seconds S] [--verbose] [--json]\n"
     "       firn-sim bugs    [--bug B] [--limit SEEDS] [--jobs J] [--ops N] [--seed N] [--seconds S] [--json]\n"
     "       firn-sim faults  [--seed N] [--seeds K] [--jobs J] [--ops N] [--profile P] [--seconds S] [--json]\n"
-    "       firn-sim list    profiles, planted bugs and fault classes\n"
+    "       firn-sim list    [--json]: profiles, planted bugs and fault classes\n"
     "       firn-sim replay  --trace FILE[.gz] ...: see firn-sim replay --help; so have size, peers and trace-gen\n"
     "\n"
     "explore runs the engine on simulated devices in virtual time, one world a seed, crashes it again and again, and\n"
@@ -83,7 +83,7 @@ static const struct { const char *name; int has_arg; unsigned verbs; uint64_t lo
     [OPT_LIMIT] = {"limit", required_argument, BUGS, 1, UINT32_MAX},
     [OPT_WATCH] = {"watch", required_argument, EXPLORE, 0, UINT64_MAX},
     [OPT_VERBOSE] = {"verbose", no_argument, EXPLORE, 0, 0},
-    [OPT_JSON] = {"json", no_argument, EXPLORE | BUGS | FAULTS, 0, 0},
+    [OPT_JSON] = {"json", no_argument, EXPLORE | BUGS | FAULTS | LIST, 0, 0},
     [OPT_HELP] = {"help", no_argument, EXPLORE | BUGS | FAULTS | LIST, 0, 0},
 };
 
@@ -251,8 +251,27 @@ static const struct { const char *verb; int (*main)(int argc, char **argv); } tr
     {"replay", replay_main}, {"size", size_main}, {"peers", peers_main}, {"trace-gen", trace_gen_main},
 };
 
-static int cmd_list(void)
+/* None of the names and texts holds a quote or a backslash. */
+static void list_json(void)
 {
+    fputs("{\"profiles\": [", stdout);
+    for (int i = 0; i < PROFILE_NR; i++)
+        printf("%s\"%s\"", i ? ", " : "", sim_profile_name((enum sim_profile)i));
+    fputs("],\n \"bugs\": [", stdout);
+    for (int i = 0; i < BUG_NR; i++)
+        printf("%s\"%s\"", i ? ", " : "", sim_bug_name((enum sim_bug)i));
+    fputs("],\n \"faults\": {", stdout);
+    for (int i = 0; i < SIM_FAULT_NR; i++)
+        printf("%s\n  \"%s\": \"%s\"", i ? "," : "", sim_fault_name((enum sim_fault)i), sim_fault_text((enum sim_fault)i));
+    puts("}}");
+}
+
+static int cmd_list(bool json)
+{
+    if (json) {
+        list_json();
+        return 0;
+    }
     for (int i = 0; i < PROFILE_NR; i++)
         printf("profile %s\n", sim_profile_name((enum sim_profile)i));
     for (int i = 0; i < BUG_NR; i++)
@@ -299,5 +318,5 @@ int main(int argc, char **argv)
         return rc;
     if (verb == BUGS)
         return bugs_run(&a.o, a.o.bug, a.limit, a.json);
-    return verb == LIST ? cmd_list() : cmd_explore(&a, verb == FAULTS);
+    return verb == LIST ? cmd_list(a.json) : cmd_explore(&a, verb == FAULTS);
 }
