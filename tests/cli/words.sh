@@ -102,6 +102,20 @@ has "any host" "$(ctl volume show a)" '^hosts +\* \(any\)'
 has "columns" "$(ctl volume list)" "CONNECTED"
 is "top in JSON: a document a screen" "$(ctl top --json --count 2 | jq -s 'map(has("read_iops"))' -c)" "[true,true]"
 has "which its help says" "$("$firnctl" top --help)" "each screen is a JSON document of its own"
+
+# A server that hangs: a question waits for ten seconds, or as long as it is told to.
+wrong '--timeout: "0" is not valid; allowed: 1 to 3600' --timeout 0 status
+wrong '--timeout: "5s" is not valid; allowed: 1 to 3600' status --timeout 5s
+exits 0 ctl --timeout 3600 status
+kill -STOP "$pid"
+for t in 1 10; do
+    SECONDS=0
+    exits 1 ctl status $([ $t = 10 ] || echo --timeout $t)
+    has "said as ever" "$out" "^firnctl: cannot get the status: no answer at $sock \\(.*timed out after $t[0-9]{3} m.*\\); is firnd running"
+    [ $SECONDS -ge $t ] && [ $SECONDS -le $((t + 3)) ] && ok || bad "a wait of $t s took $SECONDS s"
+done
+kill -CONT "$pid"
+exits 0 ctl status
 kill -HUP "$pid"; sleep 0.3
 stop
 exits 1 ctl status

@@ -3,9 +3,11 @@
 #include "tools/firnctl/args.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 
 #define SOCKET_CHARS_MAX 107u /* sockaddr_un */
+#define TIMEOUT_S_MAX    3600
 
 static const struct { const char *name, *arg, *help; bool global; } rows[CTL_OPTION_NR] = {
 #define X(name, arg, global, help) {#name, arg, help, global},
@@ -79,6 +81,17 @@ static int check_where(const struct args *a)
     return 0;
 }
 
+static int check_timeout(const struct args *a)
+{
+    const char *t = arg(a, timeout);
+    size_t len = t ? strlen(t) : 0;
+
+    if (!t || (len >= 1 && len <= 4 && strspn(t, "0123456789") == len && args_timeout_s(a, 0) >= 1 && args_timeout_s(a, 0) <= TIMEOUT_S_MAX))
+        return 0;
+    fprintf(stderr, "firnctl: --timeout: \"%s\" is not valid; allowed: 1 to %d seconds\n", t, TIMEOUT_S_MAX);
+    return CTL_USAGE;
+}
+
 int args_parse(int argc, char **argv, struct args *out)
 {
     bool options = true;
@@ -99,7 +112,12 @@ int args_parse(int argc, char **argv, struct args *out)
             out->pos[out->npos++] = argv[i];
         }
     }
-    return check_where(out);
+    return check_where(out) ? CTL_USAGE : check_timeout(out);
+}
+
+long args_timeout_s(const struct args *a, long otherwise)
+{
+    return arg(a, timeout) ? strtol(arg(a, timeout), NULL, 10) : otherwise;
 }
 
 unsigned args_given(const struct args *a)

@@ -13,6 +13,7 @@
     x(socket,      "PATH",   true,   "the server's unix socket (" SOCKET_DEFAULT ")")              \
     x(url,         "URL",    true,   "the server's TCP address instead, such as http://10.0.0.1:9920") \
     x(token_file,  "FILE",   true,   "token for --url")                                            \
+    x(timeout,     "SECONDS", true,  "longest wait for an answer (10; 60 for what changes something)") \
     x(json,        NULL,     true,   "one JSON document on standard output")                       \
     x(quiet,       NULL,     true,   "say nothing but errors")                                     \
     x(help,        NULL,     true,   "what a command does")                                        \
@@ -63,6 +64,8 @@ enum { CTL_DONE = 0, CTL_FAILED = 1, CTL_USAGE = 2, CTL_DAMAGE = 3 };
 int  args_parse(int argc, char **argv, struct args *out);
 /* Prints the options whose bits are set, or the global ones. */
 void args_help(unsigned takes, bool global);
+/* --timeout, or that many seconds. */
+long args_timeout_s(const struct args *a, long otherwise);
 unsigned args_given(const struct args *a); /* bits of the command options that were given */
 const char *args_spelling(enum ctl_option o, char buf[static 32]);
 

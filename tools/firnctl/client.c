@@ -15,7 +15,8 @@
 #include "base/strbuf.h"
 
 #define ANSWER_BYTES_MAX (256u << 20) /* metrics of ten thousand busy volumes */
-#define TIMEOUT_S        60L
+#define TIMEOUT_READ_S   10L /* what a server that lives needs much less than: whoever asks is told soon that it hangs */
+#define TIMEOUT_CHANGE_S 60L /* a delete waits for what is under way */
 
 struct answer { struct strbuf b; long status; };
 
@@ -151,6 +152,7 @@ static int request(const struct args *a, const char *what, const char *method, c
     char url[1024], detail[CURL_ERROR_SIZE] = "", *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     int err = add_token(a, &headers);
+    long timeout_s = args_timeout_s(a, strcmp(method, "GET") == 0 ? TIMEOUT_READ_S : TIMEOUT_CHANGE_S);
     CURLcode rc = CURLE_OK;
 
     strbuf_init(&ans->b);
@@ -160,7 +162,7 @@ static int request(const struct args *a, const char *what, const char *method, c
         curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
         curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(c, CURLOPT_TIMEOUT, TIMEOUT_S);
+        curl_easy_setopt(c, CURLOPT_TIMEOUT, timeout_s);
         curl_easy_setopt(c, CURLOPT_ERRORBUFFER, detail);
         curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
         curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
