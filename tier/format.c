@@ -353,7 +353,8 @@ struct pool_rec_media {
     le64            next_volume_id; /*  88 */
     le64            next_layer_id;  /*  96 */
     le64            created;        /* 104 wall clock, ns */
-    uint8_t         reserved[16];   /* 112 zero */
+    le64            loss_accepted;  /* 112 wall clock, ns; 0: none */
+    uint8_t         reserved[8];    /* 120 zero */
 };
 static_assert(sizeof(struct pool_rec_media) == POOL_REC_BYTES, "on-disk size is frozen");
 static_assert(NAME_MAX_CHARS + 1 == 64, "names fill their fields");
@@ -369,6 +370,7 @@ uint32_t pool_rec_encode(const struct pool_rec *r, void *buf)
     m.next_volume_id = to_le64(r->next_volume_id);
     m.next_layer_id = to_le64(r->next_layer_id);
     m.created = to_le64(r->created_wall_ns);
+    m.loss_accepted = to_le64(r->loss_wall_ns);
     memcpy(buf, &m, sizeof(m));
     return sizeof(m);
 }
@@ -387,6 +389,7 @@ int pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out)
     out->next_volume_id = from_le64(m.next_volume_id);
     out->next_layer_id = from_le64(m.next_layer_id);
     out->created_wall_ns = from_le64(m.created);
+    out->loss_wall_ns = from_le64(m.loss_accepted);
     if (out->nr_shards < 1 || out->nr_shards > REACTORS_MAX || out->nr_capacity < 1 ||
         out->nr_capacity > CAPACITY_DEVS_MAX || out->next_volume_id == 0 || out->next_layer_id == 0 ||
         out->next_volume_id > NEXT_ID_MAX || out->next_layer_id > NEXT_ID_MAX ||

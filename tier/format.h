@@ -71,6 +71,7 @@ struct pool_rec {
     uint64_t next_volume_id, next_layer_id; /* rise for ever: ids are never used again */
     uint16_t nr_shards, nr_capacity;
     uint64_t created_wall_ns;
+    uint64_t loss_wall_ns;      /* a start accepted that acknowledged data is missing, last then; 0: no, or settled by people */
 };
 
 struct device_rec { struct uuid uuid; uint64_t device_bytes; };

@@ -49,6 +49,7 @@ void tier_info_get(struct tier *t, struct tier_info *out)
     out->capacity_used_bytes = used * EXTENT_BYTES;
     out->capacity_reserved_bytes = cold_reserved(t->cold) * EXTENT_BYTES;
     out->commit_no = meta_commit_no(t->meta);
+    out->loss_wall_ns = __atomic_load_n(&t->pool.loss_wall_ns, __ATOMIC_RELAXED);
     out->read_only = tier_read_only(t, out->read_only_why);
     if (t->alert[0] != '\0')
         memcpy(out->alert, t->alert, sizeof(out->alert));

@@ -26,6 +26,7 @@ static int open_devices(struct tier *t, char why[static 256])
         err = pool_labels_read(&t->devs, why);
     if (err)
         return err;
+    t->loss = pool_devs_old(&t->devs);
     t->nr_shards = t->devs.dev[0].label.nr_shards;
     return pool_devs_spread(&t->devs, MIN(t->opts.nr_envs, t->nr_shards), why);
 }
@@ -74,6 +75,7 @@ static PRINTF_LIKE(3, 4) int rolled_back(struct tier *t, char why[static 256], c
         return -FIRN_E_ROLLED_BACK;
     log_error("acknowledged data is missing; opened because loss was accepted", "why=\"%s\"", why);
     memcpy(t->alert, why, sizeof(t->alert));
+    t->loss = true;
     why[0] = '\0';
     return 0;
 }
@@ -132,8 +134,9 @@ static uint64_t ids_lost(const struct tier *t, uint64_t layer_max, uint64_t batc
     return MAX(batches_lost, layer_max < t->pool.next_layer_id ? 0 : layer_max + 1 - t->pool.next_layer_id);
 }
 
-/* The metadata was rolled back, and that was accepted. From here on it is so no more: batches are numbered on from the highest that
- * the log names, and ids behind those that may have been given away. One batch, before anything else is committed. */
+/* A loss was accepted: later starts shall still tell. If the metadata was rolled back, from here on it is so no more: batches are
+ * numbered on from the highest that the log names, and ids behind those that may have been given away. One batch, before anything
+ * else is committed. */
 static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
 {
     uint8_t value[POOL_REC_BYTES];
@@ -143,17 +146,20 @@ static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
     for (uint32_t i = 0; i < t->nr_shards; i++)
         seen = MAX(seen, t->reports[i].meta_commit_no_max);
     lost = ids_lost(t, layer_max, seen - commit_no);
-    if (lost == 0)
+    if (lost == 0 && !t->loss)
         return 0;
     if (lost > NEXT_ID_MAX || MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
         return -FIRN_E_CORRUPT;
     t->pool.next_layer_id += lost;
     t->pool.next_volume_id += lost;
+    if (t->loss)
+        t->pool.loss_wall_ns = MAX(env_wall_ns(t->envs[0]), UINT64_C(1));
     op.value_len = pool_rec_encode(&t->pool, value);
     t->meta->ops->number_from(t->meta, seen);
-    log_warn("what lost metadata numbered is left out", "batches=%llu next_volume=%llu next_layer=%llu",
-             (unsigned long long)(seen - commit_no), (unsigned long long)t->pool.next_volume_id,
-             (unsigned long long)t->pool.next_layer_id);
+    if (lost > 0)
+        log_warn("what lost metadata numbered is left out", "batches=%llu next_volume=%llu next_layer=%llu",
+                 (unsigned long long)(seen - commit_no), (unsigned long long)t->pool.next_volume_id,
+                 (unsigned long long)t->pool.next_layer_id);
     return t->meta->ops->commit_sync(t->meta, &op, 1);
 }
 
@@ -177,6 +183,7 @@ static int recover_shards(struct tier *t, char why[static 256])
             err = judge_shard(t, i, commit_no, durable_seq, why);
         if (err)
             return err;
+        t->loss |= t->reports[i].groups_unnamed > 0; /* recovery ends there unless that is accepted */
         report_damage(t, i);
         if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
             describe_after_crash(t->shards[i]);

@@ -47,6 +47,7 @@ int  pool_file_possible(const struct tier_dev_opts *o, char why[static 256]); /*
 int  pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]);
 /* Reads all labels and proves that these devices are this pool, whole. Writes nothing. */
 int  pool_labels_read(struct pool_devs *p, char why[static 256]);
+bool pool_devs_old(const struct pool_devs *p); /* one is an old copy: read with accept_loss only */
 /* Brings all labels to the next generation, three good copies each; a crash in between leaves them within 1. */
 int  pool_labels_renew(struct pool_devs *p, char why[static 256]);
 struct segpool_geometry pool_geometry(const struct label *journal);
@@ -88,6 +89,7 @@ struct tier {
     struct metric_hist *commit_hist;  /* [nr_shards]; each written by its shard */
     struct metric_hist *dev_hist;     /* [devs.nr][nr_envs][DEV_OP_NR]; each written by its env */
     char             alert[256];  /* said at open; "" */
+    bool             loss;        /* this start accepted that acknowledged data is missing */
 
     struct volume  **vols;        /* envs[0]: sorted by name */
     uint32_t         nr_vols, cap_vols;

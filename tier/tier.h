@@ -119,6 +119,8 @@ void tier_volume_set(struct tier *t, const char *name, unsigned mask, const stru
 void tier_volume_delete(struct tier *t, const char *name, tier_volume_cb *cb, void *ctx);
 /* Replaces the allow-list. */
 void tier_volume_set_hosts(struct tier *t, const char *name, const char *const *nqns, uint32_t nr, tier_volume_cb *cb, void *ctx);
+/* What was lost has been looked after: forgets that a start accepted it. err 0 also if there is nothing to forget. */
+void tier_loss_clear(struct tier *t, tier_volume_cb *cb, void *ctx);
 /* On envs[0]'s thread: names in order after `after` ("" for the first); returns how many were filled. */
 uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info *out, uint32_t nr);
 int      tier_volume_get(struct tier *t, const char *name, struct volume_info *out, struct blk **blk);
@@ -139,6 +141,7 @@ struct tier_info {
     uint64_t commit_no;
     bool read_only;                          /* a write failed for good: until the next start volumes take none */
     char read_only_why[512];                 /* a sentence: what, why, what to do; "" */
+    uint64_t loss_wall_ns;                   /* when a start last accepted that acknowledged data is missing; 0: never, or cleared */
     char alert[256];
 };
 void     tier_info_get(struct tier *t, struct tier_info *out);                  /* any thread; racy reads of counters */

@@ -32,6 +32,7 @@ struct request {
     struct env_task  task;
     struct list      node;       /* t->requests */
     struct volume_params p;      /* set */
+    uint64_t         loss_wall_ns; /* loss clear: what is put back if it fails */
     uint32_t         nr_hosts;   /* set_hosts */
     char             hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
     struct meta_batch batch;
@@ -317,6 +318,37 @@ void tier_volume_create(struct tier *t, const struct volume_params *params, tier
         r->v = v;
     }
     answer(r, err);
+}
+
+/* ---- an accepted loss ---- */
+
+static void loss_set(struct tier *t, uint64_t wall_ns) /* operations look on from their threads */
+{
+    __atomic_store_n(&t->pool.loss_wall_ns, wall_ns, __ATOMIC_RELAXED);
+}
+
+static void loss_cleared(struct request *r)
+{
+    if (r->err)
+        loss_set(r->t, r->loss_wall_ns);
+    finish(r);
+}
+
+void tier_loss_clear(struct tier *t, tier_volume_cb *cb, void *ctx)
+{
+    struct request *r = request_new(t, cb, ctx);
+
+    if (r == NULL)
+        return;
+    if (t->stopping || t->pool.loss_wall_ns == 0) {
+        answer(r, t->stopping ? -FIRN_E_STOPPED : 0);
+        return;
+    }
+    r->loss_wall_ns = t->pool.loss_wall_ns;
+    loss_set(t, 0); /* at once: a create that follows writes the same record */
+    add_op(r, meta_key_pool());
+    add_put(r, pool_rec_encode(&t->pool, r->values[r->nr_ops - 1]));
+    commit(r, loss_cleared);
 }
 
 /* ---- set ---- */

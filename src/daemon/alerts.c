@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/sizefmt.h"
 #include "daemon/fill.h"
@@ -43,6 +44,21 @@ static void tell_damage(const struct tier_info *info, say_fn *say, void *ctx)
     say(ctx, text);
 }
 
+static void tell_loss(const struct tier_info *info, say_fn *say, void *ctx)
+{
+    char text[256], date[32];
+    time_t at = (time_t)(info->loss_wall_ns / NS_PER_S);
+    struct tm utc;
+
+    if (info->loss_wall_ns == 0)
+        return;
+    strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime_r(&at, &utc));
+    snprintf(text, sizeof(text),
+             "acknowledged data is missing, which was accepted on %s: compare the volumes with what they should hold; firnctl check --data "
+             "names what cannot be read; then firnctl loss clear", date);
+    say(ctx, text);
+}
+
 void alerts_tell(const struct tier_info *info, const struct tier_dev_info *devs, uint32_t nr, say_fn *say, void *ctx)
 {
     char text[320];
@@ -51,6 +67,7 @@ void alerts_tell(const struct tier_info *info, const struct tier_dev_info *devs,
         say(ctx, info->read_only_why);
     if (info->alert[0])
         say(ctx, info->alert);
+    tell_loss(info, say, ctx);
     tell_full(info, say, ctx);
     for (uint32_t i = 0; i < nr; i++) {
         if (!devs[i].failed && !devs[i].degraded)

@@ -166,7 +166,7 @@ static json_t *pool_json(const struct tier_info *i)
 {
     char uuid[UUID_TEXT_CHARS + 1];
 
-    return json_pack("{s:s,s:s,s:i,s:i, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:I,s:I}, s:I,s:I,s:b,s:s}",
+    return json_pack("{s:s,s:s,s:i,s:i, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:I,s:I}, s:I,s:I,s:o,s:b,s:s}",
                      "name", i->name, "uuid", uuid_format(&i->uuid, uuid), "shards", (int)i->nr_shards, "volumes", (int)i->nr_volumes,
                      "journal", "size", (json_int_t)i->journal_bytes, "dirty", (json_int_t)i->journal_dirty_bytes,
                      "segments", (json_int_t)i->journal_segments, "free_segments", (json_int_t)i->journal_free_segments,
@@ -175,6 +175,7 @@ static json_t *pool_json(const struct tier_info *i)
                      "reserved", (json_int_t)i->capacity_reserved_bytes,
                      "index", "blocks", (json_int_t)i->index_blocks, "bytes", (json_int_t)i->index_bytes,
                      "damaged_blocks", (json_int_t)i->damaged_blocks, "commit_no", (json_int_t)i->commit_no,
+                     "loss_accepted", i->loss_wall_ns ? json_integer((json_int_t)(i->loss_wall_ns / NS_PER_S)) : json_null(),
                      "read_only", (int)i->read_only, "alert", i->alert);
 }
 
@@ -476,7 +477,26 @@ static void status(struct api *a, struct reply *out)
                                    "alerts", alerts_json(a->node)));
 }
 
-static void pool(struct api *a, struct reply *out)
+/* The one thing about a pool that people settle: {"loss_accepted": null}. */
+static int pool_patch(struct api *a, const char *body, size_t len, struct reply *out)
+{
+    json_t *o = body_object(body, len, out);
+    int err = -FIRN_E_INVALID;
+
+    if (!o)
+        return err;
+    if (json_object_size(o) == 1 && json_is_null(json_object_get(o, "loss_accepted"))) {
+        err = node_loss_clear(a->node);
+        if (err)
+            reply_err(a, out, err);
+    } else {
+        reply_error(out, 400, "invalid", "allowed is loss_accepted, and null for it: what was lost has been looked after");
+    }
+    json_decref(o);
+    return err;
+}
+
+static void pool(struct api *a, const struct route *r, const char *body, size_t len, struct reply *out)
 {
     struct tier_info info;
 
@@ -484,6 +504,8 @@ static void pool(struct api *a, struct reply *out)
         reply_error(out, 404, "not_found", "there is no pool: the server runs from memory (--ram)");
         return;
     }
+    if (r->method == HTTP_PATCH && pool_patch(a, body, len, out) != 0)
+        return;
     node_pool_info(a->node, &info);
     reply_json(out, 200, pool_json(&info));
 }
@@ -567,7 +589,7 @@ void api_handle(struct api *a, const struct route *r, const char *body, size_t l
         status(a, out);
         return;
     case ROUTE_POOL:
-        pool(a, out);
+        pool(a, r, body, len, out);
         return;
     case ROUTE_DEVICES:
         reply_json(out, 200, json_pack("{s:o}", "devices", devices_json(a->node)));

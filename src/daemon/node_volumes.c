@@ -542,6 +542,37 @@ int node_volume_delete(struct node *n, const char *name, bool force)
     return op_wait(op, NULL, NULL);
 }
 
+/* ---- an accepted loss -------------------------------------------------------------------------------------------- */
+
+static void loss_cleared(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct volume_op *op = ctx;
+
+    (void)blk;
+    (void)info;
+    call_done(&op->call, err);
+}
+
+static void loss_clear_run(struct call *c)
+{
+    struct volume_op *op = container_of(c, struct volume_op, call);
+
+    tier_loss_clear(op->n->tier, loss_cleared, op);
+}
+
+int node_loss_clear(struct node *n)
+{
+    struct volume_op *op = n->tier ? op_new(n, "", loss_clear_run) : NULL;
+    int err;
+
+    if (!op)
+        return n->tier ? -FIRN_E_NO_RESOURCES : 0;
+    err = op_wait(op, NULL, NULL);
+    if (!err)
+        log_info("the loss that was accepted is settled", "pool=%s", config_text(&n->cfg, pool_name));
+    return err;
+}
+
 /* ---- hosts ------------------------------------------------------------------------------------------------------- */
 
 static void hosts_done(void *ctx, int err, struct blk *blk, const struct volume_info *info)

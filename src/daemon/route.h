@@ -23,7 +23,7 @@ enum route_wait { ROUTE_AT_ONCE, ROUTE_ASKS, ROUTE_CHANGES, ROUTE_WAIT_NR };
     x(HEALTHZ,  "/healthz",                          HTTP_GET,                            true,  ROUTE_AT_ONCE) \
     x(READYZ,   "/readyz",                           HTTP_GET,                            true,  ROUTE_AT_ONCE) \
     x(STATUS,   "/v1/status",                        HTTP_GET,                            false, ROUTE_AT_ONCE) \
-    x(POOL,     "/v1/pool",                          HTTP_GET,                            false, ROUTE_AT_ONCE) \
+    x(POOL,     "/v1/pool",                          HTTP_GET | HTTP_PATCH,               false, ROUTE_AT_ONCE) \
     x(DEVICES,  "/v1/devices",                       HTTP_GET,                            false, ROUTE_AT_ONCE) \
     x(CONFIG,   "/v1/config",                        HTTP_GET | HTTP_PATCH,               false, ROUTE_ASKS)    \
     x(VOLUMES,  "/v1/volumes",                       HTTP_GET | HTTP_POST,                false, ROUTE_ASKS)    \

@@ -6,7 +6,7 @@ chmod 600 "$T/token"
 start_dev --api-port 0 --api-token-file "$T/token"
 url=http://127.0.0.1:$(ready api_port)
 code() { curl -s -o /dev/null -w '%{http_code}' --max-time 20 -X "$1" "${@:3}" "$url$2"; }
-for r in "GET /" "GET /v1/status" "GET /v1/pool" "GET /v1/devices" "GET /v1/config" "PATCH /v1/config" "GET /v1/volumes" "POST /v1/volumes" \
+for r in "GET /" "GET /v1/status" "GET /v1/pool" "PATCH /v1/pool" "GET /v1/devices" "GET /v1/config" "PATCH /v1/config" "GET /v1/volumes" "POST /v1/volumes" \
          "GET /v1/volumes/a" "PATCH /v1/volumes/a" "DELETE /v1/volumes/a" "GET /v1/volumes/a/hosts" "PUT /v1/volumes/a/hosts/nqn.x" \
          "DELETE /v1/volumes/a/hosts/nqn.x" "GET /nothing" "DELETE /v1/volumes" "GET /v1/../v1/volumes"; do
     is "$r without a token" "$(code $r)" 401

@@ -41,7 +41,10 @@ has "never over metadata that is there" "$out" "$T/m"
 rm -r "$T/m"
 exits 1 "$firnd" --config "$conf"
 exits 3 "$firnctl" check --config "$conf"
-has "check says what helps" "$out" '--rebuild-map DIR'
+has "check says what helps" "$out" "--rebuild-map $T/m\$"
+has "so does a start" "$("$firnd" --config "$conf" 2>&1)" "cannot start.*$T/m.*do=.*pool.metadata, $T/m, or.*: firnctl check --config $conf --rebuild-map $T/m\"\$"
+exits 1 "$firnd" --check --config "$conf"
+has "so does --check" "$out" "firnctl check --config $conf --rebuild-map $T/m\$"
 exits 0 "$firnctl" check --config "$conf" --rebuild-map "$T/m"
 has "names the volume" "$out" '^volume name=db bytes=104857600 extents=[1-9]'
 exits 0 "$firnctl" check --config "$conf" --data
@@ -68,6 +71,21 @@ bench verify && bad "the loss went unnoticed"
 ok
 stop
 start --config "$conf" # it was accepted, and is not asked for again
+missing="acknowledged data is missing, which was accepted on $(date -u +%Y)-[0-9-]* [0-9:]* UTC: .*firnctl loss clear"
+has "an alert at later starts" "$(ctl status)" "$missing"
+code() { curl -s -o /dev/null -w '%{http_code}' --unix-socket "$sock" -X PATCH -d "$1" http://x/v1/pool; }
+is "only this can be changed of a pool" "$(code '{"name": null}') $(code '{"loss_accepted": 5}') $(code '{}')" "400 400 400"
+ctl volume create other --size 1MiB --quiet || bad "create" # writes the same record
+stop
+start --config "$conf"
+has "nor does a new volume end it" "$(ctl status)" "$missing"
+exits 0 ctl loss clear
+is "clear" "$out" cleared
+has "no alert" "$(ctl status)" "alerts: none"
+exits 0 ctl loss clear
+stop
+start --config "$conf"
+has "nor at the next start" "$(ctl status)" "alerts: none"
 stop
 
 # All of it was destaged: what the log still proves is how far its numbers had come, and check asks for that.

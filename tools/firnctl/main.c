@@ -24,6 +24,9 @@ static const struct command commands[] = {
     {"host deny", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_deny, "take that back; its connections are cut", NULL},
     {"host list", "VOLUME", 0, 1, 1, cmd_host_list, "hosts that may connect", NULL},
     {"device list", "", 0, 0, 0, cmd_device_list, "devices of the pool and their state", NULL},
+    {"loss clear", "", 0, 0, 0, cmd_loss_clear, "end the alert about a loss that --accept-loss accepted, once it is looked after",
+     "A start with firnd --accept-loss leaves an alert with its date, at later starts too. Compare the volumes with what they should\n"
+     "hold, restore what is missing, then clear it. Nothing is changed but the alert."},
     {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume",
      "With --json, each screen is a JSON document of its own."},
     {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map), 0, 0, cmd_check,

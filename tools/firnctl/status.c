@@ -124,3 +124,14 @@ int cmd_device_list(const struct args *a)
     json_decref(doc);
     return err;
 }
+
+int cmd_loss_clear(const struct args *a)
+{
+    json_t *pool = NULL;
+    int err = client_json(a, "cannot clear the loss", "PATCH", "/v1/pool", json_pack("{s:n}", "loss_accepted"), &pool, NULL);
+
+    if (!err && !print_json(a, pool) && !arg(a, quiet))
+        printf("cleared\n");
+    json_decref(pool);
+    return err;
+}

@@ -42,6 +42,14 @@ Test(alerts, full_is_more_than_getting_full)
     cr_assert_null(strstr(said, "add capacity"));
 }
 
+Test(alerts, an_accepted_loss_has_a_date)
+{
+    struct tier_info i = {.capacity_bytes = 1000, .loss_wall_ns = UINT64_C(1792771200) * NS_PER_S};
+
+    cr_assert_not_null(strstr(tell(&i, NULL, 0), "accepted on 2026-10-23 16:00 UTC: "), "%s", said);
+    cr_assert_not_null(strstr(said, "firnctl loss clear\n"), "%s", said);
+}
+
 Test(alerts, every_cause_is_one_sentence)
 {
     struct tier_info i = {.capacity_bytes = 1000, .capacity_used_bytes = 850, .damaged_blocks = 3, .alert = "a word of the pool",

@@ -271,6 +271,46 @@ Test(rollback, a_loss_is_accepted_once)
     close_pool();
 }
 
+static uint64_t loss_told(void)
+{
+    struct tier_info i;
+
+    tier_info_get(tier, &i);
+    return i.loss_wall_ns;
+}
+
+static void cleared(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    cr_assert_eq(err, 0);
+    cr_assert(blk == NULL && info == NULL);
+    *(bool *)ctx = true;
+}
+
+Test(rollback, a_loss_that_was_accepted_is_told_until_it_is_cleared)
+{
+    uint64_t when;
+    bool done = false;
+
+    lose_batches();
+    opts.accept_loss = true;
+    open_pool();
+    when = loss_told();
+    cr_assert_neq(when, 0);
+    tier_close(tier);
+    opts.accept_loss = false;
+    open_pool();
+    cr_assert_eq(loss_told(), when, "also after a crash");
+    create("other"); /* writes the record that holds it */
+    tier_loss_clear(tier, cleared, &done);
+    run_until(&done);
+    cr_assert_eq(loss_told(), 0);
+    close_pool();
+    opts.accept_loss = true; /* of what is whole nothing is accepted */
+    open_pool();
+    cr_assert_eq(loss_told(), 0);
+    close_pool();
+}
+
 Test(rollback, ids_that_only_lost_batches_gave_away_are_left_out)
 {
     struct volume_info info;
