@@ -85,8 +85,9 @@ static int check_timeout(const struct args *a)
 {
     const char *t = arg(a, timeout);
     size_t len = t ? strlen(t) : 0;
+    bool whole = len >= 1 && len <= 4 && strspn(t, "0123456789") == len;
 
-    if (!t || (len >= 1 && len <= 4 && strspn(t, "0123456789") == len && args_timeout_s(a, 0) >= 1 && args_timeout_s(a, 0) <= TIMEOUT_S_MAX))
+    if (!t || (whole && args_timeout_s(a, 0) >= 1 && args_timeout_s(a, 0) <= TIMEOUT_S_MAX))
         return 0;
     fprintf(stderr, "firnctl: --timeout: \"%s\" is not valid; allowed: 1 to %d seconds\n", t, TIMEOUT_S_MAX);
     return CTL_USAGE;
