@@ -121,7 +121,7 @@ static int check_meta_open(struct check *c, char why[static 256])
     if (err == -FIRN_E_BUSY || err == -ENOMEM)
         return err;
     if (err)
-        check_say(c, "I2", CHECK_LOSS, "%s; rebuild it with: firnctl check --rebuild-map DIR", why);
+        check_say(c, "I2", CHECK_LOSS, "%.200s; make it again with: firnctl check --rebuild-map %.200s", why, c->off.opts->meta_path);
     return err ? 1 : 0;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "daemon/advice.h"
 #include "daemon/api.h"
 #include "daemon/embedded.h"
 #include "daemon/fill.h"
@@ -195,7 +196,7 @@ static unsigned say_missing(const char *role, const char *path)
 }
 
 /* Every device that is not there; a probe would end at the first. */
-static int check_missing(const struct config *c)
+static unsigned check_missing(const struct config *c)
 {
     unsigned missing = say_missing("journal", config_text(c, journal_path));
 
@@ -203,20 +204,25 @@ static int check_missing(const struct config *c)
         missing += say_missing("cache", c->cache[i].path);
     for (unsigned i = 0; i < c->nr_capacity; i++)
         missing += say_missing("capacity", c->capacity[i].path);
-    if (missing == 1 + c->nr_cache + c->nr_capacity)
-        fprintf(stderr, "firnd: not formatted yet: run firnd --config %s --format; it makes files that have a size\n", c->file);
-    else if (missing)
-        fprintf(stderr, "firnd: connect what is missing, or correct its path in %s\n", c->file);
-    return missing ? -FIRN_E_MISSING : 0;
+    return missing;
+}
+
+static int say_next(const struct plan *p, int err)
+{
+    char line[ADVICE_BYTES];
+
+    if (advice_for(&p->cfg, p->opts.dev, err, line) != ADVICE_NONE)
+        fprintf(stderr, "firnd: %s\n", line);
+    return EXIT_FAILED;
 }
 
 static int check_devices(struct plan *p)
 {
     char why[256] = "";
-    int err = check_missing(&p->cfg);
+    int err;
 
-    if (err)
-        return EXIT_FAILED;
+    if (check_missing(&p->cfg) > 0)
+        return say_next(p, -FIRN_E_MISSING);
     err = node_probe(&p->cfg, why);
     if (err == -FIRN_E_BUSY) {
         printf("devices: in use by a running server, not looked at\n");
@@ -227,9 +233,7 @@ static int check_devices(struct plan *p)
         return EXIT_DONE;
     }
     fprintf(stderr, "firnd: %s\n", why);
-    if (err == -FIRN_E_NOT_FIRN && !p->opts.dev)
-        fprintf(stderr, "firnd: not formatted yet: run firnd --config %s --format; it refuses what holds other data\n", p->cfg.file);
-    return EXIT_FAILED;
+    return say_next(p, err);
 }
 
 static int check(struct plan *p)
@@ -403,12 +407,23 @@ static int stop(struct server *s)
     return rc == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+static int no_start(const struct plan *p, int err, const char *why)
+{
+    char quoted[LOG_QUOTED_BYTES], line[ADVICE_BYTES], next[LOG_QUOTED_BYTES];
+
+    if (p->ram_bytes || advice_for(&p->cfg, p->opts.dev, err, line) == ADVICE_NONE)
+        return failed("cannot start", why);
+    log_error("cannot start", "why=%s do=%s", log_quoted(why, quoted), log_quoted(line, next));
+    return EXIT_FAILED;
+}
+
 static int serve(struct plan *p)
 {
     struct server s = {0};
     struct node_opts o = {.cfg = &p->cfg, .ram_bytes = p->ram_bytes, .accept_loss = p->opts.accept_loss != NULL};
     char why[256] = "";
     sigset_t set;
+    int err;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -417,8 +432,9 @@ static int serve(struct plan *p)
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* before the first thread, so that all inherit it */
     signal(SIGPIPE, SIG_IGN);
     raise_limits(&p->cfg);
-    if (node_open(&o, &s.node, why) != 0)
-        return failed("cannot start", why);
+    err = node_open(&o, &s.node, why);
+    if (err)
+        return no_start(p, err, why);
     if (start_api(&s, p, why) != 0) {
         stop_api(&s);
         if (node_stop(s.node, (STOP_S - 2) * NS_PER_S) < 0)

@@ -13,6 +13,7 @@ has "a pool that is not there is missing" "$out" "$T/j"
 is "--check makes nothing" "$(ls "$T")" "f.conf"
 exits 1 "$firnd" --config "$conf"
 has "no pool: no start, said in one line" "$out" 'level=error msg="cannot start" why="'
+has "with the next step in it" "$out" "do=\"not formatted yet: run firnd --config $conf --format"
 
 # Foreign content, each kind of it, is refused and left as it was.
 truncate -s 256M "$T/c"

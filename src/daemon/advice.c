@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* advice.c: see advice.h. It looks at what is there, by name alone: the error says what was found inside.
+ *
+ * 1. Nothing is there, or devices without a label or a byte: a pool is yet to be made. 2. Devices are missing, and others or the
+ * metadata are there: they belong together. 3. Every device is there and the metadata is not: it can be made again from them.
+ */
+#include "daemon/advice.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/err.h"
+
+struct look { unsigned devices, absent, empty; };
+
+static bool absent(const char *path, struct stat *st) { return stat(path, st) != 0 && errno == ENOENT; }
+
+static void look_at(struct look *l, const char *path)
+{
+    struct stat st;
+
+    l->devices++;
+    if (absent(path, &st))
+        l->absent++;
+    else if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        l->empty++;
+}
+
+static bool metadata_absent(const struct config *c)
+{
+    char file[CONFIG_TEXT_MAX + 16];
+    struct stat st;
+
+    snprintf(file, sizeof(file), "%s/data.mdb", config_text(c, pool_metadata));
+    return absent(file, &st);
+}
+
+static enum advice judge(const struct config *c, int err)
+{
+    struct look l = {0};
+
+    if (err != -FIRN_E_NOT_FIRN && err != -FIRN_E_MISSING)
+        return ADVICE_NONE;
+    look_at(&l, config_text(c, journal_path));
+    for (unsigned i = 0; i < c->nr_cache; i++)
+        look_at(&l, c->cache[i].path);
+    for (unsigned i = 0; i < c->nr_capacity; i++)
+        look_at(&l, c->capacity[i].path);
+    if (l.absent > 0)
+        return l.absent == l.devices && metadata_absent(c) ? ADVICE_FORMAT : ADVICE_CONNECT;
+    if (err == -FIRN_E_NOT_FIRN || l.empty > 0)
+        return ADVICE_FORMAT;
+    return metadata_absent(c) ? ADVICE_REBUILD : ADVICE_NONE;
+}
+
+enum advice advice_for(const struct config *c, const char *dev, int err, char line[static ADVICE_BYTES])
+{
+    const char *meta = config_text(c, pool_metadata), *option = dev ? "dev" : "config", *name = dev ? dev : c->file;
+    enum advice a = judge(c, err);
+
+    if (a == ADVICE_FORMAT && dev) /* the files are whole by name: no start with --dev would make them again */
+        a = ADVICE_NONE;
+    line[0] = '\0';
+    switch (a) {
+    case ADVICE_NONE:
+        break;
+    case ADVICE_FORMAT:
+        snprintf(line, ADVICE_BYTES, "not formatted yet: run firnd --config %s --format; it makes files that have a size, and refuses "
+                 "what holds other data", name);
+        break;
+    case ADVICE_CONNECT:
+        snprintf(line, ADVICE_BYTES, "connect what is missing, or correct its path in %s", name);
+        break;
+    case ADVICE_REBUILD:
+        snprintf(line, ADVICE_BYTES, "put the metadata back into pool.metadata, %s, or make it again from the devices: firnctl check "
+                 "--%s %s --rebuild-map %s", meta, option, name, meta);
+        break;
+    }
+    return a;
+}
