@@ -304,6 +304,27 @@ static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[st
     return err;
 }
 
+/* Whatever else is wrong is left to those who open the pool. */
+int tier_survey(const struct tier_opts *opts, char why[static 256])
+{
+    struct pool_devs *p = calloc(1, sizeof(*p));
+    int err = p == NULL ? -ENOMEM : pool_devs_open(p, opts, POOL_SURVEY, why), ignored;
+    bool foreign = false;
+
+    for (uint32_t i = 0; !err && i < p->nr && !foreign; i++) {
+        const struct pool_dev *d = &p->dev[i];
+        const char *found = d->on[0] != NULL ? label_foreign(d->on[0], d->bytes, &ignored) : NULL;
+
+        foreign = found != NULL && strcmp(found, "a Firn label") != 0;
+        if (foreign)
+            say_foreign(d, found, why);
+    }
+    if (!err)
+        pool_devs_close(p);
+    free(p);
+    return err ? err : foreign ? -FIRN_E_FOREIGN : 0;
+}
+
 int tier_format(const struct tier_opts *opts, char why[static 256])
 {
     struct pool_devs *p = calloc(1, sizeof(*p));

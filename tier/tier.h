@@ -72,6 +72,8 @@ struct tier_opts {
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
  * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */
 int  tier_format(const struct tier_opts *opts, char why[static 256]);
+/* Looks without changing anything: would a format be refused for what is on a device, other than a pool of Firn? -FIRN_E_FOREIGN. */
+int  tier_survey(const struct tier_opts *opts, char why[static 256]);
 /* Looks without changing anything: can this pool be opened? */
 int  tier_probe(const struct tier_opts *opts, char why[static 256]);
 /* Locks, checks labels, recovers every shard, seals what a crash left open. */

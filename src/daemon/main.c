@@ -209,10 +209,13 @@ static unsigned check_missing(const struct config *c)
 
 static int say_next(const struct plan *p, int err)
 {
-    char line[ADVICE_BYTES];
+    char line[ADVICE_BYTES], why[256];
 
-    if (advice_for(&p->cfg, p->opts.dev, err, line) != ADVICE_NONE)
-        fprintf(stderr, "firnd: %s\n", line);
+    if (advice_for(&p->cfg, p->opts.dev, err, line) == ADVICE_NONE)
+        return EXIT_FAILED;
+    if (node_survey(&p->cfg, why) == -FIRN_E_FOREIGN)
+        fprintf(stderr, "firnd: %s\n", why);
+    fprintf(stderr, "firnd: %s\n", line);
     return EXIT_FAILED;
 }
 

@@ -26,6 +26,8 @@ struct node_opts {
 
 /* Prepares the devices of the configuration as a new pool; force overwrites what they hold. */
 int  node_format(const struct config *cfg, bool force, char why[static 256]);
+/* Looks at them and changes nothing: do they hold what a format would refuse, other than a pool? -FIRN_E_FOREIGN. */
+int  node_survey(const struct config *cfg, char why[static 256]);
 /* Looks at them and changes nothing: could this pool be opened? */
 int  node_probe(const struct config *cfg, char why[static 256]);
 

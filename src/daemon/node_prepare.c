@@ -59,6 +59,7 @@ static int with_one_reactor(const struct config *cfg, bool force, int (*fn)(cons
 }
 
 static int do_format(const struct tier_opts *o, char *why) { return tier_format(o, why); }
+static int do_survey(const struct tier_opts *o, char *why) { return tier_survey(o, why); }
 static int do_probe(const struct tier_opts *o, char *why) { return tier_probe(o, why); }
 
 /* The number of shards stays with the pool: reactors beyond it would never carry a volume. */
@@ -80,6 +81,11 @@ int node_format(const struct config *cfg, bool force, char why[static 256])
     if (!err)
         say_few_shards(cfg);
     return err;
+}
+
+int node_survey(const struct config *cfg, char why[static 256])
+{
+    return with_one_reactor(cfg, false, do_survey, why);
 }
 
 int node_probe(const struct config *cfg, char why[static 256])

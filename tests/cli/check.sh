@@ -36,7 +36,12 @@ truncate -s 256M "$T/c2"; printf 'something' | dd of="$T/c2" conv=notrunc status
 exits 1 "$firnd" --format --config "$conf"
 has "the last holds something" "$out" "$T/c2.*not empty"
 is "nothing made" "$(ls "$T")" "$(printf 'c2\nf.conf\ng.conf')"
-rm "$T/c2"
+for how in "some missing" "none missing"; do
+    exits 1 "$firnd" --check --config "$conf"
+    has "--check says so too ($how)" "$out" "capacity device \"$T/c2\" is not empty: it carries unknown data"
+    truncate -s 160M "$T/j"; truncate -s 256M "$T/c1"
+done
+rm "$T/j" "$T/c1" "$T/c2"
 sed "s|$T/|$T/made-|g" "$conf" >"$T/g.conf"
 exits 0 "$firnd" --format --config "$T/g.conf"
 has "a file that is made is told of" "$out" "level=info msg=\"file made\" path=\"$T/made-j\" bytes=167772160"
