@@ -14,6 +14,23 @@ for c in status "volume create" "volume list" "volume show" "volume resize" "vol
 done
 if [ -x "$O/firn-bench" ]; then for o in $("$O/firn-bench" --help | options); do mentions firn-bench.1 "$o"; done; fi
 if [ -x "$O/firn-sim" ]; then for o in $({ "$O/firn-sim" --help; for v in replay size peers trace-gen; do "$O/firn-sim" $v --help; done; } | options); do mentions firn-sim.1 "$o"; done; fi
+
+# And the other way round: no page names an option that no help knows; what firn-sim's usage names it explains.
+known() { # known PAGE HELP...: options that stand at the head of a paragraph
+    local o
+    for o in $(sed -n 's/^\.B \(\\-\\-[a-z\\-]*\).*/\1/p' "etc/man/$1" | tr -d '\\' | sort -u); do
+        grep -qE -- "(^|[^a-z-])$o([^a-z-]|$)" <<<"$2" && ok || bad "$1 names $o, which no help knows"
+    done
+}
+known firnd.8 "$("$firnd" --help)"
+known firnctl.1 "$(for c in "volume create" "volume resize" "volume delete" top check dump; do "$firnctl" $c --help; done)"
+if [ -x "$O/firn-bench" ]; then known firn-bench.1 "$("$O/firn-bench" --help)"; fi
+if [ -x "$O/firn-sim" ]; then
+    known firn-sim.1 "$("$O/firn-sim" --help; for v in replay size peers trace-gen; do "$O/firn-sim" $v --help; done)"
+    for o in $("$O/firn-sim" --help | sed '/^$/q' | grep -oE -- '--[a-z-]+' | grep -vE -- '--(trace|help)$' | sort -u); do
+        has "firn-sim explains" "$("$O/firn-sim" --help)" "^  $o "
+    done
+fi
 is "etc/firn.conf is what firnd prints" "$("$firnd" --print-config | diff - etc/firn.conf && echo same)" same
 group=
 while IFS= read -r line; do

@@ -32,6 +32,7 @@ static const char usage[] =
     "  --jobs J               processes (one a processor)\n"
     "  --ops N                host requests a seed (2000)\n"
     "  --profile P            one kind of trouble for all seeds\n"
+    "  --bug B                plant this bug; bugs: this one alone (firn-sim list names them)\n"
     "  --check-determinism    run one seed in ONE_IN (100) twice and compare their traces\n"
     "  --require-faults N     fail if a class of fault fired fewer than N times\n"
     "  --seconds S            a seed that takes longer counts as hung (120)\n"
