@@ -142,6 +142,18 @@ static int say_empty_file(const struct pool_devs *p, const struct pool_dev *d, c
     return err ? err : -FIRN_E_MISSING;
 }
 
+/* A file of a few bytes is somebody's note, or a mistake; a label of a pool has never been on it. */
+static int file_small(const char *role, const char *path, uint64_t min, char why[static 256])
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size >= min)
+        return 0;
+    snprintf(why, 256, "%s device \"%.120s\" is %llu bytes, too small for a device (at least %llu)", role, path,
+             (unsigned long long)st.st_size, (unsigned long long)min);
+    return -FIRN_E_INVALID;
+}
+
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
 {
     bool real = p->opts->seams.dev_open == NULL;
@@ -153,6 +165,8 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
         err = pool_file_make(&d->opts, p->opts->force, &d->made, why);
     else if (real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
         err = say_empty_file(p, d, why);
+    if (!err && real && !(access == POOL_SURVEY && p->opts->force && d->opts.size_bytes != 0)) /* it will be lengthened */
+        err = file_small(pool_role_name(d->opts.role), d->opts.path, access == POOL_READ ? LABEL_BYTES : 2 * LABEL_AREA_BYTES, why);
     if (!err && real)
         err = named_twice(p, d, why);
     if (!err && real)
@@ -166,7 +180,8 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
         d->bytes = MIN(d->bytes, d->opts.size_bytes);
     d->bytes = ROUND_DOWN(d->bytes, LABEL_BYTES);
     if (access == POOL_FORMAT && d->bytes < 2 * LABEL_AREA_BYTES) {
-        snprintf(why, 256, "%s device \"%.150s\" is too small", pool_role_name(d->opts.role), d->opts.path);
+        snprintf(why, 256, "%s device \"%.120s\" is %llu bytes, too small for a device (at least %u)", pool_role_name(d->opts.role),
+                 d->opts.path, (unsigned long long)d->bytes, 2 * LABEL_AREA_BYTES);
         return -FIRN_E_INVALID;
     }
     return 0;

@@ -73,6 +73,14 @@ exits 1 "$firnd" --format --config "$T/g.conf"
 has "what --force would do" "$out" "--force destroys the pool that is there"
 exits 0 "$firnd" --check --config "$conf"
 
+# A file of a few bytes is no full disk.
+echo note >"$T/note"
+sed "s|$T/c2\"|$T/note\"|" "$conf" >"$T/g.conf"
+for how in --check --format "--log-level info"; do
+    exits 1 timeout 10 "$firnd" --config "$T/g.conf" $how
+    has "it is too small ($how)" "$out" "$T/note.*is 5 bytes, too small for a device \(at least [0-9]+\)"
+done
+
 # No file is made where a device's path was mistyped.
 typo=/dev/firn-typo-$$
 sed "s|$T/j\"|$typo\"|" "$conf" >"$T/g.conf"
