@@ -39,13 +39,14 @@ static bool unix_alive(const struct sockaddr_un *sa)
 /* The directory of the socket, if only that is missing (/run is empty after a boot). */
 static void make_parent(const char *path)
 {
-    char dir[128];
+    char dir[128], quoted[LOG_QUOTED_BYTES];
     const char *slash = strrchr(path, '/');
 
     if (!slash || slash == path || (size_t)(slash - path) >= sizeof(dir))
         return;
     snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
-    mkdir(dir, 0755);
+    if (mkdir(dir, 0755) == 0) /* a mistyped path shows here */
+        log_info("directory made for the API's socket", "path=%s", log_quoted(dir, quoted));
 }
 
 int http_listen_unix(const char *path, char why[static 256])
