@@ -112,6 +112,8 @@ static void reply_err(struct api *a, struct reply *out, int err)
         reply_error(out, api_http_status(err), "timeout", "the server did not answer in time; it may still do it");
     else if (err == -FIRN_E_META && info.read_only)
         reply_detail(out, api_http_status(err), err_code(err), "%s", info.read_only_why);
+    else if (err == -FIRN_E_READ_ONLY && !node_has_pool(a->node))
+        reply_detail(out, api_http_status(err), err_code(err), "the server runs from memory (--ram): it has the one volume ram");
     else
         reply_error(out, api_http_status(err), err_code(err), err_text(err));
 }

@@ -118,8 +118,9 @@ void status_page_render(struct node *n, uint64_t uptime_s, struct strbuf *b)
                   "<style>body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}"
                   "td,th{padding:.2em .8em;border-bottom:1px solid #ccc;text-align:left}.n{text-align:right}</style>\n",
                node_name(n));
-    strbuf_add(b, "<h1>%s</h1><p>Firn %s, up %" PRIu64 " s, %" PRIu32 " reactors, NVMe/TCP on port %u, discovery also on %u.</p>\n",
-               node_name(n), FIRN_VERSION, uptime_s, node_reactors(n), node_port(n), node_discovery_port(n));
+    strbuf_add(b, "<h1>%s</h1><p>Firn %s, up %" PRIu64 " s, %" PRIu32 " reactor%s, NVMe/TCP on port %u, discovery also on %u.</p>\n",
+               node_name(n), FIRN_VERSION, uptime_s, node_reactors(n), node_reactors(n) == 1 ? "" : "s",
+               node_port(n), node_discovery_port(n));
     if (node_has_pool(n)) {
         alerts_of_node(n, add_alert, b);
         add_pool(n, b);

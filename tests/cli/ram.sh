@@ -4,6 +4,11 @@
 sock=$T/run/s
 start --ram 16MiB --port 0 --reactors 1 --api-socket "$sock"
 has "a directory that was made is told of" "$(<"$log")" "level=info msg=\"directory made for the API's socket\" path=\"?$T/run\"?"
+has "one reactor is not several" "$(ctl status)" ' 1 reactor, '
+exits 1 ctl volume create a --size 1MiB
+has "it has one volume" "$out" '^firnctl: .*: the server runs from memory \(--ram\): it has the one volume ram$'
+exits 1 ctl volume delete ram
+has "and keeps it" "$out" 'it has the one volume ram$'
 stop
 is "stopped" $rc 0
 start --ram 16MiB --port 0 --api-socket "$sock"

@@ -52,7 +52,7 @@ static const char *advice(const char *code, const char *message, long status)
         return "try again in a moment";
     if (strcmp(code, "invalid") == 0 && strstr(message, "volumes only grow"))
         return "to have less, make a smaller volume, copy the files and delete this one";
-    if (strcmp(code, "no_resources") == 0 && strstr(message, "limits."))
+    if ((strcmp(code, "no_resources") == 0 && strstr(message, "limits.")) || (strcmp(code, "read_only") == 0 && strstr(message, "--ram")))
         return ""; /* the message says it */
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         if (strcmp(rows[i].code, code) == 0)

@@ -76,9 +76,10 @@ static void print_status(const json_t *s, const json_t *volumes)
     size_t i;
     json_t *a;
 
-    printf("node %s: firn %s, up %" PRId64 " s, %" PRId64 " reactors, port %" PRId64 ", discovery also on %" PRId64
+    printf("node %s: firn %s, up %" PRId64 " s, %" PRId64 " reactor%s, port %" PRId64 ", discovery also on %" PRId64
            ", %" PRId64 " connections\n",
-           json_text(s, "node"), json_text(s, "version"), json_num(s, "uptime_s"), json_num(s, "reactors"), json_num(s, "port"),
+           json_text(s, "node"), json_text(s, "version"), json_num(s, "uptime_s"), json_num(s, "reactors"),
+           json_num(s, "reactors") == 1 ? "" : "s", json_num(s, "port"),
            json_num(s, "discovery_port"), json_num(json_object_get(s, "target"), "connections"));
     if (json_is_object(pool))
         print_pool(pool);
