@@ -7,7 +7,8 @@
  * 3. Metadata: pool and device records in one batch.
  * 4. Label areas are zeroed; a journal that is a file is written whole, so that no later append allocates.
  * 5. Directories are flushed, then the labels are written, journal last: a device is the pool's from then on.
- * Failures: the files that were made are removed. A crash before 5 leaves no pool; formatting again needs `force` where something was already written.
+ * Failures: the files that were made are removed. A crash before 5 leaves no pool; formatting again needs `force` where something was
+ * already written.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -11,7 +11,7 @@
 /*    name              argument  what it does */
 #define DAEMON_OPTIONS(x)                                                                                        \
     x(config,           "FILE",   "read FILE; without it " CONFIG_FILE_DEFAULT)                                  \
-    x(dev,              "DIR",    "a whole pool of files in DIR, made the first time; loopback only. Needs 1GiB of room, or --journal-size") \
+    x(dev,              "DIR",    "a whole pool of files in DIR, made the first time; loopback only. Needs 1GiB, or --journal-size") \
     x(ram,              "SIZE",   "serve one volume named ram from memory: measures the target alone")           \
     x(format,           NULL,     "prepare empty devices as a new pool and exit")                                \
     x(force,            NULL,     "with --format: overwrite whatever the devices hold")                          \
