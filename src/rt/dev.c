@@ -66,6 +66,7 @@ static void dev_submit(struct dev *d, struct dev_io *io, enum dev_op op)
     io->priv.done_bytes = 0;
     io->priv.task.queued = false;
     io->priv.start_ns = env_now_ns(d->env);
+    io->priv.start_still_ns = env_still_ns(d->env);
     list_push_back(&d->inflight, &io->priv.node);
     figure_add(&d->stats.in_flight, 1);
     if (d->failed && (op == DEV_WRITE || op == DEV_FLUSH))
@@ -144,9 +145,12 @@ void dev_io_done(struct dev *d, struct dev_io *io, int err)
 uint64_t dev_oldest_ns(const struct dev *d)
 {
     const struct dev_io *io = list_first(&d->inflight, struct dev_io, priv.node);
-    uint64_t heard_ns = env_heard_ns(d->env);
+    uint64_t heard_ns = env_heard_ns(d->env), from_ns;
 
-    return io == NULL || heard_ns < io->priv.start_ns ? 0 : heard_ns - io->priv.start_ns;
+    if (io == NULL)
+        return 0;
+    from_ns = io->priv.start_ns + (env_still_ns(d->env) - io->priv.start_still_ns);
+    return heard_ns < from_ns ? 0 : heard_ns - from_ns;
 }
 
 /* ---- straight-line forms ---------------------------------------------------------------------------------------- */

@@ -38,7 +38,7 @@ struct dev_io {
     int                 err;       /* out: 0 or negative */
     struct {                       /* the dev's while in flight */
         enum dev_op     op;
-        uint64_t        start_ns;
+        uint64_t        start_ns, start_still_ns;
         uint64_t        done_bytes;
         struct list     node;
         struct env_task task;
@@ -96,7 +96,8 @@ void dev_io_done(struct dev *d, struct dev_io *io, int err);
 /* For implementations: fills the common part. */
 void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const char *path);
 
-/* Age in ns of the oldest request in flight, 0 if none: as far as its end would have been heard (env_heard_ns()). */
+/* Age in ns of the oldest request in flight, 0 if none: as far as its end would have been heard (env_heard_ns()), without the
+ * time in which the process stood still. */
 uint64_t dev_oldest_ns(const struct dev *d);
 
 /* Straight-line forms over env_run_once(): start, stop, format, check, recovery; never on the data path.

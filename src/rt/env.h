@@ -42,6 +42,7 @@ struct env_ops {
     void     (*timer_cancel)(struct env *e, struct env_timer *t);
     int      (*run_once)(struct env *e);
     uint64_t (*heard_ns)(struct env *e); /* optional: of an env that hears late */
+    uint64_t (*still_ns)(struct env *e); /* optional: of an env that may stand still */
 };
 
 struct env { const struct env_ops *ops; };
@@ -51,6 +52,9 @@ static inline uint64_t env_now_ns(struct env *e) { return e->ops->mono_ns(e); }
 /* Everything that had ended by then has been heard of. Whether a request is late is judged by this: after the process has stood
  * still for seconds, answers that came long ago still wait to be read. */
 static inline uint64_t env_heard_ns(struct env *e) { return e->ops->heard_ns != NULL ? e->ops->heard_ns(e) : env_now_ns(e); }
+/* How long in all the process stood still, as far as e has noticed: the kernel's threads that work for it may have done so too, so
+ * that time does not count against what was in flight. */
+static inline uint64_t env_still_ns(struct env *e) { return e->ops->still_ns != NULL ? e->ops->still_ns(e) : 0; }
 /* Wall clock, for humans and labels only. No decision about data may depend on it. */
 static inline uint64_t env_wall_ns(struct env *e) { return e->ops->wall_ns(e); }
 static inline void env_random(struct env *e, void *buf, size_t len) { e->ops->random(e, buf, len); }

@@ -23,6 +23,7 @@
 #define SPIN_IOS     4u  /* so many requests at devices are worth one poll_us of spinning */
 #define SPIN_FACTOR  8u  /* and so many poll_us are the most */
 #define REAP_IOS     8u  /* requests to devices that may end in one pass, or a quarter of those in flight */
+#define STILL_NS     (NS_PER_S / 4) /* no pass takes that long; nor does a sleep while requests are in flight */
 #define SPIN_LOOKS   32u /* looks at shared memory between two looks at the clock */
 
 /* TASKRUN: the kernel says in shared memory that completions wait for us to enter; OVERFLOW: that it keeps some. */
@@ -30,10 +31,18 @@
 
 /* ---- the ring ---------------------------------------------------------------------------------------------------- */
 
-static void refresh_now(struct reactor *r)
+/* planned_ns: how long nobody was to look at the clock. Much longer, and the process stood still: stopped, frozen, starved. */
+static void refresh_after(struct reactor *r, uint64_t planned_ns)
 {
+    uint64_t gone_ns = r->now_ns;
+
     r->now_ns = reactor_clock_ns(CLOCK_MONOTONIC);
+    gone_ns = r->now_ns - gone_ns;
+    if (gone_ns > planned_ns && gone_ns - planned_ns > STILL_NS)
+        r->still_ns += gone_ns - planned_ns;
 }
+
+static void refresh_now(struct reactor *r) { refresh_after(r, 0); }
 
 /* The first thread that runs the reactor becomes the ring's only submitter. */
 void reactor_enable(struct reactor *r)
@@ -49,7 +58,7 @@ void reactor_enable(struct reactor *r)
     assert(err == 0);
     r->owner = pthread_self();
     r->enabled = true;
-    refresh_now(r);
+    refresh_after(r, UINT64_MAX);
     r->busy_since_ns = r->now_ns;
 }
 
@@ -281,7 +290,7 @@ static void arm_wake(struct reactor *r)
 /* In the kernel, until a completion or the next timer. */
 static void sleep_in_kernel(struct reactor *r)
 {
-    uint64_t next_ns = timer_heap_next_ns(&r->timers);
+    uint64_t next_ns = MIN(timer_heap_next_ns(&r->timers), r->ios > 0 ? r->now_ns + STILL_NS : UINT64_MAX);
     uint64_t ns = next_ns > r->now_ns ? next_ns - r->now_ns : 0;
     struct __kernel_timespec ts = {.tv_sec = (long long)(ns / NS_PER_S), .tv_nsec = (long long)(ns % NS_PER_S)};
     struct io_uring_cqe *cqe;
@@ -300,6 +309,7 @@ static void sleep_in_kernel(struct reactor *r)
     r->taskrun_stale = false;
     if (!atomic_exchange(&r->sleeping, false))
         figure_add(&r->stats.wakeups, 1);
+    refresh_after(r, r->ios > 0 ? ns : UINT64_MAX);
 }
 
 /* A device with a queue answers many requests at once, after a time that is longer than that of one. */
@@ -335,7 +345,6 @@ void reactor_wait(struct reactor *r)
     }
     if (!found) {
         sleep_in_kernel(r);
-        refresh_now(r);
         if (r->yields == 0)
             spin_adapt(r, r->now_ns - from_ns);
     }

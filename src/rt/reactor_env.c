@@ -29,6 +29,11 @@ static uint64_t reactor_heard_ns(struct env *e)
     return reactor_from_env(e)->heard_ns;
 }
 
+static uint64_t reactor_still_ns(struct env *e)
+{
+    return reactor_from_env(e)->still_ns;
+}
+
 static uint64_t reactor_wall_ns(struct env *e)
 {
     (void)e;
@@ -107,4 +112,5 @@ const struct env_ops reactor_env_ops = {
     .timer_cancel = reactor_timer_cancel,
     .run_once = reactor_pass_or_wait,
     .heard_ns = reactor_heard_ns,
+    .still_ns = reactor_still_ns,
 };

@@ -23,6 +23,7 @@ struct reactor {
     struct task_queue   deferred, late; /* late: right before the pass submits */
     uint64_t            now_ns;         /* of this pass */
     uint64_t            heard_ns;       /* env_heard_ns(): when the last pass that has ended began */
+    uint64_t            still_ns;       /* env_still_ns() */
     uint64_t            spin_max_ns;    /* opts.poll_us */
     uint64_t            spin_ns;        /* what the next spin may take: halves when spinning does not pay */
     uint32_t            ios;            /* requests in flight at devices */

@@ -3,8 +3,44 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fake_dev.h"
 #include "rt/dev.h"
 #include "rt_test.h"
+
+static void ended(struct dev_io *io) { cr_assert_eq(io->err, 0); }
+static void ticked(struct env_timer *t) { (void)t; }
+
+/* A request whose kernel thread was stopped with the process begins to be late when both go on. */
+Test(heard, standing_still_makes_nothing_late, .timeout = 60)
+{
+    struct reactor *r = test_reactor(0, false);
+    struct env *e = reactor_env(r);
+    struct fake_dev f;
+    struct iovec iov = {aligned_alloc(4096, 4096), 4096};
+    struct dev_io io = {.len_bytes = 4096, .iov = &iov, .iovcnt = 1, .cb = ended};
+    struct env_timer tick = {.fn = ticked};
+    uint64_t begun;
+
+    fake_dev_init(&f, e, MIB);
+    env_timer_arm(e, &tick, 0);
+    env_run_once(e);
+    dev_read(&f.dev, &io);
+    usleep(1500000);
+    for (int i = 0; i < 3; i++) {
+        env_timer_arm(e, &tick, env_now_ns(e));
+        env_run_once(e);
+    }
+    cr_assert_lt(dev_oldest_ns(&f.dev), NS_PER_S, "it stood still for longer");
+    begun = env_now_ns(e);
+    while (env_now_ns(e) < begun + 1200 * NS_PER_MS) {
+        env_timer_arm(e, &tick, env_now_ns(e) + 10 * NS_PER_MS);
+        env_run_once(e);
+    }
+    cr_assert_geq(dev_oldest_ns(&f.dev), NS_PER_S, "and goes on to grow old");
+    fake_dev_end(&f, 0);
+    free(iov.iov_base);
+    reactor_free(r);
+}
 
 struct again { struct dev_io io; struct iovec iov; struct dev *d; bool *stop; };
 
