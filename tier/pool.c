@@ -3,8 +3,9 @@
  *
  * Open, in a straight line: devices and labels; metadata; segments and space; volumes; then each shard replays its log.
  * What the metadata and the logs say of each other is judged: either may have been rolled back by a device that lied
- * about a flush. A loss that was accepted is settled: the next start finds them agreed. Then labels move on to the next
- * generation, and deletions that a crash cut short are finished.
+ * about a flush. Until all shards have been judged nothing is written. A loss that was accepted is settled: the next start
+ * finds them agreed. Then the logs are repaired and opened, labels move on to the next generation, and deletions that a crash
+ * cut short are finished.
  * Stop: control requests end, shards drain, seal their logs on their own threads, and the answer comes on envs[0].
  * Failures: open undoes itself; what is wrong stands in `why`, with the device or path it is about.
  */
@@ -189,6 +190,8 @@ static int recover_shards(struct tier *t, char why[static 256])
             describe_after_crash(t->shards[i]);
     }
     err = loss_settle(t, commit_no, layer_max);
+    for (uint32_t i = 0; i < t->nr_shards && !err; i++)
+        err = shard_open_log(t->shards[i]);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
         err = shard_marks_commit(t->shards[i]);
     return err;

@@ -439,8 +439,7 @@ static int recover_steps(struct recovery *r, struct journal_replay_report *repor
     err = err ? err : load_shard_rec(r, &rec);
     err = err ? err : journal_make(s, r->seq_named, &rec);
     err = err ? err : replay(r, report);
-    err = err ? err : judge(r, report, rec.durable_seq);
-    return err ? err : open_log(s);
+    return err ? err : judge(r, report, rec.durable_seq);
 }
 
 int shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256])
@@ -455,6 +454,13 @@ int shard_recover(struct shard *s, struct journal_replay_report *report, uint64_
     if (r.damaged_ranges > 0)
         log_error("acknowledged data is damaged", "shard=%u ranges=%llu blocks=%llu", s->o.no,
                   (unsigned long long)r.damaged_ranges, (unsigned long long)s->damaged_blocks);
-    s->opened = true;
     return 0;
+}
+
+int shard_open_log(struct shard *s)
+{
+    int err = open_log(s);
+
+    s->opened = err == 0;
+    return err;
 }

@@ -30,10 +30,14 @@ struct shard_opts {
 };
 
 int  shard_new(const struct shard_opts *opts, struct shard **out);
-/* Straight-line, before the threads run: loads the map of its layers, replays the log, rebuilds the index, opens the log.
- * Volumes must have been attached before. Writes nothing if it fails. *layer_max is raised to the highest layer id that the
+/* Straight-line, before the threads run: loads the map of its layers, replays the log, rebuilds the index. Volumes must have been
+ * attached before. Writes nothing. *layer_max is raised to the highest layer id that the
  * log names, of layers that nobody has attached too. */
 int  shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256]);
+/* Once every shard of the pool has been recovered and judged, and a loss that was accepted is settled: the log is repaired, and new
+ * records go behind what it holds. Before that nothing may be written, not even to the metadata: a refused start would else be
+ * accepted when it is tried again. 0 or negative. */
+int  shard_open_log(struct shard *s);
 
 /* After every shard of the pool has recovered and been judged: the metadata now names what was kept of the log. */
 int  shard_marks_commit(struct shard *s);

@@ -79,6 +79,7 @@ int rig_boot(struct rig *r)
     blk_init(&r->vol.blk, &ops, r->env, r->o.lba_bytes, r->o.volume_blocks * (BLOCK_BYTES / r->o.lba_bytes));
     cr_assert_eq(shard_attach(r->shard, &r->vol), 0);
     err = shard_recover(r->shard, &r->report, &layer_max, why);
+    err = err ? err : shard_open_log(r->shard);
     if (err == 0)
         shard_start(r->shard);
     return err;

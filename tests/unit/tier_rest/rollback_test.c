@@ -322,3 +322,64 @@ Test(rollback, ids_that_only_lost_batches_gave_away_are_left_out)
     cr_assert_gt(info.id, 21u, "one, and the twenty that nothing names any more");
     close_pool();
 }
+
+static void two_shards(void)
+{
+    static struct env *two[2];
+
+    two[0] = two[1] = env;
+    shell("rm -rf %s/*", dir);
+    opts.envs = two;
+    opts.nr_envs = 2;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    open_pool();
+    put(create("a"), 0, 1);
+    put(create("b"), 0, 1);
+}
+
+static struct blk *on_the_second_shard(void)
+{
+    static const char *const names[] = {"a", "b"};
+    struct volume_info info;
+
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        cr_assert_eq(tier_volume_get(tier, names[i], &info, NULL), 0);
+        if (info.shard == 1)
+            return volume(names[i]);
+    }
+    cr_assert(false);
+    return NULL;
+}
+
+/* Shard 0's log says nothing of the lost batches, shard 1's does: what the one does in a start that the other refuses must not
+ * make it look newer the next time. */
+Test(rollback, a_refused_open_stays_refused)
+{
+    two_shards();
+    close_pool();
+    meta_keep();
+    open_pool();
+    create("secret");
+    put(on_the_second_shard(), 1, 2);
+    tier_close(tier);
+    meta_back();
+    for (unsigned i = 0; i < 30; i++)
+        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "try %u: %s", i, why);
+}
+
+Test(rollback, one_lost_batch_is_seen_by_any_shard)
+{
+    struct blk *on1;
+
+    two_shards();
+    close_pool();
+    open_pool();
+    on1 = on_the_second_shard();
+    meta_keep();
+    create("secret");
+    put(on1, 1, 2);
+    tier_close(tier);
+    meta_back();
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "try %u: %s", i, why);
+}
