@@ -329,12 +329,17 @@ void lane_write_step(struct lane *l)
 
 /* ---- flush ---- */
 
-static void flush_failed(struct lane *l, uint16_t dev, int err)
+static void not_flushed(struct lane *l, uint16_t dev, int err)
 {
-    shard_degrade(l->s, dev, err);
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         if (l->jobs[i].wrote && l->jobs[i].place.dev == dev)
             l->jobs[i].err = err;
+}
+
+static void flush_failed(struct lane *l, uint16_t dev, int err)
+{
+    shard_degrade(l->s, dev, err);
+    not_flushed(l, dev, err);
 }
 
 /* A flush of another shard or lane failed since this batch began: it may have dropped what this one wrote (flush_turn.h). */
@@ -385,7 +390,10 @@ void lane_flush_step(struct lane *l)
 
         if (flush_dev(l, dev))
             return;
-        flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
+        if (dev_usable(s, shard_capacity(s, dev)))
+            not_flushed(l, dev, -ETIMEDOUT); /* others had the turn for too long: no word about the device */
+        else
+            flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
         l->flush_devs &= l->flush_devs - 1;
     }
     if (cold_flush_failures(s->o.cold) != l->flush_failures)
