@@ -171,7 +171,8 @@ static int lacks_room(struct shard *s, const struct ask *a, struct list *from, s
         return 0;
     if (a->io->op == BLK_WRITE && is_device_list(s, from) && writes_wait(s)) {
         *list = from; /* it has waited for all room there is once already */
-        return 0;
+        dev = share_lacking(s, a);
+        return dev == EXTENT_NO_DEV || dev_usable(s, shard_capacity(s, dev)) ? 0 : -FIRN_E_DEVICE_FAILED;
     }
     if (a->io->op == BLK_WRITE && !is_device_list(s, from) && must_wait(&s->writes_wait, writes_wait(s), a, from)) {
         *list = &s->writes_wait;
