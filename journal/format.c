@@ -260,6 +260,7 @@ static bool group_fields_valid(const struct segpool_geometry *geo, const struct 
 {
     return g->epoch != 0 && g->epoch <= JRN_NUMBER_MAX && g->number != 0 && g->number <= JRN_NUMBER_MAX &&
            g->index < g->number && g->durable_group < g->number && g->durable_seq <= SEQ_MEDIA_MAX &&
+           g->meta_commit_no <= JRN_NUMBER_MAX &&
            g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
 }
 

@@ -160,6 +160,7 @@ int scan_join(const struct segpool_geometry *geo, uint64_t epoch, struct scan *a
     uint64_t covered = 0; /* by what was taken last: its own offset, and its payload if that was skipped over */
     uint32_t i = 0, k = 0;
 
+    a->torn_end = out.torn_end;
     if (out.cap == 0)
         return 0;
     out.v = malloc(out.cap * sizeof(*out.v));

@@ -98,7 +98,7 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
                                    {(enum journal_rec_type)9, 1, 1, 1, 1}, {JOURNAL_ZERO, 1, UINT64_MAX, 2, 1},
                                    {JOURNAL_ZERO, 1, 1, (UINT64_C(1) << 36) + 1, 1}, {JOURNAL_WRITE, 1, 1, 1, 1},
                                    {JOURNAL_WRITE, 1, 1, 1000, 1}, {JOURNAL_ZERO, 1, 1, 1, SEQ_MEDIA_MAX + 1}};
-    struct jrn_group bad[] = {good, good, good, good, good, good, good, good, good, good, good}, g = good;
+    struct jrn_group bad[] = {good, good, good, good, good, good, good, good, good, good, good, good}, g = good;
 
     bad[0].number = 0;
     bad[1].epoch = 0;
@@ -111,6 +111,7 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
     bad[8].durable_seq = SEQ_MEDIA_MAX + 1; /* there would be no number for the next write */
     bad[9].number = JRN_NUMBER_MAX + 1;
     bad[10].epoch = JRN_NUMBER_MAX + 1;
+    bad[11].meta_commit_no = JRN_NUMBER_MAX + 1;
     jrn_record_encode(&zero, buf + JRN_FIXED_BYTES);
     jrn_group_encode(&geo, 2, 8192, &g, buf);
     cr_assert_eq(jrn_group_decode(&geo, 2, 8192, buf, sizeof(buf), &g), 0);
@@ -201,7 +202,7 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
     static uint8_t buf[JRN_FOOTER_BYTES];
     struct jrn_footer in = {.head = head, .summary_off = 65536, .summary_bytes = 4000, .summary_crc = 9, .nr_entries = 7,
                             .first_group = 1234, .nr_groups = 8, .seq_min = 3, .seq_max = 30, .end_off = 60000,
-                            .meta_commit_no = 44}, f, bad[9];
+                            .meta_commit_no = 44}, f, bad[10];
 
     jrn_footer_encode(&geo, 5, &in, buf);
     cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), 0);
@@ -224,6 +225,7 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
     bad[6].seq_max = SEQ_MEDIA_MAX + 1;
     bad[7].first_group = 1233;
     bad[8].first_group = JRN_NUMBER_MAX - 7;
+    bad[9].meta_commit_no = JRN_NUMBER_MAX + 1;
     for (uint32_t i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_footer_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), -FIRN_E_CORRUPT, "case %u", i);
