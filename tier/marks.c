@@ -6,8 +6,8 @@
  * 2. Where none comes along, a batch of its own names what became durable since: at once after a rest, else MARKS_PERIOD_NS
  *    behind the last record, later where commits are slow. Writes never wait for it. A drain does, so a stopped shard has
  *    named everything.
- * 3. A start commits it once all shards have been judged, before anything is erased from their logs, and again behind that: what was kept is
- *    named before anything follows it.
+ * 3. A start commits it once all shards have been judged, before anything is erased from their logs, and again behind that: what
+ *    was kept is named before anything follows it.
  * Failures: a failed commit is final, as everywhere.
  */
 #include "tier/priv.h"

@@ -234,6 +234,43 @@ Test(cancel, writes_that_wait_for_the_share_of_one_device_do_not_wait_for_it)
     finish(&r);
 }
 
+static void failed_or_not(struct blk_io *io)
+{
+    cr_assert(io->err == 0 || io->err == -FIRN_E_DEVICE_FAILED, "%d", io->err);
+    nr_answered++;
+}
+
+/* Dirt is at the limit of all meanwhile, and no device takes any. */
+Test(cancel, writes_that_wait_for_the_share_of_a_hung_device_fail_at_its_deadline)
+{
+    struct rig r;
+    uint16_t dev;
+
+    begin(&r, &(struct rig_opts){.seed = 2, .hdd_extents = 24, .volume_blocks = 24 * 256});
+    r.opts.dirty_max_pct = 20;
+    r.opts.dirty_start_pct = 5;
+    prepare(&r, 16 * 256);
+    dev = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev;
+    hang(&r, 1000000);
+    for (uint64_t at = 0; at < 256; at += 2) /* on that device, then nowhere yet */
+        start(&r, BLK_WRITE, at, 2);
+    for (uint64_t at = 16 * 256; nr_reqs < MAX_REQS; at += 4)
+        start(&r, BLK_WRITE, at, 4);
+    for (unsigned i = 0; i < nr_reqs; i++)
+        reqs[i].io.cb = failed_or_not;
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_not(list_empty(&r.shard->writes_dev[dev]));
+    cr_assert(shard_writes_wait(r.shard));
+    sim_run_for(r.sim, 100 * NS_PER_S);
+    cr_assert(list_empty(&r.shard->writes_dev[dev]));
+    heal(&r);
+    await_all(&r);
+    rig_drain(&r, true);
+    for (unsigned i = 0; i < nr_reqs; i++)
+        free(reqs[i].iov.iov_base);
+    rig_fini(&r);
+}
+
 /* ---- pools, ranges, slots ---- */
 
 Test(cancel, reads_and_writes_that_wait_for_a_pool)
