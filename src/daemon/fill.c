@@ -43,9 +43,10 @@ enum fill_word fill_look_refused(struct fill_refusals *r, const struct tier_info
     bool more = refused != r->seen, was = r->full;
 
     r->seen = refused;
+    r->quiet = more ? 0 : r->quiet + 1;
     if (more)
         r->full = true;
-    else if (taken(info) + info->capacity_bytes / 100 * FILL_BELOW <= info->capacity_bytes)
+    else if (r->quiet >= FILL_QUIET && taken(info) + info->capacity_bytes / 100 * FILL_BELOW <= info->capacity_bytes)
         r->full = false;
     if (r->full == was)
         return FILL_NOTHING;

@@ -21,9 +21,12 @@ struct fill_watch {
 
 /* A watch over refusals; zeroed at start. */
 struct fill_refusals {
-    uint64_t seen; /* as of the last look */
-    bool     full; /* said, and there has been no room since */
+    uint64_t seen;  /* as of the last look */
+    uint32_t quiet; /* looks without another one */
+    bool     full;  /* said, and there has been no room since */
 };
+
+#define FILL_QUIET 3u /* looks without a refusal before there is said to be room */
 
 enum fill_word { FILL_NOTHING, FILL_FULL, FILL_ROOM };
 
@@ -34,7 +37,7 @@ uint32_t fill_level(const struct tier_info *info);
 uint32_t fill_look(struct fill_watch *w, const struct tier_info *info);
 
 /* One look at how many writes were refused since the start. What is to be said now: at the first refusal, and when FILL_BELOW
- * per cent are free again. */
+ * per cent are free again and none was refused for FILL_QUIET looks: places can lack while bytes do not. */
 enum fill_word fill_look_refused(struct fill_refusals *r, const struct tier_info *info, uint64_t refused);
 
 #endif

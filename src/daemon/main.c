@@ -357,7 +357,7 @@ static void look_at_refusals(const struct server *s, struct fill_refusals *r)
     node_tier_stats(s->node, &stats);
     switch (fill_look_refused(r, &i, stats.write_no_space)) {
     case FILL_FULL:
-        log_error("the pool is full: writes to new places are refused",
+        log_error("the pool refuses writes to new places",
                   "refused=%llu used=%llu reserved=%llu bytes=%llu do=\"delete or trim volumes\"", (unsigned long long)stats.write_no_space,
                   (unsigned long long)i.capacity_used_bytes, (unsigned long long)i.capacity_reserved_bytes,
                   (unsigned long long)i.capacity_bytes);

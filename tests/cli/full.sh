@@ -50,23 +50,23 @@ has "device list" "$(ctl device list)" "^$taken"
 page=$(curl -s --unix-socket "$T/s" http://firn/)
 has "full: the same alert on the status page" "$page" "<b>the pool is full: writes"
 has "what is reserved, there too" "$page" "Capacity: .* used \+ .* reserved of "
-words() { grep -oE 'msg="the pool (is full: writes|has room again)' "$log" | grep -oE 'full|room' | tr '\n' ' '; }
+words() { grep -oE 'msg="the pool (refuses writes to new places|has room again)' "$log" | grep -oE 'refuses|room' | tr '\n' ' '; }
 become() { # become WORDS: until they are there
     local i
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 300; i++)); do
         [ "$(words)" = "$1" ] && break
         sleep 0.1
     done
     is "$2" "$(words)" "$1"
 }
-become "full " "a write that is refused is said"
+become "refuses " "a write that is refused is said"
 fill $((mib + 20)) && bad "more than the pool has was written" || ok
 sleep 6 # at least one look more
-is "more of them are not" "$(words)" "full "
+is "more of them are not" "$(words)" "refuses "
 is "a level that holds is not said at every look" "$(told)" "80 90 95 "
 ctl volume delete a --quiet || bad "delete"
 for _ in {1..100}; do ctl status | grep -q "alerts: none" && break; sleep 0.1; done
-become "full room " "that there is room is said"
+become "refuses room " "that there is room is said"
 has "room: no alert" "$(ctl status)" "alerts: none"
 stop
 is "stops" $rc 0

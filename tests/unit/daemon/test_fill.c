@@ -70,7 +70,20 @@ Test(fill, refusals_are_said_once_until_there_is_room)
     cr_assert_eq(refusals(&r, 1000, 3), FILL_NOTHING);
     cr_assert_eq(refusals(&r, 1000, 9), FILL_NOTHING);
     cr_assert_eq(refusals(&r, 990, 9), FILL_NOTHING, "too little to call it room");
+    for (unsigned i = 2; i < FILL_QUIET; i++)
+        cr_assert_eq(refusals(&r, 980, 9), FILL_NOTHING, "look %u", i);
     cr_assert_eq(refusals(&r, 980, 9), FILL_ROOM);
     cr_assert_eq(refusals(&r, 980, 9), FILL_NOTHING);
     cr_assert_eq(refusals(&r, 1000, 10), FILL_FULL);
+}
+
+/* There are bytes and no places: some writes go, others do not. */
+Test(fill, now_and_then_a_refusal_is_one_story)
+{
+    struct fill_refusals r = {0};
+    unsigned said = 0;
+
+    for (unsigned i = 1; i < 100; i++)
+        said += refusals(&r, 900, i / 2) != FILL_NOTHING;
+    cr_assert_eq(said, 1);
 }
