@@ -266,7 +266,8 @@ static json_t *body_object(const char *body, size_t len, struct reply *out)
     return o;
 }
 
-/* Which of the parameters that were asked for differs from what is there; those left out may be anything. */
+/* Which of the parameters that were asked for differs from what is there; those left out may be anything, but a size of blocks that
+ * a host does not expect would serve nobody. */
 static bool differs(const struct volume_params *is, const struct volume_params *p, unsigned seen, char what[static 160])
 {
     char b1[32], b2[32];
@@ -274,7 +275,7 @@ static bool differs(const struct volume_params *is, const struct volume_params *
     what[0] = '\0';
     if (is->size_bytes != ROUND_UP(p->size_bytes, MIB))
         snprintf(what, 160, "its size is %s, not %s", size_format(is->size_bytes, b1), size_format(p->size_bytes, b2));
-    else if ((seen & API_LBA) && is->lba_bytes != p->lba_bytes)
+    else if (is->lba_bytes != p->lba_bytes)
         snprintf(what, 160, "its lba is %u, not %u", is->lba_bytes, p->lba_bytes);
     else if ((seen & API_TIER) && is->tier != p->tier)
         snprintf(what, 160, "its tier is %s, not %s", volume_tier_name(is->tier), volume_tier_name(p->tier));
@@ -290,10 +291,13 @@ static bool differs(const struct volume_params *is, const struct volume_params *
 static void reply_exists(struct api *a, const struct volume_params *p, unsigned seen, struct volume_view *v, struct reply *out)
 {
     char what[160] = "with other parameters";
+    struct volume_params is;
+    bool created;
 
-    if (node_volume_get(a->node, p->name, v) == 0 && !differs(&v->info.p, p, seen, what))
-        reply_json(out, 200, volume_json(v));
-    else
+    if (node_volume_get(a->node, p->name, v) == 0 && !differs(&v->info.p, p, seen, what)) {
+        is = v->info.p; /* asked for as it is: a volume that an earlier failure left unserved is served again */
+        reply_view(a, out, node_volume_create(a->node, &is, &created, v), 200, p->name, v);
+    } else
         reply_detail(out, 409, "exists", "a volume of that name exists: %s", what);
 }
 
