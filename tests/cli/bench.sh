@@ -63,6 +63,9 @@ exits 2 run run --verify --ack-log "$T/acks" --bs 512 --time 1s
 # --fresh is believed only of a new log and of a volume that holds nothing; what another run overwrote is called that
 exits 2 run run --verify --ack-log "$T/acks" --fresh --ops 10
 has "--fresh on a log that has runs" "$out" "^firn-bench: --fresh is for a new log, and $T/acks has runs in it; leave --fresh out"
+head -c 64 "$T/acks" >"$T/acks3"
+exits 2 run run --verify --ack-log "$T/acks3" --fresh --ops 10
+has "a log without runs is not that" "$out" "the volume was written before"
 exits 2 run run --verify --ack-log "$T/acks2" --fresh --ops 10
 has "--fresh on a volume that was written" "$out" "^firn-bench: --fresh, but the volume was written before \\(byte [0-9]+ is not zero\\); leave --fresh out"
 [ -e "$T/acks2" ] && bad "a log was made for a run that did not begin" || ok

@@ -381,7 +381,8 @@ int cmd_run(const struct bench_opts *o)
         fprintf(stderr, "firn-bench: --ack-log needs --verify\n");
         return 2;
     }
-    if (o->fresh && o->ack_log[0] && stat(o->ack_log, &st) == 0 && st.st_size > 0) {
+    if (o->fresh && o->ack_log[0] && stat(o->ack_log, &st) == 0 &&
+        st.st_size > (off_t)sizeof(struct acklog_header_bytes)) { /* one that a kill left with its header alone is as good as new */
         fprintf(stderr, "firn-bench: --fresh is for a new log, and %s has runs in it; leave --fresh out to go on with it, or name a new "
                         "--ack-log FILE\n", o->ack_log);
         return 2;
