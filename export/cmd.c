@@ -5,7 +5,7 @@
  *   in-capsule data:  chunks, payload, execute        (no chunks: the queue stops reading)
  *   host data:        chunks, R2T, H2CData, execute   (no chunks: the command waits, the queue reads on)
  *   data to host:     chunks, execute, C2HData
- * where a blk that keeps to a rate is asked before chunks are taken, or, for in-capsule data, before execution;
+ * where a blk that keeps to a rate is asked before cover (slots.c) and chunks are taken, or, for in-capsule data, before execution;
  * and cmd_complete() queues the answer. Failures: a command that is refused still takes its in-capsule bytes off the
  * stream. When the queue is closing, an answer is dropped and the slot freed; one that a blk holds waits for the blk.
  */
@@ -110,18 +110,15 @@ static bool fits_quota(const struct cmd *c)
     return c->q->data_bytes == 0 || (uint64_t)c->q->data_bytes + c->bytes <= max;
 }
 
-/* Its data comes by R2T. */
-static bool wants_r2t(const struct cmd *c) { return c->dir == DIR_H2C && !c->in_capsule; }
-
 /* May it ask for chunks: its queue's share of them, and cover for an R2T. */
 static bool may_claim(const struct cmd *c)
 {
-    return fits_quota(c) && (!wants_r2t(c) || cover_get(c->q));
+    return fits_quota(c) && (!cmd_wants_r2t(c) || cover_get(c->q));
 }
 
 static bool claim(struct cmd *c)
 {
-    if (wants_r2t(c))
+    if (cmd_wants_r2t(c))
         cover_owe(c);
     return line_get_chunks(c);
 }
@@ -260,16 +257,26 @@ static void proceed(struct cmd *c)
     queue_tx_schedule(c->q);
 }
 
+/* What an R2T takes keeps others waiting, so its blk is asked before. */
 static bool data_room(struct cmd *c)
 {
     struct queue *q = c->q;
 
+    if (cmd_wants_r2t(c) && !line_may_begin(c))
+        return false;
     if (!list_empty(&q->wait_quota) || !may_claim(c)) {
         list_push_back(&q->wait_quota, &c->wait_node);
         c->waiting = true;
         return false;
     }
     return claim(c);
+}
+
+/* Its blk said yes. On a queue that is ending it waits for the end: cover is of no use there. */
+static void begun(struct cmd *c)
+{
+    if (queue_answers(c->q) && data_room(c))
+        proceed(c);
 }
 
 void cmd_granted(struct cmd *c)
@@ -279,6 +286,8 @@ void cmd_granted(struct cmd *c)
         queue_rx_unblock(c->q);
     } else if (c->in_capsule) {
         execute(c);
+    } else if (cmd_wants_r2t(c) && c->nr_chunks == 0) {
+        begun(c);
     } else {
         proceed(c);
     }

@@ -2,7 +2,8 @@
 /* line.c: who waits for chunks, or until its blk lets it begin.
  *
  * A volume may be capped: its blk says when the next request may begin, and until then that request takes no chunks, or it would
- * hold for seconds what other volumes need. So both are got in one step: chunks that fit, then the blk's word. Only data
+ * hold for seconds what other volumes need. So both are got in one step: chunks that fit, then the blk's word. Who asks for its
+ * data by R2T needs cover too (slots.c): it gets the word first, then its place in the queue's share, cover and chunks. Only data
  * that comes with its capsule is received before, for nothing else can be done with it; it waits with its small chunks.
  * Each subsystem has its own lines, so that one that is short, or shut by its blk, keeps no other waiting. Those whose commands wait
  * for chunks are served in turn, a command at a time; one that is shut is left out until BLK_EVENT_MAY_BEGIN. Within a
@@ -10,9 +11,10 @@
  */
 #include "export/priv.h"
 
-static bool wants_chunks(const struct cmd *c) { return c->nr_chunks == 0 && (c->bytes > 0 || c->scratch); }
+static bool lacks_chunks(const struct cmd *c) { return c->nr_chunks == 0 && (c->bytes > 0 || c->scratch); }
 /* Not for the chunks that in-capsule data is received into. */
-static bool must_ask(const struct cmd *c) { return c->ios > 0 && !c->begun && !(c->in_capsule && wants_chunks(c)); }
+static bool must_ask(const struct cmd *c) { return c->ios > 0 && !c->begun && !(c->in_capsule && lacks_chunks(c)); }
+static bool wants_chunks(const struct cmd *c) { return lacks_chunks(c) && !(must_ask(c) && cmd_wants_r2t(c)); }
 
 /* These are few, and a host under a low cap must not give up for the lack of an answer: they go first. */
 static bool is_admin(const struct cmd *c) { return c->q->qid == 0; }
@@ -96,8 +98,10 @@ bool line_get_chunks(struct cmd *c)
 
 bool line_may_begin(struct cmd *c)
 {
+    if (!must_ask(c))
+        return true;
     assert(!wants_chunks(c));
-    if (!must_ask(c) || (is_next(c) && may_begin(c)))
+    if (is_next(c) && may_begin(c))
         return true;
     get_in_line(c);
     return false;
@@ -157,10 +161,12 @@ static bool serve_one(struct subsys *s)
     struct cmd *c;
 
     while ((c = choose(s)) != NULL) {
+        bool chunks = wants_chunks(c);
+
         if (!may_begin(c))
             continue; /* shut: what need not ask may go all the same */
         line_leave(c);
-        if (wants_chunks(c))
+        if (chunks)
             buf_take(s->home, c);
         cmd_granted(c);
         return true;

@@ -305,7 +305,7 @@ struct subsys_stats {
 enum line {
     LINE_LARGE, LINE_SMALL,           /* chunks: commands that need nothing else */
     LINE_BEGIN_LARGE, LINE_BEGIN_SMALL, /* chunks, and the blk's word: together, so that who is held back holds none */
-    LINE_BEGIN,                       /* the blk's word alone: its data came in the capsule, or it has none */
+    LINE_BEGIN,                       /* the blk's word alone: its data came in the capsule, or is to be asked for, or it has none */
     LINE_NR,
 };
 
@@ -396,6 +396,7 @@ void cmd_copy_out(const struct cmd *c, uint32_t off, void *to, size_t n);
 void cmd_zero_data(struct cmd *c);
 uint16_t cmd_check_sgl(const struct cmd *c, uint32_t in_capsule_bytes); /* pure */
 static inline uint32_t cmd_chunk_bytes(const struct cmd *c) { return c->small ? CHUNK_SMALL : CHUNK_LARGE; }
+static inline bool cmd_wants_r2t(const struct cmd *c) { return c->dir == DIR_H2C && !c->in_capsule; } /* its data comes so */
 static inline uint64_t cmd_nsid(const struct cmd *c) { return from_le32(c->sqe.nsid); }
 
 void cmd_quota_retry(struct queue *q);                            /* lets through what waits for its queue's share or cover */
@@ -423,7 +424,7 @@ void buf_put(struct target_env *te, struct cmd *c);
 
 /* ---- line.c: who waits for chunks, or until its blk lets it begin */
 bool line_get_chunks(struct cmd *c);                /* all chunks of c, or none: then it waits its turn; cmd_granted() */
-bool line_may_begin(struct cmd *c);                 /* c, which lacks nothing else: the same */
+bool line_may_begin(struct cmd *c);                 /* c, which lacks nothing else or will ask for its data: the same */
 void line_leave(struct cmd *c);                     /* this, or its queue's wait_quota, if it waits */
 void lines_open(struct subsys *s);                  /* its blk may have another answer */
 void lines_serve(struct target_env *te);
