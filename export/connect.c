@@ -239,9 +239,17 @@ static bool same_place(const struct queue *a, const struct queue *b)
            memcmp(x->hostid, y->hostid, sizeof(x->hostid)) == 0;
 }
 
-/* Of several tries the last one waits. */
-static void wait_for_qid(struct queue *q)
+/* Who does not read, because chunks or a slot are lacking, does not see the end of its stream either: under a low cap for minutes. */
+static void end_if_gone(struct queue *old)
 {
+    if (old->conn && net_peer_gone(old->conn))
+        queue_close(old, true);
+}
+
+/* Of several tries the last one waits. */
+static void wait_for_qid(struct queue *q, struct queue *old)
+{
+    end_if_gone(old);
     list_for_each_safe(n, tmp, &q->s->pending) {
         struct queue *older = list_entry(n, struct queue, rx_wait);
 
@@ -288,7 +296,7 @@ static void connect_io(struct queue *q, uint16_t qid)
     else if (!(c->csts & CSTS_RDY) || c->resetting)
         refuse(q, ST_COMMAND_SEQUENCE | STATUS_DNR, 0);
     else if (c->queues[qid])
-        wait_for_qid(q);
+        wait_for_qid(q, c->queues[qid]);
     else
         grant(q, c, qid);
 }

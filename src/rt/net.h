@@ -38,6 +38,7 @@ struct net_conn_ops {
     void (*recv)(struct net_conn *c, struct net_io *io);
     void (*send)(struct net_conn *c, struct net_io *io);
     void (*shutdown)(struct net_conn *c);
+    bool (*peer_gone)(const struct net_conn *c);
     void (*abort)(struct net_conn *c);
     void (*close)(struct net_conn *c, void (*cb)(void *ctx), void *ctx);
     int  (*detach)(struct net_conn *c);
@@ -55,6 +56,8 @@ static inline void net_recv(struct net_conn *c, struct net_io *io) { c->ops->rec
 static inline void net_send(struct net_conn *c, struct net_io *io) { c->ops->send(c, io); }
 /* No more sends; what was sent still goes out, then the peer sees the end of the stream. */
 static inline void net_shutdown(struct net_conn *c) { c->ops->shutdown(c); }
+/* The peer has ended or reset its stream, though bytes from before may still be there to be received. */
+static inline bool net_peer_gone(const struct net_conn *c) { return c->ops->peer_gone(c); }
 /* Cuts the connection now: outstanding calls complete with an error, unsent bytes never leave (SO_LINGER 0, RST). */
 static inline void net_abort(struct net_conn *c) { c->ops->abort(c); }
 /* Cuts what is outstanding, waits for it, frees the connection, then calls cb once. */

@@ -16,6 +16,8 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -224,6 +226,26 @@ static void uring_shutdown(struct net_conn *conn)
     shutdown(of_conn(conn)->fd, SHUT_WR); /* of a connection that is gone already: no matter */
 }
 
+static bool uring_peer_gone(const struct net_conn *conn)
+{
+    int fd = container_of(conn, const struct conn, conn)->fd;
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    switch (info.tcpi_state) {
+    case TCP_CLOSE_WAIT:
+    case TCP_LAST_ACK:
+    case TCP_CLOSING:
+    case TCP_TIME_WAIT:
+    case TCP_CLOSE:
+        return true;
+    default: /* also with our own end shut down */
+        return false;
+    }
+}
+
 /* Dissolving the association sends the RST now; a close alone would wait for the operations on the ring. */
 static void uring_abort(struct net_conn *conn)
 {
@@ -288,6 +310,7 @@ static const struct net_conn_ops uring_conn_ops = {
     .recv = uring_recv,
     .send = uring_send,
     .shutdown = uring_shutdown,
+    .peer_gone = uring_peer_gone,
     .abort = uring_abort,
     .close = uring_close,
     .detach = uring_detach,

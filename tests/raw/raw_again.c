@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raw_again.c: a host whose I/O connection ended comes back under the same queue identifier while the blk still has commands of the
- * old one: it is let in when that has ended, or told that it may try again.
+ * old one: it is let in when that has ended, or told that it may try again. If the old one is not even being read, because its volume
+ * is shut, it ends all the same.
  */
+#include <fcntl.h>
+
 #include "raw.h"
 
 #define BIG     (512u * 1024)
@@ -28,7 +31,15 @@ static void hold_submit(struct blk *b, struct blk_io *io)
     __atomic_fetch_add(&hold.nr, 1, __ATOMIC_SEQ_CST);
 }
 
-static const struct blk_ops hold_ops = {.name = "hold", .submit = hold_submit};
+static bool hold_may_begin(struct blk *b, uint64_t ios, uint64_t bytes)
+{
+    (void)b;
+    (void)ios;
+    (void)bytes;
+    return false;
+}
+
+static const struct blk_ops hold_ops = {.name = "hold", .submit = hold_submit, .may_begin = hold_may_begin};
 
 static struct blk *wrap(struct blk *ram)
 {
@@ -51,6 +62,19 @@ static void let_go(void *arg)
     hold.holding = false;
     while ((n = list_pop_front(&hold.held)) != NULL)
         let_io_go(list_entry(n, struct blk_io, priv.node));
+}
+
+static void shut(void *arg)
+{
+    (void)arg;
+    hold.blk.holds_back = true;
+}
+
+static void open_again(void *arg)
+{
+    (void)arg;
+    hold.blk.holds_back = false;
+    blk_notify(&hold.blk, BLK_EVENT_MAY_BEGIN);
 }
 
 /* ---- the host ------------------------------------------------------------------------------------------------------------- */
@@ -149,6 +173,53 @@ static void the_old_one_lives(const struct raw_srv *s, const struct raw_conn *a)
     close(old.fd);
 }
 
+#define FULL 8 /* queues: more data in capsules than a volume's share of small chunks */
+
+/* Most hosts reset the connection; an orderly end is seen if all that is before it fitted into the socket. */
+static void leave(const struct raw_conn *q, bool reset)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    if (reset)
+        setsockopt(q->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    close(q->fd);
+}
+
+/* Nothing of the volume goes on, and its queues are not read any more. */
+static void the_old_one_is_not_read(const struct raw_srv *s)
+{
+    struct raw_conn a = raw_admin(s, false, false, NULL), q[FULL];
+    uint8_t pdu[sizeof(data) + 128];
+
+    raw_on_env(hold.ram->env, shut, NULL);
+    for (uint16_t i = 0; i < FULL; i++) {
+        q[i] = ask_to_join(s, &a, (uint16_t)(i + 1));
+        raw_check(raw_status(raw_resp(&q[i])) == 0, "queue %u", i + 1u);
+        fcntl(q[i].fd, F_SETFL, O_NONBLOCK); /* what is not read is left */
+        for (uint16_t k = 0; k < (i < FULL - 1 ? 127 : 4); k++) {
+            struct nvme_sqe wr = raw_io(IO_WRITE, k, k * 2u, 2, sizeof(data), true);
+
+            if (!raw_send(q[i].fd, pdu, raw_capsule(pdu, &wr, data, sizeof(data), false, false)))
+                break;
+        }
+    }
+    usleep(300000);
+    for (int i = FULL; i-- > 0;) {
+        struct raw_answer r;
+
+        leave(&q[i], i < FULL - 1);
+        q[i] = ask_to_join(s, &a, (uint16_t)(i + 1));
+        r = raw_resp(&q[i]);
+        raw_check(r.ok && r.status == 0, "queue %d is in again: %04x", i + 1, r.status);
+    }
+    raw_on_env(hold.ram->env, open_again, NULL);
+    for (int i = 0; i < FULL; i++) {
+        raw_check(writes(&q[i]), "queue %d works", i + 1);
+        close(q[i].fd);
+    }
+    close(a.fd);
+}
+
 /* Its controller goes while it waits, or it goes itself. */
 static void ends_while_it_waits(const struct raw_srv *s)
 {
@@ -201,6 +272,7 @@ int main(void)
         waits_in_vain(&s, &a);
         the_old_one_lives(&s, &a);
         close(a.fd);
+        the_old_one_is_not_read(&s);
         ends_while_it_waits(&s);
         raw_check(raw_works(&s, true, true), "the target works");
         raw_stop(&s);

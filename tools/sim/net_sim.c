@@ -241,6 +241,13 @@ static void net_sim_shutdown(struct net_conn *c)
     deliver_soon(e->other);
 }
 
+static bool net_sim_peer_gone(const struct net_conn *c)
+{
+    const struct end *e = container_of(c, const struct end, conn);
+
+    return e->reset || e->in.fin_arrived;
+}
+
 static void end_reset(struct end *e)
 {
     e->reset = true;
@@ -307,6 +314,7 @@ static const struct net_conn_ops net_sim_ops = {
     .recv = net_sim_recv,
     .send = net_sim_send,
     .shutdown = net_sim_shutdown,
+    .peer_gone = net_sim_peer_gone,
     .abort = net_sim_abort,
     .close = net_sim_close,
     .detach = net_sim_detach,

@@ -184,6 +184,29 @@ Test(net, shutdown_lets_bytes_out_and_then_ends_the_stream)
     pair_close(&p);
 }
 
+Test(net, the_end_of_the_peer_is_known_before_its_bytes_are_received)
+{
+    struct pair p;
+    struct call tx;
+    char buf[8], bye[] = "bye";
+
+    pair_open(&p, false);
+    start(&tx, p.a, bye, 3, true);
+    cr_assert(run_until(p.r, &tx.done));
+    cr_assert(!net_peer_gone(p.a) && !net_peer_gone(p.b));
+    net_shutdown(p.a);
+    for (int i = 0; i < 1000 && !net_peer_gone(p.b); i++)
+        run_for_ms(p.r, 1);
+    cr_assert(net_peer_gone(p.b));
+    cr_assert(!net_peer_gone(p.a), "its own end is not the peer's");
+    receive_all(&p, p.b, buf, 3, sizeof(buf));
+    net_abort(p.b);
+    for (int i = 0; i < 1000 && !net_peer_gone(p.a); i++)
+        run_for_ms(p.r, 1);
+    cr_assert(net_peer_gone(p.a), "reset");
+    pair_close(&p);
+}
+
 Test(net, abort_fails_both_directions_and_resets_the_peer)
 {
     enum { LEN = 20000000 };

@@ -108,9 +108,11 @@ Test(sim_net, a_shutdown_ends_the_stream_behind_the_last_byte)
     send_all(x);
     net_shutdown(x->a);
     receive(x);
+    cr_assert(!net_peer_gone(x->b));
     while (sim_step(x->s) == 0)
         ;
     cr_assert_eq(x->got, TOTAL);
+    cr_assert(net_peer_gone(x->b) && !net_peer_gone(x->a));
     receive(x->got < TOTAL ? x : (x->got = 0, x));
     while (sim_step(x->s) == 0)
         ;
@@ -130,6 +132,7 @@ Test(sim_net, a_planned_cut_resets_both_ends_in_the_middle)
     cr_assert_lt(x->got, 30000);
     cr_assert_eq(x->last, -ECONNRESET);
     cr_assert(!sim_pipe_alive(x->p));
+    cr_assert(net_peer_gone(x->a) && net_peer_gone(x->b));
     ends_free(x);
 }
 
