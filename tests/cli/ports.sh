@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
 # A port belongs to one server: a second one refuses to start and says what to do; a restart gets its port back at once.
 . "$(dirname "$0")/lib.bash"
-start --ram 16MiB --port 0
+free_port() { # that the kernel gives to nobody meanwhile
+    local p
+    for ((;;)); do p=$((10000 + RANDOM % 20000)); (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null || break; done
+    echo $p
+}
+start --ram 16MiB --port "$(free_port)" --discovery-port "$(free_port)"
 port=$(ready port) discovery=$(ready discovery_port)
 exits 1 timeout 20 "$firnd" --ram 16MiB --port "$port" --discovery-port 0
 has "the port is taken" "$out" "port $port: Address already in use; .*--port"

@@ -66,11 +66,10 @@ down
 # --- C13: msync for persistence (a file on a disk), and cache-line flushes (as on DAX) ------------------------------------------
 for force in 0 1; do
     export PMEM_IS_PMEM_FORCE=$force
-    REACTORS=2 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 20; dirty_max = 50; };'
+    REACTORS=2 PORT=$(free_port) begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 20; dirty_max = 50; };'
     sed -i "s|journal: { path|journal: { pmem = true; path|" "$pool/firn.conf"
     up
     fixed=$port
-    sed -i "s/port = 0; discovery/port = $port; discovery/" "$pool/firn.conf"
     volume_make v 128MiB
     nqn=$(volume_nqn v)
     "$bench" run --port "$port" --nqn "$nqn" --rw randmixed --read-pct 30 --bs 4KiB --qd 16 --trim-pct 5 --zero-pct 5 --size 96MiB --rate 4000 --time 600s --verify \

@@ -43,9 +43,9 @@ load() { # load FILE SECONDS [OPTION]: writes that are kept in a log outside the
         --reconnect 20s --json ${3:-} >"$work/load.json" 2>>"$work/load.log" &
     loader=$!
 }
+sed -i "s/port = 0; discovery/port = $(free_port); discovery/" "$pool/firn.conf"
 up
 fixed=$port
-sed -i "s/port = 0; discovery/port = $port; discovery/" "$pool/firn.conf"
 load "$work/acks" 600 --fresh
 sleep 1
 server_kill

@@ -96,11 +96,10 @@ run_mode() { # run_mode MODE CYCLES
     local n=0 v batch before
     pool=$work/pool-$1
     rm -f "$work"/acks.*
-    pool_make "$pool" "$1"
+    PORT=$(free_port) pool_make "$pool" "$1"
     server_start --config "$pool/firn.conf"
     server_wait 60 || { failed=$((failed + $2)); return; }
     fixed_port=$port
-    sed -i "s/port = 0; discovery/port = $port; discovery/" "$pool/firn.conf"
     for ((v = 0; v < volumes; v++)); do
         volume_make "v$v" 256MiB
         nqns[v]=$(volume_nqn "v$v")

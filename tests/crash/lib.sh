@@ -24,6 +24,16 @@ need() { # need PROGRAM...: else the script is skipped
     done
 }
 
+# A port that nobody listens on and that the kernel gives to nobody: for a server that is to come back where it was.
+free_port() {
+    local p
+    for ((;;)); do
+        p=$((10000 + RANDOM % 20000))
+        (exec 3<>"/dev/tcp/127.0.0.1/$p") 2>/dev/null || break
+    done
+    echo $p
+}
+
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 
 # server_start ARGS...: runs firnd; sets $server (its process) and appends its words to $work/firnd.log. Does not wait.
@@ -82,7 +92,7 @@ node = "test";
 reactors = ${REACTORS:-2};
 pool: { name = "default"; metadata = "$1/meta"; journal: { path = "$1/journal"; size = "$2"; };
         capacity: ( { path = "$1/hdd"; size = "${CAPACITY:-4GiB}"; } ); };
-export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; };
+export: { listen = "127.0.0.1"; port = ${PORT:-0}; discovery_port = 0; };
 api: { unix = "$1/firnd.sock"; listen = ""; };
 ${3:-}
 CONF
