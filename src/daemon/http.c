@@ -196,7 +196,8 @@ static bool check_head(struct server *s, struct MHD_Connection *mc, const char *
         *rc = refuse(mc, 401, "unauthorized", "a valid token is needed: Authorization: Bearer TOKEN (api.token_file)", 0);
     else if (bad)
         *rc = refuse(mc, e.status, e.code, e.message, e.allow);
-    else if (length && strtoull(length, NULL, 10) > API_BODY_BYTES_MAX)
+    else if (length && strtoull(length, NULL, 10) > API_BODY_BYTES_MAX + DRAIN_BYTES_MAX) /* what is shorter is read, so that its
+                                                                                            * sender comes to read the answer */
         *rc = refuse(mc, 413, "too_large", "the body is longer than 64 KiB", 0);
     else
         return true;
