@@ -20,6 +20,22 @@ static void say_size(const struct pool_dev *d)
              size_format(d->label.device_bytes, formatted), (unsigned long long)d->label.device_bytes);
 }
 
+/* What segments are made of was decided by the format. A segment size of 0 asks for nothing. */
+static void say_segments(const struct pool_dev *d, const struct tier_opts *o)
+{
+    const struct label *l = &d->label;
+    char configured[32], formatted[32];
+
+    if (o->segment_bytes != 0 && o->segment_bytes != l->seg_bytes)
+        log_warn("journal.segment_size is ignored: the pool was formatted with another",
+                 "path=\"%s\" configured=\"%s\" formatted=\"%s\" do=\"set segment_size = %u or 0, which the pool uses anyway\"",
+                 d->opts.path, size_format(o->segment_bytes, configured), size_format(l->seg_bytes, formatted), l->seg_bytes);
+    if (o->journal_align != 0 && o->journal_align != l->seg_align)
+        log_warn("journal.align is ignored: the pool was formatted with another",
+                 "path=\"%s\" configured=%u formatted=%u do=\"set align = %u, which the pool uses anyway\"", d->opts.path,
+                 o->journal_align, l->seg_align, l->seg_align);
+}
+
 static uint16_t caches(const struct pool_devs *p)
 {
     uint16_t nr = 0;
@@ -45,7 +61,10 @@ void pool_say_ignored(const struct pool_devs *p, struct meta *m)
 {
     if (p->opts->seams.dev_open != NULL) /* the simulator's devices are what it says */
         return;
-    for (uint32_t i = 0; i < p->nr; i++)
+    for (uint32_t i = 0; i < p->nr; i++) {
         say_size(&p->dev[i]);
+        if (p->dev[i].opts.role == TIER_JOURNAL)
+            say_segments(&p->dev[i], p->opts);
+    }
     say_missing_cache(p, m);
 }

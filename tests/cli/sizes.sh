@@ -36,6 +36,9 @@ told larger.conf "$larger\" role=journal path=\"$T/j\" configured=\"1.0 GiB\" fo
 is "and no file has grown" "$(stat -c %s "$T/j" "$T/c" | tr '\n' ' ')" "$((160 << 20)) $((256 << 20)) "
 conf nocache.conf '"160MiB"' '"256MiB"' ''
 told nocache.conf "more cache devices than are configured\" configured=0 do=\"put the missing ones back"
+sed '1a journal: { segment_size = "32MiB"; align = 512; };' "$T/f.conf" >"$T/segments.conf"
+told segments.conf "journal.segment_size is ignored.* configured=\"32.0 MiB\" formatted=\".*\" do=\"set segment_size = [0-9]+ or 0," \
+    "journal.align is ignored.* configured=512 formatted=4096 do=\"set align = 4096,"
 truncate -s 512M "$T/c"
 told whole.conf "$larger\" role=capacity path=\"$T/c\" configured=\"all of it: 512.0 MiB\" formatted=\"256.0 MiB\""
 exits 0 "$firnd" --check --config "$T/f.conf"
