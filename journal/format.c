@@ -74,8 +74,8 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
         .group_floor = from_le64(raw->group_floor),
         .seq_floor = from_le64(raw->seq_floor),
     };
-    if (out->epoch == 0 || out->epoch > JRN_NUMBER_MAX || out->cut_group > JRN_NUMBER_MAX ||
-        out->group_floor > JRN_NUMBER_MAX || out->shard >= geo->nr_shards || from_le32(raw->stream) >= JOURNAL_STREAM_NR ||
+    if (out->epoch == 0 || out->epoch > NUMBER_MEDIA_MAX || out->cut_group > NUMBER_MEDIA_MAX ||
+        out->group_floor > NUMBER_MEDIA_MAX || out->shard >= geo->nr_shards || from_le32(raw->stream) >= JOURNAL_STREAM_NR ||
         out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch || out->seq_floor > SEQ_MEDIA_MAX ||
         from_le32(raw->zero) != 0 || !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
         return -FIRN_E_CORRUPT;
@@ -258,9 +258,9 @@ static bool group_sizes_valid(const struct segpool_geometry *geo, const struct j
 
 static bool group_fields_valid(const struct segpool_geometry *geo, const struct jrn_group *g)
 {
-    return g->epoch != 0 && g->epoch <= JRN_NUMBER_MAX && g->number != 0 && g->number <= JRN_NUMBER_MAX &&
+    return g->epoch != 0 && g->epoch <= NUMBER_MEDIA_MAX && g->number != 0 && g->number <= NUMBER_MEDIA_MAX &&
            g->index < g->number && g->durable_group < g->number && g->durable_seq <= SEQ_MEDIA_MAX &&
-           g->meta_commit_no <= JRN_NUMBER_MAX &&
+           g->meta_commit_no <= NUMBER_MEDIA_MAX &&
            g->shard < geo->nr_shards && (uint32_t)g->stream < JOURNAL_STREAM_NR;
 }
 

@@ -19,8 +19,6 @@
 #define JRN_ENTRY_BYTES      16u   /* of a summary: one for each group */
 #define JRN_GROUP_BLOCKS_MAX (GROUP_BYTES_MAX / BLOCK_BYTES)
 #define JRN_RANGE_BLOCKS_MAX (UINT64_C(1) << 36) /* of a ZERO or DAMAGED record */
-/* Highest epoch and group number that media may name: else a crafted image would leave none for the next write. */
-#define JRN_NUMBER_MAX       (UINT64_C(1) << 62)
 /* The longest group header, padded to the coarsest alignment. */
 #define JRN_GROUP_HEADER_MAX \
     ROUND_UP(JRN_FIXED_BYTES + 2u * GROUP_RECORDS_MAX * JRN_RECORD_BYTES + 4u * JRN_GROUP_BLOCKS_MAX, 4096u)

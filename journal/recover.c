@@ -294,7 +294,7 @@ static int marks_apply(struct recovery *r)
 
         if (m->epoch == 0 || r->j->bugs.ignore_marks)
             continue;
-        if (m->segment >= r->j->geo.nr_segments || m->group > JRN_NUMBER_MAX)
+        if (m->segment >= r->j->geo.nr_segments || m->group > NUMBER_MEDIA_MAX)
             return -FIRN_E_CORRUPT;
         if (mark_found(r, i, m)) {
             r->streams[i].mark = MAX(r->streams[i].mark, m->group);
@@ -351,6 +351,21 @@ static int replay_all(struct recovery *r)
     return recover_verify(r);
 }
 
+/* Whether what follows can be numbered so that the next start believes it. */
+static int numbers_left(const struct journal *j)
+{
+    uint64_t group = 0;
+
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
+        group = MAX(group, j->streams[i].next_group);
+    if (group <= NUMBER_START_MAX && j->next_seq <= SEQ_START_MAX)
+        return 0;
+    log_error("the log claims numbers that leave none for the next write; not started",
+              "shard=%" PRIu32 " group=%" PRIu64 " most=%" PRIu64 " seq=%" PRIu64 " most=%" PRIu64, j->opts.shard, group,
+              (uint64_t)NUMBER_START_MAX, j->next_seq, (uint64_t)SEQ_START_MAX);
+    return -FIRN_E_CORRUPT;
+}
+
 int journal_replay(struct journal *j, const struct journal_replay_ops *ops, struct journal_replay_report *report)
 {
     int err;
@@ -363,6 +378,9 @@ int journal_replay(struct journal *j, const struct journal_replay_ops *ops, stru
     if (err)
         return err;
     set_numbers(j->recovery);
+    err = numbers_left(j);
+    if (err)
+        return err;
     report->groups_unnamed = j->recovery->unnamed;
     if (j->recovery->unnamed && !j->opts.accept_loss) {
         log_error("journal has lost acknowledged records that nothing names; not started",

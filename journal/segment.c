@@ -204,7 +204,7 @@ static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epo
         uint64_t freed = freed_epoch(ctx, i);
         struct survey s = {.p = p, .d = d, .segment = i, .freed = freed, .buf = buf};
 
-        err = freed <= JRN_NUMBER_MAX ? survey_segment(&s) : -FIRN_E_CORRUPT;
+        err = freed <= NUMBER_MEDIA_MAX ? survey_segment(&s) : -FIRN_E_CORRUPT;
         p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
         if (s.epoch > freed) {
             p->info[i] = (struct segment_info){
@@ -236,6 +236,11 @@ int segpool_open(struct dev *d, const struct segpool_geometry *geo, uint64_t (*f
     p->free_ring = calloc(geo->nr_segments, sizeof(*p->free_ring));
     if (p->info && p->free_ring)
         err = segpool_survey(p, d, freed_epoch, ctx);
+    if (!err && p->epoch_max > NUMBER_START_MAX) {
+        log_error("a segment of the log claims an epoch that leaves none for the next", "epoch=%" PRIu64 " most=%" PRIu64, p->epoch_max,
+                  (uint64_t)NUMBER_START_MAX);
+        err = -FIRN_E_CORRUPT;
+    }
     if (err) {
         segpool_close(p);
         return err;
@@ -280,7 +285,8 @@ struct segment_info *segpool_slot(struct segpool *p, uint32_t segment)
 uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch)
 {
     pthread_mutex_lock(&p->lock);
-    p->epoch_max = MAX(p->epoch_max, epoch);
+    if (epoch <= NUMBER_START_MAX) /* bytes of a host may claim anything; what is never reached needs no room above it */
+        p->epoch_max = MAX(p->epoch_max, epoch);
     epoch = p->epoch_max;
     pthread_mutex_unlock(&p->lock);
     return epoch;

@@ -133,8 +133,8 @@ static bool footer_fields_valid(const struct segpool_geometry *geo, const struct
     return f->end_off >= JRN_SEG_HEADER_BYTES && f->end_off <= f->summary_off && f->summary_off <= limit &&
            f->summary_bytes <= limit - f->summary_off && f->seq_min <= f->seq_max && f->seq_max <= SEQ_MEDIA_MAX &&
            f->nr_groups != 0 && f->nr_entries != 0 && f->nr_entries <= f->nr_groups && f->first_group != 0 &&
-           f->first_group >= f->head.cut_group && f->meta_commit_no <= JRN_NUMBER_MAX &&
-           f->nr_groups <= JRN_NUMBER_MAX && f->first_group <= JRN_NUMBER_MAX - f->nr_groups && f->summary_off % geo->align_bytes == 0;
+           f->first_group >= f->head.cut_group && f->meta_commit_no <= NUMBER_MEDIA_MAX &&
+           f->nr_groups <= NUMBER_MEDIA_MAX && f->first_group <= NUMBER_MEDIA_MAX - f->nr_groups && f->summary_off % geo->align_bytes == 0;
 }
 
 int jrn_footer_decode(const struct segpool_geometry *geo, uint32_t segment, const void *buf, struct jrn_footer *out)

@@ -534,6 +534,8 @@ static int commit_no_load(struct meta_lmdb *m)
     if (err || len != sizeof(no))
         return err ? err : -FIRN_E_CORRUPT;
     memcpy(&no, buf, sizeof(no));
+    if (from_le64(no) > NUMBER_START_MAX)
+        return -FIRN_E_CORRUPT;
     atomic_store(&m->commit_no, from_le64(no));
     return 0;
 }

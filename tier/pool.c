@@ -149,7 +149,7 @@ static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
     lost = ids_lost(t, layer_max, seen - commit_no);
     if (lost == 0 && !t->loss)
         return 0;
-    if (lost > NEXT_ID_MAX || MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
+    if (seen > NUMBER_START_MAX || lost > NEXT_ID_MAX || MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
         return -FIRN_E_CORRUPT;
     t->pool.next_layer_id += lost;
     t->pool.next_volume_id += lost;

@@ -31,6 +31,12 @@
 #define SEQ_BITS            48u
 #define SEQ_MEDIA_MAX       ((UINT64_C(1) << SEQ_BITS) - (UINT64_C(1) << 44))
 
+/* The same for epochs, groups of the log and batches of the metadata. A start refuses to number on from beyond the _START_ bounds:
+ * what it wrote then might pass what media may name, and the next start would not believe it. */
+#define NUMBER_MEDIA_MAX    (UINT64_C(1) << 62)
+#define NUMBER_START_MAX    (NUMBER_MEDIA_MAX / 2)
+#define SEQ_START_MAX       (SEQ_MEDIA_MAX - (UINT64_C(1) << 43))
+
 #define SEGMENT_BYTES_MIN   (256u * 1024u)   /* floor for tests and the simulator; configuration asks for 16 MiB or more */
 #define SEGMENT_BYTES_MAX   (256u << 20)
 #define SEGMENTS_MAX        (1u << 20)

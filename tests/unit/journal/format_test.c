@@ -109,9 +109,9 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
     bad[6].nr_blocks = 1; /* a block that no record has */
     bad[7].nr_echo = 1;   /* an echo of nothing */
     bad[8].durable_seq = SEQ_MEDIA_MAX + 1; /* there would be no number for the next write */
-    bad[9].number = JRN_NUMBER_MAX + 1;
-    bad[10].epoch = JRN_NUMBER_MAX + 1;
-    bad[11].meta_commit_no = JRN_NUMBER_MAX + 1;
+    bad[9].number = NUMBER_MEDIA_MAX + 1;
+    bad[10].epoch = NUMBER_MEDIA_MAX + 1;
+    bad[11].meta_commit_no = NUMBER_MEDIA_MAX + 1;
     jrn_record_encode(&zero, buf + JRN_FIXED_BYTES);
     jrn_group_encode(&geo, 2, 8192, &g, buf);
     cr_assert_eq(jrn_group_decode(&geo, 2, 8192, buf, sizeof(buf), &g), 0);
@@ -169,9 +169,9 @@ Test(journal_format, a_segment_header_with_impossible_fields_is_refused)
     bad[3].prev_segment = 16;
     bad[4].prev_epoch = 99;
     bad[5].seq_floor = SEQ_MEDIA_MAX + 1;
-    bad[6].epoch = JRN_NUMBER_MAX + 1;
-    bad[7].cut_group = JRN_NUMBER_MAX + 1;
-    bad[8].group_floor = JRN_NUMBER_MAX + 1;
+    bad[6].epoch = NUMBER_MEDIA_MAX + 1;
+    bad[7].cut_group = NUMBER_MEDIA_MAX + 1;
+    bad[8].group_floor = NUMBER_MEDIA_MAX + 1;
     for (uint32_t i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_seg_header_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_CORRUPT, "case %u", i);
@@ -224,8 +224,8 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
     bad[5].nr_groups = UINT64_MAX;
     bad[6].seq_max = SEQ_MEDIA_MAX + 1;
     bad[7].first_group = 1233;
-    bad[8].first_group = JRN_NUMBER_MAX - 7;
-    bad[9].meta_commit_no = JRN_NUMBER_MAX + 1;
+    bad[8].first_group = NUMBER_MEDIA_MAX - 7;
+    bad[9].meta_commit_no = NUMBER_MEDIA_MAX + 1;
     for (uint32_t i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_footer_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), -FIRN_E_CORRUPT, "case %u", i);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "journal/priv.h"
 #include "rt/reactor.h"
 #include "tier/pool.h"
 
@@ -382,4 +383,99 @@ Test(rollback, one_lost_batch_is_seen_by_any_shard)
     meta_back();
     for (unsigned i = 0; i < 3; i++)
         cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "try %u: %s", i, why);
+}
+
+/* ---- numbers so high that what is written behind them would not be believed -------------------------------------------------- */
+
+static int journal_file(void)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/journal", dir);
+    fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+Test(rollback, an_epoch_that_leaves_none_for_the_next_is_refused)
+{
+    struct jrn_seg_header h = {.epoch = NUMBER_MEDIA_MAX, .group_floor = 1, .seq_floor = 1};
+    struct segpool_geometry geo;
+    uint32_t last;
+    off_t at;
+    int fd;
+
+    open_pool();
+    geo = *segpool_geometry(tier->segpool);
+    put(create("a"), 0, 1);
+    close_pool();
+    last = geo.nr_segments - 1;
+    at = (off_t)(geo.base_bytes + (uint64_t)last * geo.segment_bytes);
+    fd = journal_file();
+    memset(buf, 0, sizeof(buf));
+    jrn_seg_header_encode(&geo, last, &h, buf);
+    cr_assert_eq(pwrite(fd, buf, JRN_SEG_HEADER_BYTES, at), JRN_SEG_HEADER_BYTES);
+    for (int i = 0; i < 2; i++)
+        cr_assert_lt(tier_open(&opts, &tier, why), 0);
+    memset(buf, 0, sizeof(buf));
+    cr_assert_eq(pwrite(fd, buf, JRN_SEG_HEADER_BYTES, at), JRN_SEG_HEADER_BYTES);
+    close(fd);
+    open_pool();
+    expect(volume("a"), 0, 1);
+    close_pool();
+}
+
+static void footers_claim(uint64_t meta_commit_no)
+{
+    struct segpool_geometry geo = *segpool_geometry(tier->segpool);
+    int fd = journal_file(), n = 0;
+
+    close_pool();
+    for (uint32_t g = 0; g < geo.nr_segments; g++) {
+        off_t at = (off_t)(geo.base_bytes + (uint64_t)(g + 1) * geo.segment_bytes - JRN_FOOTER_BYTES);
+        struct jrn_footer f;
+
+        if (pread(fd, buf, JRN_FOOTER_BYTES, at) != JRN_FOOTER_BYTES || jrn_footer_decode(&geo, g, buf, &f) != 0)
+            continue;
+        f.meta_commit_no = meta_commit_no;
+        jrn_footer_encode(&geo, g, &f, buf);
+        cr_assert_eq(pwrite(fd, buf, JRN_FOOTER_BYTES, at), JRN_FOOTER_BYTES);
+        n++;
+    }
+    close(fd);
+    cr_assert_gt(n, 0);
+}
+
+Test(rollback, a_batch_that_leaves_no_number_for_the_next_is_refused_also_when_loss_is_accepted)
+{
+    open_pool();
+    put(create("a"), 0, 1);
+    footers_claim(NUMBER_MEDIA_MAX);
+    opts.accept_loss = true;
+    for (int i = 0; i < 2; i++)
+        cr_assert_lt(tier_open(&opts, &tier, why), 0);
+}
+
+Test(rollback, metadata_that_leave_no_number_for_the_next_batch_are_refused)
+{
+    open_pool();
+    tier->meta->ops->number_from(tier->meta, NUMBER_START_MAX - 1);
+    put(create("a"), 0, 1);
+    put(create("b"), 0, 1);
+    close_pool();
+    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT, "%s", why);
+}
+
+/* Bytes of a host may look like a group: what they claim must stop nobody. */
+Test(rollback, an_epoch_that_a_host_wrote_takes_no_numbers)
+{
+    uint64_t before;
+
+    open_pool();
+    before = segpool_epoch_seen(tier->segpool, 0);
+    cr_assert_eq(segpool_epoch_seen(tier->segpool, NUMBER_MEDIA_MAX), before);
+    cr_assert_eq(segpool_epoch_seen(tier->segpool, NUMBER_START_MAX + 1), before);
+    cr_assert_eq(segpool_epoch_seen(tier->segpool, before + 7), before + 7);
+    close_pool();
 }
