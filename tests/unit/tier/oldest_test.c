@@ -156,3 +156,42 @@ Test(oldest, new_extents_are_refused_while_the_devices_take_nothing, .timeout = 
     expect_after_restart(&r, 1, 100);
     rig_fini(&r);
 }
+
+/* ---- a write under way ----------------------------------------------------------------------------------------------------- */
+
+struct under_way { struct blk_io io; struct iovec iov; bool done; };
+
+static void under_way_done(struct blk_io *io) { ((struct under_way *)io->ctx)->done = true; }
+
+/* The witness is a zero: over an extent to which a write is on its way it would take that write with it at the next start. */
+static void write_beside_a_witness(uint64_t seed)
+{
+    static _Alignas(4096) char data[BLOCK_BYTES];
+    uint64_t lba = 5 * EXTENT_BLOCKS + 1;
+    struct under_way w = {.iov = {data, sizeof(data)}};
+    struct rig r;
+
+    begin(&r, seed, 4u << 20);
+    churn(&r, 5, 1);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(tombstones(&r), 1);
+    r.shard->t.tombstones_max = 1;
+    rig_fill(&r, data, lba, 1, 9);
+    w.io = (struct blk_io){.op = BLK_WRITE, .lba = lba, .nlb = 1, .iov = &w.iov, .iovcnt = 1, .cb = under_way_done, .ctx = &w};
+    shard_kick(r.shard);
+    cr_assert_eq(sim_run_for(r.sim, 1), 0);
+    blk_submit(&r.vol.blk, &w.io);
+    for (int i = 0; i < 1000 && !w.done; i++)
+        cr_assert_eq(sim_run_for(r.sim, 10 * NS_PER_US), 0);
+    cr_assert(w.done && w.io.err == 0);
+    rig_expect(&r, lba, 1, 9);
+    rig_restart(&r);
+    rig_expect(&r, lba, 1, 9);
+    rig_fini(&r);
+}
+
+Test(oldest, a_write_under_way_outlives_the_witness, .timeout = 200)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++)
+        write_beside_a_witness(seed);
+}
