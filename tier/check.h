@@ -29,6 +29,8 @@ struct offline {
     size_t           nr_recs, cap_recs;
     uint32_t        *csums;
     size_t           nr_csums, cap_csums;
+    struct log_rec  *lost;       /* what cannot be read back and has a name, as of a DAMAGED record */
+    size_t           nr_lost, cap_lost;
 };
 
 /* Devices, read-only and locked. Labels are left to the caller. */
@@ -44,10 +46,42 @@ bool offline_newer(const struct offline *o, uint64_t layer, uint64_t block, uint
 /* ... or a copy of that very content? */
 bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint32_t csum);
 
+/* space.c: extents that a start will reserve for what the log holds; -ENOMEM. */
+struct space_ask {
+    void *ctx;
+    bool (*unplaced)(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq); /* is a block of that seq owed to an extent without a place? */
+    void (*needs)(void *ctx, uint64_t layer); /* once for each such extent that has a live block */
+};
+int  offline_space(const struct offline *o, const struct space_ask *ask);
+
 /* rebuild.c, rebuild_log.c: an extent as its device tells it; sorted by layer and extent, each once. */
 struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };
 /* Sets needed[segment] for those that hold what these extents do not; -ENOMEM. */
 int rebuild_segments_needed(const struct offline *o, const struct found_extent *exts, size_t nr_exts, uint8_t *needed);
+
+/* rebuild_choice.c: what devices and log tell of, and what of it becomes volumes. */
+struct found_layer {
+    uint64_t layer, blocks;      /* blocks: up to the last one that is known */
+    uint32_t shard, extents, log_extents; /* log_extents: will be taken by what the log still holds */
+    bool     left_out;
+    struct desc_volume volume;   /* what its extents tell; name "": nothing */
+    char     name[NAME_MAX_CHARS + 1]; /* by which it comes back */
+};
+struct found {
+    struct offline *o;
+    struct found_layer *layers;  /* by layer */
+    size_t nr_layers, cap_layers;
+    struct found_extent *exts;
+    size_t nr_exts, cap_exts;
+};
+struct found_layer *found_layer_get(struct found *f, uint64_t layer); /* made if need be, at the end; NULL: no memory */
+uint64_t found_bytes(const struct found_layer *l); /* size of its volume */
+bool found_as_told(const struct found_layer *l); /* it has its own name, and with it the identity */
+void found_name(struct found *f); /* sets name of all */
+/* Drops the volumes that opts names; -FIRN_E_NOT_FOUND: one is not there, those that are go to out. */
+int  found_leave_out(struct found *f, const struct tier_opts *opts, struct strbuf *out, char why[static 256]);
+int  found_need(struct found *f, uint64_t *need); /* sets log_extents of all; need: their sum; -ENOMEM */
+void found_say(const struct found *f, struct strbuf *out);
 
 enum check_loss { CHECK_HARMLESS, CHECK_LOSS };
 

@@ -230,6 +230,41 @@ static void join_sums(struct check *c)
     }
 }
 
+/* ---- room ---- */
+
+struct room { const struct check *c; uint64_t need; };
+
+static bool unplaced(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
+{
+    const struct check *c = ((struct room *)ctx)->c;
+    const struct check_volume *v = check_volume_of_layer(c, layer);
+    const struct check_extent *e = check_extent_find(c, layer, extent);
+
+    return v != NULL && !(v->rec.flags & VOLUME_DELETING) &&
+           (e == NULL || (e->rec.place.dev == EXTENT_NO_DEV && seq > e->rec.destaged_seq));
+}
+
+static void needs(void *ctx, uint64_t layer)
+{
+    (void)layer;
+    ((struct room *)ctx)->need++;
+}
+
+/* A start reserves a place for what the log holds beyond the map; a server never takes more, a map that was made anew may. */
+static int judge_room(struct check *c, uint64_t used, uint64_t total)
+{
+    struct room room = {.c = c};
+    struct space_ask ask = {.ctx = &room, .unplaced = unplaced, .needs = needs};
+    int err = offline_space(&c->off, &ask);
+
+    if (!err && used + room.need > total)
+        check_say(c, "I13", CHECK_HARMLESS, "the pool has no room to start: what the log holds will take %llu extents of 1 MiB, of %llu "
+                  "the volumes have %llu: %llu MiB too few; make the map again without a volume that had been deleted: move the "
+                  "metadata aside, then firnctl check --rebuild-map DIR --without VOLUME", ull(room.need), ull(total), ull(used),
+                  ull(used + room.need - total));
+    return err;
+}
+
 static int judge_space(struct check *c)
 {
     uint64_t placed = 0, total, used;
@@ -244,7 +279,7 @@ static int judge_space(struct check *c)
     if (used != placed || used > total)
         check_say(c, "I13", CHECK_LOSS, "volumes map %llu extents, the pool has %llu of %llu in use", ull(placed), ull(used), ull(total));
     cold_free(cold);
-    return 0;
+    return judge_room(c, used, total);
 }
 
 int check_records(struct check *c)

@@ -40,6 +40,7 @@ void offline_close(struct offline *o)
     free(o->epochs);
     free(o->recs);
     free(o->csums);
+    free(o->lost);
 }
 
 int offline_segments(struct offline *o, char why[static 256])
@@ -91,9 +92,18 @@ static int keep_record(void *ctx, const struct journal_record *rec)
 static int keep_damage(void *ctx, const struct journal_damage *d)
 {
     struct replay *r = ctx;
+    struct offline *o = r->o;
+    struct log_rec *l;
 
     if (r->damage != NULL)
         r->damage(r->ctx, r->shard, d);
+    if (!d->range_known)
+        return 0;
+    l = check_grow((void **)&o->lost, &o->nr_lost, &o->cap_lost, sizeof(*l));
+    if (l == NULL)
+        return -ENOMEM;
+    *l = (struct log_rec){.type = JOURNAL_DAMAGED, .shard = r->shard, .layer = d->layer, .lba = d->lba, .nblocks = d->nblocks,
+                          .seq = d->seq, .loc = {.segment = d->segment, .unit = d->unit}};
     return 0;
 }
 

@@ -4,8 +4,9 @@
  * 1. Every description on every capacity device is read; it counts if it names this pool, this device and its own slot.
  *    Of two for one extent the one destaged later counts.
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
- * 3. Each layer becomes a volume: with the name and identity that its extents tell, else as recovered-LAYER, sized by the last
- *    block that either knows. The records are committed elsewhere.
+ * 3. Each layer becomes a volume, but those that somebody leaves out (rebuild_choice.c): with the name and identity that its extents
+ *    tell, else as recovered-LAYER, sized by the last block that either knows. If the pool has no room for what the log holds
+ *    besides, nothing is written, and a line says so. The records are committed elsewhere.
  * 4. Log segments that hold nothing more than the extents do become free (rebuild_log.c reads data for it), but the one with the
  *    highest seq of its shard. If nothing was unreadable, batches are numbered on from the highest that the log names: the pool
  *    opens as after any crash.
@@ -19,19 +20,17 @@
 
 #define BATCH_EXTENTS 64u
 
-struct found_layer { uint64_t layer, blocks; uint32_t shard, extents; struct desc_volume volume; };
+/* Of one shard: the highest seq in its log, and where it lies. */
+struct witness { bool there; uint32_t segment; uint64_t seq; };
 
 struct rebuild {
     struct offline o;
     struct strbuf *out;
-    struct found_extent *exts;
-    size_t nr_exts, cap_exts;
-    struct found_layer *layers; /* by layer */
-    size_t nr_layers, cap_layers;
+    struct found f;
     uint64_t layer_max;         /* the highest id that anything names */
     uint8_t *table;             /* a region's descriptions */
     uint8_t *needed;            /* by segment: the log holds what nothing else does */
-    const struct log_rec *newest[REACTORS_MAX]; /* of each shard, the record with the highest seq; NULL: its log has none */
+    struct witness newest[REACTORS_MAX];
     struct tier_check_report *report;
 };
 
@@ -45,12 +44,10 @@ static void say_rotten(struct rebuild *b, const struct pool_dev *d, uint32_t slo
     b->report->losses++;
 }
 
-static struct found_layer *layer_get(struct rebuild *b, uint64_t layer);
-
 /* Whose extents these are: of several sizes the largest, since volumes only grow. */
 static int take_owner(struct rebuild *b, const struct extent_desc *desc)
 {
-    struct found_layer *l = layer_get(b, desc->layer);
+    struct found_layer *l = found_layer_get(&b->f, desc->layer);
     uint64_t size;
 
     if (l == NULL)
@@ -73,7 +70,7 @@ static int take_desc(struct rebuild *b, const struct pool_dev *d, uint32_t slot,
     if (err != 0 || memcmp(&desc.pool, &d->label.pool, sizeof(desc.pool)) != 0 ||
         memcmp(&desc.device, &d->label.device, sizeof(desc.device)) != 0 || desc.slot != slot)
         return 0;
-    f = check_grow((void **)&b->exts, &b->nr_exts, &b->cap_exts, sizeof(*f));
+    f = check_grow((void **)&b->f.exts, &b->f.nr_exts, &b->f.cap_exts, sizeof(*f));
     if (f == NULL)
         return -ENOMEM;
     *f = (struct found_extent){.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
@@ -112,32 +109,19 @@ static int found_order(const void *pa, const void *pb)
     return 0;
 }
 
-static void drop_older(struct rebuild *b)
+static void drop_older(struct found *f)
 {
     size_t n = 0;
 
-    if (b->nr_exts > 0)
-        qsort(b->exts, b->nr_exts, sizeof(*b->exts), found_order);
-    for (size_t i = 0; i < b->nr_exts; i++)
-        if (n == 0 || b->exts[n - 1].layer != b->exts[i].layer || b->exts[n - 1].extent != b->exts[i].extent)
-            b->exts[n++] = b->exts[i];
-    b->nr_exts = n;
+    if (f->nr_exts > 0)
+        qsort(f->exts, f->nr_exts, sizeof(*f->exts), found_order);
+    for (size_t i = 0; i < f->nr_exts; i++)
+        if (n == 0 || f->exts[n - 1].layer != f->exts[i].layer || f->exts[n - 1].extent != f->exts[i].extent)
+            f->exts[n++] = f->exts[i];
+    f->nr_exts = n;
 }
 
 /* ---- layers ---- */
-
-static struct found_layer *layer_get(struct rebuild *b, uint64_t layer)
-{
-    struct found_layer *l;
-
-    for (size_t i = b->nr_layers; i-- > 0;)
-        if (b->layers[i].layer == layer)
-            return &b->layers[i];
-    l = check_grow((void **)&b->layers, &b->nr_layers, &b->cap_layers, sizeof(*l));
-    if (l != NULL)
-        l->layer = layer;
-    return l;
-}
 
 static int layer_order(const void *a, const void *b)
 {
@@ -152,13 +136,14 @@ static uint32_t find_newest(struct rebuild *b)
     uint32_t furthest = 0;
 
     for (size_t i = 0; i < b->o.nr_recs; i++) {
-        const struct log_rec *r = &b->o.recs[i], **newest = &b->newest[r->shard];
+        const struct log_rec *r = &b->o.recs[i];
+        struct witness *w = &b->newest[r->shard];
 
-        if (*newest == NULL || r->seq > (*newest)->seq)
-            *newest = r;
+        if (!w->there || r->seq > w->seq)
+            *w = (struct witness){.there = true, .segment = r->loc.segment, .seq = r->seq};
     }
     for (uint32_t i = 1; i < b->o.pool.nr_shards; i++)
-        if (b->newest[i] != NULL && (b->newest[furthest] == NULL || b->newest[i]->seq > b->newest[furthest]->seq))
+        if (b->newest[i].seq > b->newest[furthest].seq)
             furthest = i;
     return furthest;
 }
@@ -166,37 +151,72 @@ static uint32_t find_newest(struct rebuild *b)
 /* A layer of which the log knows nothing may go to any shard, if only that one's seqs have come as far as its own. */
 static int find_layers(struct rebuild *b)
 {
+    struct found *f = &b->f;
     struct found_layer *l = NULL;
     uint32_t furthest;
 
     offline_sort(&b->o); /* one search a layer and not one a record */
     furthest = find_newest(b);
-    for (size_t i = 0; i < b->nr_layers; i++)
-        b->layers[i].shard = furthest;
-    for (size_t i = 0; i < b->nr_exts; i++) {
-        if (l == NULL || l->layer != b->exts[i].layer)
-            l = layer_get(b, b->exts[i].layer);
+    for (size_t i = 0; i < f->nr_layers; i++)
+        f->layers[i].shard = furthest;
+    for (size_t i = 0; i < f->nr_exts; i++) {
+        if (l == NULL || l->layer != f->exts[i].layer)
+            l = found_layer_get(f, f->exts[i].layer);
         if (l == NULL)
             return -ENOMEM;
-        l->blocks = MAX(l->blocks, (b->exts[i].extent + 1) * EXTENT_BLOCKS);
+        l->blocks = MAX(l->blocks, (f->exts[i].extent + 1) * EXTENT_BLOCKS);
         l->extents++;
     }
     for (size_t i = 0; i < b->o.nr_recs; i++) {
         const struct log_rec *r = &b->o.recs[i];
 
         if (l == NULL || l->layer != r->layer)
-            l = layer_get(b, r->layer);
+            l = found_layer_get(f, r->layer);
         if (l == NULL)
             return -ENOMEM;
         l->shard = r->shard;
         if (r->type == JOURNAL_WRITE)
             l->blocks = MAX(l->blocks, r->lba + r->nblocks);
     }
-    if (b->nr_layers > 0) {
-        qsort(b->layers, b->nr_layers, sizeof(*b->layers), layer_order);
-        b->layer_max = MAX(b->layer_max, b->layers[b->nr_layers - 1].layer);
+    if (f->nr_layers > 0) {
+        qsort(f->layers, f->nr_layers, sizeof(*f->layers), layer_order);
+        b->layer_max = MAX(b->layer_max, f->layers[f->nr_layers - 1].layer);
     }
-    return b->nr_layers <= VOLUMES_MAX && b->layer_max < NEXT_ID_MAX ? 0 : -FIRN_E_CORRUPT;
+    return b->layer_max < NEXT_ID_MAX ? 0 : -FIRN_E_CORRUPT;
+}
+
+static unsigned long long ull(uint64_t v) { return v; }
+
+static uint64_t extents_total(const struct rebuild *b)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < b->o.devs.nr; i++)
+        if (b->o.devs.dev[i].opts.role == TIER_CAPACITY)
+            total += b->o.devs.dev[i].label.ext_nr;
+    return total;
+}
+
+/* 0: the pool can be served from what was found. 1: it cannot, and a line says why. */
+static int judge_room(struct rebuild *b)
+{
+    uint64_t total = extents_total(b), used = b->f.nr_exts, need;
+    int err = found_need(&b->f, &need);
+
+    if (err)
+        return err;
+    found_say(&b->f, b->out);
+    if (b->f.nr_layers > VOLUMES_MAX)
+        strbuf_add(b->out, "too many volumes: %llu were found, a pool holds %u; no map was made: do it again, leaving out those that had "
+                   "been deleted, with --without VOLUME\n", ull(b->f.nr_layers), VOLUMES_MAX);
+    else if (used + need > total)
+        strbuf_add(b->out, "too full to start: what the log holds will take %llu extents of 1 MiB, of %llu the volumes' have %llu: %llu MiB "
+                   "too few; no map was made: do it again, leaving out volumes that had been deleted, with --without VOLUME\n", ull(need),
+                   ull(total), ull(used), ull(used + need - total));
+    else
+        return 0;
+    b->report->findings++;
+    return 1;
 }
 
 /* ---- the new records ---- */
@@ -204,7 +224,7 @@ static int find_layers(struct rebuild *b)
 static int write_pool(struct rebuild *b)
 {
     const struct label *j = &b->o.devs.dev[0].label;
-    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = b->nr_layers + 1, .next_layer_id = b->layer_max + 1,
+    struct pool_rec pool = {.uuid = j->pool, .next_volume_id = b->f.nr_layers + 1, .next_layer_id = b->layer_max + 1,
                             .nr_shards = j->nr_shards, .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
     uint8_t values[POOL_DEVS_MAX + 1][POOL_REC_BYTES];
     struct meta_op ops[POOL_DEVS_MAX + 1];
@@ -221,33 +241,22 @@ static int write_pool(struct rebuild *b)
     return b->o.meta->ops->commit_sync(b->o.meta, ops, b->o.devs.nr + 1);
 }
 
-/* A name that a younger layer has too was given again after a deletion. */
-static bool name_is_free(const struct rebuild *b, const struct found_layer *l)
-{
-    for (const struct found_layer *k = l + 1; k < b->layers + b->nr_layers; k++)
-        if (strcmp(k->volume.name, l->volume.name) == 0)
-            return false;
-    return l->volume.name[0] != '\0';
-}
-
 static void identity(struct rebuild *b, const struct found_layer *l, struct volume_rec *v)
 {
-    if (name_is_free(b, l)) {
+    memcpy(v->name, l->name, sizeof(v->name));
+    if (found_as_told(l)) {
         v->uuid = l->volume.uuid;
         v->lba_bytes = l->volume.lba_bytes;
-        memcpy(v->name, l->volume.name, sizeof(v->name));
         return;
     }
     env_random(b->o.opts->envs[0], v->uuid.b, sizeof(v->uuid.b));
     v->uuid.b[6] = (uint8_t)((v->uuid.b[6] & 0x0f) | 0x40);
     v->uuid.b[8] = (uint8_t)((v->uuid.b[8] & 0x3f) | 0x80);
-    snprintf(v->name, sizeof(v->name), "recovered-%llu", (unsigned long long)l->layer);
 }
 
 static int write_volume(struct rebuild *b, uint64_t id, const struct found_layer *l)
 {
-    uint64_t bytes = MAX(ROUND_UP(l->blocks * BLOCK_BYTES, (uint64_t)EXTENT_BYTES), MAX((uint64_t)EXTENT_BYTES, l->volume.size_bytes));
-    struct volume_rec v = {.id = id, .layer = l->layer, .size_bytes = MIN(bytes, VOLUME_BYTES_MAX), .lba_bytes = BLOCK_BYTES,
+    struct volume_rec v = {.id = id, .layer = l->layer, .size_bytes = found_bytes(l), .lba_bytes = BLOCK_BYTES,
                            .shard = (uint16_t)l->shard};
     struct layer_rec layer = {.volume = id};
     uint8_t value[VOLUME_REC_BYTES], layer_value[LAYER_REC_BYTES];
@@ -256,7 +265,6 @@ static int write_volume(struct rebuild *b, uint64_t id, const struct found_layer
     identity(b, l, &v);
     ops[0].value_len = volume_rec_encode(&v, value);
     ops[1].value_len = layer_rec_encode(&layer, layer_value);
-    strbuf_add(b->out, "volume name=%s bytes=%llu extents=%u\n", v.name, (unsigned long long)v.size_bytes, l->extents);
     return b->o.meta->ops->commit_sync(b->o.meta, ops, 2);
 }
 
@@ -290,15 +298,15 @@ static int put_extents(struct rebuild *b, const struct found_extent *f, uint32_t
 static void keep_witnesses(struct rebuild *b)
 {
     for (uint32_t i = 0; i < b->o.pool.nr_shards; i++)
-        if (b->newest[i] != NULL)
-            b->needed[b->newest[i]->loc.segment] = 1;
+        if (b->newest[i].there)
+            b->needed[b->newest[i].segment] = 1;
 }
 
 /* Log segments that hold nothing the extents lack are free, as they were before. */
 static int write_segments(struct rebuild *b)
 {
     uint32_t nr = b->o.devs.dev[0].label.seg_nr;
-    int err = rebuild_segments_needed(&b->o, b->exts, b->nr_exts, b->needed);
+    int err = rebuild_segments_needed(&b->o, b->f.exts, b->f.nr_exts, b->needed);
 
     keep_witnesses(b);
     for (uint32_t g = 0; g < nr && !err; g++) {
@@ -318,26 +326,33 @@ static int write_segments(struct rebuild *b)
 
 /* The log names batches of the lost metadata; batches of the new one must not be mistaken for those. Where something is
  * known to be missing the numbers stay low: the pool then opens only for somebody who accepts the loss, which settles it. */
-static void number_batches(struct rebuild *b)
+static int number_batches(struct rebuild *b)
 {
     uint64_t seen = 0;
 
     for (uint32_t i = 0; i < b->o.pool.nr_shards; i++)
         seen = MAX(seen, b->o.reports[i].meta_commit_no_max);
+    if (seen > NUMBER_START_MAX)
+        return -FIRN_E_CORRUPT;
     if (b->report->losses == 0)
         b->o.meta->ops->number_from(b->o.meta, seen);
+    return 0;
 }
 
+/* The pool's own record comes last: without it nothing starts from a map that a crash left in part. */
 static int write_records(struct rebuild *b)
 {
-    int err = write_pool(b);
+    struct found *f = &b->f;
+    int err = 0;
 
-    b->report->records += 2 * b->nr_exts + 2 * b->nr_layers + b->o.devs.nr + 1;
-    for (size_t i = 0; i < b->nr_exts && !err; i += BATCH_EXTENTS)
-        err = put_extents(b, b->exts + i, (uint32_t)MIN(b->nr_exts - i, (size_t)BATCH_EXTENTS));
-    for (size_t i = 0; i < b->nr_layers && !err; i++)
-        err = write_volume(b, i + 1, &b->layers[i]);
-    return err ? err : write_segments(b);
+    b->report->records += 2 * f->nr_exts + 2 * f->nr_layers + b->o.devs.nr + 1;
+    for (size_t i = 0; i < f->nr_exts && !err; i += BATCH_EXTENTS)
+        err = put_extents(b, f->exts + i, (uint32_t)MIN(f->nr_exts - i, (size_t)BATCH_EXTENTS));
+    for (size_t i = 0; i < f->nr_layers && !err; i++)
+        err = write_volume(b, i + 1, &f->layers[i]);
+    if (!err)
+        err = write_segments(b);
+    return err ? err : write_pool(b);
 }
 
 static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *d)
@@ -352,12 +367,25 @@ static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *
     b->report->losses++;
 }
 
-static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
+/* What is there already is never written over, whatever state it is in. */
+static int open_new(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
+{
+    char text[256];
+    int err = pool_meta_open(new_opts, true, false, &b->o.meta, text);
+
+    if (err == -FIRN_E_CORRUPT || err == -FIRN_E_EXISTS)
+        snprintf(why, 256, "the directory holds metadata already: %.200s", text);
+    else
+        memcpy(why, text, sizeof(text));
+    return err == -FIRN_E_CORRUPT ? -FIRN_E_EXISTS : err;
+}
+
+static int look(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
 {
     int err = pool_labels_read(&b->o.devs, why);
 
     if (!err)
-        err = pool_meta_open(new_opts, true, false, &b->o.meta, why);
+        err = open_new(b, new_opts, why);
     if (!err)
         err = offline_segments(&b->o, why);
     b->o.pool.nr_shards = b->o.devs.dev[0].label.nr_shards;
@@ -370,14 +398,27 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
     for (uint32_t i = 0; i < b->o.devs.nr && !err; i++)
         if (b->o.devs.dev[i].opts.role == TIER_CAPACITY)
             err = read_device(b, &b->o.devs.dev[i]);
+    return err;
+}
+
+static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[static 256])
+{
+    int err = look(b, new_opts, why);
+
     if (err)
         return err;
-    drop_older(b);
+    drop_older(&b->f);
     err = find_layers(b);
     if (err)
         return err;
-    number_batches(b);
-    return write_records(b);
+    found_name(&b->f);
+    err = found_leave_out(&b->f, b->o.opts, b->out, why);
+    if (!err)
+        err = judge_room(b);
+    if (err)
+        return err > 0 ? 0 : err;
+    err = number_batches(b);
+    return err ? err : write_records(b);
 }
 
 int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out, struct tier_check_report *report,
@@ -393,6 +434,7 @@ int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, str
     *new_opts = *opts;
     snprintf(new_opts->meta_path, sizeof(new_opts->meta_path), "%s", new_meta_dir);
     memset(report, 0, sizeof(*report));
+    b->f.o = &b->o;
     b->out = out;
     b->report = report;
     b->table = aligned_alloc(4096, DESC_TABLE_BYTES);
@@ -405,8 +447,8 @@ int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, str
         snprintf(why, 256, "the map cannot be rebuilt: %s", err_text(err));
     free(b->table);
     free(b->needed);
-    free(b->exts);
-    free(b->layers);
+    free(b->f.exts);
+    free(b->f.layers);
 free_both:
     free(new_opts);
     free(b);

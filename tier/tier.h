@@ -54,6 +54,8 @@ struct tier_opts {
     uint32_t segment_bytes;          /* format only; 0: by size */
     uint32_t journal_align;          /* format only; 512 or 4096; 0: 4096 */
     bool     force;                  /* format: overwrite whatever the devices hold */
+    const char *const *rebuild_without; /* tier_rebuild_map() only: names, as it prints them, of volumes that shall not come back */
+    uint32_t nr_rebuild_without;
     bool     accept_loss;
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 60: idle destage begins */
@@ -195,6 +197,7 @@ enum tier_check_depth { TIER_CHECK_QUICK, TIER_CHECK_META, TIER_CHECK_DATA };
 struct tier_check_report {
     uint64_t findings, losses, blocks_read, records;
     uint64_t damaged_blocks; /* of data; neighbours are one finding */
+    int      meta_err;       /* tier_check(): 0, or why the metadata could not be opened, or is of no use: a finding tells */
 };
 /* One line a finding into out, each naming the invariant. 0 even with findings; negative: cannot be read at all. */
 int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct strbuf *out,
@@ -202,9 +205,11 @@ int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct
 /* When the metadata is lost or damaged: makes new metadata in new_meta_dir (which must not hold any) from what extents say
  * of themselves and from the log; devices are only read, and the old metadata is left alone. Volumes come back as
  * themselves, without hosts and caps; those that never had an extent destaged as recovered-LAYER, sized by their last
- * block. What the descriptions do not know yet is lost, and what was deleted or
- * discarded lately may be back: a last resort. One line a volume into out, and one a finding: a part that could not be read.
- * Without findings the pool opens as after a crash; with some only with accept_loss, the first time. */
+ * block. What the descriptions do not know yet is lost, and what was deleted or discarded lately may be back: a last resort;
+ * rebuild_without leaves it out. One line a volume into out, and one a finding. One without a loss: the pool would not open for want
+ * of room, and no metadata was made. With a loss, a part could not be read: the pool opens only with accept_loss, the first time.
+ * Without findings it opens as after a crash. -FIRN_E_EXISTS: new_meta_dir holds metadata, damaged or not. -FIRN_E_NOT_FOUND:
+ * rebuild_without names what is not there; out has a line for each that is. */
 int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out,
                      struct tier_check_report *report, char why[static 256]);
 enum tier_dump { TIER_DUMP_LABELS, TIER_DUMP_JOURNAL, TIER_DUMP_EXTENTS, TIER_DUMP_VOLUMES };

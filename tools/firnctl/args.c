@@ -58,6 +58,12 @@ static int take_option(struct args *out, int argc, char **argv, int *i)
         fprintf(stderr, "firnctl: %s needs a value: %s\n", text, rows[o].arg);
         return CTL_USAGE;
     }
+    if (o == CTL_without && out->nwithout == WITHOUT_MAX) {
+        fprintf(stderr, "firnctl: --without: more than %u times; it also takes a list with commas\n", WITHOUT_MAX);
+        return CTL_USAGE;
+    }
+    if (o == CTL_without)
+        out->without[out->nwithout++] = out->opt[o];
     return 0;
 }
 

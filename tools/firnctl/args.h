@@ -7,6 +7,7 @@
 
 #define SOCKET_DEFAULT "/run/firn/firnd.sock"
 #define POSITIONAL_MAX 66u
+#define WITHOUT_MAX    64u
 
 /*    name         argument  global  what it does */
 #define CTL_OPTIONS(x)                                                                             \
@@ -30,6 +31,7 @@
     x(meta,        NULL,     false,  "everything but the data (default)")                          \
     x(data,        NULL,     false,  "also read and verify every block")                           \
     x(rebuild_map, "DIR",    false,  "metadata is lost: make new one in DIR from what the devices say of themselves") \
+    x(without,     "VOLUME", false,  "with --rebuild-map: leave it out, named as the rebuild prints it; repeatable, or a list with commas") \
     x(count,       "N",      false,  "stop after N screens")                                       \
     x(interval,    "SECONDS",false,  "between two screens (1)")
 
@@ -45,6 +47,8 @@ struct args {
     const char *opt[CTL_OPTION_NR]; /* the argument, "" for a flag, NULL when not given */
     const char *pos[POSITIONAL_MAX];
     unsigned    npos;
+    const char *without[WITHOUT_MAX]; /* every argument of --without; opt[] has the last one alone */
+    unsigned    nwithout;
 };
 #define arg(a, name) ((a)->opt[CTL_##name])
 

@@ -29,8 +29,11 @@ static const struct command commands[] = {
      "hold, restore what is missing, then clear it. Nothing is changed but the alert."},
     {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume",
      "With --json, each screen is a JSON document of its own."},
-    {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map), 0, 0, cmd_check,
-     "offline: every invariant and checksum of a pool; 3: damage found", NULL},
+    {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map) | CTL(without), 0, 0, cmd_check,
+     "offline: every invariant and checksum of a pool; 3: damage found",
+     "--rebuild-map makes new metadata in a directory that holds none; what is there is moved aside first. What was deleted lately\n"
+     "may be back, and may leave no room for what the log holds: a line says how much is missing, and no map is made. Do it again\n"
+     "with --without VOLUME for each that had been deleted; the devices are only read, so that another try is always possible."},
     {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words", NULL},
     {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out",
      "A running server is asked for its status, configuration, devices, volumes and metrics; versions are added. All of it becomes\n"

@@ -9,12 +9,24 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/sizefmt.h"
+#include "daemon/advice.h"
 #include "daemon/config.h"
 #include "daemon/embedded.h"
 #include "daemon/options.h"
 #include "rt/reactor.h"
 #include "tier/tier.h"
 #include "tools/firnctl/commands.h"
+
+/* Of a directory without the slashes behind it. */
+static int path_len(const char *path)
+{
+    size_t n = strlen(path);
+
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    return (int)n;
+}
 
 static int dev_dir_config(const char *dir, struct config *c)
 {
@@ -60,6 +72,9 @@ struct job {
     enum tier_check_depth    depth;
     enum tier_dump           dump;
     const char              *new_meta; /* rebuild: directory for the new metadata */
+    const char             **without;  /* ... and volumes that it leaves out */
+    uint32_t                 nr_without;
+    char                    *names;    /* what without points into */
     struct strbuf            out;
     struct tier_check_report report;
 };
@@ -77,6 +92,30 @@ static int do_rebuild(const struct tier_opts *o, struct job *j, char *why)
 static int do_dump(const struct tier_opts *o, struct job *j, char *why)
 {
     return tier_dump(o, j->dump, &j->out, why);
+}
+
+/* What somebody does about an error. */
+static void say_error(const char *what, const struct job *j, int err, const char *why)
+{
+    fprintf(stderr, "firnctl: %s: %s; ", what, why[0] ? why : err_text(err));
+    if (err == -FIRN_E_BUSY)
+        fprintf(stderr, "stop firnd first\n");
+    else if (j->new_meta && err == -FIRN_E_EXISTS)
+        fprintf(stderr, "move it aside first, then the same command again: mv %.*s %.*s.bad\n", path_len(j->new_meta), j->new_meta,
+                path_len(j->new_meta), j->new_meta);
+    else if (j->new_meta && err == -FIRN_E_NOT_FOUND)
+        fprintf(stderr, "name those that were:\n%s", strbuf_str(&j->out));
+    else
+        fprintf(stderr, "see that the configuration names the pool's devices\n");
+}
+
+/* A pool whose metadata is of no use: what a start says too. */
+static void add_advice(const struct args *a, const struct config *c, struct job *j)
+{
+    char line[ADVICE_BYTES];
+
+    if (j->report.meta_err && advice_for(c, arg(a, dev), j->report.meta_err, line) != ADVICE_NONE)
+        strbuf_add(&j->out, "%s\n", line);
 }
 
 /* Runs fn over a reactor of its own; CTL_DONE, or an error that was said. */
@@ -97,12 +136,14 @@ static int with_pool(const struct args *a, const char *what, int (*fn)(const str
             config_tier_opts(c, o);
             o->envs = &env;
             o->nr_envs = 1;
+            o->rebuild_without = j->without;
+            o->nr_rebuild_without = j->nr_without;
             err = fn(o, j, why);
             reactor_free(r);
+            add_advice(a, c, j);
         }
         if (err) {
-            fprintf(stderr, "firnctl: %s: %s; %s\n", what, why[0] ? why : err_text(err),
-                    err == -FIRN_E_BUSY ? "stop firnd first" : "see that the configuration names the pool's devices");
+            say_error(what, j, err, why);
             rc = CTL_FAILED;
         }
     }
@@ -140,6 +181,34 @@ static void print_report(const struct args *a, const struct job *j)
     json_decref(doc);
 }
 
+/* Each name of each --without; 0, or an error that was said. */
+static int read_without(const struct args *a, struct job *j)
+{
+    struct strbuf all;
+    char *at;
+
+    if (a->nwithout == 0)
+        return 0;
+    strbuf_init(&all);
+    for (unsigned i = 0; i < a->nwithout; i++)
+        strbuf_add(&all, "%s%s", i ? "," : "", a->without[i]);
+    j->names = strdup(strbuf_str(&all));
+    strbuf_fini(&all);
+    j->without = j->names ? calloc(strlen(j->names) + 1, sizeof(*j->without)) : NULL;
+    if (!j->without) {
+        fprintf(stderr, "firnctl: out of memory\n");
+        return CTL_FAILED;
+    }
+    at = j->names;
+    for (char *name; (name = strsep(&at, ",")) != NULL; j->without[j->nr_without++] = name)
+        if (!name_valid(name)) {
+            fprintf(stderr, "firnctl: --without: \"%s\" is not valid; allowed: names of volumes, as the rebuild prints them, with commas\n",
+                    name);
+            return CTL_USAGE;
+        }
+    return 0;
+}
+
 int cmd_check(const struct args *a)
 {
     struct job j = {.depth = TIER_CHECK_META};
@@ -154,13 +223,21 @@ int cmd_check(const struct args *a)
     if (arg(a, data))
         j.depth = TIER_CHECK_DATA;
     j.new_meta = arg(a, rebuild_map);
+    if (arg(a, without) && !j.new_meta) {
+        fprintf(stderr, "firnctl: check: --without goes with --rebuild-map alone\n");
+        return CTL_USAGE;
+    }
     strbuf_init(&j.out);
-    rc = j.new_meta ? with_pool(a, "cannot rebuild the map", do_rebuild, &j) : with_pool(a, "cannot check", do_check, &j);
+    rc = read_without(a, &j);
+    if (rc == 0)
+        rc = j.new_meta ? with_pool(a, "cannot rebuild the map", do_rebuild, &j) : with_pool(a, "cannot check", do_check, &j);
     if (rc == CTL_DONE)
         print_report(a, &j);
     if (rc == CTL_DONE && (j.report.findings || j.report.losses))
         rc = CTL_DAMAGE;
     strbuf_fini(&j.out);
+    free(j.without);
+    free(j.names);
     return rc;
 }
 
