@@ -121,7 +121,8 @@ static int check_meta_open(struct check *c, char why[static 256])
     if (err == -FIRN_E_BUSY || err == -ENOMEM)
         return err;
     if (err)
-        check_say(c, "I2", CHECK_LOSS, "%.200s; make it again with: firnctl check --rebuild-map %.200s", why, c->off.opts->meta_path);
+        check_say(c, "I2", CHECK_LOSS, "%.200s", why);
+    c->report->meta_err = err;
     return err ? 1 : 0;
 }
 

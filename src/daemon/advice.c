@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* advice.c: see advice.h. It looks at what is there, by name alone: the error says what was found inside.
+/* advice.c: see advice.h. It looks at what is there, by name alone: the error says what was found inside. But damage may be
+ * anywhere: whether it is the metadata's is looked up.
  *
  * 1. Nothing is there, or devices without a label or a byte: a pool is yet to be made. 2. Devices are missing, and others or the
- * metadata are there: they belong together. 3. Every device is there and the metadata is not: it can be made again from them.
+ * metadata are there: they belong together. 3. Every device is there and the metadata is not, or holds nothing: it can be made
+ * again from them. 4. So it can where it is damaged, once it is out of the way.
  */
 #include "daemon/advice.h"
 
@@ -11,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "tier/meta.h"
 
 struct look { unsigned devices, absent, empty; };
 
@@ -36,10 +39,30 @@ static bool metadata_absent(const struct config *c)
     return absent(file, &st);
 }
 
+/* Absent, or as somebody left it who was cut off before the first record. */
+static bool metadata_empty(const struct config *c)
+{
+    struct meta_walk w = {0};
+    char why[256];
+
+    return metadata_absent(c) || (meta_lmdb_walk(config_text(c, pool_metadata), &w, why) == 0 && w.records == 0);
+}
+
+static bool metadata_damaged(const struct config *c)
+{
+    struct meta_walk w = {0};
+    char why[256];
+    int err = meta_lmdb_walk(config_text(c, pool_metadata), &w, why);
+
+    return err == -FIRN_E_CORRUPT || (!err && w.bad_records > 0);
+}
+
 static enum advice judge(const struct config *c, int err)
 {
     struct look l = {0};
 
+    if (err == -FIRN_E_CORRUPT)
+        return metadata_damaged(c) ? ADVICE_REPLACE : ADVICE_NONE;
     if (err != -FIRN_E_NOT_FIRN && err != -FIRN_E_MISSING)
         return ADVICE_NONE;
     look_at(&l, config_text(c, journal_path));
@@ -51,7 +74,7 @@ static enum advice judge(const struct config *c, int err)
         return l.absent == l.devices && metadata_absent(c) ? ADVICE_FORMAT : ADVICE_CONNECT;
     if (err == -FIRN_E_NOT_FIRN || l.empty > 0)
         return ADVICE_FORMAT;
-    return metadata_absent(c) ? ADVICE_REBUILD : ADVICE_NONE;
+    return metadata_empty(c) ? ADVICE_REBUILD : ADVICE_NONE;
 }
 
 enum advice advice_for(const struct config *c, const char *dev, int err, char line[static ADVICE_BYTES])
@@ -75,6 +98,10 @@ enum advice advice_for(const struct config *c, const char *dev, int err, char li
     case ADVICE_REBUILD:
         snprintf(line, ADVICE_BYTES, "put the metadata back into pool.metadata, %s, or make it again from the devices: firnctl check "
                  "--%s %s --rebuild-map %s", meta, option, name, meta);
+        break;
+    case ADVICE_REPLACE:
+        snprintf(line, ADVICE_BYTES, "move the damaged metadata aside, then make it again from the devices: mv %s %s.bad && firnctl check "
+                 "--%s %s --rebuild-map %s", meta, meta, option, name, meta);
         break;
     }
     return a;

@@ -5,13 +5,14 @@
 
 #include "daemon/config.h"
 
-#define ADVICE_BYTES 1024u
+#define ADVICE_BYTES 1536u
 
 enum advice {
     ADVICE_NONE,          /* the error says it */
     ADVICE_FORMAT,        /* there is no pool yet */
     ADVICE_CONNECT,       /* devices are missing */
     ADVICE_REBUILD,       /* only the metadata is gone */
+    ADVICE_REPLACE,       /* ... or is damaged: what is left of it is in the way */
 };
 
 /* err: what opening or probing answered. dev: DIR of --dev, or NULL. line: "" for ADVICE_NONE. */
