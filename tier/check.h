@@ -49,7 +49,8 @@ bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint3
 /* space.c: extents that a start will reserve for what the log holds; -ENOMEM. */
 struct space_ask {
     void *ctx;
-    bool (*unplaced)(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq); /* is a block of that seq owed to an extent without a place? */
+    /* Is a block of that seq owed to an extent without a place? */
+    bool (*unplaced)(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq);
     void (*needs)(void *ctx, uint64_t layer); /* once for each such extent that has a live block */
 };
 int  offline_space(const struct offline *o, const struct space_ask *ask);

@@ -210,9 +210,9 @@ static int judge_room(struct rebuild *b)
         strbuf_add(b->out, "too many volumes: %llu were found, a pool holds %u; no map was made: do it again, leaving out those that had "
                    "been deleted, with --without VOLUME\n", ull(b->f.nr_layers), VOLUMES_MAX);
     else if (used + need > total)
-        strbuf_add(b->out, "too full to start: what the log holds will take %llu extents of 1 MiB, of %llu the volumes' have %llu: %llu MiB "
-                   "too few; no map was made: do it again, leaving out volumes that had been deleted, with --without VOLUME\n", ull(need),
-                   ull(total), ull(used), ull(used + need - total));
+        strbuf_add(b->out, "too full to start: what the log holds will take %llu extents of 1 MiB, of %llu the volumes have %llu: %llu MiB "
+                   "too few; no map was made: do it again, leaving out volumes that had been deleted, with --without VOLUME\n",
+                   ull(need), ull(total), ull(used), ull(used + need - total));
     else
         return 0;
     b->report->findings++;

@@ -31,7 +31,7 @@
     x(meta,        NULL,     false,  "everything but the data (default)")                          \
     x(data,        NULL,     false,  "also read and verify every block")                           \
     x(rebuild_map, "DIR",    false,  "metadata is lost: make new one in DIR from what the devices say of themselves") \
-    x(without,     "VOLUME", false,  "with --rebuild-map: leave it out, named as the rebuild prints it; repeatable, or a list with commas") \
+    x(without,     "VOLUME", false,  "with --rebuild-map: leave out VOLUME, as the rebuild names it; repeatable, or a list with commas") \
     x(count,       "N",      false,  "stop after N screens")                                       \
     x(interval,    "SECONDS",false,  "between two screens (1)")
 
