@@ -54,9 +54,10 @@
     x("api.token_file",        PATH,     api_token_file,       0,           200,              "", KEY_RELOAD,           \
       "file with the token that TCP clients send; empty: TCP answers /healthz, /readyz and /metrics only")              \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", 0,                  \
-      "part of the log that may stay on the SSD: below it nothing is destaged, however idle; above it, in pauses. Lower risks less") \
+      "part of a shard's log that may stay on the SSD: below it nothing is destaged, however idle; above it, in pauses. "  \
+      "Lower risks less")                                                                                               \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", 0,                  \
-      "part of the log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
+      "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO,            \

@@ -14,9 +14,12 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "daemon/node_priv.h"
 
 #define JOURNAL_BYTES  GIB
 #define CAPACITY_BYTES (64 * GIB)
+#define SHARE_SEGMENTS 64u                /* of the log, for each reactor */
+#define SEGMENT_BYTES_USUAL (16 * MIB)    /* what a log of this size or more is cut into without a word */
 #define TMPFS_MAGIC    0x01021994
 #define MARK           "formatting"
 
@@ -115,12 +118,19 @@ int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t
     snprintf(config_text(c, export_listen), CONFIG_TEXT_MAX, "127.0.0.1");
     config_text(c, api_listen)[0] = '\0';
     config_num(c, pool_buffered) = needs_buffering(real);
-    if (config_num(c, journal_size) < GIB) /* a small log still needs segments enough to reclaim from */
-        config_num(c, journal_segment_size) = MAX(ROUND_DOWN(config_num(c, journal_size) / 64, MIB), 4 * MIB);
     if (*state == EMBEDDED_POOL) /* its files are what they were made */
         config_num(c, journal_size) = c->capacity[0].size_bytes = 0;
     free(real);
     return err;
+}
+
+/* What reclaim keeps free and what is open is some segments a shard, whatever their size: of few segments it would be most. */
+void embedded_segments(struct config *c)
+{
+    uint64_t by_share = config_num(c, journal_size) / SHARE_SEGMENTS / reactors_wanted(c, false);
+
+    if (by_share < SEGMENT_BYTES_USUAL)
+        config_num(c, journal_segment_size) = MAX(ROUND_DOWN(by_share, MIB), 4 * MIB);
 }
 
 int embedded_mark(const char *dir, bool formatting, char why[static 256])

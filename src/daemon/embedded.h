@@ -15,6 +15,8 @@ enum embedded_state {
  * the files when they are made (0: 1 GiB, 64 GiB); a pool that is there keeps its own. */
 int embedded_config(const char *dir, bool make, uint64_t journal_bytes, uint64_t capacity_bytes, struct config *c,
                     enum embedded_state *state, char why[static 256]);
+/* Of a pool to be made, once the options have their say: as many segments of the log for each reactor, however many there are. */
+void embedded_segments(struct config *c);
 /* Around the first format: the mark says that what lies in DIR was never served. */
 int embedded_mark(const char *dir, bool formatting, char why[static 256]);
 

@@ -112,6 +112,8 @@ static int read_config(struct plan *p)
     rc = make_config(p, &problems);
     if (rc != EXIT_FAILED && !(rc == EXIT_USAGE && problems.len == 0)) {
         bad = options_apply(&p->opts, &p->cfg, &problems);
+        if (p->opts.dev && p->dev_state != EMBEDDED_POOL)
+            embedded_segments(&p->cfg);
         if (rc == 0 && !bad)
             bad = p->opts.ram ? config_validate_net(&p->cfg, &problems) : config_validate(&p->cfg, &problems);
         if (bad)
