@@ -136,7 +136,7 @@ int http_read_token(const char *file, char token[static TOKEN_CHARS_MAX], char w
         return fail(fd, -errno, "the API's token", file, why);
     close(fd);
     if (st.st_mode & (S_IRWXG | S_IRWXO))
-        log_warn("others may read the API's token", "file=\"%s\"", file);
+        log_warn("others may read the API's token", "file=\"%s\" do=\"chmod 600 %s\"", file, file);
     buf[n] = '\0';
     start = strspn(buf, " \t\r\n");
     len = strcspn(buf + start, " \t\r\n");
@@ -144,6 +144,9 @@ int http_read_token(const char *file, char token[static TOKEN_CHARS_MAX], char w
         snprintf(why, 256, "%.180s: holds no token; put one line of random text there", file);
         return -FIRN_E_INVALID;
     }
+    if (len < TOKEN_CHARS_SAFE)
+        log_warn("the API's token is short: it may be guessed", "file=\"%s\" characters=%zu do=\"put %u or more random characters "
+                 "there, such as those of: openssl rand -hex 32\"", file, len, TOKEN_CHARS_SAFE);
     memcpy(token, buf + start, len);
     token[len] = '\0';
     explicit_bzero(buf, sizeof(buf));
