@@ -420,9 +420,11 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
     uint64_t visits;
     int err = journal_replay(s->j, &ops, report);
 
-    if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0)
+    if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0) {
         snprintf(r->why, 256, "the journal of shard %u lacks %llu or more groups that were durable, and nothing names what they "
                  "held: acknowledged writes are missing", s->o.no, (unsigned long long)report->groups_unnamed);
+        err = -FIRN_E_ROLLED_BACK; /* like the rest of what acceptance alone opens */
+    }
     if (err != 0)
         return err;
     report->seq_max = MAX(report->seq_max, s->seq_high); /* damaged records count: the map may have named them */

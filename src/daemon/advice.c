@@ -61,6 +61,8 @@ static enum advice judge(const struct config *c, int err)
 {
     struct look l = {0};
 
+    if (err == -FIRN_E_ROLLED_BACK)
+        return ADVICE_LOSS;
     if (err == -FIRN_E_CORRUPT)
         return metadata_damaged(c) ? ADVICE_REPLACE : ADVICE_NONE;
     if (err != -FIRN_E_NOT_FIRN && err != -FIRN_E_MISSING)
@@ -93,7 +95,11 @@ enum advice advice_for(const struct config *c, const char *dev, int err, char li
                  "what holds other data", name);
         break;
     case ADVICE_CONNECT:
-        snprintf(line, ADVICE_BYTES, "connect what is missing, or correct its path in %s", name);
+        snprintf(line, ADVICE_BYTES, "connect what is missing, or %s %s", dev ? "put it back into" : "correct its path in", name);
+        break;
+    case ADVICE_LOSS:
+        snprintf(line, ADVICE_BYTES, "put the right journal device and metadata back; if there are none, firnctl check --%s %s --data "
+                 "tells what is lost, and a start with --accept-loss goes on without it", option, name);
         break;
     case ADVICE_REBUILD:
         snprintf(line, ADVICE_BYTES, "put the metadata back into pool.metadata, %s, or make it again from the devices: firnctl check "

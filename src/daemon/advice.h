@@ -12,6 +12,7 @@ enum advice {
     ADVICE_FORMAT,        /* there is no pool yet */
     ADVICE_CONNECT,       /* devices are missing */
     ADVICE_REBUILD,       /* only the metadata is gone */
+    ADVICE_LOSS,          /* acknowledged writes are missing: the right devices, or consent */
     ADVICE_REPLACE,       /* ... or is damaged: what is left of it is in the way */
 };
 

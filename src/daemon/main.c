@@ -23,8 +23,10 @@
 #include "daemon/embedded.h"
 #include "daemon/fill.h"
 #include "daemon/http.h"
+#include "daemon/http_listen.h"
 #include "daemon/metrics_page.h"
 #include "daemon/options.h"
+#include "daemon/remnant.h"
 #include "daemon/settings.h"
 #include "rt/trace.h"
 
@@ -89,6 +91,8 @@ static int make_config(struct plan *p, struct strbuf *problems)
             fprintf(stderr, "firnd: --dev: %s\n", why);
             return EXIT_FAILED;
         }
+        if (!p->opts.format) /* who asks for a format by name is told what is there by it */
+            remnant_look(&p->cfg, &p->dev_state);
         if (p->dev_state == EMBEDDED_POOL) {
             say_size_kept("--journal-size", config_text(&p->cfg, journal_path), journal);
             say_size_kept("--capacity-size", p->cfg.capacity[0].path, capacity);
@@ -134,17 +138,31 @@ static int failed(const char *what, const char *why)
     return EXIT_FAILED;
 }
 
+/* Why a format failed, and what --dev can be told to make of it. */
+static int no_format(const struct plan *p, int err, const char *why)
+{
+    char quoted[LOG_QUOTED_BYTES];
+
+    if (err != -ENOSPC || !p->opts.dev)
+        return failed("cannot format", why);
+    log_error("cannot format", "why=%s do=\"make room, name a directory on another file system, or ask for a smaller journal with "
+              "--journal-size, such as 64MiB\"", log_quoted(why, quoted));
+    return EXIT_FAILED;
+}
+
 static int format(struct plan *p, bool force)
 {
     bool mark = p->opts.dev && p->dev_state != EMBEDDED_POOL; /* what may hold data is never marked for overwriting */
     char why[256] = "", unmarked[256];
+    int err;
 
     if (mark && embedded_mark(p->opts.dev, true, why) != 0)
         return failed("cannot format", why);
-    if (node_format(&p->cfg, force, why) != 0) {
+    err = node_format(&p->cfg, force, why);
+    if (err) {
         if (mark && access(config_text(&p->cfg, journal_path), F_OK) != 0) /* nothing is left that the mark would speak of */
             embedded_mark(p->opts.dev, false, unmarked);
-        return failed("cannot format", why);
+        return no_format(p, err, why);
     }
     if (mark && embedded_mark(p->opts.dev, false, why) != 0)
         return failed("cannot format", why);
@@ -234,24 +252,39 @@ static int check_devices(struct plan *p)
         return EXIT_DONE;
     }
     if (err == 0) {
-        printf("devices: good\n");
+        printf("devices: good\nlog: not looked at: a start judges it, and firnctl check does\n");
         return EXIT_DONE;
     }
     fprintf(stderr, "firnd: %s\n", why);
     return say_next(p, err);
 }
 
+/* A start reads it too, and would end there. */
+static int check_token(const struct config *c)
+{
+    char token[TOKEN_CHARS_MAX], why[256];
+    int err = config_text(c, api_token_file)[0] ? http_read_token(config_text(c, api_token_file), token, why) : 0;
+
+    explicit_bzero(token, sizeof(token));
+    if (err)
+        fprintf(stderr, "firnd: api.token_file: %s\n", why);
+    return err ? EXIT_FAILED : EXIT_DONE;
+}
+
 static int check(struct plan *p)
 {
-    printf("configuration: good\n");
+    int rc = check_token(&p->cfg);
+
+    if (rc == EXIT_DONE)
+        printf("configuration: good\n");
     if (p->ram_bytes)
-        return EXIT_DONE;
+        return rc;
     if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {
         printf("devices: not formatted yet: the first start with --dev does it\n");
-        return EXIT_DONE;
+        return rc;
     }
     fflush(stdout);
-    return check_devices(p);
+    return MAX(rc, check_devices(p));
 }
 
 /* ---- serving ------------------------------------------------------------------------------------------------------- */

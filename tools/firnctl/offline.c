@@ -14,6 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/embedded.h"
 #include "daemon/options.h"
+#include "daemon/remnant.h"
 #include "rt/reactor.h"
 #include "tier/tier.h"
 #include "tools/firnctl/commands.h"
@@ -42,6 +43,7 @@ static int dev_dir_config(const char *dir, struct config *c)
         fprintf(stderr, "firnctl: --dev: %s\n", why);
         return CTL_FAILED;
     }
+    remnant_look(c, &state);
     if (state != EMBEDDED_POOL) {
         fprintf(stderr, "firnctl: --dev %s: there is no pool in it; firnd --dev makes one\n", dir);
         return CTL_FAILED;
@@ -95,8 +97,10 @@ static int do_dump(const struct tier_opts *o, struct job *j, char *why)
 }
 
 /* What somebody does about an error. */
-static void say_error(const char *what, const struct job *j, int err, const char *why)
+static void say_error(const struct args *a, const struct config *c, const char *what, const struct job *j, int err, const char *why)
 {
+    char line[ADVICE_BYTES];
+
     fprintf(stderr, "firnctl: %s: %s; ", what, why[0] ? why : err_text(err));
     if (err == -FIRN_E_BUSY)
         fprintf(stderr, "stop firnd first\n");
@@ -105,6 +109,8 @@ static void say_error(const char *what, const struct job *j, int err, const char
                 path_len(j->new_meta), j->new_meta);
     else if (j->new_meta && err == -FIRN_E_NOT_FOUND)
         fprintf(stderr, "name those that were:\n%s", strbuf_str(&j->out));
+    else if (err == -FIRN_E_MISSING && advice_for(c, arg(a, dev), err, line) == ADVICE_CONNECT)
+        fprintf(stderr, "%s\n", line);
     else
         fprintf(stderr, "see that the configuration names the pool's devices\n");
 }
@@ -143,7 +149,7 @@ static int with_pool(const struct args *a, const char *what, int (*fn)(const str
             add_advice(a, c, j);
         }
         if (err) {
-            say_error(what, j, err, why);
+            say_error(a, c, what, j, err, why);
             rc = CTL_FAILED;
         }
     }

@@ -603,7 +603,7 @@ Test(volumes, a_log_that_ends_before_what_the_metadata_calls_durable_is_refused)
     cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
     cr_assert_not_null(strstr(text, "I6"), "%s", text);
     for (int i = 0; i < 2; i++) {
-        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT);
+        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK);
         cr_assert_not_null(strstr(why, "acknowledged writes are missing"), "%s", why);
     }
     opts.accept_loss = true;
