@@ -86,7 +86,15 @@ void found_say(const struct found *f, struct strbuf *out);
 
 enum check_loss { CHECK_HARMLESS, CHECK_LOSS };
 
-struct check_volume { struct volume_rec rec; uint32_t hosts; bool layer_ok; };
+#define BEHIND_RANGES 4u
+struct check_volume {
+    struct volume_rec rec;
+    uint32_t hosts;
+    bool     layer_ok;
+    uint64_t behind, behind_seq;  /* I8: extents whose destage the log has forgotten; the highest seq among them */
+    uint32_t nr_ranges;           /* the first of them, neighbours joined */
+    struct { uint64_t first, last; } range[BEHIND_RANGES];
+};
 struct check_extent { uint64_t layer, extent; struct extent_rec rec; bool has_sums; };
 struct check_sums   { uint64_t layer, extent; bool any_valid; };
 

@@ -186,6 +186,42 @@ static int judge_twins(struct check *c)
     return 0;
 }
 
+/* A log that is the wrong one is behind every extent: one line a volume, not one an extent. */
+static void note_behind(struct check_volume *v, const struct check_extent *e)
+{
+    uint32_t last = v->nr_ranges - 1;
+
+    v->behind++;
+    v->behind_seq = MAX(v->behind_seq, e->rec.destaged_seq);
+    if (v->nr_ranges > 0 && v->range[last].last + 1 == e->extent)
+        v->range[last].last = e->extent;
+    else if (v->nr_ranges < BEHIND_RANGES) {
+        v->range[v->nr_ranges].first = v->range[v->nr_ranges].last = e->extent;
+        v->nr_ranges++;
+    }
+}
+
+static void say_behind(struct check *c, const struct check_volume *v)
+{
+    char ranges[BEHIND_RANGES * 48] = "";
+    uint64_t named = 0;
+    size_t n = 0;
+
+    if (v->behind == 0)
+        return;
+    for (uint32_t i = 0; i < v->nr_ranges; i++) {
+        uint64_t first = v->range[i].first, last = v->range[i].last;
+
+        n += (size_t)snprintf(ranges + n, sizeof(ranges) - n, "%s%llu", i ? ", " : "", ull(first));
+        if (last > first)
+            n += (size_t)snprintf(ranges + n, sizeof(ranges) - n, "-%llu", ull(last));
+        named += last - first + 1;
+    }
+    check_say(c, "I8", CHECK_LOSS, "volume %s: %llu extent%s (%s%s) destaged up to %llu, its log ends at %llu", v->rec.name,
+              ull(v->behind), v->behind == 1 ? "" : "s", ranges, named < v->behind ? ", ..." : "", ull(v->behind_seq),
+              ull(c->off.reports[v->rec.shard].seq_max));
+}
+
 static void judge_extent(struct check *c, struct cold *cold, const struct check_extent *e, uint64_t *placed)
 {
     const struct check_volume *v = check_volume_of_layer(c, e->layer);
@@ -196,8 +232,7 @@ static void judge_extent(struct check *c, struct cold *cold, const struct check_
     else if (e->extent >= v->rec.size_bytes / EXTENT_BYTES)
         check_say(c, "I1", CHECK_LOSS, "volume %s: extent %llu lies behind its end", v->rec.name, ull(e->extent));
     if (v != NULL && e->rec.destaged_seq > c->off.reports[v->rec.shard].seq_max)
-        check_say(c, "I8", CHECK_LOSS, "volume %s extent %llu: destaged up to %llu, its log ends at %llu", v->rec.name,
-                  ull(e->extent), ull(e->rec.destaged_seq), ull(c->off.reports[v->rec.shard].seq_max));
+        note_behind(&c->vols[v - c->vols], e);
     if (tomb)
         return;
     if (cold_mark(cold, e->rec.place) != 0)
@@ -275,6 +310,8 @@ static int judge_space(struct check *c)
         return err;
     for (size_t i = 0; i < c->nr_exts; i++)
         judge_extent(c, cold, &c->exts[i], &placed);
+    for (size_t i = 0; i < c->nr_vols; i++)
+        say_behind(c, &c->vols[i]);
     cold_usage(cold, EXTENT_NO_DEV, &total, &used);
     if (used != placed || used > total)
         check_say(c, "I13", CHECK_LOSS, "volumes map %llu extents, the pool has %llu of %llu in use", ull(placed), ull(used), ull(total));
