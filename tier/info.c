@@ -84,9 +84,13 @@ static void dev_info(struct tier *t, const struct pool_dev *d, struct tier_dev_i
     if (d->opts.role == TIER_CAPACITY) {
         for (uint32_t i = 0; i < t->nr_shards; i++)
             out->degraded |= shard_degraded(t->shards[i], d->index);
+        for (uint32_t i = 0; i < t->nr_shards; i++)
+            out->checksum_errors += shard_csum_errors(t->shards[i], d->index);
         cold_usage(t->cold, d->index, &total, &used);
         out->used_bytes = used * EXTENT_BYTES;
     } else if (d->opts.role == TIER_JOURNAL) {
+        for (uint32_t i = 0; i < t->nr_shards; i++)
+            out->checksum_errors += figure_get(&shard_stats(t->shards[i])->csum_errors_ssd);
         out->used_bytes = (uint64_t)(geo->nr_segments - segpool_free_nr(t->segpool)) * geo->segment_bytes;
     }
 }

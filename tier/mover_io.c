@@ -26,6 +26,9 @@ static uint64_t block_of(const struct shard *s, const struct job *job, uint32_t 
 
 static void read_more(struct lane *l);
 
+/* Where the map has the extent: what is read from a device comes from there. */
+static struct extent_place mapped_place(const struct job *job) { return job->relocate ? job->old_place : job->place; }
+
 static bool read_ok(struct lane *l, uint32_t i)
 {
     struct shard *s = l->s;
@@ -34,10 +37,12 @@ static bool read_ok(struct lane *l, uint32_t i)
 
     if (block_csum(l->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
         return true;
-    if (bit_get(job->cold, i))
+    if (bit_get(job->cold, i)) {
         figure_add(&s->stats.csum_errors_hdd, 1);
-    else
+        figure_add(&s->csum_errors[mapped_place(job).dev], 1);
+    } else {
         figure_add(&s->stats.csum_errors_ssd, 1);
+    }
     trace(TRACE_TIER_CSUM_ERROR, layer, block_of(s, job, i), job->loc[i].segment);
     return false;
 }
@@ -65,9 +70,6 @@ static void read_done(struct dev_io *io)
     }
     read_more(l);
 }
-
-/* Where the map has the extent: what is read from a device comes from there. */
-static struct extent_place mapped_place(const struct job *job) { return job->relocate ? job->old_place : job->place; }
 
 static bool joins(const struct job *job, uint32_t a, uint32_t b)
 {

@@ -429,6 +429,7 @@ struct shard {
     struct lane  *lanes;         /* nr_capacity + 1 */
     uint32_t      nr_lanes;
     uint64_t      fg_last_ns[CAPACITY_DEVS_MAX];
+    uint64_t      csum_errors[CAPACITY_DEVS_MAX]; /* figures: of stats.csum_errors_hdd, those of each device */
     uint32_t      fg_in_flight[CAPACITY_DEVS_MAX];
     bool          degraded[CAPACITY_DEVS_MAX]; /* refused a write */
     bool          hung[CAPACITY_DEVS_MAX];     /* as of the last pass: a request in it is older than the deadline */

@@ -170,10 +170,12 @@ static void count_bad(struct run *u, uint32_t i)
     if (bit_get(u->counted, of_whole))
         return;
     bit_set(u->counted, of_whole);
-    if (ssd)
+    if (ssd) {
         figure_add(&s->stats.csum_errors_ssd, 1);
-    else
+    } else {
         figure_add(&s->stats.csum_errors_hdd, 1);
+        figure_add(&s->csum_errors[u->at.place.dev], 1);
+    }
     trace(TRACE_TIER_CSUM_ERROR, layer_at(s, u->rio->layer)->id, u->rio->block + u->first + i,
           ssd ? u->at.loc.segment : u->at.place.slot);
 }

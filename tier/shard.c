@@ -470,6 +470,8 @@ void shard_info(const struct shard *s, struct tier_info *add)
 
 const struct tier_stats *shard_stats(const struct shard *s) { return &s->stats; }
 
+uint64_t shard_csum_errors(const struct shard *s, uint16_t dev) { return figure_get(&s->csum_errors[dev]); }
+
 void shard_journal_stats(const struct shard *s, struct journal_stats *add)
 {
     const struct journal *j = __atomic_load_n(&s->j, __ATOMIC_RELAXED);

@@ -134,6 +134,7 @@ int      tier_volume_get(struct tier *t, const char *name, struct volume_info *o
 struct tier_dev_info {
     char path[256]; enum tier_role role; struct uuid uuid;
     uint64_t size_bytes, used_bytes; bool failed, degraded;
+    uint64_t checksum_errors; /* blocks read from it that were not what was written, since the start */
     struct dev_stats io;
 };
 struct tier_info {

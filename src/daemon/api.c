@@ -198,10 +198,11 @@ static json_t *device_json(const struct tier_dev_info *d)
 {
     char uuid[UUID_TEXT_CHARS + 1];
 
-    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:s, s:{s:I,s:I,s:I,s:I,s:I}}",
+    return json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:I, s:{s:I,s:I,s:I,s:I,s:I}}",
                      "path", d->path, "role", role_name(d->role), "uuid", uuid_format(&d->uuid, uuid),
                      "size", (json_int_t)d->size_bytes, "used", (json_int_t)d->used_bytes,
                      "state", d->failed ? "failed" : d->degraded ? "degraded" : "ok",
+                     "checksum_errors", (json_int_t)d->checksum_errors,
                      "io", "read_ops", (json_int_t)d->io.ops[DEV_READ], "write_ops", (json_int_t)d->io.ops[DEV_WRITE],
                      "read_bytes", (json_int_t)d->io.bytes[DEV_READ], "write_bytes", (json_int_t)d->io.bytes[DEV_WRITE],
                      "errors", (json_int_t)(d->io.errors[DEV_READ] + d->io.errors[DEV_WRITE] + d->io.errors[DEV_FLUSH]));
@@ -266,15 +267,24 @@ static json_t *body_object(const char *body, size_t len, struct reply *out)
     return o;
 }
 
+/* In bytes where the short texts are alike. */
+static void say_sizes(uint64_t is, uint64_t wanted, char what[static 160])
+{
+    char b1[32], b2[32];
+
+    if (strcmp(size_format(is, b1), size_format(wanted, b2)) != 0)
+        snprintf(what, 160, "its size is %s, not %s", b1, b2);
+    else
+        snprintf(what, 160, "its size is %" PRIu64 " bytes, not %" PRIu64 " bytes", is, wanted);
+}
+
 /* Which of the parameters that were asked for differs from what is there; those left out may be anything, but a size of blocks that
  * a host does not expect would serve nobody. */
 static bool differs(const struct volume_params *is, const struct volume_params *p, unsigned seen, char what[static 160])
 {
-    char b1[32], b2[32];
-
     what[0] = '\0';
     if (is->size_bytes != ROUND_UP(p->size_bytes, MIB))
-        snprintf(what, 160, "its size is %s, not %s", size_format(is->size_bytes, b1), size_format(p->size_bytes, b2));
+        say_sizes(is->size_bytes, p->size_bytes, what);
     else if (is->lba_bytes != p->lba_bytes)
         snprintf(what, 160, "its lba is %u, not %u", is->lba_bytes, p->lba_bytes);
     else if ((seen & API_TIER) && is->tier != p->tier)

@@ -562,11 +562,16 @@ static void loss_clear_run(struct call *c)
 
 int node_loss_clear(struct node *n)
 {
-    struct volume_op *op = n->tier ? op_new(n, "", loss_clear_run) : NULL;
+    struct volume_op *op;
+    struct tier_info info;
     int err;
 
+    node_pool_info(n, &info);
+    if (info.loss_wall_ns == 0) /* also without a pool */
+        return 0;
+    op = op_new(n, "", loss_clear_run);
     if (!op)
-        return n->tier ? -FIRN_E_NO_RESOURCES : 0;
+        return -FIRN_E_NO_RESOURCES;
     err = op_wait(op, NULL, NULL);
     if (!err)
         log_info("the loss that was accepted is settled", "pool=%s", config_text(&n->cfg, pool_name));

@@ -19,13 +19,17 @@ static void print_devices(const json_t *devices)
     size_t i;
     json_t *d;
 
-    printf("%-10s %-44s %12s %12s %-9s %s\n", "ROLE", "DEVICE", "SIZE", "USED", "STATE", "ERRORS");
+    printf("%-10s %-44s %12s %12s %-9s %6s %s\n", "ROLE", "DEVICE", "SIZE", "USED", "STATE", "ERRORS", "BAD BLOCKS");
     json_array_foreach(devices, i, d)
     {
+        int64_t bad = json_num(d, "checksum_errors");
+        const char *state = json_text(d, "state");
         char b1[32], b2[32];
 
-        printf("%-10s %-44s %12s %12s %-9s %" PRId64 "\n", json_text(d, "role"), json_text(d, "path"), size_of(d, "size", b1),
-               size_of(d, "used", b2), json_text(d, "state"), json_num(json_object_get(d, "io"), "errors"));
+        if (bad > 0 && strcmp(state, "ok") == 0) /* it answers, but not with what was written */
+            state = "bad data";
+        printf("%-10s %-44s %12s %12s %-9s %6" PRId64 " %10" PRId64 "\n", json_text(d, "role"), json_text(d, "path"),
+               size_of(d, "size", b1), size_of(d, "used", b2), state, json_num(json_object_get(d, "io"), "errors"), bad);
     }
 }
 
@@ -128,11 +132,15 @@ int cmd_device_list(const struct args *a)
 
 int cmd_loss_clear(const struct args *a)
 {
-    json_t *pool = NULL;
-    int err = client_json(a, "cannot clear the loss", "PATCH", "/v1/pool", json_pack("{s:n}", "loss_accepted"), &pool, NULL);
+    json_t *before = NULL, *pool = NULL;
+    int err = client_json(a, "cannot clear the loss", "GET", "/v1/pool", NULL, &before, NULL);
 
+    if (!err)
+        err = client_json(a, "cannot clear the loss", "PATCH", "/v1/pool", json_pack("{s:n}", "loss_accepted"), &pool, NULL);
     if (!err && !print_json(a, pool) && !arg(a, quiet))
-        printf("cleared\n");
+        printf("%s\n", json_is_integer(json_object_get(before, "loss_accepted")) ? "cleared"
+                       : "there is nothing to clear: no start has accepted a loss since the last time");
+    json_decref(before);
     json_decref(pool);
     return err;
 }
