@@ -91,6 +91,8 @@ struct target_env {
     struct env_stats stats;
     uint64_t        said_from_ns; /* refusals in the log (connect.c): since when they are counted, */
     uint32_t        said, unsaid; /* lines, and refusals left out */
+    uint64_t        full_said_ns; /* when the log was told last that the target is full (target.c); 0: never */
+    uint32_t        full_unsaid;  /* connections refused for that since */
 };
 
 /* What one host may see of the registry: the log pages that it asks for are windows of this. On envs[0]. */

@@ -6,6 +6,7 @@
  * the address that has the most: a crowd that says nothing keeps no host out.
  * Stop: no more accepts; each env drains its queues; the last queue to go reports to envs[0].
  */
+#include "base/log.h"
 #include "export/block_sum.h"
 #include "export/priv.h"
 
@@ -183,6 +184,24 @@ static void make_room(struct target_env *te)
     queue_close(q, true);
 }
 
+/* Hosts try again for ever: a line an env in FULL_NS. */
+#define FULL_NS (10 * NS_PER_S)
+
+static void say_full(struct target_env *te, const struct net_conn *conn)
+{
+    uint64_t now = env_now_ns(te->env);
+
+    if (te->full_said_ns != 0 && now - te->full_said_ns < FULL_NS) {
+        te->full_unsaid++;
+        return;
+    }
+    log_warn("connection refused: there are as many as limits.connections lets in",
+             "peer=%s connections=%u do=\"raise limits.connections and start again, or connect fewer queues\" left_out=%u", conn->peer.text,
+             te->t->opts.connections_max, te->full_unsaid);
+    te->full_said_ns = MAX(now, UINT64_C(1));
+    te->full_unsaid = 0;
+}
+
 static struct queue *admit(struct target *t)
 {
     struct queue *q = NULL;
@@ -209,6 +228,8 @@ void target_accept(struct target *t, uint32_t env_index, struct net_conn *conn, 
     q = admit(t);
     if (!q) {
         metric_add(&te->stats.refused, 1);
+        if (!__atomic_load_n(&t->stopping, __ATOMIC_ACQUIRE))
+            say_full(te, conn);
         net_close(conn, closed, NULL);
         return;
     }
