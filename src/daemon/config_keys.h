@@ -20,7 +20,7 @@
     x("pool.metadata",         PATH,     pool_metadata,        1,           200,              "/var/lib/firn/meta", 0,  \
       "directory of the metadata (LMDB); belongs on the SSD")                                                           \
     x("pool.metadata_size",    SIZE,     pool_metadata_size,   64 * MIB,    16 * TIB,         "0", KEY_ZERO,            \
-      "most the metadata may grow to; 0: 1 GiB and 2 GiB a TiB of capacity. Costs address space, not memory")           \
+      "address space for the metadata to begin with; it grows when that is full. 0: 1 GiB and 2 GiB a TiB of capacity. No memory") \
     x("pool.buffered",         BOOL,     pool_buffered,        0,           1,                "false", 0,               \
       "go through the page cache, for file systems without O_DIRECT; slower, as durable")                               \
     x("pool.journal.path",     PATH,     journal_path,         1, 200, "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED,    \

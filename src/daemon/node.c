@@ -258,6 +258,20 @@ static int hand_over_reactors(struct node *n, char why[static 256])
     return 0;
 }
 
+/* The shards of a pool were chosen by its format; who names a number of threads may think that all will carry volumes. */
+static void say_idle_reactors(const struct node *n)
+{
+    struct tier_info info;
+
+    if (!n->tier || config_num(&n->cfg, reactors) == 0)
+        return;
+    tier_info_get(n->tier, &info);
+    if (n->nr_reactors > info.nr_shards)
+        log_warn("more reactors are configured than the pool has shards: the others carry no volume",
+                 "reactors=%u shards=%u do=\"set reactors = %u; a pool keeps the shards that it was formatted with\"", n->nr_reactors,
+                 info.nr_shards, info.nr_shards);
+}
+
 int node_open(const struct node_opts *opts, struct node **out, char why[static 256])
 {
     struct node *n = calloc(1, sizeof(*n));
@@ -273,6 +287,8 @@ int node_open(const struct node_opts *opts, struct node **out, char why[static 2
     err = make_reactors(n, reactors_wanted(&n->cfg, opts->ram_bytes != 0), why);
     if (!err)
         err = open_storage(n, opts, why);
+    if (!err)
+        say_idle_reactors(n);
     if (!err)
         err = make_target(n, why);
     if (!err)
