@@ -97,15 +97,17 @@ static void say_range(const struct config_key_info *k, char why[static 256])
 
 static int parse_plain(const char *text, uint64_t *out)
 {
+    bool negative = text[0] == '-'; /* a number all the same, and in no range */
     char *end;
 
+    text += negative;
     if (text[0] < '0' || text[0] > '9')
         return -EINVAL;
     errno = 0;
     *out = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0')
+    if (*end != '\0')
         return -EINVAL;
-    return 0;
+    return errno != 0 || negative ? -ERANGE : 0;
 }
 
 static int parse_percent(const char *text, uint64_t *out)

@@ -16,7 +16,7 @@
     x(token_file,  "FILE",   true,   "token for --url")                                            \
     x(timeout,     "SECONDS", true,  "longest wait for an answer (10; 60 for what changes something)") \
     x(json,        NULL,     true,   "one JSON document on standard output")                       \
-    x(quiet,       NULL,     true,   "say nothing but errors")                                     \
+    x(quiet,       NULL,     true,   "no confirmations, headings or notes")                                 \
     x(help,        NULL,     true,   "what a command does")                                        \
     x(version,     NULL,     true,   "print the version")                                          \
     x(size,        "SIZE",   false,  "size of the volume, such as 10GiB: at least 1MiB, rounded up to whole MiB")                          \

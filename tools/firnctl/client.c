@@ -138,7 +138,13 @@ static int say_unreachable(const struct args *a, const char *what, CURLcode rc, 
     const char *where = arg(a, url) ? arg(a, url) : arg(a, socket) ? arg(a, socket) : SOCKET_DEFAULT;
 
     if (!arg(a, url) && rc == CURLE_COULDNT_CONNECT) { /* curl does not say why; the socket itself does */
-        fprintf(stderr, "firnctl: %s: %s: %s: is firnd running, and is --socket right?\n", what, where, err_text(socket_error(where)));
+        int err = socket_error(where);
+
+        if (err == -EACCES || err == -EPERM)
+            fprintf(stderr, "firnctl: %s: %s: %s as uid %u: the socket is its owner's; run it as the user that runs firnd, or as root\n",
+                    what, where, err_text(err), (unsigned)geteuid());
+        else
+            fprintf(stderr, "firnctl: %s: %s: %s: is firnd running, and is --socket right?\n", what, where, err_text(err));
         return CTL_FAILED;
     }
     fprintf(stderr, "firnctl: %s: no answer at %s (%s); is firnd running, and is --%s right?\n", what, where,

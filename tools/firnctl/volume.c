@@ -142,10 +142,21 @@ static void show_volume(const json_t *v)
         printf("%-12s yes: its metadata failed a check\n", "read-only");
 }
 
+/* A size that was rounded up is said in bytes: in short it may look like the one asked for. */
+static void print_made(const json_t *v, const json_t *asked, bool created)
+{
+    char buf[32];
+
+    printf("%s %s, %s", created ? "created" : "exists", json_text(v, "name"), size_of(v, "size", buf));
+    if (json_num(v, "size") != json_num(asked, "size"))
+        printf(": %" PRId64 " bytes, rounded up to whole MiB", json_num(v, "size"));
+    printf("\nnqn %s\n", json_text(v, "nqn"));
+}
+
 int cmd_volume_create(const struct args *a)
 {
     static const enum ctl_option fields[] = {CTL_size, CTL_lba, CTL_tier, CTL_iops, CTL_bandwidth};
-    char path[PATH_CAP], what[128], name[32], buf[32];
+    char path[PATH_CAP], what[128], name[32];
     json_t *body = json_object(), *v = NULL;
     long status = 0;
     int err = volume_path(a->pos[0], "", path);
@@ -166,8 +177,7 @@ int cmd_volume_create(const struct args *a)
     json_incref(body); /* the request takes one */
     err = client_json(a, what, "POST", "/v1/volumes", body, &v, &status);
     if (!err && !print_json(a, v) && !arg(a, quiet))
-        printf("%s %s, %s\nnqn %s\n", status == 201 ? "created" : "exists", json_text(v, "name"), size_of(v, "size", buf),
-               json_text(v, "nqn"));
+        print_made(v, body, status == 201);
     if (!err)
         note_tier(a, body);
     json_decref(body);
