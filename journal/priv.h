@@ -57,7 +57,8 @@ void segpool_set_hungry(struct segpool *p, struct seg_waiter *w, bool hungry);
 bool segpool_hungry(const struct segpool *p); /* any journal is; any thread */
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard); /* of all headers, also of free segments */
 struct segment_info *segpool_slot(struct segpool *p, uint32_t segment); /* its owner's thread */
-uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch);      /* none up to it will be handed out; above NUMBER_START_MAX: none ever is */
+/* None up to it will be handed out; above NUMBER_START_MAX: none ever is. */
+uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch);
 uint64_t segpool_epoch_new(struct segpool *p, uint32_t segment);     /* for a header that hides what stands behind it */
 
 static inline uint64_t segment_base(const struct segpool_geometry *geo, uint32_t segment)
