@@ -104,6 +104,24 @@ static void bad_record(void *ctx, const struct meta_key *key)
     check_say(c, "I11", key->b[0] == 'G' ? CHECK_HARMLESS : CHECK_LOSS, "metadata: the record of key %s fails its checksum", hex);
 }
 
+/* What the metadata is. All else is what kept it from being read, and says nothing about what it holds. */
+static bool is_finding(int err)
+{
+    return err == -FIRN_E_CORRUPT || err == -FIRN_E_MISSING || err == -FIRN_E_FOREIGN || err == -FIRN_E_FORMAT_VERSION;
+}
+
+static int say_unread(int err, char why[static 256])
+{
+    const char *todo = err == -EACCES || err == -EPERM ? "run it as the user that owns it"
+                                                       : "this is no loss of data: mend it, then check again";
+    char what[256];
+
+    snprintf(what, sizeof(what), "%s", why[0] != '\0' ? why : err_text(err));
+    if (err != -FIRN_E_BUSY)
+        snprintf(why, 256, "%.*s; %s", (int)(253 - strlen(todo)), what, todo);
+    return err;
+}
+
 /* 0: open. 1: damaged, and a line says so. */
 static int check_meta_open(struct check *c, char why[static 256])
 {
@@ -118,8 +136,9 @@ static int check_meta_open(struct check *c, char why[static 256])
         err = pool_meta_open(o, false, true, &c->off.meta, why);
     if (!err)
         err = pool_meta_match(&c->off.devs, c->off.meta, &c->off.pool, why);
-    if (err == -FIRN_E_BUSY || err == -ENOMEM)
-        return err;
+    err = err == -ENOENT ? -FIRN_E_MISSING : err;
+    if (err && !is_finding(err))
+        return say_unread(err, why);
     if (err)
         check_say(c, "I2", CHECK_LOSS, "%.200s", why);
     c->report->meta_err = err;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* files_test.c: a pool on real files, LMDB and a real reactor: making them, locking them, a restart, and damage to them. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -377,5 +378,28 @@ Test(files, missing_and_rotten_parts_are_named)
     cr_assert_eq(tier_check(&opts, TIER_CHECK_META, &text, &report, why), 0, "%s", why);
     cr_assert_geq(report.losses, 1u);
     cr_assert_eq(report.meta_err, -FIRN_E_CORRUPT);
+    strbuf_fini(&text);
+}
+
+/* What keeps the metadata from being read is not lost data, and no reason to make it anew. */
+Test(files, metadata_that_cannot_be_opened_is_no_finding)
+{
+    char file[300], away[400];
+    struct tier_check_report report;
+    struct strbuf text;
+
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    snprintf(file, sizeof(file), "%s/data.mdb", opts.meta_path);
+    snprintf(away, sizeof(away), "%s.away", file);
+    cr_assert_eq(rename(file, away), 0);
+    cr_assert_eq(symlink("data.mdb", file), 0);
+    strbuf_init(&text);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_META, &text, &report, why), -ELOOP, "%s", strbuf_str(&text));
+    cr_assert_eq(report.findings + report.losses, 0u);
+    cr_assert_not_null(strstr(why, "no loss of data"), "%s", why);
+    cr_assert_eq(unlink(file), 0);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_META, &text, &report, why), 0, "%s", why);
+    cr_assert_eq(report.losses, 1u, "one that is missing is one");
+    cr_assert_eq(rename(away, file), 0);
     strbuf_fini(&text);
 }
