@@ -478,6 +478,24 @@ static bool has_no_byte(const struct meta_lmdb *m)
     return stat(file, &st) == 0 && st.st_size == 0;
 }
 
+static bool has_none(const struct meta_lmdb *m)
+{
+    char file[512];
+
+    snprintf(file, sizeof(file), "%s/data.mdb", m->path);
+    return (access(file, F_OK) != 0 && errno == ENOENT) || has_no_byte(m);
+}
+
+/* Half an environment would be in the way of the next that is to be made. The directory is locked. */
+static void take_away(const struct meta_lmdb *m)
+{
+    char file[512];
+
+    snprintf(file, sizeof(file), "%s/data.mdb", m->path);
+    if (unlink(file) != 0 && errno != ENOENT)
+        log_warn("a file that could not be made whole stays", "path=\"%s\" why=\"%s\"", file, err_text(errno));
+}
+
 /* Damage of single records is theirs alone; damage of the tree stops here, before LMDB could trip over it. */
 static int walk_before_open(struct meta_lmdb *m, const struct meta_lmdb_opts *opts, char why[static 256])
 {
@@ -565,14 +583,17 @@ static struct meta_lmdb *meta_lmdb_new(const char *path, bool read_only)
 int meta_lmdb_open(const char *path, const struct meta_lmdb_opts *opts, struct meta **out, char why[static 256])
 {
     struct meta_lmdb *m = meta_lmdb_new(path, opts->read_only);
+    bool fresh = false;
     int err, rc;
 
     why[0] = '\0';
     if (m == NULL)
         return -ENOMEM;
     err = dir_lock(m, opts, why);
-    if (!err)
+    if (!err) {
+        fresh = opts->create && has_none(m);
         err = walk_before_open(m, opts, why);
+    }
     if (err)
         goto close_meta;
     rc = env_open(m, opts);
@@ -597,6 +618,8 @@ int meta_lmdb_open(const char *path, const struct meta_lmdb_opts *opts, struct m
     return 0;
 
 close_meta:
+    if (fresh)
+        take_away(m);
     meta_lmdb_close(&m->meta);
     return err;
 }

@@ -15,7 +15,7 @@
 struct pool_dev {
     struct tier_dev_opts opts;
     uint16_t     index;          /* among the devices of its role */
-    bool         made;           /* a file that this format made: it goes if the format fails */
+    bool         made;           /* a file that this format made, and locked before anybody else: it goes if the format fails */
     int          lock_fd;        /* real devices: flock, and O_EXCL on block devices; -1: none */
     uint64_t     bytes;          /* the part that Firn uses */
     struct dev  *on[REACTORS_MAX]; /* one handle an env; [0] is always there, the others for envs with shards */
@@ -38,10 +38,16 @@ void pool_devs_close(struct pool_devs *p);
 /* Files among the devices. Empty: a format was cut short between the name and the length. To make: nothing is there, or that. */
 bool pool_file_empty(const char *path);
 bool pool_file_to_make(const char *path);
-/* Makes a file that is not there as long as configured. What holds bytes already may be somebody's: its length is left
- * alone, unless force says that all of it may go and no server has it. *made: there was nothing of that name. */
-int  pool_file_make(const struct tier_dev_opts *o, bool force, bool *made, char why[static 256]);
-void pool_files_unmake(const struct pool_devs *p); /* removes those again that were made */
+/* Makes a file that is not there as long as configured, and locks it first. What holds bytes already may be somebody's: its
+ * length is left alone, unless force says that all of it may go and no server has it. */
+int  pool_file_make(struct pool_dev *d, bool force, char why[static 256]);
+int  pool_file_lock(const struct pool_dev *d, char why[static 256]); /* lock_fd; -FIRN_E_BUSY: another process has or had it */
+bool pool_file_is(const char *path, int fd);
+void pool_files_unmake(const struct pool_devs *p); /* removes those again that were made and are still ours */
+int  pool_files_cut(const struct pool_devs *p, char why[static 256]); /* after a forced make: to the lengths configured */
+/* Do these devices hold no more than a first format leaves that was cut short? Anything that says that the pool was opened
+ * since, or may have been: -FIRN_E_EXISTS. */
+int  pool_remains_check(const struct pool_devs *p, char why[static 256]);
 int  pool_file_possible(const struct tier_dev_opts *o, char why[static 256]); /* what make would say; makes nothing */
 /* Handles on envs[1..nr_envs-1]. */
 int  pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]);

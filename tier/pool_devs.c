@@ -49,11 +49,22 @@ static int named_twice(const struct pool_devs *p, const struct pool_dev *d, char
     return 0;
 }
 
+/* What a format that failed removed meanwhile is locked by a handle alone: no longer the device. */
+int pool_file_lock(const struct pool_dev *d, char why[static 256])
+{
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) == 0 && pool_file_is(d->opts.path, d->lock_fd))
+        return 0;
+    snprintf(why, 256, "%s device \"%.150s\" is in use by another process", pool_role_name(d->opts.role), d->opts.path);
+    return -FIRN_E_BUSY;
+}
+
 static int dev_lock(struct pool_dev *d, char why[static 256])
 {
     struct stat st;
     int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
 
+    if (d->lock_fd >= 0) /* as its file was made */
+        return 0;
     if (stat(d->opts.path, &st) == 0 && S_ISBLK(st.st_mode))
         flags |= O_EXCL;
     d->lock_fd = open(d->opts.path, flags);
@@ -68,11 +79,7 @@ static int dev_lock(struct pool_dev *d, char why[static 256])
                      err == -EBUSY ? "is in use" : err == -ENOENT ? "is missing" : "cannot be opened", err_text(err));
         return err == -EBUSY ? -FIRN_E_BUSY : err == -ENOENT ? -FIRN_E_MISSING : err;
     }
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(why, 256, "%s device \"%.150s\" is in use by another process", pool_role_name(d->opts.role), d->opts.path);
-        return -FIRN_E_BUSY;
-    }
-    return 0;
+    return pool_file_lock(d, why);
 }
 
 static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t env, bool read_only, char why[static 256])
@@ -161,14 +168,14 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
 
     if (real && access == POOL_SURVEY && pool_file_to_make(d->opts.path))
         return pool_file_possible(&d->opts, why);
-    if (real && access == POOL_FORMAT)
-        err = pool_file_make(&d->opts, p->opts->force, &d->made, why);
-    else if (real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
+    if (real)
+        err = named_twice(p, d, why);
+    if (!err && real && access == POOL_FORMAT)
+        err = pool_file_make(d, p->opts->force, why);
+    else if (!err && real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
         err = say_empty_file(p, d, why);
     if (!err && real && !(access == POOL_SURVEY && p->opts->force && d->opts.size_bytes != 0)) /* it will be lengthened */
         err = file_small(pool_role_name(d->opts.role), d->opts.path, access == POOL_READ ? LABEL_BYTES : 2 * LABEL_AREA_BYTES, why);
-    if (!err && real)
-        err = named_twice(p, d, why);
     if (!err && real)
         err = dev_lock(d, why);
     if (!err)

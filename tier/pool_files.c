@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool_files.c: devices that are files: --format makes them, as long as configured.
  *
- * 1. The survey asks pool_file_possible() for each that is to be made. 2. pool_file_make() makes it and says so.
+ * 1. The survey asks pool_file_possible() for each that is to be made. 2. pool_file_make() makes it, takes its lock, and says so.
  * 3. Of a format that fails nothing stays behind: pool_files_unmake().
+ * Between a name and its lock another process may take the file: it is that process's then, whoever made the name.
  * Failures: no size, no such directory, or a path under /dev, where a file would hide that a device's path is mistyped.
  */
 #include <errno.h>
@@ -78,11 +79,35 @@ static int open_or_make(const char *path, bool *made)
     return fd >= 0 || errno != EEXIST ? fd : open(path, O_RDWR | O_CLOEXEC);
 }
 
-int pool_file_make(const struct tier_dev_opts *o, bool force, bool *made, char why[static 256])
+bool pool_file_is(const char *path, int fd)
+{
+    struct stat st, named;
+
+    return fstat(fd, &st) == 0 && stat(path, &named) == 0 && st.st_dev == named.st_dev && st.st_ino == named.st_ino;
+}
+
+/* The file is locked. */
+static int lengthen(const struct tier_dev_opts *o, int fd)
 {
     char quoted[LOG_QUOTED_BYTES];
     struct stat st;
-    int fd, err = 0;
+
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    if ((uint64_t)st.st_size >= o->size_bytes)
+        return 0;
+    if (ftruncate(fd, (off_t)o->size_bytes) != 0 || fsync(fd) != 0)
+        return -errno;
+    log_info("file made", "path=%s bytes=%llu", log_quoted(o->path, quoted), (unsigned long long)o->size_bytes);
+    return 0;
+}
+
+int pool_file_make(struct pool_dev *d, bool force, char why[static 256])
+{
+    const struct tier_dev_opts *o = &d->opts;
+    struct stat st;
+    bool made;
+    int err = 0;
 
     if (stat(o->path, &st) == 0 && (!S_ISREG(st.st_mode) || (st.st_size != 0 && !force)))
         return 0;
@@ -90,17 +115,16 @@ int pool_file_make(const struct tier_dev_opts *o, bool force, bool *made, char w
         err = file_wanted(o, why);
     if (err)
         return err;
-    fd = open_or_make(o->path, made);
-    if (fd < 0 || fstat(fd, &st) != 0)
+    d->lock_fd = open_or_make(o->path, &made);
+    if (d->lock_fd < 0)
         err = -errno;
-    if (!err && (uint64_t)st.st_size < o->size_bytes && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        if (ftruncate(fd, (off_t)o->size_bytes) != 0 || fsync(fd) != 0)
-            err = -errno;
-        else
-            log_info("file made", "path=%s bytes=%llu", log_quoted(o->path, quoted), (unsigned long long)o->size_bytes);
-    }
-    if (fd >= 0)
-        close(fd);
+    else
+        err = pool_file_lock(d, why);
+    if (err == -FIRN_E_BUSY)
+        return err;
+    d->made = !err && made && fstat(d->lock_fd, &st) == 0 && st.st_size == 0; /* with bytes: another had it before the lock */
+    if (!err)
+        err = lengthen(o, d->lock_fd);
     if (err)
         snprintf(why, 256, "file \"%.150s\" cannot be made: %s", o->path, err_text(err));
     return err;
@@ -110,9 +134,31 @@ void pool_files_unmake(const struct pool_devs *p)
 {
     char quoted[LOG_QUOTED_BYTES];
 
-    for (uint32_t i = 0; i < p->nr; i++)
-        if (p->dev[i].made && unlink(p->dev[i].opts.path) == 0)
-            log_info("file removed, as the format failed", "path=%s", log_quoted(p->dev[i].opts.path, quoted));
+    for (uint32_t i = 0; i < p->nr; i++) {
+        const struct pool_dev *d = &p->dev[i];
+
+        if (d->made && d->lock_fd >= 0 && pool_file_is(d->opts.path, d->lock_fd) && unlink(d->opts.path) == 0)
+            log_info("file removed, as the format failed", "path=%s", log_quoted(d->opts.path, quoted));
+    }
+}
+
+int pool_files_cut(const struct pool_devs *p, char why[static 256])
+{
+    for (uint32_t i = 0; i < p->nr; i++) {
+        const struct pool_dev *d = &p->dev[i];
+        struct stat st;
+
+        if (d->lock_fd < 0 || d->opts.size_bytes == 0 || fstat(d->lock_fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+            (uint64_t)st.st_size <= d->opts.size_bytes)
+            continue;
+        if (ftruncate(d->lock_fd, (off_t)d->opts.size_bytes) != 0) {
+            int err = -errno;
+
+            snprintf(why, 256, "file \"%.150s\" cannot be cut: %s", d->opts.path, err_text(err));
+            return err;
+        }
+    }
+    return 0;
 }
 
 int pool_file_possible(const struct tier_dev_opts *o, char why[static 256])

@@ -197,8 +197,8 @@ static int meta_write(const struct pool_devs *p, struct meta *m)
 }
 
 /* With force, what an older pool kept in that directory goes first; its directory lock is not held then, but all its
- * devices are locked here, so no daemon runs on them. */
-static int meta_create(const struct pool_devs *p, char why[static 256])
+ * devices are locked here, so no daemon runs on them. *out: made by this format, and its directory locked until it is closed. */
+static int meta_create(const struct pool_devs *p, struct meta **out, char why[static 256])
 {
     const struct tier_opts *o = p->opts;
     struct meta *m;
@@ -220,10 +220,10 @@ static int meta_create(const struct pool_devs *p, char why[static 256])
                  "devices are others; --force overwrites it", o->meta_path);
     if (err)
         return err;
+    *out = m;
     err = meta_write(p, m);
     if (err)
         snprintf(why, 256, "metadata \"%.120s\" cannot be written: %.80s", o->meta_path, err_text(err));
-    m->ops->close(m);
     return err;
 }
 
@@ -278,7 +278,7 @@ static int names_sync(const struct pool_devs *p, char why[static 256])
 }
 
 /* A format that fails leaves no file of its own: what it made would be in the way of the next, and fill a disk that was too small. */
-static void unmake(const struct pool_devs *p, bool meta_made, bool dir_made)
+static void unmake(const struct pool_devs *p, const struct meta *made, bool dir_made)
 {
     const struct tier_opts *o = p->opts;
     char path[512];
@@ -287,10 +287,15 @@ static void unmake(const struct pool_devs *p, bool meta_made, bool dir_made)
     if (o->seams.meta_open != NULL)
         return;
     snprintf(path, sizeof(path), "%s/data.mdb", o->meta_path);
-    if (meta_made)
+    if (made != NULL)
         unlink(path);
     if (dir_made)
         rmdir(o->meta_path); /* if nothing else is in it */
+}
+
+static int remains_only(const struct pool_devs *p, char why[static 256])
+{
+    return p->opts->remains ? pool_remains_check(p, why) : 0;
 }
 
 static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[static 256])
@@ -299,8 +304,7 @@ static int survey(struct pool_devs *p, const struct tier_opts *opts, char why[st
 
     if (err || opts->seams.dev_open != NULL)
         return err;
-    if (!opts->force)
-        err = all_empty(p, why);
+    err = opts->force ? remains_only(p, why) : all_empty(p, why);
     pool_devs_close(p);
     return err;
 }
@@ -329,7 +333,8 @@ int tier_survey(const struct tier_opts *opts, char why[static 256])
 int tier_format(const struct tier_opts *opts, char why[static 256])
 {
     struct pool_devs *p = calloc(1, sizeof(*p));
-    bool meta_made = false, dir_made = access(opts->meta_path, F_OK) != 0;
+    struct meta *made = NULL;
+    bool dir_made = access(opts->meta_path, F_OK) != 0;
     char uuid[UUID_TEXT_CHARS + 1];
     int err;
 
@@ -341,12 +346,15 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
         err = pool_devs_open(p, opts, POOL_FORMAT, why);
     if (err)
         goto free_devs;
-    err = plan(p, why);
+    err = remains_only(p, why); /* again: between the survey's locks and these a server may have come and gone */
+    if (!err && opts->remains)
+        err = pool_files_cut(p, why);
+    if (!err)
+        err = plan(p, why);
     if (!err && !opts->force)
         err = all_empty(p, why);
     if (!err)
-        err = meta_create(p, why);
-    meta_made = !err;
+        err = meta_create(p, &made, why);
     if (!err)
         err = devices_prepare(p, why);
     if (!err)
@@ -358,7 +366,9 @@ int tier_format(const struct tier_opts *opts, char why[static 256])
                  uuid_format(&p->dev[0].label.pool, uuid), p->dev[0].label.nr_shards, p->dev[0].label.seg_nr,
                  p->dev[0].label.seg_bytes);
     else
-        unmake(p, meta_made, dir_made);
+        unmake(p, made, dir_made);
+    if (made != NULL)
+        made->ops->close(made);
     pool_devs_close(p);
 free_devs:
     free(p);

@@ -54,6 +54,7 @@ struct tier_opts {
     uint32_t segment_bytes;          /* format only; 0: by size */
     uint32_t journal_align;          /* format only; 512 or 4096; 0: 4096 */
     bool     force;                  /* format: overwrite whatever the devices hold */
+    bool     remains;                /* ... but only what a cut first format left, else -FIRN_E_EXISTS; longer files are cut */
     const char *const *rebuild_without; /* tier_rebuild_map() only: names, as it prints them, of volumes that shall not come back */
     uint32_t nr_rebuild_without;
     bool     accept_loss;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* embedded.c: see embedded.h. A file named "formatting" lies in DIR while the first format runs; a crash leaves it there, and
  * the next start formats again: nothing had been served from those files. A pool without the mark is never overwritten; nor
- * is one with it whose labels are there (format writes them last), whatever left the mark.
+ * is one with it that shows any sign of use (tier/pool_remains.c), whatever left the mark.
+ * Two first starts at once: the lock of DIR itself decides who looks and marks; the other one leaves.
  */
 #include "daemon/embedded.h"
 
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -131,6 +133,24 @@ void embedded_segments(struct config *c)
 
     if (by_share < SEGMENT_BYTES_USUAL)
         config_num(c, journal_segment_size) = MAX(ROUND_DOWN(by_share, MIB), 4 * MIB);
+}
+
+int embedded_lock(const char *dir, int *fd, enum embedded_state *state, char why[static 256])
+{
+    int err = 0;
+
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return kept_out(dir, -errno, "read", why);
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        err = errno == EWOULDBLOCK ? -FIRN_E_BUSY : -errno;
+        snprintf(why, 256, "%.150s is in use by another process: a pool is being made in it", dir);
+    }
+    if (!err)
+        err = find_state(dir, state, why);
+    if (err)
+        close(*fd);
+    return err;
 }
 
 int embedded_mark(const char *dir, bool formatting, char why[static 256])

@@ -150,7 +150,29 @@ static int no_format(const struct plan *p, int err, const char *why)
     return EXIT_FAILED;
 }
 
-static int format(struct plan *p, bool force)
+/* The files of a pool that is there are what they were made. */
+static void sizes_as_made(struct plan *p) { config_num(&p->cfg, journal_size) = p->cfg.capacity[0].size_bytes = 0; }
+
+/* Whatever left the mark: the start goes on with the pool, and says what is wrong with it. */
+static int marked_wrongly(struct plan *p, const char *used)
+{
+    char why[256], quoted[LOG_QUOTED_BYTES];
+
+    log_warn("an unfinished format is marked, but there is a pool: nothing is made anew", "why=%s", log_quoted(used, quoted));
+    if (embedded_mark(p->opts.dev, false, why) != 0)
+        return failed("cannot start", why);
+    p->dev_state = EMBEDDED_POOL;
+    sizes_as_made(p);
+    return EXIT_DONE;
+}
+
+/* The mark of a format that failed: nothing is left that it would speak of, or another process has it. */
+static bool mark_goes(const struct plan *p, int err)
+{
+    return access(config_text(&p->cfg, journal_path), F_OK) != 0 || (err == -FIRN_E_BUSY && p->dev_state == EMBEDDED_EMPTY);
+}
+
+static int format(struct plan *p, enum node_over over)
 {
     bool mark = p->opts.dev && p->dev_state != EMBEDDED_POOL; /* what may hold data is never marked for overwriting */
     char why[256] = "", unmarked[256];
@@ -158,9 +180,11 @@ static int format(struct plan *p, bool force)
 
     if (mark && embedded_mark(p->opts.dev, true, why) != 0)
         return failed("cannot format", why);
-    err = node_format(&p->cfg, force, why);
+    err = node_format(&p->cfg, over, why);
+    if (err == -FIRN_E_EXISTS && over == NODE_OVER_REMAINS)
+        return marked_wrongly(p, why);
     if (err) {
-        if (mark && access(config_text(&p->cfg, journal_path), F_OK) != 0) /* nothing is left that the mark would speak of */
+        if (mark && mark_goes(p, err))
             embedded_mark(p->opts.dev, false, unmarked);
         return no_format(p, err, why);
     }
@@ -170,16 +194,9 @@ static int format(struct plan *p, bool force)
     return EXIT_DONE;
 }
 
-/* What a format that was cut short left behind is no longer than what is asked for today. */
-static void shorten(const char *path, uint64_t bytes)
-{
-    struct stat st;
+static int format_asked(struct plan *p) { return format(p, p->opts.force ? NODE_OVER_ANYTHING : NODE_OVER_NOTHING); }
 
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size > bytes && truncate(path, (off_t)bytes) != 0)
-        log_warn("a file stays longer than it need be", "path=\"%s\" why=\"%s\"", path, strerror(errno));
-}
-
-/* --dev, first start: the files are made. A format that was cut short is done again, if no label says otherwise. */
+/* --dev, first start: the files are made. A format that was cut short is done again, if nothing there says otherwise. */
 static int prepare_dev(struct plan *p)
 {
     uint64_t *journal_bytes = &config_num(&p->cfg, journal_size), *capacity_bytes = &p->cfg.capacity[0].size_bytes;
@@ -187,22 +204,36 @@ static int prepare_dev(struct plan *p)
     char why[256] = "";
     int err;
 
+    if (p->dev_state == EMBEDDED_POOL) /* since the first look */
+        return EXIT_DONE;
     if (p->dev_state == EMBEDDED_EMPTY)
-        return format(p, false);
-    *journal_bytes = *capacity_bytes = 0; /* the files of a pool that is whole are what they were made */
+        return format(p, NODE_OVER_NOTHING);
+    sizes_as_made(p);
     err = node_probe(&p->cfg, why);
     if (err == 0)
         return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
     *journal_bytes = wanted[0];
     *capacity_bytes = wanted[1];
     if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
-        return format(p, false);
-    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) { /* cut short before the journal's label, or within one */
-        shorten(config_text(&p->cfg, journal_path), wanted[0]);
-        shorten(p->cfg.capacity[0].path, wanted[1]);
-        return format(p, true);
-    }
+        return format(p, NODE_OVER_NOTHING);
+    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the journal's label, or within one */
+        return format(p, NODE_OVER_REMAINS);
     return failed("cannot start", why);
+}
+
+/* Of two at once one makes the pool; what is there is looked at again under the lock. */
+static int with_dev_lock(struct plan *p, const char *what, int (*fn)(struct plan *))
+{
+    char why[256];
+    int fd, rc;
+
+    if (embedded_lock(p->opts.dev, &fd, &p->dev_state, why) != 0)
+        return failed(what, why);
+    if (p->dev_state == EMBEDDED_POOL)
+        sizes_as_made(p);
+    rc = fn(p);
+    close(fd);
+    return rc;
 }
 
 static unsigned say_missing(const char *role, const char *path)
@@ -496,9 +527,9 @@ static int run(struct plan *p)
     if (p->opts.check)
         return check(p);
     if (p->opts.format)
-        return format(p, p->opts.force != NULL);
+        return p->opts.dev ? with_dev_lock(p, "cannot format", format_asked) : format_asked(p);
     if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {
-        rc = prepare_dev(p);
+        rc = with_dev_lock(p, "cannot start", prepare_dev);
         if (rc)
             return rc;
     }

@@ -24,8 +24,10 @@ struct node_opts {
     bool     accept_loss;
 };
 
-/* Prepares the devices of the configuration as a new pool; force overwrites what they hold. */
-int  node_format(const struct config *cfg, bool force, char why[static 256]);
+/* Prepares the devices of the configuration as a new pool, over nothing at all; what a first format left that was cut short
+ * (-FIRN_E_EXISTS if there is more); or whatever they hold. */
+enum node_over { NODE_OVER_NOTHING, NODE_OVER_REMAINS, NODE_OVER_ANYTHING };
+int  node_format(const struct config *cfg, enum node_over over, char why[static 256]);
 /* Looks at them and changes nothing: do they hold what a format would refuse, other than a pool? -FIRN_E_FOREIGN. */
 int  node_survey(const struct config *cfg, char why[static 256]);
 /* Looks at them and changes nothing: could this pool be opened? */

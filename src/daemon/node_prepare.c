@@ -36,7 +36,8 @@ static uint32_t shards_wanted(const struct config *cfg)
     return (uint32_t)MIN((uint64_t)nr, MAX(fit, 1u));
 }
 
-static int with_one_reactor(const struct config *cfg, bool force, int (*fn)(const struct tier_opts *, char *), char why[static 256])
+static int with_one_reactor(const struct config *cfg, enum node_over over, int (*fn)(const struct tier_opts *, char *),
+                            char why[static 256])
 {
     struct reactor_opts ro = {.cpu = -1};
     struct tier_opts *o = calloc(1, sizeof(*o));
@@ -50,7 +51,8 @@ static int with_one_reactor(const struct config *cfg, bool force, int (*fn)(cons
         o->envs = &env;
         o->nr_envs = 1;
         o->nr_shards = shards_wanted(cfg);
-        o->force = force;
+        o->force = over != NODE_OVER_NOTHING;
+        o->remains = over == NODE_OVER_REMAINS;
         err = fn(o, why);
         reactor_free(r);
     }
@@ -74,9 +76,9 @@ static void say_few_shards(const struct config *cfg)
                  reactors, shards, SEGMENTS_PER_SHARD_MIN);
 }
 
-int node_format(const struct config *cfg, bool force, char why[static 256])
+int node_format(const struct config *cfg, enum node_over over, char why[static 256])
 {
-    int err = with_one_reactor(cfg, force, do_format, why);
+    int err = with_one_reactor(cfg, over, do_format, why);
 
     if (!err)
         say_few_shards(cfg);
@@ -85,10 +87,10 @@ int node_format(const struct config *cfg, bool force, char why[static 256])
 
 int node_survey(const struct config *cfg, char why[static 256])
 {
-    return with_one_reactor(cfg, false, do_survey, why);
+    return with_one_reactor(cfg, NODE_OVER_NOTHING, do_survey, why);
 }
 
 int node_probe(const struct config *cfg, char why[static 256])
 {
-    return with_one_reactor(cfg, false, do_probe, why);
+    return with_one_reactor(cfg, NODE_OVER_NOTHING, do_probe, why);
 }

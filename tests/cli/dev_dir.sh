@@ -24,6 +24,11 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
         exits 1 timeout 10 $nobody "$T"/$p --dev "$T/p"
         has "a closed pool ($p)" "$out" "journal\\\\?\" cannot be opened as uid 65534: Permission denied; run it as the user that owns it"
     done
+    # Data that only another user may read is not lost: no findings, and no word of making it anew.
+    chown 65534:65534 "$T/p" "$T/p/journal" "$T/p/capacity"
+    exits 1 timeout 10 $nobody "$T/firnctl" check --dev "$T/p"
+    has "closed metadata" "$out" "cannot check: metadata .*$T/p/meta.*Permission denied; run it as the user that owns it"
+    grep -q 'rebuild-map\|loss:' <<<"$out" && bad "called lost: $out" || ok
     mkdir -m 755 "$T/empty"
     exits 1 timeout 10 $nobody "$T/firnd" --dev "$T/empty"
     has "a directory to read only" "$out" "$T/empty cannot be written as uid 65534: Permission denied; run it as the user that owns it"
@@ -49,3 +54,39 @@ truncate -s 512M "$T/cut/capacity"
 timeout -s TERM 5 "$firnd" --dev "$T/cut" $small --port 0 2>"$T/log"
 has "formatted again" "$(<"$T/log")" 'msg=ready'
 is "as long as asked for" "$(stat -c %s "$T/cut/journal" "$T/cut/capacity" | tr '\n' ' ')" "$((64 << 20)) $((256 << 20)) "
+
+# A mark that something left beside a pool in use: damage is said, and nothing is formatted over what was acknowledged.
+rm -rf "$T/p"
+start_dev
+ctl volume create db --size 16MiB >/dev/null
+stop
+: >"$T/p/formatting"
+dd if=/dev/urandom of="$T/p/meta/data.mdb" bs=4096 count=2 conv=notrunc status=none
+before=$(cat "$T/p/journal" "$T/p/capacity" "$T/p/meta/data.mdb" | md5sum)
+exits 1 timeout 20 "$firnd" --dev "$T/p" --journal-size 64MiB --capacity-size 128MiB --port 0
+has "the damage is said" "$out" 'cannot start.*metadata is damaged'
+has "and the mark" "$out" 'nothing is made anew'
+is "no byte is changed" "$(cat "$T/p/journal" "$T/p/capacity" "$T/p/meta/data.mdb" | md5sum)" "$before"
+[ -e "$T/p/formatting" ] && bad "the mark stays" || ok
+# One makes the pool, another one comes: it neither marks nor makes anything.
+if command -v flock >/dev/null; then
+    mkdir "$T/held"
+    for how in "" --format; do
+        exits 1 flock "$T/held" timeout 10 "$firnd" --dev "$T/held" $small --port 0 $how
+        has "held by another ($how)" "$out" "$T/held is in use by another process: a pool is being made in it"
+        is "nothing made ($how)" "$(ls "$T/held")" ""
+    done
+fi
+# Metadata that does not fit its file system: what was made of it goes, and does not refuse the next format.
+mkdir "$T/tiny"
+cat >"$T/tiny.conf" <<END
+pool: { metadata = "$T/tiny/m"; journal: { path = "$T/tj"; size = "160MiB"; }; capacity: ( { path = "$T/tc"; size = "256MiB"; } ); };
+api: { unix = "$T/ts"; listen = ""; };
+END
+for size in 4k 8k; do
+    mounted="unshare -m sh -c 'mount -t tmpfs -o size=$size none $T/tiny && exec \"\$0\" \"\$@\"'"
+    eval "$mounted true" 2>/dev/null || continue
+    exits 1 eval "$mounted sh -c '$firnd --format --config $T/tiny.conf; rc=\$?; echo left: \$(ls $T/tiny $T/tj $T/tc 2>/dev/null); exit \$rc'"
+    has "it does not fit ($size)" "$out" '(cannot format|commit failed).*No space left'
+    has "nothing of it stays ($size)" "$out" "^left: ($T/tiny:)? *\$"
+done
