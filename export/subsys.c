@@ -307,9 +307,10 @@ int subsys_set_hosts(struct subsys *s, const char *const *hostnqns, uint32_t nr)
     discovery_changed(t);
     pthread_mutex_unlock(&t->lock);
     free(old);
-    s->hosts_task.fn = post ? fence_hosts : s->hosts_task.fn;
-    if (post)
+    if (post) { /* else it is on its way, and not to be touched */
+        s->hosts_task.fn = fence_hosts;
         env_post(s->home->env, &s->hosts_task);
+    }
     return 0;
 }
 
