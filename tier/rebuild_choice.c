@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rebuild_choice.c: which of the layers that were found come back as volumes, and whether the pool has room for them.
  *
- * 1. Each has a name: its own, or recovered-LAYER where none is told, or where a younger layer was given it after a deletion.
+ * 1. Each has a name: its own, or recovered-LAYER (recovered-LAYER-2, ... if that is told of another) where none is told, or where a
+ *    younger layer was given it after a deletion.
  *    Names do not depend on what is left out: they are how somebody says it.
  * 2. Who is left out goes with its extents and what the log holds of it: its places are free, its bytes stay until they are
  *    written over. Its layer's id is still never used again (rebuild.c).
@@ -45,6 +46,22 @@ static bool name_is_free(const struct found *f, const struct found_layer *l)
     return l->volume.name[0] != '\0';
 }
 
+static bool is_told(const struct found *f, const char *name)
+{
+    for (size_t i = 0; i < f->nr_layers; i++)
+        if (strcmp(f->layers[i].volume.name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Volumes may be called like that by their owners, or since an earlier rebuild: of two of one name the pool would not start. */
+static void name_by_layer(const struct found *f, struct found_layer *l)
+{
+    snprintf(l->name, sizeof(l->name), "recovered-%llu", (unsigned long long)l->layer);
+    for (unsigned i = 2; is_told(f, l->name); i++)
+        snprintf(l->name, sizeof(l->name), "recovered-%llu-%u", (unsigned long long)l->layer, i);
+}
+
 bool found_as_told(const struct found_layer *l) { return strcmp(l->name, l->volume.name) == 0; }
 
 void found_name(struct found *f)
@@ -55,7 +72,7 @@ void found_name(struct found *f)
         if (name_is_free(f, l))
             memcpy(l->name, l->volume.name, sizeof(l->name));
         else
-            snprintf(l->name, sizeof(l->name), "recovered-%llu", (unsigned long long)l->layer);
+            name_by_layer(f, l);
     }
 }
 

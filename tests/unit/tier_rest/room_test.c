@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "rt/reactor.h"
+#include "tier/check.h"
 #include "tier/tier.h"
 
 #define OLD_EXTENTS 40u
@@ -247,4 +248,26 @@ Test(room, check_finds_metadata_that_leaves_too_little)
         opts.force = true;
         cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
     }
+}
+
+/* Of two volumes of one name a pool would not start. */
+Test(room, no_two_layers_get_one_name)
+{
+    struct found_layer layers[] = {
+        {.layer = 1, .volume.name = "recovered-1"},   /* deleted, its name given again */
+        {.layer = 2, .volume.name = "recovered-1-2"},
+        {.layer = 3},
+        {.layer = 4, .volume.name = "recovered-3"},
+        {.layer = 9, .volume.name = "recovered-1"},
+    };
+    struct found f = {.layers = layers, .nr_layers = ARRAY_LEN(layers)};
+
+    found_name(&f);
+    cr_assert_str_eq(layers[0].name, "recovered-1-3");
+    cr_assert_not(found_as_told(&layers[0]));
+    cr_assert_str_eq(layers[1].name, "recovered-1-2");
+    cr_assert_str_eq(layers[2].name, "recovered-3-2");
+    cr_assert_str_eq(layers[3].name, "recovered-3");
+    cr_assert_str_eq(layers[4].name, "recovered-1");
+    cr_assert(found_as_told(&layers[4]));
 }
