@@ -134,7 +134,7 @@ void pool_files_unmake(const struct pool_devs *p)
 {
     char quoted[LOG_QUOTED_BYTES];
 
-    for (uint32_t i = 0; i < p->nr; i++) {
+    for (uint32_t i = p->nr; i-- > 0;) { /* the journal last: as they were made, backwards */
         const struct pool_dev *d = &p->dev[i];
 
         if (d->made && d->lock_fd >= 0 && pool_file_is(d->opts.path, d->lock_fd) && unlink(d->opts.path) == 0)

@@ -277,20 +277,21 @@ static int names_sync(const struct pool_devs *p, char why[static 256])
     return err;
 }
 
-/* A format that fails leaves no file of its own: what it made would be in the way of the next, and fill a disk that was too small. */
+/* A format that fails leaves no file of its own: what it made would be in the way of the next, and fill a disk that was too small.
+ * Metadata goes first and the journal last: whatever a crash leaves here looks like a format that was cut short. */
 static void unmake(const struct pool_devs *p, const struct meta *made, bool dir_made)
 {
     const struct tier_opts *o = p->opts;
     char path[512];
 
+    if (o->seams.meta_open == NULL) {
+        snprintf(path, sizeof(path), "%s/data.mdb", o->meta_path);
+        if (made != NULL)
+            unlink(path);
+        if (dir_made)
+            rmdir(o->meta_path); /* if nothing else is in it */
+    }
     pool_files_unmake(p);
-    if (o->seams.meta_open != NULL)
-        return;
-    snprintf(path, sizeof(path), "%s/data.mdb", o->meta_path);
-    if (made != NULL)
-        unlink(path);
-    if (dir_made)
-        rmdir(o->meta_path); /* if nothing else is in it */
 }
 
 static int remains_only(const struct pool_devs *p, char why[static 256])

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool_remains.c: are these devices what a first format left that was cut short, and nothing more?
  *
- * 1. Labels: a start moves them on from generation 1 before anything is served, so none is beyond it. 2. Metadata: none, none whole
- * before the first label, or no batch but the one of the format. 3. The journal: zeros but for its labels; the first group of
- * any start would stand there for ever.
+ * 1. Nobody else's data. Labels: a start moves them on from generation 1 before anything is served, so none is beyond it; and no
+ * format labels before it has made the journal. 2. Metadata: none, none whole before the first label, or no batch but the one of the
+ * format. 3. The journal: zeros but for its labels; the first group of any start would stand there for ever.
  * Each alone would do on sound devices; all three together also answer for devices that are damaged. Reads only.
  * Failures: what cannot be read is an error, never taken for nothing.
  */
@@ -20,6 +20,23 @@
 static int used(char why[static 256], const char *what, const char *where)
 {
     snprintf(why, 256, "the pool has been in use: %s (\"%.150s\")", what, where);
+    return -FIRN_E_EXISTS;
+}
+
+/* A format that was cut short leaves nobody else's data. What it was writing when the power went may be anything. */
+static int foreign_check(const struct pool_dev *d, char why[static 256])
+{
+    int err;
+    const char *found = label_foreign(d->on[0], d->bytes, &err);
+
+    if (err == -FIRN_E_INVALID) /* too short: it will be lengthened */
+        return 0;
+    if (err || found == NULL || strcmp(found, "a Firn label") == 0 || strcmp(found, "unknown data") == 0) {
+        if (err)
+            snprintf(why, 256, "%s device \"%.120s\" cannot be read: %.80s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
+        return err;
+    }
+    snprintf(why, 256, "%s device \"%.120s\" carries %s", pool_role_name(d->opts.role), d->opts.path, found);
     return -FIRN_E_EXISTS;
 }
 
@@ -126,10 +143,14 @@ int pool_remains_check(const struct pool_devs *p, char why[static 256])
     for (uint32_t i = 0; i < p->nr && !err; i++) {
         end = 0;
         if (p->dev[i].on[0] != NULL) /* else surveyed, and not made yet */
+            err = foreign_check(&p->dev[i], why);
+        if (!err && p->dev[i].on[0] != NULL)
             err = labels_check(&p->dev[i], &end, &labelled, why);
         if (i == 0)
             journal_end = end;
     }
+    if (!err && labelled && (p->dev[0].on[0] == NULL || p->dev[0].made)) /* no format labels before it has made the journal */
+        err = used(why, "its journal is gone", p->dev[0].opts.path);
     if (!err)
         err = meta_check(p->opts, labelled, why);
     if (!err && p->dev[0].on[0] != NULL)

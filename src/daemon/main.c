@@ -214,9 +214,7 @@ static int prepare_dev(struct plan *p)
         return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
     *journal_bytes = wanted[0];
     *capacity_bytes = wanted[1];
-    if (err == -FIRN_E_MISSING) /* files are made first: nothing can have been written, and the rest must be empty */
-        return format(p, NODE_OVER_NOTHING);
-    if (err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the journal's label, or within one */
+    if (err == -FIRN_E_MISSING || err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the last file, or label */
         return format(p, NODE_OVER_REMAINS);
     return failed("cannot start", why);
 }

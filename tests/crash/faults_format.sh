@@ -53,6 +53,8 @@ left "the mark alone"
 touch "$pool/journal"; left "a journal without length"
 truncate -s 64M "$pool/journal"; left "a journal"
 truncate -s 64M "$pool/journal"; touch "$pool/capacity"; left "a capacity file without length"
+truncate -s 32M "$pool/journal"; left "a journal, shorter than is asked for now"
+truncate -s 128M "$pool/capacity"; left "a capacity file, shorter than is asked for now"
 truncate -s 64M "$pool/journal"; truncate -s 256M "$pool/capacity"; mkdir "$pool/meta"; left "no metadata in its directory"
 truncate -s 64M "$pool/journal"; truncate -s 256M "$pool/capacity"; mkdir "$pool/meta"; touch "$pool/meta/data.mdb"; left "metadata without length"
 
@@ -132,6 +134,23 @@ if command -v strace >/dev/null && strace -qq -o /dev/null true 2>/dev/null; the
     done
 else
     skip "no strace here: moments by random delays alone"
+fi
+
+# A disk that is too small, and the server killed as it takes back what it made: a smaller journal then makes a pool.
+rm -rf "$pool"; mkdir -p "$work/small"
+if command -v strace >/dev/null && unshare -m mount -t tmpfs -o size=96m none "$work/small" 2>/dev/null; then
+    for at in 1 2 3 4; do
+        out=$(unshare -m sh -c 'mount -t tmpfs -o size=96m none "$2" || exit
+            strace -f -qq -o /dev/null -e trace=unlink -e inject=unlink:signal=KILL:when=$0 "$1" --dev "$2/p" --journal-size 256MiB \
+                --capacity-size 256MiB --reactors 1 --port 0
+            echo left: "$2"/p/*
+            exec timeout -s TERM 4 "$1" --dev "$2/p" --journal-size 64MiB --capacity-size 256MiB --reactors 1 --port 0' \
+            $at "$firnd" "$work/small" 2>&1)
+        has "killed in unlink $at" "$out" '^left: .*formatting'
+        has "a smaller one after unlink $at" "$out" 'msg=ready'
+    done
+else
+    skip "no strace or no mounts here: what a format takes back is not cut short"
 fi
 
 # A format that is refused touches nothing, whenever it dies.

@@ -271,6 +271,28 @@ Test(race, a_pool_that_was_in_use_is_no_remains)
     cr_assert_eq(size_of(opts[0].devs[0].path), 24 * (off_t)MIB, "nothing is cut");
 }
 
+Test(race, a_label_without_a_journal_is_no_remains)
+{
+    made_by_other();
+    cr_assert_eq(unlink(opts[1].devs[0].path), 0);
+    cr_assert_eq(format_remains(), -FIRN_E_EXISTS, "%s", why);
+    cr_assert_neq(access(opts[1].devs[0].path, F_OK), 0, "no journal is made");
+}
+
+Test(race, the_data_of_somebody_else_is_no_remains)
+{
+    int fd;
+
+    made_by_other();
+    wipe_labels(&opts[1].devs[0]);
+    wipe_labels(&opts[1].devs[1]);
+    cr_assert_eq(unlink(data_mdb), 0);
+    fd = open(opts[1].devs[1].path, O_RDWR);
+    cr_assert_eq(pwrite(fd, "\x53\xef", 2, 0x438), 2);
+    close(fd);
+    cr_assert_eq(format_remains(), -FIRN_E_EXISTS, "%s", why);
+}
+
 Test(race, metadata_that_has_moved_on_is_no_remains)
 {
     used_by_other();
