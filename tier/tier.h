@@ -207,7 +207,8 @@ int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct
 /* When the metadata is lost or damaged: makes new metadata in new_meta_dir (which must not hold any) from what extents say
  * of themselves and from the log; devices are only read, and the old metadata is left alone. Volumes come back as
  * themselves, without hosts and caps; those that never had an extent destaged as recovered-LAYER (if that is taken,
- * recovered-LAYER-2), sized by their last block. What the descriptions do not know yet is lost, and what was deleted or discarded lately may be back: a last resort;
+ * recovered-LAYER-2), sized by their last block. What the descriptions do not know yet is lost, and what was deleted or
+ * discarded lately may be back: a last resort;
  * rebuild_without leaves it out. One line a volume into out, and one a finding. One without a loss: the pool would not open for want
  * of room, and no metadata was made. With a loss, a part could not be read: the pool opens only with accept_loss, the first time.
  * Without findings it opens as after a crash. -FIRN_E_EXISTS: new_meta_dir holds metadata, damaged or not. -FIRN_E_NOT_FOUND:
