@@ -151,7 +151,10 @@ static int no_format(const struct plan *p, int err, const char *why)
 }
 
 /* The files of a pool that is there are what they were made. */
-static void sizes_as_made(struct plan *p) { config_num(&p->cfg, journal_size) = p->cfg.capacity[0].size_bytes = 0; }
+static void sizes_as_made(struct plan *p)
+{
+    config_num(&p->cfg, journal_size) = config_num(&p->cfg, journal_segment_size) = p->cfg.capacity[0].size_bytes = 0;
+}
 
 /* Whatever left the mark: the start goes on with the pool, and says what is wrong with it. */
 static int marked_wrongly(struct plan *p, const char *used)
@@ -199,8 +202,8 @@ static int format_asked(struct plan *p) { return format(p, p->opts.force ? NODE_
 /* --dev, first start: the files are made. A format that was cut short is done again, if nothing there says otherwise. */
 static int prepare_dev(struct plan *p)
 {
-    uint64_t *journal_bytes = &config_num(&p->cfg, journal_size), *capacity_bytes = &p->cfg.capacity[0].size_bytes;
-    uint64_t wanted[2] = {*journal_bytes, *capacity_bytes};
+    uint64_t *size[] = {&config_num(&p->cfg, journal_size), &config_num(&p->cfg, journal_segment_size), &p->cfg.capacity[0].size_bytes};
+    const uint64_t wanted[] = {*size[0], *size[1], *size[2]};
     char why[256] = "";
     int err;
 
@@ -212,8 +215,8 @@ static int prepare_dev(struct plan *p)
     err = node_probe(&p->cfg, why);
     if (err == 0)
         return embedded_mark(p->opts.dev, false, why) != 0 ? failed("cannot start", why) : EXIT_DONE;
-    *journal_bytes = wanted[0];
-    *capacity_bytes = wanted[1];
+    for (unsigned i = 0; i < ARRAY_LEN(size); i++)
+        *size[i] = wanted[i];
     if (err == -FIRN_E_MISSING || err == -FIRN_E_NOT_FIRN || err == -FIRN_E_CORRUPT) /* cut short before the last file, or label */
         return format(p, NODE_OVER_REMAINS);
     return failed("cannot start", why);

@@ -55,6 +55,15 @@ timeout -s TERM 5 "$firnd" --dev "$T/cut" $small --port 0 2>"$T/log"
 has "formatted again" "$(<"$T/log")" 'msg=ready'
 is "as long as asked for" "$(stat -c %s "$T/cut/journal" "$T/cut/capacity" | tr '\n' ' ')" "$((64 << 20)) $((256 << 20)) "
 
+# A pool that was made whole, and only its mark is left: it keeps its segments, and there is nothing to say of them.
+rm -rf "$T/whole"
+timeout -s TERM 5 "$firnd" --dev "$T/whole" --journal-size 256MiB --capacity-size 256MiB --reactors 1 --port 0 2>"$T/log"
+: >"$T/whole/formatting"
+timeout -s TERM 5 "$firnd" --dev "$T/whole" --journal-size 512MiB --capacity-size 256MiB --reactors 1 --port 0 2>"$T/log"
+has "it starts" "$(<"$T/log")" 'msg=ready'
+grep -q 'journal.segment_size' "$T/log" && bad "said of a key that nobody set: $(<"$T/log")" || ok
+[ -e "$T/whole/formatting" ] && bad "the mark stays" || ok
+
 # A mark that something left beside a pool in use: damage is said, and nothing is formatted over what was acknowledged.
 rm -rf "$T/p"
 start_dev
