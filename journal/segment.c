@@ -141,7 +141,8 @@ static int survey_area(struct survey *s)
     int err = scan_segment(s->d, &s->p->geo, s->segment, SCAN_ANY, &sc);
 
     for (uint32_t i = 0; !err && i < sc.nr; i++)
-        survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream);
+        if (sc.v[i].g.epoch <= NUMBER_START_MAX) /* payload of a host may look like a group, and claim what it likes */
+            survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream);
     scan_free(&sc);
     return err;
 }

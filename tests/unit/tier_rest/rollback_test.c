@@ -479,3 +479,30 @@ Test(rollback, an_epoch_that_a_host_wrote_takes_no_numbers)
     cr_assert_eq(segpool_epoch_seen(tier->segpool, before + 7), before + 7);
     close_pool();
 }
+
+Test(rollback, a_group_that_a_host_wrote_stops_no_start_where_a_header_rots)
+{
+    struct jrn_record zero = {.type = JOURNAL_ZERO, .layer = 1, .nblocks = 1, .seq = 1};
+    struct jrn_group g = {.epoch = NUMBER_MEDIA_MAX, .number = 1, .nr_records = 1};
+    struct segpool_geometry geo;
+    uint64_t at;
+    int fd;
+
+    open_pool();
+    geo = *segpool_geometry(tier->segpool);
+    put(create("a"), 0, 1);
+    close_pool();
+    at = geo.base_bytes + (uint64_t)(geo.nr_segments - 1) * geo.segment_bytes;
+    fd = journal_file();
+    memset(buf, 0x5a, sizeof(buf));
+    cr_assert_eq(pwrite(fd, buf, JRN_SEG_HEADER_BYTES, (off_t)at), JRN_SEG_HEADER_BYTES);
+    memset(buf, 0, sizeof(buf));
+    jrn_record_encode(&zero, buf + JRN_FIXED_BYTES);
+    jrn_group_encode(&geo, geo.nr_segments - 1, 8 * JRN_SEG_HEADER_BYTES, &g, buf);
+    cr_assert_eq(jrn_group_decode(&geo, geo.nr_segments - 1, 8 * JRN_SEG_HEADER_BYTES, buf, sizeof(buf), &g), 0);
+    cr_assert_eq(pwrite(fd, buf, sizeof(buf), (off_t)(at + 8 * JRN_SEG_HEADER_BYTES)), (ssize_t)sizeof(buf));
+    close(fd);
+    open_pool();
+    expect(volume("a"), 0, 1);
+    close_pool();
+}
