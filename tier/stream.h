@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream.h: which reads follow each other, and how far ahead of them a capacity device should be read. Pure memory. */
+#ifndef FIRN_TIER_STREAM_H
+#define FIRN_TIER_STREAM_H
+
+#include "base/limits.h"
+
+#define STREAMS           64u
+#define STREAM_MIN_BLOCKS (128u * 1024u / BLOCK_BYTES) /* read in one go before anything is read ahead: random reads pay nothing */
+
+struct stream {
+    uint64_t next;               /* block after the latest read */
+    uint64_t ahead;              /* blocks before it were asked for ahead */
+    uint64_t nblocks;            /* read so far */
+};
+
+struct stream_table {
+    uint64_t key[STREAMS];       /* layer and next: what a read is compared with */
+    struct stream of[STREAMS];
+    uint8_t  order[STREAMS];     /* their numbers, the one unused for longest first */
+    bool     begun;              /* order is set */
+};
+
+/* A read of nblocks from block on. The stream that it belongs to: perhaps a new one, in the place of the one unused for
+ * longest. */
+struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks);
+/* How many blocks to read ahead now, from *from on; at most max: as many as were read so far, once half of
+ * what is ahead has been used. */
+uint64_t stream_ahead(struct stream *st, uint64_t max, uint64_t *from);
+
+#endif
