@@ -62,6 +62,7 @@ void map_put(struct shard *s, const struct index_entry *n)
     if (old != INDEX_NONE)
         count_entry(s, e, index_flags_of(&s->ix, old), -1);
     index_put(&s->ix, old, n);
+    fetch_forget(s, x, (uint32_t)(n->block % EXTENT_BLOCKS));
     count_entry(s, e, n->flags, 1);
     damage_mended(&s->damage, n->layer, n->block, 1);
 }
@@ -143,6 +144,7 @@ void map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment)
     struct extent *e = extent_at(&s->xt, x);
 
     assert(seq > e->discard_seq);
+    fetch_forget_extent(s, x);
     damage_mended(&s->damage, e->layer, (uint64_t)e->no * EXTENT_BLOCKS, EXTENT_BLOCKS);
     if (e->discard_seq != 0)
         s->seg[e->discard_segment].discards--;
@@ -267,7 +269,7 @@ void map_give_place(struct shard *s, uint32_t x, struct extent_place p)
         cold_give(s->o.cold, p);
         return;
     }
-    g = pool_get(&s->gives_pool); /* as many as there are runs: each has at least one of its own in flight */
+    g = pool_get(&s->gives_pool); /* as many as there are runs and fetches: each has at least one of its own in flight */
     assert(g != NULL);
     *g = (struct give){.place = p, .x = x, .reads = e->reads};
     e->reads = 0; /* they are the place's from now on: what becomes of the extent next does not wait for them */

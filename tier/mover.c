@@ -94,7 +94,7 @@ struct policy_state lane_policy(struct lane *l)
     uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0;
 
     return (struct policy_state){
-        .now_ns = env_now_ns(s->env), .fg_last_ns = s->fg_last_ns[l->dev], .fg_in_flight = s->fg_in_flight[l->dev],
+        .now_ns = env_now_ns(s->env), .fg_last_ns = s->fg_last_ns[l->dev], .fg_in_flight = s->fg_in_flight[l->dev] + s->fetching[l->dev],
         .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, write.c, read.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c and describe.c,
- * reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c
+ * and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -18,6 +18,8 @@
  *    so moves if its segment goes.
  *  - seg.discards: records without payload in the segment whose effect the map lacks: whole-extent zeros, and zeroes
  *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
+ *  - A frame of the stage is found only while the index has nothing of its block and the map has what the frame holds: map_put,
+ *    map_discard, sums_set and sums_drop see to it.
  */
 #ifndef FIRN_TIER_PRIV_H
 #define FIRN_TIER_PRIV_H
@@ -31,6 +33,8 @@
 #include "tier/index.h"
 #include "tier/policy.h"
 #include "tier/shard.h"
+#include "tier/stage.h"
+#include "tier/stream.h"
 #include "tier/volume.h"
 
 #define IO_BLOCKS_MAX   (MDTS_BYTES / BLOCK_BYTES + 2u) /* blocks a request can touch: 512-byte lbas may begin and end within one */
@@ -42,6 +46,8 @@
 #define REREADS_MAX     3u                               /* before a dirty block is called damaged for good */
 #define SCAN_BUDGET     4096u                            /* nodes or slots a pass looks at */
 #define IOS_DEFAULT     1024u
+#define FETCHES_MAX     256u                             /* reads of capacity devices into the stage at once */
+#define SHUNNED         16u                              /* reads that a device refused, and that are remembered */
 #define CAPTURE_WORDS   (EXTENT_BLOCKS / 64)
 #define BRIDGE_BLOCKS   (64u * 1024u / BLOCK_BYTES)      /* longest hole in a run that clean blocks are written over */
 static_assert(LAYERS_MAX < 1u << INDEX_LAYER_BITS, "a layer index fits the index's key");
@@ -131,6 +137,7 @@ struct rio {                     /* a read of whole blocks */
     bool parked;                 /* on a waiters' list */
     bool starved;                /* parked, for a run */
     struct list *turn;           /* of those that wait for a run, which it heads now: nobody else's turn comes first; or NULL */
+    uint64_t ahead_end;          /* a fetch that it begins goes on to there, within the extent; 0: it belongs to no stream */
     struct hold *hold;           /* the request's: own, or its rmw's */
     struct hold own;
     void (*cb)(struct rio *r);
@@ -153,6 +160,8 @@ struct run_at {                  /* where one block lies now */
 struct run {                     /* neighbouring blocks from one source: one device request; then, one by one, those that failed */
     struct dev_io io;
     struct rio *rio;
+    struct fetch *fetch;         /* that brings them: no request of their own; else NULL */
+    struct list node;            /* fetch.runs */
     struct run_at at;            /* of the first block of the request in flight */
     uint32_t first, n;           /* blocks of the request in flight */
     struct run_at whole;         /* repair: the run as it was */
@@ -166,6 +175,21 @@ struct run {                     /* neighbouring blocks from one source: one dev
     struct sums_waiter wait;
     struct iovec iov[BLK_IOV_MAX];
     uint32_t csum[IO_BLOCKS_MAX];
+};
+
+struct fetch {                   /* one read of a capacity device into the stage */
+    struct dev_io io;
+    struct shard *s;
+    uint64_t layer_id;
+    uint32_t layer, no;          /* extent */
+    uint32_t x;                  /* its node */
+    struct extent_place place;
+    uint32_t first, n;           /* blocks of the extent */
+    struct list runs;            /* that wait for it */
+    struct sums_waiter wait;     /* of one that has not begun: it waits for checksums, and keeps nothing but itself */
+    uint64_t rotten[CAPTURE_WORDS]; /* by block of the extent: what came is not what was written */
+    uint32_t frame[EXTENT_BLOCKS];  /* from first on; STAGE_NONE: a hole, whose bytes nobody wants; or nothing good came */
+    struct iovec iov[EXTENT_BLOCKS];
 };
 
 struct zio {                     /* a zeroed range of whole blocks */
@@ -426,6 +450,18 @@ struct shard {
     struct list  sums_lru;       /* of sums.lru: unpinned or not, oldest first */
     struct list  sums_blocked;   /* waiters for a free entry or load */
 
+    struct stage  stage;
+    struct stream_table streams;
+    struct pool   fetches;
+    uint32_t      fetch_blocks;  /* what a miss reads: so many, aligned */
+    uint32_t      fetch_depth;   /* in flight at one device: more would only keep frames waiting */
+    uint32_t      ahead_blocks;  /* most that is read ahead of a stream in one go */
+    uint32_t      fetching[CAPACITY_DEVS_MAX]; /* fetches in flight there */
+    uint32_t      fetch_frames[CAPACITY_DEVS_MAX]; /* frames that they keep */
+    struct shunned { uint32_t x, from, to; uint64_t until_ns; } shunned[SHUNNED]; /* blocks of extents that are not fetched around */
+    uint32_t      shunned_next;
+    char         *hole;          /* a block that nobody reads */
+
     struct lane  *lanes;         /* nr_capacity + 1 */
     uint32_t      nr_lanes;
     uint64_t      fg_last_ns[CAPACITY_DEVS_MAX];
@@ -523,7 +559,7 @@ void     write_start(struct shard *s, uint32_t layer, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
                       const struct iovec *iov, int iovcnt, const uint32_t *crc);
 void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
-/* r->hold is set. */
+/* r->hold and r->ahead_end are set. */
 void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
                      const struct iovec *iov, int iovcnt);
 void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
@@ -538,6 +574,34 @@ bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nbloc
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* fetch.c */
+int      fetch_init(struct shard *s);
+void     fetch_fini(struct shard *s);
+bool     fetch_busy(const struct shard *s);
+/* A cold block that RAM holds, as the map has it now; NULL: it does not. */
+const void *fetch_staged(const struct shard *s, const struct run_at *at);
+struct fetch *fetch_under_way(const struct shard *s, const struct run_at *at); /* the one that brings it, or NULL */
+/* Begins one that brings nblocks from there on, and what lies around them, up to ahead_end; NULL: not now, or not from such a device. */
+struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, uint64_t ahead_end);
+bool     fetch_full(const struct shard *s, uint16_t dev); /* there are enough in flight there: what needs another one waits */
+/* A host reads there: what should be read ahead of it; to be begun after the read itself has been. */
+struct ahead { struct stream *stream; uint64_t from, end; }; /* blocks; end 0: nothing */
+struct ahead fetch_plan_ahead(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
+void     fetch_ahead(struct shard *s, uint32_t layer, const struct ahead *a);
+/* Of the blocks from there on, so many come with it. */
+static inline uint32_t fetch_covers(const struct fetch *f, const struct run_at *at)
+{
+    return at->in_extent >= f->first && at->in_extent < f->first + f->n ? f->first + f->n - at->in_extent : 0;
+}
+void     fetch_join(struct fetch *f, struct run *u);
+/* The map's idea of blocks has changed, or the log has newer ones. */
+void     fetch_forget(struct shard *s, uint32_t x, uint32_t in_extent);
+void     fetch_forget_extent(struct shard *s, uint32_t x);
+void     fetch_forget_changed(struct shard *s, uint32_t x, const struct extent_sums *v); /* those that v does not have as they are */
+void     fetch_verify(struct shard *s);
+void     run_take(struct run *u, const struct fetch *f);  /* read.c: its fetch has ended: copies what came */
+void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
+
 uint64_t rmw_devs_before(const struct shard *s, uint32_t layer, uint64_t first, uint64_t last); /* of changes that it would wait for */
 void     rmw_cancel(struct rmw *m);
 void     rmws_resume(struct shard *s);

@@ -2,7 +2,8 @@
 /* read.c: a host's read, and those of the merge in rmw.c.
  *
  * 1. Each block is looked up: index (log), else map (capacity device), else zeros. Neighbours from one source that lie
- *    together become one run: one device request straight into the caller's memory.
+ *    together become one run: one device request straight into the caller's memory; or, from a device that seeks, what RAM has, or
+ *    is about to have (fetch.c).
  * 2. What a run reads is pinned: the segment, or the extent's place. What is overwritten meanwhile may be answered either way,
  *    whole: the checksum taken at submission says which.
  * 3. Every block is verified. A request is answered when all its runs are.
@@ -64,6 +65,20 @@ static void at_map(struct rio *r, uint64_t block, struct sums_waiter *w, struct 
     sums_put(s, m);
 }
 
+/* Planted: RAM is asked before the index is. */
+static bool at_overwritten(struct rio *r, uint64_t block, struct run_at *at)
+{
+    struct shard *s = r->s;
+    uint32_t i = (uint32_t)(block % EXTENT_BLOCKS), x = extent_find(&s->xt, r->layer, extent_no(block));
+    uint32_t f = x == EXTENT_NONE ? STAGE_NONE : stage_find(&s->stage, x, i);
+
+    if (f == STAGE_NONE || stage_frame(&s->stage, f)->state != FRAME_READY)
+        return false;
+    *at = (struct run_at){.source = RUN_COLD, .csum = stage_frame(&s->stage, f)->csum, .x = x, .in_extent = i,
+                          .place = extent_at(&s->xt, x)->place};
+    return true;
+}
+
 /* Source WAIT: w is called when the checksums have come; without w they are only looked for in RAM. */
 static void look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at)
 {
@@ -72,6 +87,8 @@ static void look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct
 
     if (id != INDEX_NONE && s->bugs.damaged_falls_through && (index_flags_of(&s->ix, id) & INDEX_DAMAGED))
         id = INDEX_NONE;
+    if (s->bugs.stage_keeps_overwritten && at_overwritten(r, block, at))
+        return;
     if (id != INDEX_NONE)
         at_index(s, id, at);
     else
@@ -193,6 +210,14 @@ static void run_end(struct run *u)
 
 static void repair_step(struct run *u);
 
+static void repair_begin(struct run *u)
+{
+    u->whole = u->at;
+    u->whole_first = u->first;
+    u->whole_n = u->n;
+    u->repairing = u->fresh = true;
+}
+
 static void run_done(struct dev_io *io)
 {
     struct run *u = container_of(io, struct run, io);
@@ -219,12 +244,43 @@ static void run_done(struct dev_io *io)
         run_end(u);
         return;
     }
-    if (!u->repairing) {
-        u->whole = u->at;
-        u->whole_first = u->first;
-        u->whole_n = u->n;
-        u->repairing = u->fresh = true;
+    if (!u->repairing)
+        repair_begin(u);
+    repair_step(u);
+}
+
+void run_take(struct run *u, const struct fetch *f)
+{
+    struct rio *r = u->rio;
+    struct shard *s = r->s;
+
+    s->fg_in_flight[u->at.place.dev]--;
+    u->last_err = f->io.err;
+    for (uint32_t i = 0; i < u->n; i++) {
+        uint32_t in_extent = u->at.in_extent + i, fr = f->frame[in_extent - f->first];
+
+        if (fr != STAGE_NONE && stage_frame(&s->stage, fr)->csum == u->csum[i]) {
+            memcpy(iov_block(r->iov, r->iovcnt, u->first + i), stage_block(&s->stage, fr), BLOCK_BYTES);
+            continue;
+        }
+        bit_set(u->bad, i);
+        if (bit_get(f->rotten, in_extent))
+            count_bad(u, i);
     }
+}
+
+void run_taken(struct run *u)
+{
+    bool any = false;
+
+    u->fetch = NULL;
+    for (unsigned w = 0; w < ARRAY_LEN(u->bad); w++)
+        any |= u->bad[w] != 0;
+    if (!any) {
+        run_end(u);
+        return;
+    }
+    repair_begin(u);
     repair_step(u);
 }
 
@@ -487,13 +543,19 @@ static bool serve_undurable(struct rio *r)
     return found;
 }
 
+/* A new request of the device has to wait. */
+static bool fetch_waits(const struct rio *r, uint16_t dev)
+{
+    return fetch_full(r->s, dev) || (!list_empty(&r->s->runs_dev[dev]) && r->turn == NULL);
+}
+
 /* False: it is parked until a run is given back; nobody passes those who wait for the same already. */
 static bool may_run(struct rio *r, const struct run_at *at)
 {
     struct shard *s = r->s;
     struct list *dev = at->source == RUN_COLD ? &s->runs_dev[at->place.dev] : NULL, *l = NULL;
 
-    if (dev != NULL && (runs_full(s, at->place.dev) || (!list_empty(dev) && r->turn == NULL)))
+    if (dev != NULL && (runs_full(s, at->place.dev) || (fetch_under_way(s, at) == NULL && fetch_waits(r, at->place.dev))))
         l = dev;
     else if (pool_is_empty(&s->runs) || (!list_empty(&s->runs_wanted) && r->turn == NULL))
         l = &s->runs_wanted;
@@ -509,10 +571,51 @@ static bool may_run(struct rio *r, const struct run_at *at)
     return false;
 }
 
+/* RAM has it already, or another fetch than f brings it. */
+static bool comes_otherwise(const struct shard *s, const struct run_at *at, const struct fetch *f)
+{
+    return at->source == RUN_COLD && (fetch_staged(s, at) != NULL || fetch_under_way(s, at) != f);
+}
+
+/* f: the fetch that brings its first block, or NULL. False: the run has to read for itself. */
+static bool run_fetch(struct run *u, struct fetch *f)
+{
+    struct shard *s = u->rio->s;
+    bool shared = f != NULL;
+
+    if (!shared)
+        f = fetch_begin(s, &u->at, u->n, u->rio->ahead_end);
+    if (f == NULL)
+        return false;
+    u->n = MIN(u->n, fetch_covers(f, &u->at));
+    fetch_join(f, u);
+    hold_dev(s, u->rio->hold, u->at.place.dev);
+    s->fg_in_flight[u->at.place.dev]++;
+    figure_add(&s->stats.fetch_shared, shared);
+    if (shared)
+        figure_add(&s->stats.stage_hit_blocks, u->n);
+    else
+        figure_add(&s->stats.read_miss_blocks, u->n);
+    return true;
+}
+
+static bool serve_staged(struct rio *r, const struct run_at *at)
+{
+    const void *block = fetch_staged(r->s, at);
+
+    if (block == NULL)
+        return false;
+    memcpy(iov_block(r->iov, r->iovcnt, r->next), block, BLOCK_BYTES);
+    figure_add(&r->s->stats.stage_hit_blocks, 1);
+    return true;
+}
+
 static bool rio_run(struct rio *r, const struct run_at *at)
 {
     struct shard *s = r->s;
+    struct fetch *f;
     struct run *u;
+    bool fetched;
 
     if (!run_dev_usable(s, at)) {
         block_failed(r, r->block + r->next, at, -FIRN_E_DEVICE_FAILED);
@@ -530,18 +633,22 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     memset(u->counted, 0, sizeof(u->counted));
     u->wait.fn = repair_wake;
     list_init(&u->wait.node);
+    u->fetch = NULL;
+    f = at->source == RUN_COLD ? fetch_under_way(s, at) : NULL;
     u->csum[0] = at->csum;
     for (u->n = 1; u->first + u->n < r->nblocks; u->n++) {
         struct run_at b;
 
         look_up(r, r->block + u->first + u->n, NULL, &b);
-        if (!follows(at, u->n, &b))
+        if (!follows(at, u->n, &b) || comes_otherwise(s, &b, f))
             break;
         u->csum[u->n] = b.csum;
     }
+    fetched = at->source == RUN_COLD && run_fetch(u, f);
     r->next += u->n;
     r->in_flight++;
-    run_submit(u, 0);
+    if (!fetched)
+        run_submit(u, 0);
     return true;
 }
 
@@ -568,6 +675,8 @@ static void rio_step(struct rio *r)
             r->next++;
         } else if (at.source == RUN_UNKNOWN) {
             block_unknown(r, r->block + r->next, at.err);
+            r->next++;
+        } else if (at.source == RUN_COLD && serve_staged(r, &at)) {
             r->next++;
         } else if (!rio_run(r, &at)) {
             break;
@@ -616,7 +725,7 @@ static void resume(struct shard *s, struct list *l, uint16_t dev)
     struct rio *r;
 
     while ((r = list_first(l, struct rio, node)) != NULL) {
-        bool share = dev != EXTENT_NO_DEV && dev_usable(s, shard_capacity(s, dev)) && runs_full(s, dev);
+        bool share = dev != EXTENT_NO_DEV && dev_usable(s, shard_capacity(s, dev)) && (runs_full(s, dev) || fetch_full(s, dev));
 
         if (share || (dev == EXTENT_NO_DEV && pool_is_empty(&s->runs)))
             return;
@@ -670,11 +779,14 @@ static void host_read(struct rio *r)
 void read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs)
 {
     struct rio *r = pool_get(&s->rios);
+    struct ahead a = fetch_plan_ahead(s, layer, io->lba, io->nlb);
 
     r->cb = host_read;
     r->ctx = io;
     r->hold = &r->own;
     hold_begin(s, r->hold, kinds, devs);
     io_set_at(io, IO_READ, r);
+    r->ahead_end = a.end;
     read_blocks(s, r, layer, io->lba, io->nlb, io->iov, io->iovcnt);
+    fetch_ahead(s, layer, &a);
 }

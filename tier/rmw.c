@@ -110,12 +110,13 @@ static void part_read(struct rio *r)
 static void part_written(struct wio *w, int err) { rmw_part_done(w->ctx, err); }
 static void part_zeroed(struct zio *z, int err) { rmw_part_done(z->ctx, err); }
 
-static void start_read(struct rmw *m, int i, uint64_t block, uint32_t n, const struct iovec *iov, int iovcnt)
+static void start_read(struct rmw *m, int i, uint64_t block, uint32_t n, const struct iovec *iov, int iovcnt, uint64_t ahead_end)
 {
     m->pending++;
     m->rio[i].cb = part_read;
     m->rio[i].ctx = m;
     m->rio[i].hold = &m->hold;
+    m->rio[i].ahead_end = ahead_end;
     read_blocks(m->s, &m->rio[i], m->layer, block, n, iov, iovcnt);
 }
 
@@ -167,13 +168,16 @@ static void read_finish(struct rmw *m)
 
 static void whole_read(struct rmw *m)
 {
+    struct ahead a = fetch_plan_ahead(m->s, m->layer, m->block, m->nblocks);
+
     m->next = read_finish;
     if (m->buf == NULL) {
-        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->io->iov, m->io->iovcnt);
-        return;
+        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->io->iov, m->io->iovcnt, a.end);
+    } else {
+        m->iov[0] = (struct iovec){m->buf, m->nblocks * BLOCK_BYTES};
+        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->iov, 1, a.end);
     }
-    m->iov[0] = (struct iovec){m->buf, m->nblocks * BLOCK_BYTES};
-    start_read(m, 0, m->block, (uint32_t)m->nblocks, m->iov, 1);
+    fetch_ahead(m->s, m->layer, &a);
 }
 
 /* ---- write, write zeroes ---- */
@@ -249,11 +253,11 @@ static void merge_start(struct rmw *m)
     m->pending++;
     if (m->head_bytes != 0 || one) {
         m->iov[0] = (struct iovec){m->buf, BLOCK_BYTES};
-        start_read(m, 0, m->block, 1, &m->iov[0], 1);
+        start_read(m, 0, m->block, 1, &m->iov[0], 1, 0);
     }
     if (tail && !one) {
         m->iov[1] = (struct iovec){tail_at(m), BLOCK_BYTES};
-        start_read(m, 1, m->block + m->nblocks - 1, 1, &m->iov[1], 1);
+        start_read(m, 1, m->block + m->nblocks - 1, 1, &m->iov[1], 1, 0);
     }
     rmw_part_done(m, 0);
 }

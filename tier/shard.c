@@ -205,7 +205,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 
 static bool work_left(struct shard *s)
 {
-    if (s->in_flight > 0 || mover_busy(s) || s->oldest.appending)
+    if (s->in_flight > 0 || mover_busy(s) || fetch_busy(s) || s->oldest.appending)
         return true;
     if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
         return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s);
@@ -294,6 +294,9 @@ static void defaults(struct tier_opts *t)
 {
     t->dirty_start_pct = t->dirty_start_pct != 0 ? t->dirty_start_pct : 60;
     t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 80;
+    t->stage_bytes = t->stage_bytes != 0 ? t->stage_bytes : 16 * MIB;
+    t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
+    t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;
     t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
     t->ios_per_shard = t->ios_per_shard != 0 ? t->ios_per_shard : IOS_DEFAULT;
 }
@@ -305,7 +308,7 @@ static int pools_init(struct shard *s)
 
     err = err ? err : pool_init(&s->rios, sizeof(struct rio), 16, n);
     err = err ? err : pool_init(&s->runs, sizeof(struct run), 16, 4 * n);
-    err = err ? err : pool_init(&s->gives_pool, sizeof(struct give), 16, 4 * n);
+    err = err ? err : pool_init(&s->gives_pool, sizeof(struct give), 16, 4 * n + FETCHES_MAX);
     err = err ? err : pool_init(&s->zios, sizeof(struct zio), 16, n);
     err = err ? err : pool_init(&s->rmws, sizeof(struct rmw), 16, n);
     err = err ? err : pool_init(&s->rmw_bufs, IO_BLOCKS_MAX * BLOCK_BYTES, BLOCK_BYTES, RMW_MAX);
@@ -393,6 +396,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
     err = pools_init(s);
     err = err ? err : tables_init(s);
     err = err ? err : moves_init(s);
+    err = err ? err : fetch_init(s);
     err = err ? err : mover_init(s);
     if (err) {
         shard_free(s);
@@ -444,6 +448,7 @@ void shard_free(struct shard *s)
     for (size_t i = 0; i < ARRAY_LEN(pools); i++) /* after a crash in the simulator objects are still out */
         pool_abandon(pools[i]);
     mover_fini(s);
+    fetch_fini(s);
     unreserve(s->seg, s->ix.nr_segments * sizeof(*s->seg));
     unreserve(s->layer, (LAYERS_MAX + 1) * sizeof(*s->layer));
     unreserve(s->layer_hash, LAYER_HASH * sizeof(*s->layer_hash));

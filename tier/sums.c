@@ -146,6 +146,7 @@ void sums_set(struct shard *s, uint32_t x, const struct extent_sums *v)
 {
     struct sums *m = sums_find(s, x);
 
+    fetch_forget_changed(s, x, v);
     if (m == NULL && (m = sums_take(s, x)) == NULL)
         return;
     m->v = *v;
@@ -159,6 +160,7 @@ void sums_drop(struct shard *s, uint32_t x)
 {
     struct sums *m = sums_find(s, x);
 
+    fetch_forget_extent(s, x);
     if (m == NULL)
         return;
     /* Somebody may still look at it, or it may be on its way: the extent's next life must not find it. */

@@ -61,6 +61,9 @@ struct tier_opts {
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 60: idle destage begins */
     uint32_t dirty_max_pct;          /* 0: 80 */
+    uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
+    uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
+    uint32_t read_ahead_max;         /* bytes ahead of a stream in one go; a block: none; 0: 1 MiB */
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
     uint32_t tombstones_max;         /* a shard, before the oldest segment of its log has to go; 0: a quarter of what it has room for */
@@ -162,6 +165,10 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(read_ops,            "reads served")                                                    \
     x(read_hit_blocks,     "blocks read from the log on the SSD")                             \
     x(read_miss_blocks,    "blocks read from a capacity device")                              \
+    x(stage_hit_blocks,    "blocks read from RAM, with what an earlier read of a capacity device brought") \
+    x(fetch_ops,           "reads of capacity devices into RAM")                              \
+    x(fetch_shared,        "reads that waited for one that was under way already")            \
+    x(read_ahead_blocks,   "blocks read ahead of streams")                                    \
     x(read_zero_blocks,    "blocks read that were never written")                             \
     x(read_retried,        "reads repeated after a checksum or device error")                 \
     x(csum_errors_ssd,     "blocks from the SSD that failed their checksum")                  \
@@ -230,6 +237,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool index_before_durable;     /* reads are answered from writes that are not durable yet */
     bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
+    bool stage_keeps_overwritten;  /* RAM answers with a block that was written since */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;

@@ -109,5 +109,6 @@ void shard_verify(struct shard *s)
     count_slots(s, s->ix.nr_phys, s->ix.nr_phys + s->ix.virtual_touched, of);
     verify_layers(s, of);
     verify_segments(s);
+    fetch_verify(s);
     free(of);
 }

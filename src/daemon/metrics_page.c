@@ -127,7 +127,7 @@ static void render_tier_stats(struct metrics_page *p, const char *pool, struct s
 #define X(name, help) pool_counter(b, pool, "firn_tier_" #name "_total", "", s.name, "Tier: " help ".");
     TIER_COUNTERS(X)
 #undef X
-    pool_counter(b, pool, "firn_cache_hits_total", "", s.read_hit_blocks, "Blocks read that the SSD held.");
+    pool_counter(b, pool, "firn_cache_hits_total", "", s.read_hit_blocks + s.stage_hit_blocks, "Blocks read that the SSD or RAM held.");
     pool_counter(b, pool, "firn_cache_misses_total", "", s.read_miss_blocks, "Blocks read that a capacity device held.");
     pool_counter(b, pool, "firn_tier_migrated_bytes_total", "direction=\"destage\"", s.destage_blocks * BLOCK_BYTES,
                  "Bytes moved between tiers, by direction.");

@@ -61,7 +61,8 @@ static json_t *row_json(const struct row *r)
 static double hit_ratio(const json_t *now, const json_t *then)
 {
     const json_t *a = json_object_get(now, "tier"), *b = json_object_get(then, "tier");
-    double hit = (double)(json_num(a, "read_hit_blocks") - json_num(b, "read_hit_blocks"));
+    double hit = (double)(json_num(a, "read_hit_blocks") - json_num(b, "read_hit_blocks")) +
+                 (double)(json_num(a, "stage_hit_blocks") - json_num(b, "stage_hit_blocks"));
     double miss = (double)(json_num(a, "read_miss_blocks") - json_num(b, "read_miss_blocks"));
 
     return hit + miss > 0 ? hit / (hit + miss) : 1;

@@ -123,4 +123,5 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     }
     if (opts->seed % 3 == 0) /* so few that the oldest segment often has to go */
         p->tombstones_max = 1 + (uint32_t)(opts->seed / 3 % 4);
+    p->stage_bytes = (uint32_t[]){1, 256, 1024, 16384}[opts->seed % 4] * 1024; /* of all shards; the first two: the least that there is */
 }

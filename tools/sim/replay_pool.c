@@ -19,6 +19,8 @@
 #define VOLUME_NAME "replay"
 #define SEED        1u
 #define COMMIT_NS   (100 * NS_PER_US) /* a metadata commit: two durable writes of a few pages */
+#define STAGE_BYTES_MIN (256 * KIB)
+#define STAGE_BYTES_MAX (16 * MIB)
 #define PATIENCE_NS (100 * 24 * 3600 * NS_PER_S)
 
 /* ---- sizes ---- */
@@ -129,6 +131,14 @@ static void make_devs(struct replay_pool *p)
     }
 }
 
+/* A thirty-second of the SSD, so that RAM does not do the cache's work; what a configuration says if that is less. */
+static uint64_t stage_bytes(const struct replay_opts *o)
+{
+    uint64_t most = MIN(MAX(o->ssd_bytes / 32, STAGE_BYTES_MIN), STAGE_BYTES_MAX);
+
+    return o->tune->stage_bytes == 0 ? most : MIN(o->tune->stage_bytes, most);
+}
+
 static void fill_opts(struct replay_pool *p)
 {
     struct tier_opts *t = &p->topts;
@@ -143,6 +153,7 @@ static void fill_opts(struct replay_pool *p)
         snprintf(t->devs[i].path, sizeof(t->devs[i].path), "%s", p->dev[i].path);
     }
     t->segment_bytes = p->score->segment_bytes = replay_segment_bytes(p->o);
+    t->stage_bytes = stage_bytes(p->o);
     t->nr_shards = 1;
     t->force = false;
     t->journal_pmem = t->buffered = t->accept_loss = false;

@@ -109,6 +109,7 @@ static void fill_tier_opts(struct world *w)
     t->dirty_max_pct = p->dirty_max_pct;
     t->ios_per_shard = p->ios_per_shard;
     t->tombstones_max = p->tombstones_max;
+    t->stage_bytes = p->stage_bytes;
     sim_machine_seams(&w->machine, &t->seams);
     t->envs = w->envs;
     t->nr_envs = p->envs;

@@ -51,6 +51,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    move_drops_dirty,        PROFILE_CRASH)               \
     x(tier,    rmw_unlocked,            PROFILE_CRASH)               \
     x(tier,    destage_ignores_rewrite, PROFILE_CRASH)               \
+    x(tier,    stage_keeps_overwritten, PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
     x(export,  complete_before_blk,     PROFILE_NETWORK)
 
@@ -101,7 +102,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t capacity_devs;
     uint64_t capacity_bytes;      /* each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
-    uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard;
+    uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard, stage_bytes;
     uint32_t tombstones_max;      /* 0: more than it will ever see */
     uint32_t volumes, slots;
     uint64_t volume_bytes_max;

@@ -41,6 +41,9 @@ static void run(void)
     cr_assert_eq(replay_run(&o, &score, why), 0, "%s", why);
 }
 
+/* Each read of the disk brings what was asked for, and no more. */
+static void fetch_nothing_else(void) { tune.fetch_bytes = tune.read_ahead_max = BLOCK_BYTES; }
+
 /* ---- traces ---- */
 
 static uint64_t below(uint64_t n)
@@ -182,6 +185,7 @@ Test(replay, same_trace_same_figures, .init = begin, .fini = end)
 
 Test(replay, a_scan_reads_the_disk_from_end_to_end, .init = begin, .fini = end)
 {
+    fetch_nothing_else();
     add_scan(0, 512, 65536, false); /* 32 MiB */
     run();
     cr_assert_eq(score.hdd.reads, 512u);
@@ -192,10 +196,50 @@ Test(replay, a_scan_reads_the_disk_from_end_to_end, .init = begin, .fini = end)
     cr_assert_eq(score.blocks_read, 8192u);
 }
 
+/* Host requests of so many bytes, one after the other: how much of the disk's rate they get. */
+static double rate_of(uint32_t len, uint64_t ssd_bytes)
+{
+    o.ssd_bytes = ssd_bytes;
+    add_scan(0, (unsigned)(128 * MIB / len), len, false);
+    run();
+    cr_assert_leq(score.hdd.read_bytes, 129 * MIB);
+    return 128.0 * (double)MIB / 200e6 / ((double)score.run_ns / 1e9);
+}
+
+Test(replay, a_stream_gets_nine_tenths_of_the_disk, .init = begin, .fini = end)
+{
+    cr_assert_geq(rate_of(1 << 20, 512 * MIB), 0.9);
+}
+
+Test(replay, so_does_one_of_small_requests, .init = begin, .fini = end)
+{
+    cr_assert_geq(rate_of(16384, 512 * MIB), 0.9);
+}
+
+Test(replay, and_one_with_little_memory, .init = begin, .fini = end)
+{
+    cr_assert_geq(rate_of(65536, 64 * MIB), 0.9);
+}
+
+Test(replay, readers_of_neighbours_find_them_in_memory, .init = begin, .fini = end)
+{
+    for (unsigned i = 0; i < 256; i++) { /* two blocks of each 128 KiB, far from each other in order, near in time */
+        uint64_t chunk = 1 + below(4096);
+
+        trace_add(&t, -1, false, chunk << 17, BLOCK_BYTES);
+        trace_add(&t, -1, false, (chunk << 17) + 100 * 1024, BLOCK_BYTES);
+    }
+    o.ssd_bytes = 512 * MIB;
+    run();
+    cr_assert_leq(score.hdd.reads, 256u);
+    cr_assert_geq(score_read_hit(&score), 0.5);
+}
+
 Test(replay, one_outstanding_waits_for_each_answer, .init = begin, .fini = end)
 {
     for (unsigned i = 0; i < 500; i++)
         trace_add(&t, -1, false, below(200000) * BLOCK_BYTES, BLOCK_BYTES);
+    fetch_nothing_else();
     run();
     cr_assert_eq(score.hdd.reads, 500u);
     cr_assert_float_eq(score_mean_ns(&score) * 500, (double)score.hdd.busy_ns, 0.01 * (double)score.hdd.busy_ns);
@@ -275,6 +319,7 @@ Test(replay, several_disks_share_the_volume, .init = begin, .fini = end)
     o.nr_hdd = 2;
     o.oplog[0] = tmpfile();
     o.oplog[1] = tmpfile();
+    fetch_nothing_else();
     add_scan(0, 1024, 131072, false); /* 128 MiB: two regions */
     run();
     p = price(o.oplog[0], (double)GIB);
