@@ -159,6 +159,9 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->group_bytes_max = (uint32_t)config_num(c, journal_group_max);
     out->groups_in_flight = (uint32_t)config_num(c, journal_groups);
     out->ios_per_shard = (uint32_t)config_num(c, journal_queue_depth);
+    out->stage_bytes = config_num(c, tier_stage_size);
+    out->fetch_bytes = (uint32_t)config_num(c, tier_fetch_size);
+    out->read_ahead_max = (uint32_t)config_num(c, tier_read_ahead_max);
     out->dirty_start_pct = (uint32_t)config_num(c, tier_dirty_start);
     out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
     out->io_deadline_ns = config_num(c, tier_io_deadline_ns);

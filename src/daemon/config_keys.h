@@ -53,6 +53,12 @@
       "TCP port of the HTTP API; 0: the kernel chooses")                                                                \
     x("api.token_file",        PATH,     api_token_file,       0,           200,              "", KEY_RELOAD,           \
       "file with the token that TCP clients send; empty: TCP answers /healthz, /readyz and /metrics only")              \
+    x("tier.stage_size",       SIZE,     tier_stage_size,      256 * KIB,   16 * GIB,         "16MiB", 0,               \
+      "memory for what was read from HDDs, of all reactors together: neighbours of what was asked for, and streams read ahead") \
+    x("tier.fetch_size",       SIZE,     tier_fetch_size,      4 * KIB,     MIB,              "128KiB", 0,              \
+      "what a read of an HDD fetches, aligned; more spares seeks where neighbours are read soon, else it costs transfer and memory") \
+    x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", 0,                \
+      "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", 0,                  \
       "part of a shard's log that may stay on the SSD: below it nothing is destaged, however idle; above it, in pauses. "  \
       "Lower risks less")                                                                                               \
