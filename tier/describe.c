@@ -2,9 +2,11 @@
 /* describe.c: descriptions of extents on their devices, so that the map can be rebuilt from them. Lazily: no destage waits
  * for one, and no head moves for one while anything else wants the device.
  *
- * 1. A batch of destages has committed: its extents join their device's list (extent.h).
- * 2. The device is quiet, or the shard drains: the lane takes up to DESCRIBE_BATCH of them, in address order. Held in state
- *    DESCRIBING, an extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
+ * 1. A batch of destages has committed: its extents join their device's list, and its set of slots that are due (extent.h).
+ * 2. The device is quiet, and one of its regions has EXTENT_RIPE of them: the lane takes that region's. When nothing was destaged
+ *    for a minute, or the shard drains, or some have waited for ten minutes: the next DESCRIBE_BATCH, round and round the device
+ *    (one alone costs as much head movement as the destage it tells of). Held in state DESCRIBING, an
+ *    extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
  * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
  * repeated: the map is what counts, and the next destage of that extent describes it anew. Checksums that cannot be read: again later.
@@ -15,6 +17,7 @@
 
 #define DESCRIBE_STOP_NS (2 * NS_PER_S)
 static_assert(DESCRIBE_BATCH * DESC_BYTES <= EXTENT_BYTES, "a batch fits the lane's buffer");
+static_assert(DESCRIBE_BATCH >= REGION_EXTENTS, "a batch holds a region");
 
 static struct extent_list *waiting(struct shard *s, uint16_t dev)
 {
@@ -191,43 +194,77 @@ static void describe_step(struct lane *l)
 
 /* ---- when ---- */
 
-/* Insertion sort by slot: there are few, mostly in order already. */
-static void pick(struct lane *l)
+static struct extent_slots *slots_of(struct lane *l) { return &l->s->xt.dev[l->dev]; }
+
+static void take(struct lane *l, uint32_t slot)
 {
-    struct shard *s = l->s;
-    uint32_t x;
+    uint32_t x = slots_of(l)->x[slot];
 
-    while (l->nr_desc < DESCRIBE_BATCH && (x = waiting(s, l->dev)->first) != EXTENT_NONE) {
-        uint32_t at = l->nr_desc++;
+    assert(extent_at(&l->s->xt, x)->place.slot == slot);
+    l->desc[l->nr_desc++] = x;
+    extent_set_state(extent_at(&l->s->xt, x), EXTENT_DESCRIBING);
+    map_settle(l->s, x);
+}
 
-        extent_set_state(extent_at(&s->xt, x), EXTENT_DESCRIBING);
-        map_settle(s, x);
-        for (; at > 0 && place_of(l, at - 1).slot > extent_at(&s->xt, x)->place.slot; at--)
-            l->desc[at] = l->desc[at - 1];
-        l->desc[at] = x;
+/* The next ones behind the last batch, then from the start again. */
+static void pick_next(struct lane *l)
+{
+    struct slotset *due = &slots_of(l)->due;
+    uint32_t slot = slotset_next(due, l->desc_from);
+
+    if (slot == SLOT_NONE) {
+        l->swept_ns = env_now_ns(l->s->env);
+        slot = slotset_next(due, 0);
     }
+    for (; l->nr_desc < DESCRIBE_BATCH && slot != SLOT_NONE; slot = slotset_next(due, slot)) {
+        take(l, slot);
+        l->desc_from = slot + 1;
+    }
+}
+
+/* All of the next region that is worth a way there. */
+static void pick_ripe(struct lane *l)
+{
+    struct extent_slots *d = slots_of(l);
+    uint32_t region = slotset_next(&d->ripe, (l->desc_from + REGION_EXTENTS - 1) / REGION_EXTENTS), slot;
+
+    if (region == SLOT_NONE)
+        region = slotset_next(&d->ripe, 0);
+    l->desc_from = (region + 1) * REGION_EXTENTS;
+    for (slot = slotset_next(&d->due, region * REGION_EXTENTS); slot < l->desc_from; slot = slotset_next(&d->due, slot))
+        take(l, slot);
 }
 
 uint64_t describe_look(struct lane *l)
 {
     struct shard *s = l->s;
+    uint64_t now = env_now_ns(s->env), at;
     struct policy_state p;
-    uint64_t at;
+    bool ripe, overdue;
 
-    if (l->dev == EXTENT_NO_DEV || waiting(s, l->dev)->nr == 0)
+    if (l->dev == EXTENT_NO_DEV)
         return UINT64_MAX;
+    if (waiting(s, l->dev)->nr == 0) {
+        l->swept_ns = now;
+        return UINT64_MAX;
+    }
     if (!dev_usable(s, shard_capacity(s, l->dev)))
-        return env_now_ns(s->env) + LANE_PAUSE_ERROR_NS;
+        return now + LANE_PAUSE_ERROR_NS;
     p = lane_policy(l);
     p.drain = draining(s);
-    at = policy_describe_at(&p, l->destage_last_ns);
+    ripe = slots_of(l)->ripe.nr > 0;
+    overdue = now >= l->swept_ns + POLICY_OVERDUE_NS;
+    at = policy_describe_at(&p, l->destage_last_ns, ripe || overdue);
     if (at != 0)
         return at;
     l->nr_jobs = l->cur = 0;
     l->nr_desc = l->desc_at = l->desc_n = 0;
     l->bytes = 0;
     lane_set_state(l, LANE_DESCRIBE);
-    pick(l);
+    if (p.drain || overdue || !ripe)
+        pick_next(l);
+    else
+        pick_ripe(l);
     describe_step(l);
     return UINT64_MAX;
 }

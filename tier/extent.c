@@ -27,8 +27,30 @@ int extent_table_init(struct extent_table *t, uint32_t nr_max)
     return -ENOMEM;
 }
 
+int extent_table_add_dev(struct extent_table *t, uint16_t dev, uint32_t nr_slots)
+{
+    struct extent_slots *d = &t->dev[dev];
+    int err = slotset_init(&d->dirty, nr_slots);
+
+    err = err ? err : slotset_init(&d->due, nr_slots);
+    err = err ? err : slotset_init(&d->ripe, (nr_slots + REGION_EXTENTS - 1) / REGION_EXTENTS);
+    d->x = reserve((size_t)d->dirty.nr_slots * sizeof(*d->x));
+    return err == 0 && d->x == NULL ? -ENOMEM : err;
+}
+
+static void dev_fini(struct extent_slots *d)
+{
+    if (d->x != NULL)
+        munmap(d->x, (size_t)d->dirty.nr_slots * sizeof(*d->x));
+    slotset_fini(&d->dirty);
+    slotset_fini(&d->due);
+    slotset_fini(&d->ripe);
+}
+
 void extent_table_fini(struct extent_table *t)
 {
+    for (unsigned d = 0; d < CAPACITY_DEVS_MAX; d++)
+        dev_fini(&t->dev[d]);
     if (t->node != NULL)
         munmap(t->node, (size_t)(t->nr_max + 1) * sizeof(*t->node));
     if (t->hash != NULL)
@@ -111,9 +133,20 @@ static uint16_t list_wanted(const struct extent *e)
     return (uint16_t)(lane * EXTENT_BUCKETS + bucket_of(e) + 1);
 }
 
+static struct extent_slots *slots_of_list(struct extent_table *t, uint16_t list)
+{
+    unsigned lane = (list - 1u) / EXTENT_BUCKETS;
+
+    return lane < CAPACITY_DEVS_MAX ? &t->dev[lane] : NULL;
+}
+
 static void list_unlink(struct extent_table *t, struct extent *e)
 {
     struct extent_list *l = &t->list[e->list - 1];
+    struct extent_slots *d = slots_of_list(t, e->list);
+
+    if (d != NULL)
+        slotset_remove(&d->dirty, e->place.slot);
 
     if (e->prev != EXTENT_NONE)
         t->node[e->prev].next = e->next;
@@ -130,8 +163,13 @@ static void list_unlink(struct extent_table *t, struct extent *e)
 static void list_append(struct extent_table *t, uint32_t x, uint16_t list)
 {
     struct extent_list *l = &t->list[list - 1];
+    struct extent_slots *d = slots_of_list(t, list);
     struct extent *e = &t->node[x];
 
+    if (d != NULL) {
+        slotset_add(&d->dirty, e->place.slot);
+        d->x[e->place.slot] = x;
+    }
     e->next = EXTENT_NONE;
     e->prev = l->last;
     if (l->last != EXTENT_NONE)
@@ -156,9 +194,36 @@ void extent_relist(struct extent_table *t, uint32_t x)
         list_append(t, x, want);
 }
 
+void extent_unlist(struct extent_table *t, uint32_t x)
+{
+    struct extent *e = extent_at(t, x);
+
+    assert(e->side < EXTENT_SIDE_DESCRIBE); /* its place has bytes that count */
+    if (e->list != 0)
+        list_unlink(t, e);
+}
+
+static void due_add(struct extent_slots *d, uint32_t slot, uint32_t x)
+{
+    slotset_add(&d->due, slot);
+    d->x[slot] = x;
+    if (slotset_group(&d->due, slot) == EXTENT_RIPE)
+        slotset_add(&d->ripe, slot / REGION_EXTENTS);
+}
+
+static void due_remove(struct extent_slots *d, uint32_t slot)
+{
+    slotset_remove(&d->due, slot);
+    if (slotset_group(&d->due, slot) == EXTENT_RIPE - 1)
+        slotset_remove(&d->ripe, slot / REGION_EXTENTS);
+}
+
 static void side_unlink(struct extent_table *t, struct extent *e)
 {
     struct extent_list *l = &t->side[e->side];
+
+    if (e->side >= EXTENT_SIDE_DESCRIBE)
+        due_remove(&t->dev[e->side - EXTENT_SIDE_DESCRIBE], e->place.slot);
 
     if (e->side_prev != EXTENT_NONE)
         t->node[e->side_prev].side_next = e->side_next;
@@ -183,6 +248,8 @@ void extent_side(struct extent_table *t, uint32_t x, enum extent_side_list side)
         side_unlink(t, e);
     if (side == EXTENT_SIDE_NONE)
         return;
+    if (side >= EXTENT_SIDE_DESCRIBE)
+        due_add(&t->dev[side - EXTENT_SIDE_DESCRIBE], e->place.slot, x);
     e->side_next = EXTENT_NONE;
     e->side_prev = l->last;
     if (l->last != EXTENT_NONE)

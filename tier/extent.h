@@ -8,8 +8,10 @@
 
 #include "base/limits.h"
 #include "tier/format.h"
+#include "tier/slotset.h"
 
 #define EXTENT_NONE 0u
+static_assert(REGION_EXTENTS == SLOTSET_GROUP, "a word of a slotset is a region");
 
 enum extent_state {
     EXTENT_IDLE,
@@ -33,7 +35,7 @@ enum extent_flags {
 #define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
 enum extent_side_list {
     EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE,
-    EXTENT_SIDE_DESCRIBE,       /* and one for each further device */
+    EXTENT_SIDE_DESCRIBE,       /* what is due to be described; and one for each further device */
     EXTENT_SIDE_NR = EXTENT_SIDE_DESCRIBE + CAPACITY_DEVS_MAX
 };
 
@@ -61,15 +63,26 @@ struct extent {
 
 struct extent_list { uint32_t first, last, nr; };
 
+#define EXTENT_RIPE 16u           /* of a region's slots: so many due descriptions are worth a way there */
+
+struct extent_slots {             /* the work of one device, in the order of its slots */
+    struct slotset dirty;         /* on one of the lists of its lane */
+    struct slotset due;           /* on its list of those to be described */
+    struct slotset ripe;          /* regions in which EXTENT_RIPE are due */
+    uint32_t *x;                  /* of a slot that is in a set: its extent */
+};
+
 struct extent_table {
     struct extent *node;      /* [1..nr_max] */
     uint32_t *hash;
     uint32_t  hash_mask, nr_max, nr_used, touched, free;
     struct extent_list list[EXTENT_LANES * EXTENT_BUCKETS];
     struct extent_list side[EXTENT_SIDE_NR];
+    struct extent_slots dev[CAPACITY_DEVS_MAX];
 };
 
 int  extent_table_init(struct extent_table *t, uint32_t nr_max);
+int  extent_table_add_dev(struct extent_table *t, uint16_t dev, uint32_t nr_slots); /* before an extent has its place there */
 void extent_table_fini(struct extent_table *t);
 uint32_t extent_find(const struct extent_table *t, uint32_t layer, uint32_t no);
 uint32_t extent_add(struct extent_table *t, uint32_t layer, uint32_t no); /* must not exist; EXTENT_NONE: full */
@@ -97,6 +110,7 @@ static inline bool extent_needs_no_device(const struct extent *e)
 void extent_set_state(struct extent *e, enum extent_state to); /* asserts the transition */
 /* Puts it on the work list that fits lane, dirt and urgency, or on none if it is clean or not idle. */
 void extent_relist(struct extent_table *t, uint32_t x);
+void extent_unlist(struct extent_table *t, uint32_t x); /* until extent_relist(): its place is about to change */
 void extent_side(struct extent_table *t, uint32_t x, enum extent_side_list side); /* at the end; NONE removes */
 
 #endif

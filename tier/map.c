@@ -26,11 +26,13 @@ void map_place(struct shard *s, uint32_t x, struct extent_place p)
     struct extent *e = extent_at(&s->xt, x);
     struct layer *l = layer_at(s, e->layer);
 
+    extent_unlist(&s->xt, x);
     l->nr_placed -= extent_placed(e);
     count_share(s, e, -1);
     e->place = p;
     count_share(s, e, 1);
     l->nr_placed += extent_placed(e);
+    extent_relist(&s->xt, x);
 }
 
 static void count_entry(struct shard *s, struct extent *e, unsigned flags, int by)

@@ -38,6 +38,7 @@ int mover_init(struct shard *s)
             return -ENOMEM;
         l->s = s;
         l->dev = i < s->o.nr_capacity ? (uint16_t)i : EXTENT_NO_DEV;
+        l->swept_ns = l->destage_last_ns = env_now_ns(s->env);
         l->buf = mem;
         l->jobs = (struct job *)(void *)(mem + EXTENT_BYTES);
     }
@@ -151,7 +152,6 @@ static void place_new_extents(struct shard *s, unsigned lowest)
                 return;
             map_place(s, x, p);
             e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);
-            extent_relist(&s->xt, x);
         }
         if (l->first != EXTENT_NONE)
             return;

@@ -46,12 +46,12 @@ uint64_t policy_destage_at(const struct policy_state *p)
     return at <= p->now_ns ? 0 : at;
 }
 
-uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns)
+uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe)
 {
     uint64_t at = p->not_before_ns;
 
     if (!p->drain)
-        at = MAX(at, MAX(p->fg_last_ns, busy_ns) + POLICY_DESCRIBE_NS);
+        at = MAX(at, MAX(p->fg_last_ns + POLICY_DESCRIBE_NS, busy_ns + (ripe ? POLICY_DESCRIBE_NS : POLICY_SETTLED_NS)));
     if (!p->drain && (p->fg_in_flight > 0 || p->urgent))
         at = MAX(at, p->now_ns + POLICY_DESCRIBE_NS);
     return at <= p->now_ns ? 0 : at;

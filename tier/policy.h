@@ -9,6 +9,8 @@
 
 #define POLICY_IDLE_NS         (20 * NS_PER_MS) /* foreground silence before the HDD is called idle */
 #define POLICY_DESCRIBE_NS     (200 * NS_PER_MS) /* silence, destage's included, before extents are described */
+#define POLICY_SETTLED_NS      (60 * NS_PER_S)  /* silence of destage, before those are that lie few in a region */
+#define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* after so long they are also without it */
 #define POLICY_BATCH_EXTENTS   16u              /* share one flush and one metadata batch */
 #define POLICY_CANDIDATES      64u
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
@@ -26,8 +28,9 @@ struct policy_state {          /* of one lane, now */
 
 /* 0: destage now. UINT64_MAX: not until something changes. Else look again at that time. */
 uint64_t policy_destage_at(const struct policy_state *p);
-/* Likewise for descriptions of extents, which nobody waits for; busy_ns: the last batch of destages ended then. */
-uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns);
+/* Likewise for descriptions of extents, which nobody waits for; busy_ns: the last batch of destages ended then; ripe: many lie
+ * together, or have waited for long. */
+uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe);
 /* Host writes wait at this share of the log. */
 bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
 /* Of that limit one capacity device may have so much, when there are others. */

@@ -304,6 +304,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t bytes;              /* written by this batch */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
+    uint32_t desc_from;          /* slot at which the search for the next ones goes on */
+    uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
     uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
     bool     parked;             /* waits for checksums */
     struct sums_waiter wait;

@@ -353,6 +353,10 @@ static int tables_init(struct shard *s)
     err = index_init(&s->ix, geo->nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
         err = extent_table_init(&s->xt, (uint32_t)MIN(2 * total + 65536, (uint64_t)UINT32_MAX / 2));
+    for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {
+        cold_usage(s->o.cold, d, &total, &used);
+        err = extent_table_add_dev(&s->xt, d, (uint32_t)total);
+    }
     s->seg = reserve(geo->nr_segments * sizeof(*s->seg));
     s->layer = reserve((LAYERS_MAX + 1) * sizeof(*s->layer));
     s->layer_hash = reserve(LAYER_HASH * sizeof(*s->layer_hash));

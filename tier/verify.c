@@ -30,6 +30,20 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
     }
 }
 
+/* What a device has to do in the order of its slots is what is on its lists. */
+static void verify_slots(const struct shard *s, uint32_t x)
+{
+    const struct extent *e = extent_at(&s->xt, x);
+    const struct extent_slots *d;
+
+    if (!extent_placed(e))
+        return;
+    d = &s->xt.dev[e->place.dev];
+    assert(slotset_has(&d->dirty, e->place.slot) == (e->list != 0));
+    assert(slotset_has(&d->due, e->place.slot) == (e->side >= EXTENT_SIDE_DESCRIBE));
+    assert((e->list == 0 && e->side < EXTENT_SIDE_DESCRIBE) || d->x[e->place.slot] == x);
+}
+
 static void verify_extent(const struct shard *s, uint32_t x, const struct count *c)
 {
     const struct extent *e = extent_at(&s->xt, x);
@@ -37,6 +51,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
     assert(e->nr_live == c->live && e->nr_dirty == c->dirty && e->nr_zero == c->zeroes);
     assert(extent_find(&s->xt, e->layer, e->no) == x);
     assert(layer_at(s, e->layer)->id != 0);
+    verify_slots(s, x);
     if (c->dirty > c->zeroes || e->users > 0) /* what was acknowledged can settle; zeros need no place */
         assert(extent_placed(e) || (e->flags & EXTENT_RESERVED));
     if (e->state == EXTENT_IDLE && e->nr_dirty > 0)

@@ -88,7 +88,9 @@ Test(describe, after_a_crash_a_quiet_device_gets_what_may_be_missing)
 
     settle_and_crash(&r, 23);
     shard_kick(r.shard);
-    cr_assert_eq(sim_run_for(r.sim, 2 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS / 2), 0);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0, "one alone is not worth a way there yet");
+    cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS), 0);
     cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 1, "without any drain");
     cr_assert_eq(described(&r, 0, &d), 0);
     shard_verify(r.shard);
@@ -125,19 +127,50 @@ Test(describe, an_extent_whose_checksums_are_lost_is_left_out)
     rig_fini(&r);
 }
 
+/* 200 extents on two devices of 120 settled, and a crash: all of them are due. */
+static void settle_many_and_crash(struct rig *r, uint64_t seed)
+{
+    rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 120, .volume_blocks = 200 * EXTENT_BLOCKS});
+    cr_assert_eq(rig_boot(r), 0);
+    for (uint32_t no = 0; no < 200; no++)
+        cr_assert_eq(rig_write(r, no * EXTENT_BLOCKS + no, 1, 1), 0);
+    rig_drain(r, true);
+    rig_restart(r);
+    describe_after_crash(r->shard);
+    shard_kick(r->shard);
+}
+
+static uint32_t due_in(struct rig *r, uint32_t dev, uint32_t region)
+{
+    return slotset_group(&r->shard->xt.dev[dev].due, region * REGION_EXTENTS);
+}
+
+Test(describe, a_region_with_many_does_not_wait_for_those_with_few)
+{
+    uint64_t ripe = 0;
+    struct rig r;
+
+    settle_many_and_crash(&r, 27);
+    for (uint32_t i = 0; i < 2 * RIG_HDDS; i++) {
+        ripe += due_in(&r, i / 2, i % 2) >= EXTENT_RIPE ? due_in(&r, i / 2, i % 2) : 0;
+        cr_assert_eq(slotset_has(&r.shard->xt.dev[i / 2].ripe, i % 2), due_in(&r, i / 2, i % 2) >= EXTENT_RIPE);
+    }
+    cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS / 2), 0);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_bytes, ripe * DESC_BYTES);
+    for (uint32_t i = 0; i < 2 * RIG_HDDS; i++)
+        cr_assert_lt(due_in(&r, i / 2, i % 2), EXTENT_RIPE);
+    cr_assert_leq(shard_stats(r.shard)->descriptor_writes, 3 * 2 * RIG_HDDS, "neighbours share a write");
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
+
 Test(describe, more_extents_than_a_batch_are_described_batch_by_batch)
 {
     struct extent_desc d;
     struct rig r;
 
-    rig_init(&r, &(struct rig_opts){.seed = 26, .hdd_extents = 120, .volume_blocks = 200 * EXTENT_BLOCKS});
-    cr_assert_eq(rig_boot(&r), 0);
-    for (uint32_t no = 0; no < 200; no++)
-        cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS + no, 1, 1), 0);
-    rig_drain(&r, true);
-    rig_restart(&r);
-    describe_after_crash(r.shard);
-    cr_assert_eq(sim_run_for(r.sim, 5 * NS_PER_S), 0);
+    settle_many_and_crash(&r, 26);
+    cr_assert_eq(sim_run_for(r.sim, 2 * POLICY_SETTLED_NS), 0);
     for (uint32_t no = 0; no < 200; no++)
         cr_assert_eq(described(&r, no, &d), 0, "extent %u", no);
     cr_assert_eq(shard_stats(r.shard)->descriptor_bytes, 200 * DESC_BYTES);

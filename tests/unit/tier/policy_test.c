@@ -42,19 +42,20 @@ Test(policy, descriptions_wait_for_silence_of_hosts_and_destage)
 {
     struct policy_state p = state(0);
 
-    cr_assert_eq(policy_describe_at(&p, 0), p.fg_last_ns + POLICY_DESCRIBE_NS);
+    cr_assert_eq(policy_describe_at(&p, 0, true), p.fg_last_ns + POLICY_DESCRIBE_NS);
     p.fg_last_ns = 0;
-    cr_assert_eq(policy_describe_at(&p, 0), 0);
-    cr_assert_eq(policy_describe_at(&p, p.now_ns), p.now_ns + POLICY_DESCRIBE_NS, "destage has just ended");
+    cr_assert_eq(policy_describe_at(&p, 0, true), 0);
+    cr_assert_eq(policy_describe_at(&p, p.now_ns, true), p.now_ns + POLICY_DESCRIBE_NS, "destage has just ended");
+    cr_assert_eq(policy_describe_at(&p, p.now_ns, false), p.now_ns + POLICY_SETTLED_NS, "few are not worth a way there yet");
     p.urgent = true;
-    cr_assert_gt(policy_describe_at(&p, 0), p.now_ns);
+    cr_assert_gt(policy_describe_at(&p, 0, true), p.now_ns);
     p.urgent = false;
     p.fg_in_flight = 1;
-    cr_assert_gt(policy_describe_at(&p, 0), p.now_ns);
+    cr_assert_gt(policy_describe_at(&p, 0, true), p.now_ns);
     p.drain = true;
-    cr_assert_eq(policy_describe_at(&p, p.now_ns), 0, "a drain waits for them");
+    cr_assert_eq(policy_describe_at(&p, p.now_ns, true), 0, "a drain waits for them");
     p.not_before_ns = p.now_ns + 5;
-    cr_assert_eq(policy_describe_at(&p, 0), p.now_ns + 5, "but not beyond the cap or the pause after an error");
+    cr_assert_eq(policy_describe_at(&p, 0, true), p.now_ns + 5, "but not beyond the cap or the pause after an error");
 }
 
 Test(policy, foreground_goes_first_unless_writers_wait)

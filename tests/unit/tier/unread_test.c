@@ -163,7 +163,7 @@ Test(unread, an_extent_is_described_when_its_checksums_can_be_had_again)
     sums_drop(r.shard, extent_0(&r));
     break_gets(&r);
     shard_kick(r.shard);
-    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS + NS_PER_S), 0);
     cr_assert_gt(faulty.gets, 0);
     cr_assert_lt(faulty.gets, 20, "it does not ask all the time: %u", faulty.gets);
     cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0);
