@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mover.c: destage. A lane a capacity device, so that a hung device holds up nobody else; and one lane that needs no device.
  *
- * 1. policy says when; the lane takes up to 16 extents, best score first, then in address order.
- * 2. Each in turn is captured: S = the highest durable seq, all its dirty blocks with seq <= S; what the map will say is
- *    computed from what it says now. A first destage takes a place near the extent's neighbour.
+ * 1. policy says when; the lane takes what is worth its time most, in address order (pick.c).
+ * 2. Each extent in turn is captured: S = the highest durable seq, all its dirty blocks with seq <= S; what the map will say is
+ *    computed from what it says now.
  * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
  *    block that is written, as a dirty one, so a torn write is never visible.
  * 4. One flush, when it is the lane's turn, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
@@ -110,85 +110,6 @@ bool lane_yields(struct lane *l)
     return policy_yields(&p);
 }
 
-/* ---- choosing ---- */
-
-static struct extent_place neighbour(struct shard *s, const struct extent *e)
-{
-    for (int d = -1; d <= 1; d += 2) {
-        uint32_t x = (d < 0 && e->no == 0) ? EXTENT_NONE : extent_find(&s->xt, e->layer, e->no + (uint32_t)d);
-
-        if (x != EXTENT_NONE && extent_placed(extent_at(&s->xt, x)))
-            return extent_at(&s->xt, x)->place;
-    }
-    return (struct extent_place){.dev = EXTENT_NO_DEV};
-}
-
-/* When all others are full, or there is no other, the device that failed has another try: nothing may stay dirty for ever. */
-static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
-{
-    uint64_t avoid = devices_to_avoid(s);
-    int err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
-
-    if (err != 0 && avoid != 0)
-        err = cold_take(s->o.cold, neighbour(s, e), 0, p);
-    return err;
-}
-
-/* Gives extents without a place one, which puts them on the list of that device's lane. */
-static void place_new_extents(struct shard *s, unsigned lowest)
-{
-    uint32_t budget = POLICY_BATCH_EXTENTS;
-
-    for (unsigned b = EXTENT_BUCKETS; b-- > lowest;) {
-        struct extent_list *l = &s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b];
-
-        while (l->first != EXTENT_NONE && budget-- > 0) {
-            uint32_t x = l->first;
-            struct extent *e = extent_at(&s->xt, x);
-            struct extent_place p;
-
-            assert(e->flags & EXTENT_RESERVED);
-            if (take_place(s, e, &p) != 0)
-                return;
-            map_place(s, x, p);
-            e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);
-        }
-        if (l->first != EXTENT_NONE)
-            return;
-    }
-}
-
-static uint32_t candidates(struct lane *l, unsigned lowest, struct policy_extent *c)
-{
-    struct shard *s = l->s;
-    uint32_t nr = 0;
-
-    for (unsigned b = EXTENT_BUCKETS; b-- > lowest && nr < POLICY_BATCH_EXTENTS;) {
-        uint32_t x = s->xt.list[l->dev * EXTENT_BUCKETS + b].first;
-
-        for (; x != EXTENT_NONE && nr < POLICY_CANDIDATES; x = extent_at(&s->xt, x)->next) {
-            struct extent *e = extent_at(&s->xt, x);
-
-            c[nr++] = (struct policy_extent){.x = x, .dirty = e->nr_dirty, .off_bytes = cold_offset(s->o.cold, e->place)};
-        }
-    }
-    return nr;
-}
-
-static void lane_add(struct lane *l, uint32_t x)
-{
-    struct shard *s = l->s;
-    struct job *job = &l->jobs[l->nr_jobs++];
-
-    extent_set_state(extent_at(&s->xt, x), EXTENT_DESTAGING);
-    map_settle(s, x);
-    job->x = x;
-    job->err = 0;
-    job->captured = job->tombstone = job->relocate = job->wrote = false;
-    job->old_place.dev = EXTENT_NO_DEV;
-    memset(job->held, 0, sizeof(job->held));
-}
-
 /* Only urgent extents, unless there is more reason to work than them. */
 static unsigned lowest_bucket(struct lane *l)
 {
@@ -196,29 +117,6 @@ static unsigned lowest_bucket(struct lane *l)
 
     p.urgent = lane_waited_for(l);
     return policy_destage_at(&p) == 0 ? 0 : EXTENT_BUCKETS - 1;
-}
-
-static void lane_pick(struct lane *l)
-{
-    struct policy_extent c[POLICY_CANDIDATES];
-    struct shard *s = l->s;
-    unsigned lowest = lowest_bucket(l);
-    uint32_t nr;
-
-    place_new_extents(s, lowest);
-    nr = candidates(l, lowest, c);
-    nr = policy_choose(c, nr, POLICY_BATCH_EXTENTS, shard_capacity(s, l->dev)->caps.size_bytes, l->head_bytes);
-    for (uint32_t i = 0; i < nr; i++)
-        lane_add(l, c[i].x);
-}
-
-static void lane_pick_meta(struct lane *l)
-{
-    struct shard *s = l->s;
-    uint32_t x;
-
-    while (l->nr_jobs < POLICY_BATCH_EXTENTS && (x = s->xt.side[EXTENT_SIDE_NO_DEVICE].first) != EXTENT_NONE)
-        lane_add(l, x);
 }
 
 /* ---- one extent ---- */
@@ -519,7 +417,7 @@ static void lane_begin(struct lane *l)
     if (l->dev == EXTENT_NO_DEV)
         lane_pick_meta(l);
     else
-        lane_pick(l);
+        lane_pick(l, lowest_bucket(l));
     if (l->nr_jobs == 0)
         return;
     lane_set_state(l, LANE_PREPARE);

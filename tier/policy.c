@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* policy.c: when to destage, which extents first, which log segment to empty. */
+/* policy.c: when to destage, which log segment to empty. */
 #include "tier/policy.h"
 
 #include "base/limits.h"
-#include "rt/dev_model.h"
 
 #define VICTIM_FULL_PCT 85u /* fuller segments are not worth the moves */
 
@@ -60,40 +59,6 @@ uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool
 bool policy_yields(const struct policy_state *p)
 {
     return p->fg_in_flight > 0 && !p->drain && !p->urgent && !policy_writes_wait(p->dirty, p->capacity, p->max_pct);
-}
-
-static bool better(const struct policy_extent *a, const struct policy_extent *b)
-{
-    return a->score != b->score ? a->score > b->score : a->x < b->x;
-}
-
-static bool lower(const struct policy_extent *a, const struct policy_extent *b) { return a->off_bytes < b->off_bytes; }
-
-/* Insertion sort: there are few, and qsort() may allocate. */
-static void sort(struct policy_extent *c, uint32_t nr, bool (*before)(const struct policy_extent *, const struct policy_extent *))
-{
-    for (uint32_t i = 1; i < nr; i++) {
-        struct policy_extent x = c[i];
-        uint32_t at = i;
-
-        for (; at > 0 && before(&x, &c[at - 1]); at--)
-            c[at] = c[at - 1];
-        c[at] = x;
-    }
-}
-
-uint32_t policy_choose(struct policy_extent *c, uint32_t nr, uint32_t keep, uint64_t span_bytes, uint64_t head_bytes)
-{
-    for (uint32_t i = 0; i < nr; i++) {
-        uint64_t head = head_bytes, seeks = 0;
-        uint64_t cost = dev_model_hdd_cost_ns(span_bytes, &head, true, c[i].off_bytes, c[i].dirty * (uint64_t)BLOCK_BYTES, &seeks);
-
-        c[i].score = (double)c[i].dirty / (double)MAX(cost, UINT64_C(1));
-    }
-    sort(c, nr, better);
-    nr = MIN(nr, keep);
-    sort(c, nr, lower);
-    return nr;
 }
 
 double policy_victim_score(const struct policy_segment *s)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* policy.h: decisions of background work, pure: figures in, choice out. mover.c and reclaim.c act on them.
- * Heat joins the scores here when it exists.
+/* policy.h: decisions of background work, pure: figures in, choice out. mover.c and reclaim.c act on them;
+ * what to destage is choose.h's.
  */
 #ifndef FIRN_TIER_POLICY_H
 #define FIRN_TIER_POLICY_H
@@ -11,8 +11,10 @@
 #define POLICY_DESCRIBE_NS     (200 * NS_PER_MS) /* silence, destage's included, before extents are described */
 #define POLICY_SETTLED_NS      (60 * NS_PER_S)  /* silence of destage, before those are that lie few in a region */
 #define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* after so long they are also without it */
-#define POLICY_BATCH_EXTENTS   16u              /* share one flush and one metadata batch */
-#define POLICY_CANDIDATES      64u
+#define POLICY_BATCH_EXTENTS   64u              /* at most these share one flush and one metadata batch */
+#define POLICY_BATCH_REGIONS   16u              /* in which they lie, unless everything is destaged */
+#define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
+#define POLICY_CANDIDATES      128u             /* extents that are looked at for a batch */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
 
 struct policy_state {          /* of one lane, now */
@@ -40,10 +42,6 @@ bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
 uint64_t policy_share_scaled(uint64_t dirty);
 /* May a destage write go out now, beside foreground requests? */
 bool policy_yields(const struct policy_state *p);
-
-struct policy_extent { uint32_t x; uint32_t dirty; uint64_t off_bytes; double score; };
-/* Scores candidates by dirty blocks for the HDD time they cost, keeps the best `keep`, in address order. Returns how many. */
-uint32_t policy_choose(struct policy_extent *c, uint32_t nr, uint32_t keep, uint64_t span_bytes, uint64_t head_bytes);
 
 struct policy_segment { uint32_t segment; uint32_t dirty, slots; uint64_t age; };
 /* What a victim gains: age * (1 - u) / (1 + u); an empty one beats all; 0: not worth it. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with capture.c, mover_io.c
- * and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c, capture.c,
+ * mover_io.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -304,6 +304,7 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t bytes;              /* written by this batch */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
+    uint32_t slot_from;          /* behind the last extent that was picked */
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
     uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
     uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
@@ -617,7 +618,7 @@ uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t blo
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, mover_io.c, describe.c, reclaim.c, forget.c, oldest.c */
+/* mover.c, pick.c, mover_io.c, describe.c, reclaim.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
@@ -632,6 +633,8 @@ void     lane_flush(struct lane *l);                      /* then lane_commit */
 void     lane_flush_step(struct lane *l);                 /* goes on if it is its turn */
 void     lane_commit(struct lane *l);
 void     lane_step(struct lane *l);                       /* goes on with the current job */
+void     lane_pick(struct lane *l, unsigned lowest);      /* pick.c: jobs; of buckets from this one on */
+void     lane_pick_meta(struct lane *l);
 int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */
 void     job_keep_bridges(struct job *job);
 void     job_own_bridges(struct lane *l, struct job *job);

@@ -50,7 +50,7 @@ Test(oldest, a_block_that_stays_dirty_does_not_fill_the_table, .timeout = 100)
     r.shard->xt.nr_max = NODES;
     cr_assert_eq(rig_write(&r, 0, 1, 3), 0);
     churn(&r, 1, 3 * NODES);
-    cr_assert_leq(tombstones(&r), NODES / 2);
+    cr_assert_leq(tombstones(&r), NODES * 5 / 8);
     expect_after_restart(&r, 3 * NODES - 50, 50);
     rig_fini(&r);
 }
@@ -70,7 +70,7 @@ Test(oldest, nor_does_one_that_was_moved, .timeout = 100)
     cr_assert_gt(tombstones(&r), 1000);
     shrink(&r);
     churn(&r, 2001, 3 * NODES);
-    cr_assert_leq(tombstones(&r), NODES / 2);
+    cr_assert_leq(tombstones(&r), NODES * 5 / 8);
     expect_after_restart(&r, 1950, 100);
     rig_fini(&r);
 }

@@ -68,15 +68,6 @@ Test(policy, foreground_goes_first_unless_writers_wait)
     cr_assert_not(policy_yields(&p));
 }
 
-Test(policy, chooses_dense_extents_and_puts_them_in_address_order)
-{
-    struct policy_extent c[4] = {{.x = 1, .dirty = 2, .off_bytes = 5 << 20}, {.x = 2, .dirty = 200, .off_bytes = 9 << 20},
-                                 {.x = 3, .dirty = 150, .off_bytes = 1 << 20}, {.x = 4, .dirty = 1, .off_bytes = 7 << 20}};
-
-    cr_assert_eq(policy_choose(c, 4, 2, 1 << 30, 0), 2);
-    cr_assert(c[0].x == 3 && c[1].x == 2);
-}
-
 Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones)
 {
     struct policy_segment empty = {.dirty = 0, .slots = 100, .age = 1}, old = {.dirty = 20, .slots = 100, .age = 50},

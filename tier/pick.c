@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pick.c: what a lane destages next.
+ *
+ * 1. Extents that have no place yet get one, near their neighbours: from then on they are the work of that device's lane.
+ * 2. Candidates: the densest extents, urgent ones before all others; with each comes what is dirty in its region.
+ * 3. The best regions for the time that the disk takes (choose.h), in one sweep from where the head is; their extents become the jobs.
+ * A shard that drains destages everything: what comes next on the device, round and round, without a choice.
+ */
+#include "tier/choose.h"
+#include "tier/priv.h"
+
+static_assert(REGION_EXTENTS % CHOOSE_SLOTS == 0, "what is destaged together lies together");
+
+/* ---- places ---- */
+
+static struct extent_place neighbour(struct shard *s, const struct extent *e)
+{
+    for (int d = -1; d <= 1; d += 2) {
+        uint32_t x = (d < 0 && e->no == 0) ? EXTENT_NONE : extent_find(&s->xt, e->layer, e->no + (uint32_t)d);
+
+        if (x != EXTENT_NONE && extent_placed(extent_at(&s->xt, x)))
+            return extent_at(&s->xt, x)->place;
+    }
+    return (struct extent_place){.dev = EXTENT_NO_DEV};
+}
+
+/* When all others are full, or there is no other, the device that failed has another try: nothing may stay dirty for ever. */
+static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
+{
+    uint64_t avoid = devices_to_avoid(s);
+    int err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
+
+    if (err != 0 && avoid != 0)
+        err = cold_take(s->o.cold, neighbour(s, e), 0, p);
+    return err;
+}
+
+/* Gives extents without a place one, which puts them on the list of that device's lane. */
+static void place_new_extents(struct shard *s, unsigned lowest)
+{
+    uint32_t budget = POLICY_BATCH_EXTENTS;
+
+    for (unsigned b = EXTENT_BUCKETS; b-- > lowest;) {
+        struct extent_list *l = &s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b];
+
+        while (l->first != EXTENT_NONE && budget-- > 0) {
+            uint32_t x = l->first;
+            struct extent *e = extent_at(&s->xt, x);
+            struct extent_place p;
+
+            assert(e->flags & EXTENT_RESERVED);
+            if (take_place(s, e, &p) != 0)
+                return;
+            map_place(s, x, p);
+            e->flags = (uint8_t)((e->flags & ~EXTENT_RESERVED) | EXTENT_FRESH);
+        }
+        if (l->first != EXTENT_NONE)
+            return;
+    }
+}
+
+/* ---- jobs ---- */
+
+static void lane_add(struct lane *l, uint32_t x)
+{
+    struct shard *s = l->s;
+    struct job *job = &l->jobs[l->nr_jobs++];
+
+    extent_set_state(extent_at(&s->xt, x), EXTENT_DESTAGING);
+    map_settle(s, x);
+    job->x = x;
+    job->err = 0;
+    job->captured = job->tombstone = job->relocate = job->wrote = false;
+    job->old_place.dev = EXTENT_NO_DEV;
+    memset(job->held, 0, sizeof(job->held));
+}
+
+static struct extent_slots *slots_of(struct lane *l) { return &l->s->xt.dev[l->dev]; }
+
+/* What is dirty in these slots, in their order; one that is taken leaves the set. */
+static void add_dirty(struct lane *l, uint32_t from, uint32_t end)
+{
+    struct extent_slots *d = slots_of(l);
+    uint32_t slot = slotset_next(&d->dirty, from);
+
+    for (; slot < end && l->nr_jobs < POLICY_BATCH_EXTENTS; slot = slotset_next(&d->dirty, slot)) {
+        l->slot_from = slot + 1;
+        lane_add(l, d->x[slot]);
+    }
+}
+
+static void pick_next(struct lane *l)
+{
+    uint32_t from = l->slot_from;
+
+    add_dirty(l, from, SLOT_NONE);
+    add_dirty(l, 0, from);
+}
+
+/* ---- the choice ---- */
+
+struct candidates { struct choose_region r[POLICY_CANDIDATES]; uint32_t nr; };
+
+static bool is_candidate(const struct candidates *c, uint32_t id)
+{
+    for (uint32_t i = 0; i < c->nr; i++)
+        if (c->r[i].id == id)
+            return true;
+    return false;
+}
+
+/* An extent counts as one run at its start. Where its blocks lie would take a look at each in the index, and changed
+ * nothing that could be measured: two regions differ by the way to them and by how much lies there. */
+static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, uint64_t span_bytes)
+{
+    const struct extent_slots *d = slots_of(l);
+    uint32_t id = slot / CHOOSE_SLOTS, end = (id + 1) * CHOOSE_SLOTS;
+    struct choose_region *r = &c->r[c->nr];
+
+    if (is_candidate(c, id))
+        return;
+    *r = (struct choose_region){.id = id};
+    for (slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
+        const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
+
+        choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
+    }
+    c->nr++;
+}
+
+static void find_candidates(struct lane *l, unsigned lowest, struct candidates *c, uint64_t span_bytes)
+{
+    struct shard *s = l->s;
+    uint32_t looks = 0;
+
+    c->nr = 0;
+    for (unsigned b = EXTENT_BUCKETS; b-- > lowest && looks < POLICY_CANDIDATES;) {
+        uint32_t x = s->xt.list[l->dev * EXTENT_BUCKETS + b].first;
+
+        for (; x != EXTENT_NONE && looks++ < POLICY_CANDIDATES; x = extent_at(&s->xt, x)->next)
+            add_candidate(l, c, extent_at(&s->xt, x)->place.slot, span_bytes);
+    }
+}
+
+void lane_pick(struct lane *l, unsigned lowest)
+{
+    uint64_t span_bytes = shard_capacity(l->s, l->dev)->caps.size_bytes;
+    struct candidates c;
+
+    place_new_extents(l->s, lowest);
+    if (l->s->draining && l->s->drain_all) {
+        pick_next(l);
+        return;
+    }
+    find_candidates(l, lowest, &c, span_bytes);
+    c.nr = choose_best(c.r, c.nr, POLICY_BATCH_REGIONS, span_bytes, l->head_bytes);
+    for (uint32_t i = 0; i < c.nr; i++)
+        add_dirty(l, c.r[i].id * CHOOSE_SLOTS, (c.r[i].id + 1) * CHOOSE_SLOTS);
+}
+
+void lane_pick_meta(struct lane *l)
+{
+    uint32_t x;
+
+    while (l->nr_jobs < POLICY_BATCH_RECORDS && (x = l->s->xt.side[EXTENT_SIDE_NO_DEVICE].first) != EXTENT_NONE)
+        lane_add(l, x);
+}
