@@ -257,7 +257,7 @@ uint64_t describe_look(struct lane *l)
     at = policy_describe_at(&p, l->destage_last_ns, ripe || overdue);
     if (at != 0)
         return at;
-    l->nr_jobs = l->cur = 0;
+    l->nr_jobs = 0;
     l->nr_desc = l->desc_at = l->desc_n = 0;
     l->bytes = 0;
     lane_set_state(l, LANE_DESCRIBE);

@@ -4,10 +4,11 @@
  * 1. policy says when; the lane takes what is worth its time most, in address order (pick.c).
  * 2. Each extent in turn is captured: S = the highest durable seq, all its dirty blocks with seq <= S; what the map will say is
  *    computed from what it says now.
- * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c). The log still holds every
- *    block that is written, as a dirty one, so a torn write is never visible.
+ * 3. Its payload is read from the log and verified, its runs are written in place (mover_io.c), while the next one is read. The
+ *    log still holds every block that is written, as a dirty one, so a torn write is never visible.
  * 4. One flush, when it is the lane's turn, one batch for all: {E: place, destaged_seq = S}, {C: checksums}, {S: durable_seq}.
  * 5. Only then: entries whose seq is still the captured one are clean; places that were left are given back.
+ * When hosts' writes wait for space a batch is not carried to its end: what it has written commits first, the rest has another turn.
  * An extent that ends up all zeros becomes a tombstone: a record without place.
  * Failures: a damaged block becomes a damaged bit, the rest goes on; a device that refuses a write is degraded, and the
  * extent begins again on another one; else the extent stays dirty and is tried again later. Dirty data is never dropped.
@@ -31,7 +32,7 @@ int mover_init(struct shard *s)
     }
     for (uint32_t i = 0; i < s->nr_lanes; i++) {
         struct lane *l = &s->lanes[i];
-        size_t bytes = EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job);
+        size_t bytes = LANE_BUFS * EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job);
         char *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (mem == MAP_FAILED)
@@ -40,7 +41,7 @@ int mover_init(struct shard *s)
         l->dev = i < s->o.nr_capacity ? (uint16_t)i : EXTENT_NO_DEV;
         l->swept_ns = l->destage_last_ns = env_now_ns(s->env);
         l->buf = mem;
-        l->jobs = (struct job *)(void *)(mem + EXTENT_BYTES);
+        l->jobs = (struct job *)(void *)(mem + LANE_BUFS * EXTENT_BYTES);
     }
     return 0;
 }
@@ -49,7 +50,7 @@ void mover_fini(struct shard *s)
 {
     for (uint32_t i = 0; s->lanes != NULL && i < s->nr_lanes; i++)
         if (s->lanes[i].buf != NULL)
-            munmap(s->lanes[i].buf, EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job));
+            munmap(s->lanes[i].buf, LANE_BUFS * EXTENT_BYTES + POLICY_BATCH_EXTENTS * sizeof(struct job));
     if (s->lanes != NULL)
         munmap(s->lanes, s->nr_lanes * sizeof(*s->lanes));
     s->lanes = NULL;
@@ -58,17 +59,28 @@ void mover_fini(struct shard *s)
 void lane_set_state(struct lane *l, enum lane_state to)
 {
     static const bool allowed[LANE_STATE_NR][LANE_STATE_NR] = {
-        [LANE_IDLE]    = {[LANE_PREPARE] = true, [LANE_DESCRIBE] = true},
-        [LANE_PREPARE] = {[LANE_READ] = true, [LANE_FLUSH] = true, [LANE_COMMIT] = true, [LANE_IDLE] = true},
-        [LANE_READ]    = {[LANE_WRITE] = true, [LANE_PREPARE] = true},
-        [LANE_WRITE]   = {[LANE_PREPARE] = true},
-        [LANE_FLUSH]   = {[LANE_COMMIT] = true},
-        [LANE_COMMIT]  = {[LANE_IDLE] = true},
+        [LANE_IDLE]     = {[LANE_WORK] = true, [LANE_DESCRIBE] = true},
+        [LANE_WORK]     = {[LANE_FLUSH] = true, [LANE_IDLE] = true},
+        [LANE_FLUSH]    = {[LANE_COMMIT] = true},
+        [LANE_COMMIT]   = {[LANE_IDLE] = true},
         [LANE_DESCRIBE] = {[LANE_IDLE] = true},
     };
 
     assert(l->state < LANE_STATE_NR && to < LANE_STATE_NR && allowed[l->state][to]);
     l->state = to;
+}
+
+static void job_set_stage(struct job *job, enum job_stage to)
+{
+    static const bool allowed[JOB_STAGE_NR][JOB_STAGE_NR] = {
+        [JOB_PICKED]  = {[JOB_READING] = true, [JOB_DONE] = true},
+        [JOB_READING] = {[JOB_READ] = true, [JOB_DONE] = true},
+        [JOB_READ]    = {[JOB_WRITING] = true, [JOB_DONE] = true},
+        [JOB_WRITING] = {[JOB_PICKED] = true, [JOB_DONE] = true},
+    };
+
+    assert(job->stage < JOB_STAGE_NR && to < JOB_STAGE_NR && allowed[job->stage][to]);
+    job->stage = to;
 }
 
 static bool hosts_wait(struct shard *s)
@@ -121,9 +133,33 @@ static unsigned lowest_bucket(struct lane *l)
 
 /* ---- one extent ---- */
 
+static bool take_buf(struct lane *l, struct job *job)
+{
+    for (uint32_t i = 0; i < LANE_BUFS && job->buf == NULL; i++) {
+        if (l->buf_busy[i])
+            continue;
+        l->buf_busy[i] = true;
+        job->buf = l->buf + (size_t)i * EXTENT_BYTES;
+    }
+    return job->buf != NULL;
+}
+
+static void give_buf(struct lane *l, struct job *job)
+{
+    if (job->buf != NULL)
+        l->buf_busy[(size_t)(job->buf - l->buf) / EXTENT_BYTES] = false;
+    job->buf = NULL;
+}
+
+static void job_over(struct lane *l, struct job *job)
+{
+    give_buf(l, job);
+    job_set_stage(job, JOB_DONE);
+}
+
 static void prepare_woken(struct sums_waiter *w);
 
-/* Captures the current job; true: its payload is being read, or it waits for checksums. */
+/* Captures the job. True: its payload is being read, or it waits for checksums. */
 static bool job_prepare(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
@@ -147,14 +183,48 @@ static bool job_prepare(struct lane *l, struct job *job)
     trace(TRACE_TIER_DESTAGE_START, layer_at(s, e->layer)->id, e->no, job->seq);
     if (!bits_any(job->put))
         return false;
-    lane_set_state(l, LANE_READ);
-    lane_read_start(l);
+    job->err = lane_read_start(l);
+    if (job->err != 0)
+        return false;
+    job_set_stage(job, JOB_READING);
     return true;
+}
+
+static void reader_go(struct lane *l)
+{
+    struct job *job = lane_reading(l);
+
+    if (job_prepare(l, job))
+        return;
+    job_over(l, job);
+    l->rd = JOB_NONE;
+}
+
+static void prepare_woken(struct sums_waiter *w)
+{
+    struct lane *l = container_of(w, struct lane, wait);
+
+    l->parked = false;
+    reader_go(l);
+    lane_step(l);
+}
+
+void lane_read_done(struct lane *l)
+{
+    struct job *job = lane_reading(l);
+
+    if (job->err != 0)
+        job_over(l, job);
+    else
+        job_set_stage(job, JOB_READ);
+    l->rd = JOB_NONE;
+    lane_step(l);
 }
 
 /* ---- giving up, moving elsewhere ---- */
 
-static void job_abandon(struct lane *l, struct job *job)
+/* The extent is as if it had not been picked. */
+static void job_undo(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
     struct extent *e = extent_at(&s->xt, job->x);
@@ -168,20 +238,27 @@ static void job_abandon(struct lane *l, struct job *job)
     } else if (job->relocate && s->failed == 0) { /* else the map may name it: nobody may have it before a restart tells */
         cold_give(s->o.cold, job->place);
     }
+    extent_set_state(e, EXTENT_IDLE);
+    map_settle(s, job->x);
+}
+
+static void job_abandon(struct lane *l, struct job *job)
+{
+    struct shard *s = l->s;
+    struct extent *e = extent_at(&s->xt, job->x);
+
     if (job->err != -EAGAIN) {
         figure_add(&s->stats.destage_errors, 1);
         e->flags |= EXTENT_SPARSE_MOVE;
     }
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, (uint64_t)-job->err);
     l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : LANE_PAUSE_ERROR_NS));
-    extent_set_state(e, EXTENT_IDLE);
-    map_settle(s, job->x);
+    job_undo(l, job);
 }
 
-bool lane_relocate(struct lane *l)
+bool lane_relocate(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
-    struct job *job = &l->jobs[l->cur];
     struct extent *e = extent_at(&s->xt, job->x);
     struct extent_place nowhere = {.dev = EXTENT_NO_DEV}, to;
 
@@ -196,35 +273,36 @@ bool lane_relocate(struct lane *l)
     job->relocate = true;
     job->old_place = e->place;
     job->place = to;
-    lane_set_state(l, LANE_PREPARE);
+    job_set_stage(job, JOB_PICKED);
     return true;
 }
 
-/* The device hangs in the current job's write: those whose turn has not come need not wait for it. */
+/* What is neither done nor being read or written has its turn in another batch. */
+static void drop_waiting_jobs(struct lane *l)
+{
+    while (l->nr_jobs > 0) {
+        struct job *job = &l->jobs[l->nr_jobs - 1];
+
+        if (l->rd == l->nr_jobs - 1 || (job->stage != JOB_PICKED && job->stage != JOB_READ))
+            return;
+        give_buf(l, job);
+        job_undo(l, job);
+        lane_unpick(l, job);
+        l->nr_jobs--;
+    }
+}
+
+/* The device hangs in a job's write: the others of the batch need not wait for it. */
 void lane_shed(struct lane *l)
 {
-    if (l->state != LANE_WRITE)
-        return;
-    while (l->nr_jobs > l->cur + 1) {
-        uint32_t x = l->jobs[--l->nr_jobs].x;
-
-        extent_set_state(extent_at(&l->s->xt, x), EXTENT_IDLE);
-        map_settle(l->s, x);
-    }
+    if (lane_writes(l))
+        drop_waiting_jobs(l);
 }
 
 /* ---- the batch ---- */
 
-static void prepare_woken(struct sums_waiter *w)
-{
-    struct lane *l = container_of(w, struct lane, wait);
-
-    l->parked = false;
-    lane_step(l);
-}
-
 /* Drops jobs that were given up; what is left is to be committed. */
-static void drop_failed_jobs(struct lane *l)
+void lane_drop_failed(struct lane *l)
 {
     uint32_t kept = 0;
 
@@ -250,14 +328,66 @@ void lane_rest(struct lane *l)
     shard_kick(s);
 }
 
+static uint32_t first_in(const struct lane *l, enum job_stage stage)
+{
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        if (l->jobs[i].stage == stage)
+            return i;
+    return JOB_NONE;
+}
+
+/* True: there may be another one to capture at once. */
+static bool reader_next(struct lane *l)
+{
+    uint32_t i = l->rd == JOB_NONE ? first_in(l, JOB_PICKED) : JOB_NONE;
+
+    if (i == JOB_NONE || !take_buf(l, &l->jobs[i]))
+        return false;
+    l->rd = i;
+    reader_go(l);
+    return l->rd == JOB_NONE;
+}
+
+static void writer_take(struct lane *l)
+{
+    l->wr = first_in(l, JOB_READ);
+    if (l->wr == JOB_NONE)
+        return;
+    job_set_stage(lane_writing(l), JOB_WRITING);
+    job_own_bridges(l, lane_writing(l));
+    l->next_block = 0;
+}
+
+/* Writes of hosts wait for this batch to commit: what it has written so far is what they wait for. */
+static void end_early(struct lane *l)
+{
+    if (l->dev != EXTENT_NO_DEV && l->bytes >= POLICY_HOLD_BYTES && !l->s->draining && lane_waited_for(l))
+        drop_waiting_jobs(l);
+}
+
+/* True: a job is over, and its buffer another one's. */
+static bool writer_next(struct lane *l)
+{
+    if (l->wr == JOB_NONE)
+        writer_take(l);
+    if (l->wr == JOB_NONE || l->io_busy || !lane_write_more(l))
+        return false;
+    if (lane_writing(l)->stage == JOB_WRITING)
+        job_over(l, lane_writing(l));
+    l->wr = JOB_NONE;
+    end_early(l);
+    return true;
+}
+
 void lane_step(struct lane *l)
 {
-    while (l->cur < l->nr_jobs) {
-        if (job_prepare(l, &l->jobs[l->cur]))
-            return;
-        l->cur++;
-    }
-    drop_failed_jobs(l);
+    do {
+        while (reader_next(l))
+            ;
+    } while (writer_next(l));
+    if (l->rd != JOB_NONE || l->wr != JOB_NONE)
+        return;
+    lane_drop_failed(l);
     if (l->nr_jobs == 0) {
         lane_rest(l);
         return;
@@ -266,151 +396,12 @@ void lane_step(struct lane *l)
     lane_flush(l);
 }
 
-void lane_next(struct lane *l)
-{
-    lane_set_state(l, LANE_PREPARE);
-    l->cur++;
-    lane_step(l);
-}
-
-static void set_op(struct meta_op *op, struct meta_key key, const void *value, uint32_t len)
-{
-    *op = (struct meta_op){.key = key, .value = value, .value_len = len};
-}
-
-static uint32_t job_ops(struct lane *l, struct job *job, struct meta_op *op)
-{
-    struct shard *s = l->s;
-    struct extent *e = extent_at(&s->xt, job->x);
-    uint64_t layer = layer_at(s, e->layer)->id;
-    struct extent_rec rec = {.place = job->place, .destaged_seq = job->seq};
-
-    if (job->tombstone)
-        rec.place = (struct extent_place){.dev = EXTENT_NO_DEV};
-    set_op(&op[0], meta_key_extent(layer, e->no), job->rec, extent_rec_encode(&rec, job->rec));
-    set_op(&op[1], meta_key_sums(layer, e->no), job->sums_rec, extent_sums_encode(&job->sums, job->sums_rec));
-    if (job->tombstone)
-        op[1].value = NULL;
-    if (job->tombstone && s->bugs.drop_tombstone)
-        op[0].value = NULL;
-    return 2;
-}
-
-/* A captured entry that is still the captured one is clean now; without payload, or damaged, it is gone: the map knows. */
-static void entry_committed(struct shard *s, const struct job *job, const struct extent *e, uint32_t i)
-{
-    uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
-
-    if (id == INDEX_NONE || !(index_flags_of(&s->ix, id) & INDEX_DIRTY))
-        return;
-    if (index_seq(&s->ix, id) != job->block_seq[i] && !s->bugs.destage_ignores_rewrite) {
-        figure_add(&s->stats.destage_requeued, 1);
-        return;
-    }
-    if (index_is_virtual(&s->ix, id) || bit_get(job->sums.damaged, i))
-        map_remove(s, id);
-    else
-        map_set_clean(s, id);
-}
-
-/* What the batch made clean. */
-static void job_clean(struct lane *l, struct job *job)
-{
-    struct extent *e = extent_at(&l->s->xt, job->x);
-
-    job_release(l, job);
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        if (bit_get(job->dirty, i))
-            entry_committed(l->s, job, e, i);
-}
-
-/* What the map calls lost from now on, unless the log has newer bytes: a host need not read it first to be counted. */
-static void note_damage(struct shard *s, const struct job *job, const struct extent *e)
-{
-    uint64_t first = (uint64_t)e->no * EXTENT_BLOCKS;
-
-    if (e->discard_seq != 0) /* zeroed since the capture */
-        return;
-    for (uint32_t i = 0; i < EXTENT_BLOCKS && bits_any(job->sums.damaged); i++)
-        if (bit_get(job->sums.damaged, i) && index_find(&s->ix, e->layer, first + i) == INDEX_NONE)
-            damage_note(&s->damage, e->layer, first + i);
-}
-
-static void job_committed(struct lane *l, struct job *job)
-{
-    struct shard *s = l->s;
-    struct extent *e = extent_at(&s->xt, job->x);
-
-    e->destaged_seq = job->seq;
-    e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD | EXTENT_UNDESCRIBED);
-    if (job->relocate)
-        map_place(s, job->x, job->place);
-    if (e->discard_seq <= job->seq)
-        map_discard_done(s, job->x);
-    if (job->tombstone)
-        sums_drop(s, job->x);
-    else
-        sums_set(s, job->x, &job->sums);
-    if (!s->bugs.free_before_commit)
-        job_clean(l, job);
-    note_damage(s, job, e);
-    if (!job->tombstone)
-        map_note_empty(s, job->x, &job->sums);
-    if (job->old_place.dev != EXTENT_NO_DEV) {
-        figure_add(&s->stats.extents_freed, job->tombstone);
-        map_give_place(s, job->x, job->old_place);
-    }
-    figure_add(&s->stats.destage_extents, 1);
-    trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, 0);
-    extent_set_state(e, EXTENT_IDLE);
-    map_settle(s, job->x);
-}
-
-static void lane_committed(struct meta_batch *b)
-{
-    struct lane *l = b->ctx;
-    struct shard *s = l->s;
-
-    trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
-    if (b->err != 0) { /* final: nobody knows what the map says now; the index still has all that is dirty */
-        shard_fail(s, -FIRN_E_META);
-        for (uint32_t i = 0; i < l->nr_jobs; i++)
-            l->jobs[i].err = -FIRN_E_META;
-        drop_failed_jobs(l);
-        lane_rest(l);
-        return;
-    }
-    figure_add(&s->stats.meta_batches, 1);
-    for (uint32_t i = 0; i < l->nr_jobs; i++)
-        job_committed(l, &l->jobs[i]);
-    lane_rest(l);
-}
-
-void lane_commit(struct lane *l)
-{
-    struct shard *s = l->s;
-    uint32_t nr = 0;
-
-    lane_set_state(l, LANE_COMMIT);
-    drop_failed_jobs(l);
-    if (l->nr_jobs == 0) {
-        lane_rest(l);
-        return;
-    }
-    for (uint32_t i = 0; i < l->nr_jobs; i++)
-        nr += job_ops(l, &l->jobs[i], &l->ops[nr]);
-    set_op(&l->ops[nr++], meta_key_shard(s->o.no), l->shard_rec, marks_encode(s, l->shard_rec));
-    for (uint32_t i = 0; i < l->nr_jobs && s->bugs.free_before_commit; i++)
-        job_clean(l, &l->jobs[i]);
-    l->batch = (struct meta_batch){.ops = l->ops, .nr = nr, .env = s->env, .cb = lane_committed, .ctx = l};
-    meta_commit(s->o.meta, &l->batch);
-}
-
 /* ---- when ---- */
 
 static void lane_begin(struct lane *l)
 {
-    l->nr_jobs = l->cur = 0;
+    l->nr_jobs = 0;
+    l->rd = l->wr = JOB_NONE;
     l->flush_devs = 0;
     l->flush_failures = cold_flush_failures(l->s->o.cold);
     l->bytes = 0;
@@ -420,7 +411,9 @@ static void lane_begin(struct lane *l)
         lane_pick(l, lowest_bucket(l));
     if (l->nr_jobs == 0)
         return;
-    lane_set_state(l, LANE_PREPARE);
+    l->io_busy = false;
+    l->write_err = 0;
+    lane_set_state(l, LANE_WORK);
     lane_step(l);
 }
 
@@ -459,11 +452,11 @@ static uint64_t lane_look(struct lane *l)
     struct shard *s = l->s;
     uint64_t now = env_now_ns(s->env), at, describe;
 
-    if (l->state == LANE_WRITE && !l->io_busy) {
+    if (lane_writes(l) && !l->io_busy) {
         if (lane_yields(l))
             return now + NS_PER_MS;
-        lane_write_step(l);
-        return l->state == LANE_WRITE && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
+        lane_step(l);
+        return lane_writes(l) && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }
     if (l->state == LANE_FLUSH && !l->io_busy) {
         lane_flush_step(l);

@@ -7,15 +7,14 @@
  * A block that is dirty only because an earlier destage may have torn it (INDEX_KEPT) has one more copy, perhaps: the
  * device's. If the log does not give it, that one is read and verified; if it is whole it stays as it is: nothing is written
  * over the only copy that is left.
- * Writes: one run at a time, in address order, each yielding to foreground requests. All that they write over is dirty in the
+ * Writes: one run at a time, in address order, each yielding to foreground requests: none waits for more than one run, an extent at
+ * most (5 ms of transfer). All that they write over is dirty in the
  * index by then, and stays so until the batch has committed: a torn write is never visible, whatever becomes of the destage.
  */
 #include <errno.h>
 
 #include "base/crc32c.h"
 #include "tier/priv.h"
-
-static struct job *current(struct lane *l) { return &l->jobs[l->cur]; }
 
 static uint64_t block_of(const struct shard *s, const struct job *job, uint32_t i)
 {
@@ -32,10 +31,10 @@ static struct extent_place mapped_place(const struct job *job) { return job->rel
 static bool read_ok(struct lane *l, uint32_t i)
 {
     struct shard *s = l->s;
-    const struct job *job = current(l);
+    const struct job *job = lane_reading(l);
     uint64_t layer = layer_at(s, extent_at(&s->xt, job->x)->layer)->id;
 
-    if (block_csum(l->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
+    if (block_csum(job->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
         return true;
     if (bit_get(job->cold, i)) {
         figure_add(&s->stats.csum_errors_hdd, 1);
@@ -61,9 +60,9 @@ static void read_done(struct dev_io *io)
     r->busy = false;
     l->reads_in_flight--;
     for (uint32_t i = r->first; i < r->first + r->n; i++) {
-        if (io->err != 0 && !is_spare(current(l), i))
+        if (io->err != 0 && !is_spare(lane_reading(l), i))
             l->read_err = io->err;
-        if (!bit_get(current(l)->cold, i))
+        if (!bit_get(lane_reading(l)->cold, i))
             bit_put(l->unread, i, io->err != 0);
         if (io->err != 0 || !read_ok(l, i))
             bit_set(l->bad, i);
@@ -81,7 +80,7 @@ static bool joins(const struct job *job, uint32_t a, uint32_t b)
 static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
 {
     struct shard *s = l->s;
-    struct job *job = current(l);
+    struct job *job = lane_reading(l);
     uint32_t n = 1;
 
     while (l->pass == 0 && first + n < EXTENT_BLOCKS && bit_get(l->want, first + n) && joins(job, first + n - 1, first + n))
@@ -92,7 +91,7 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
     r->first = first;
     r->n = n;
     r->busy = true;
-    r->iov = (struct iovec){l->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
+    r->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
     r->io = (struct dev_io){.len_bytes = r->iov.iov_len, .iov = &r->iov, .iovcnt = 1, .cb = read_done};
     l->reads_in_flight++;
     if (!bit_get(job->cold, first)) {
@@ -106,7 +105,7 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
 /* Planted: the older bytes beneath a damaged block go on counting. */
 static bool fall_through(struct lane *l, uint32_t i)
 {
-    struct job *job = current(l);
+    struct job *job = lane_reading(l);
     struct sums *m = l->s->bugs.damaged_falls_through ? sums_get(l->s, job->x, NULL) : NULL;
 
     if (m == NULL)
@@ -120,7 +119,7 @@ static bool fall_through(struct lane *l, uint32_t i)
 
 static void mark_damaged(struct lane *l)
 {
-    struct job *job = current(l);
+    struct job *job = lane_reading(l);
 
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
         if (!bit_get(l->bad, i))
@@ -148,7 +147,7 @@ static bool wants_device_copy(const struct job *job, uint32_t i)
 /* Of what is bad here the device may have another copy. True: it is being read. */
 static bool spares_from_device(struct lane *l)
 {
-    struct job *job = current(l);
+    struct job *job = lane_reading(l);
     bool any = false, usable = dev_usable(l->s, shard_capacity(l->s, mapped_place(job).dev));
 
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
@@ -173,7 +172,7 @@ static bool spares_from_device(struct lane *l)
 /* Both copies are bad, but one was not even seen: the log's may come back. */
 static bool may_come_back(const struct lane *l)
 {
-    const struct job *job = &l->jobs[l->cur];
+    const struct job *job = &l->jobs[l->rd];
 
     for (unsigned w = 0; w < CAPTURE_WORDS; w++)
         if ((l->bad[w] & job->cold[w] & l->unread[w]) != 0)
@@ -203,20 +202,16 @@ static void reads_done(struct lane *l)
     if (l->read_err == 0 && may_come_back(l))
         l->read_err = -EIO;
     if (l->read_err != 0) { /* no proof that the block is lost: the extent stays dirty and has another try */
-        current(l)->err = l->read_err;
-        lane_next(l);
+        lane_reading(l)->err = l->read_err;
+        lane_read_done(l);
         return;
     }
     if (bits_any(l->bad))
         mark_damaged(l);
-    if (!current(l)->relocate && bits_any(current(l)->cold))
-        leave_in_place(current(l));
-    job_own_bridges(l, current(l));
-    job_release(l, current(l));
-    lane_set_state(l, LANE_WRITE);
-    l->next_block = 0;
-    l->io_busy = false;
-    lane_write_step(l);
+    if (!lane_reading(l)->relocate && bits_any(lane_reading(l)->cold))
+        leave_in_place(lane_reading(l));
+    job_release(l, lane_reading(l));
+    lane_read_done(l);
 }
 
 static void read_more(struct lane *l)
@@ -235,17 +230,14 @@ static void read_more(struct lane *l)
         reads_done(l);
 }
 
-void lane_read_start(struct lane *l)
+int lane_read_start(struct lane *l)
 {
-    struct job *job = current(l);
+    struct job *job = lane_reading(l);
     struct shard *s = l->s;
     bool cold_ok = !bits_any(job->cold) || dev_usable(s, shard_capacity(s, job->old_place.dev));
 
-    if (!cold_ok || !dev_usable(s, s->o.journal_dev)) {
-        job->err = -FIRN_E_DEVICE_FAILED;
-        lane_next(l);
-        return;
-    }
+    if (!cold_ok || !dev_usable(s, s->o.journal_dev))
+        return -FIRN_E_DEVICE_FAILED;
     for (unsigned w = 0; w < CAPTURE_WORDS; w++)
         l->want[w] = job->put[w] | job->bridge[w];
     memset(l->bad, 0, sizeof(l->bad));
@@ -253,23 +245,22 @@ void lane_read_start(struct lane *l)
     l->read_err = 0;
     l->pass = 0;
     read_more(l);
+    return 0;
 }
 
 /* ---- writes ---- */
 
 static bool write_wanted(const struct job *job, uint32_t i) { return bit_get(job->put, i) || bit_get(job->bridge, i); }
 
-static void write_failed(struct lane *l, int err)
+/* True, as lane_write_more(): the job is over, or begins again elsewhere. */
+static bool write_failed(struct lane *l, int err)
 {
-    struct job *job = current(l);
+    struct job *job = lane_writing(l);
 
     shard_degrade(l->s, job->place.dev, err);
-    if (lane_relocate(l)) {
-        lane_step(l);
-        return;
-    }
-    job->err = err;
-    lane_next(l);
+    if (!lane_relocate(l, job))
+        job->err = err;
+    return true;
 }
 
 static void write_done(struct dev_io *io)
@@ -277,19 +268,17 @@ static void write_done(struct dev_io *io)
     struct lane *l = container_of(io, struct lane, io);
 
     l->io_busy = false;
-    if (io->err != 0) {
-        write_failed(l, io->err);
-        return;
-    }
+    l->write_err = io->err;
     l->head_bytes = io->off_bytes + io->len_bytes;
-    l->bytes += io->len_bytes;
-    lane_write_step(l);
+    if (io->err == 0)
+        l->bytes += io->len_bytes;
+    lane_step(l);
 }
 
 static void write_run(struct lane *l, uint32_t first, uint32_t n)
 {
     struct shard *s = l->s;
-    struct job *job = current(l);
+    struct job *job = lane_writing(l);
 
     for (uint32_t i = first; i < first + n; i++) {
         figure_add(&s->stats.destage_blocks, bit_get(job->put, i));
@@ -299,34 +288,34 @@ static void write_run(struct lane *l, uint32_t first, uint32_t n)
     l->io_busy = true;
     l->flush_devs |= UINT64_C(1) << job->place.dev;
     job->wrote = true;
-    l->iov = (struct iovec){l->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
+    l->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
     l->io = (struct dev_io){.off_bytes = cold_offset(s->o.cold, job->place) + (uint64_t)first * BLOCK_BYTES,
                             .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = write_done};
     dev_write(shard_capacity(s, job->place.dev), &l->io);
 }
 
-void lane_write_step(struct lane *l)
+bool lane_write_more(struct lane *l)
 {
-    struct job *job = current(l);
+    struct job *job = lane_writing(l);
     uint32_t first = l->next_block, n = 0;
+    int err = l->write_err;
 
+    l->write_err = 0;
+    if (err != 0)
+        return write_failed(l, err);
     while (first < EXTENT_BLOCKS && !write_wanted(job, first))
         first++;
     while (first + n < EXTENT_BLOCKS && write_wanted(job, first + n))
         n++;
-    if (n == 0) {
-        lane_next(l);
-        return;
-    }
-    if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev))) {
-        write_failed(l, -FIRN_E_DEVICE_FAILED);
-        return;
-    }
-    if (lane_yields(l)) {
+    if (n == 0)
+        return true;
+    if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev)))
+        return write_failed(l, -FIRN_E_DEVICE_FAILED);
+    if (lane_yields(l))
         shard_kick(l->s);
-        return;
-    }
-    write_run(l, first, n);
+    else
+        write_run(l, first, n);
+    return false;
 }
 
 /* ---- flush ---- */

@@ -70,6 +70,8 @@ static void lane_add(struct lane *l, uint32_t x)
     map_settle(s, x);
     job->x = x;
     job->err = 0;
+    job->stage = JOB_PICKED;
+    job->buf = NULL;
     job->captured = job->tombstone = job->relocate = job->wrote = false;
     job->old_place.dev = EXTENT_NO_DEV;
     memset(job->held, 0, sizeof(job->held));
@@ -87,6 +89,14 @@ static void add_dirty(struct lane *l, uint32_t from, uint32_t end)
         l->slot_from = slot + 1;
         lane_add(l, d->x[slot]);
     }
+}
+
+void lane_unpick(struct lane *l, const struct job *job)
+{
+    const struct extent *e = extent_at(&l->s->xt, job->x);
+
+    if (extent_placed(e) && e->place.dev == l->dev)
+        l->slot_from = e->place.slot;
 }
 
 static void pick_next(struct lane *l)
@@ -128,12 +138,16 @@ static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, u
     c->nr++;
 }
 
+/* Those next to where the last batch ended, and the densest of all. */
 static void find_candidates(struct lane *l, unsigned lowest, struct candidates *c, uint64_t span_bytes)
 {
+    const struct slotset *dirty = &slots_of(l)->dirty;
+    uint32_t looks = 0, slot = slotset_next(dirty, l->slot_from);
     struct shard *s = l->s;
-    uint32_t looks = 0;
 
     c->nr = 0;
+    for (; lowest == 0 && slot != SLOT_NONE && looks < POLICY_NEAR; slot = slotset_next(dirty, slot + 1), looks++)
+        add_candidate(l, c, slot, span_bytes);
     for (unsigned b = EXTENT_BUCKETS; b-- > lowest && looks < POLICY_CANDIDATES;) {
         uint32_t x = s->xt.list[l->dev * EXTENT_BUCKETS + b].first;
 

@@ -14,7 +14,9 @@
 #define POLICY_BATCH_EXTENTS   64u              /* at most these share one flush and one metadata batch */
 #define POLICY_BATCH_REGIONS   16u              /* in which they lie, unless everything is destaged */
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
+#define POLICY_HOLD_BYTES      (16u << 20)      /* a batch for which hosts' writes wait ends when it has written so much */
 #define POLICY_CANDIDATES      128u             /* extents that are looked at for a batch */
+#define POLICY_NEAR            32u              /* of them at most so many because they come next on the device */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
 
 struct policy_state {          /* of one lane, now */

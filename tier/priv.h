@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c, capture.c,
- * mover_io.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * mover_io.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -252,8 +252,12 @@ static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
 
 /* ---- mover ---- */
 
+enum job_stage { JOB_PICKED, JOB_READING, JOB_READ, JOB_WRITING, JOB_DONE, JOB_STAGE_NR };
+#define JOB_NONE UINT32_MAX
 struct job {                     /* one extent's destage */
     uint32_t x;
+    enum job_stage stage;
+    char    *buf;                /* EXTENT_BYTES, one of the lane's: block i at i * BLOCK_BYTES; NULL: none yet, or no longer */
     uint64_t seq;                /* S */
     int      err;                /* given up */
     bool     captured, tombstone, relocate, wrote;
@@ -271,8 +275,9 @@ struct job {                     /* one extent's destage */
     uint8_t  rec[EXTENT_REC_BYTES], sums_rec[EXTENT_SUMS_BYTES];
 };
 
-enum lane_state { LANE_IDLE, LANE_PREPARE, LANE_READ, LANE_WRITE, LANE_FLUSH, LANE_COMMIT, LANE_DESCRIBE, LANE_STATE_NR };
+enum lane_state { LANE_IDLE, LANE_WORK, LANE_FLUSH, LANE_COMMIT, LANE_DESCRIBE, LANE_STATE_NR };
 #define LANE_READS 32u
+#define LANE_BUFS  2u            /* one extent is read while another one is written: a stream does not wait for the log */
 #define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
 #define DESCRIBE_BATCH 64u
 struct lane;
@@ -282,17 +287,20 @@ struct lane {                    /* destages for one device, one batch at a time
     struct shard *s;
     uint16_t dev;                /* EXTENT_NO_DEV: the meta lane */
     enum lane_state state;
-    uint32_t nr_jobs, cur;       /* jobs of this batch; the one at work */
+    uint32_t nr_jobs;            /* of this batch */
+    uint32_t rd, wr;             /* the one that is captured and read; the one that is written; JOB_NONE */
     struct job *jobs;            /* POLICY_BATCH_EXTENTS */
-    char    *buf;                /* EXTENT_BYTES: block i of the extent at i * BLOCK_BYTES */
+    char    *buf;                /* LANE_BUFS of EXTENT_BYTES */
+    bool     buf_busy[LANE_BUFS];
     uint32_t reads_in_flight;
-    uint32_t next_block;         /* reads, writes: all before it were started */
+    uint32_t next_block;         /* writes: all before it were started */
     uint64_t want[CAPTURE_WORDS];/* reads of this pass: not started yet */
     uint64_t bad[CAPTURE_WORDS]; /* failed in this pass */
     uint64_t unread[CAPTURE_WORDS]; /* of this job: the log's device gave an error, not bytes */
     int      read_err;           /* a device error among them */
     uint32_t pass;               /* of reads: what failed is read again, alone, REREADS_MAX times before it is called damaged */
     bool     io_busy;            /* io is in flight */
+    int      write_err;          /* of the last run that was written, until it has been seen to */
     struct lane_read read[LANE_READS];
     struct dev_io io;            /* write, flush */
     struct iovec  iov;
@@ -304,7 +312,7 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t bytes;              /* written by this batch */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
-    uint32_t slot_from;          /* behind the last extent that was picked */
+    uint32_t slot_from;          /* where the sweep over the device goes on: behind the last extent that was picked */
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
     uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
     uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
@@ -618,7 +626,7 @@ uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t blo
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, pick.c, mover_io.c, describe.c, reclaim.c, forget.c, oldest.c */
+/* mover.c, pick.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
@@ -627,19 +635,24 @@ void     lane_set_state(struct lane *l, enum lane_state to);
 bool     lane_yields(struct lane *l);
 struct policy_state lane_policy(struct lane *l);
 void     lane_rest(struct lane *l);                       /* the batch is over */
-void     lane_read_start(struct lane *l);                 /* mover_io.c: the current job's payload; then its writes; then lane_next */
-void     lane_write_step(struct lane *l);
+int      lane_read_start(struct lane *l);                 /* mover_io.c: the payload of the job that is read; then lane_read_done */
+bool     lane_write_more(struct lane *l);                 /* of the job that is written; true: it is over */
+void     lane_drop_failed(struct lane *l);                /* jobs that were given up leave the batch */
 void     lane_flush(struct lane *l);                      /* then lane_commit */
 void     lane_flush_step(struct lane *l);                 /* goes on if it is its turn */
 void     lane_commit(struct lane *l);
-void     lane_step(struct lane *l);                       /* goes on with the current job */
+void     lane_step(struct lane *l);                       /* goes on with what can go on */
+void     lane_read_done(struct lane *l);                  /* or given up with job->err */
+static inline struct job *lane_reading(struct lane *l) { return &l->jobs[l->rd]; }
+static inline struct job *lane_writing(struct lane *l) { return &l->jobs[l->wr]; }
+static inline bool lane_writes(const struct lane *l) { return l->state == LANE_WORK && l->wr != JOB_NONE; }
 void     lane_pick(struct lane *l, unsigned lowest);      /* pick.c: jobs; of buckets from this one on */
 void     lane_pick_meta(struct lane *l);
+void     lane_unpick(struct lane *l, const struct job *job); /* it was the last one, and has its turn another time */
 int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */
 void     job_keep_bridges(struct job *job);
 void     job_own_bridges(struct lane *l, struct job *job);
-void     lane_next(struct lane *l);                       /* the current job is done, or given up with job->err */
-bool     lane_relocate(struct lane *l);                   /* the current job begins again for another device; false: there is none */
+bool     lane_relocate(struct lane *l, struct job *job);  /* it begins again for another device; false: there is none */
 void     job_release(struct lane *l, struct job *job);
 void     lane_shed(struct lane *l);                       /* its device hangs */
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */

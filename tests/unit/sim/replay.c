@@ -149,6 +149,44 @@ Test(replay, the_log_of_commands_prices_the_same, .init = begin, .fini = end)
     fclose(o.oplog[0]);
 }
 
+/* ---- destage ---- */
+
+/* The log takes it five times as fast: what is written waits for the disk from the first second on. */
+Test(replay, a_stream_to_the_disk_runs_at_its_speed, .init = begin, .fini = end)
+{
+    uint64_t mib = 600, filling_ns;
+
+    for (uint64_t i = 0; i < mib; i++)
+        trace_add(&t, -1, true, i * MIB, MIB);
+    o.ssd_bytes = 256 * MIB;
+    tune.segment_bytes = 2 * MIB;
+    run();
+    filling_ns = o.ssd_bytes * 6 / 10; /* a GB a second until destage begins */
+    cr_assert_geq(score.hdd.write_bytes, mib * MIB);
+    cr_assert_lt((double)(score.run_ns + score.flush_ns - filling_ns) * 0.9, (double)(mib * MIB) * 5, "5 ns a byte");
+    cr_assert_lt(score.hdd.seeks, 40);
+    cr_assert_lt(score_percentile_ns(&score, 999), 200 * NS_PER_MS, "a writer that waits does not wait for a whole batch");
+}
+
+/* Every read misses, comes while destage is at work, and is one more that the disk has to seek for. */
+Test(replay, a_read_waits_for_one_run_at_most, .init = begin, .fini = end)
+{
+    uint64_t busiest_ns = 0;
+
+    for (int i = 0; i < 800; i++)
+        trace_add(&t, -1, true, below(1024) * MIB, 16 * KIB + (uint32_t)below(8) * 64 * (uint32_t)KIB);
+    for (int i = 0; i < 600; i++)
+        trace_add(&t, 4000000 + i * 33000, false, 2 * GIB + below(GIB / 4096) * 4096, 4096);
+    o.ssd_bytes = 512 * MIB;
+    tune.segment_bytes = 2 * MIB;
+    tune.dirty_start_pct = 1;
+    run();
+    busiest_ns = score.latency_ns[score.requests - 1];
+    cr_assert_gt(score.destaged_blocks, 10000);
+    cr_assert_lt(score.flush_ns, 2 * NS_PER_S, "most was destaged between the reads");
+    cr_assert_lt(busiest_ns, (20 + 20) * NS_PER_MS, "a run and the read itself: %f ms", (double)busiest_ns / 1e6);
+}
+
 /* ---- the same again ---- */
 
 static char *json_of(void)

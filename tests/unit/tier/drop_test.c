@@ -5,11 +5,11 @@
 
 static _Alignas(4096) char buf[BLOCK_BYTES];
 
-static bool lane_writes(void *ctx)
+static bool a_lane_writes(void *ctx)
 {
     const struct shard *s = ((struct rig *)ctx)->shard;
 
-    return s->lanes[0].state == LANE_WRITE || s->lanes[1].state == LANE_WRITE;
+    return lane_writes(&s->lanes[0]) || lane_writes(&s->lanes[1]);
 }
 
 static void nothing(void *ctx) { (void)ctx; }
@@ -60,7 +60,7 @@ Test(drop, a_victim_keeps_what_a_destage_began_to_write_over)
     for (unsigned d = 0; d < RIG_HDDS; d++)
         sim_disk_faults(r.hdd[d])->hung = 1000000;
     shard_drain(s, true, nothing, NULL);
-    cr_assert_eq(sim_run_until(r.sim, lane_writes, &r, NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, NS_PER_S), 0);
     cr_assert_gt(s->ix.seg_dirty[g], 0);
     sim_run_for(r.sim, NS_PER_S);
     rig_crash(&r);

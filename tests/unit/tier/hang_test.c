@@ -348,7 +348,7 @@ Test(hang, zeroes_leave_the_queue_for_slots_to_others)
     r.shard->t.dirty_start_pct = 0;
     start(&r, BLK_WRITE, 0, 64);
     sim_run_for(r.sim, NS_PER_S); /* it is being destaged, and nothing else of the device is until that ends */
-    cr_assert_eq(r.shard->lanes[dev].state, LANE_WRITE);
+    cr_assert(lane_writes(&r.shard->lanes[dev]));
     for (uint32_t e = 2; e < 40; e++)
         if (device_of(&r, e) == dev)
             start(&r, BLK_WRITE_ZEROES, e * 256ul * 8, 255 * 8);

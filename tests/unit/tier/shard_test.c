@@ -628,11 +628,11 @@ Test(shard, a_destage_that_a_crash_cut_off_costs_none_of_the_blocks_that_it_brid
     rig_fini(&r);
 }
 
-static bool lane_writes(void *ctx)
+static bool a_lane_writes(void *ctx)
 {
     const struct shard *s = ((struct rig *)ctx)->shard;
 
-    return s->lanes[0].state == LANE_WRITE || s->lanes[1].state == LANE_WRITE;
+    return lane_writes(&s->lanes[0]) || lane_writes(&s->lanes[1]);
 }
 
 /* The lane that hangs has read what it writes: no segment waits for it, and what the log held is held still. */
@@ -644,7 +644,7 @@ Test(shard, a_destage_that_hangs_keeps_no_segment_from_being_reclaimed)
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_faults(r.hdd[i])->hung = 1000000;
     shard_drain(r.shard, true, nothing, NULL);
-    cr_assert_eq(sim_run_until(r.sim, lane_writes, &r, NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, NS_PER_S), 0);
     for (uint32_t g = 0; g < r.o.segments; g++)
         cr_assert_eq(r.shard->seg[g].holds, 0);
     churn(&r);
@@ -667,13 +667,13 @@ Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
         cr_assert_eq(rig_write(&r, b, 1, 1), 0);
     r.shard->t.dirty_start_pct = 0;
     shard_start(r.shard);
-    cr_assert_eq(sim_run_until(r.sim, lane_writes, &r, 10 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, 10 * NS_PER_S), 0);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         r.shard->fg_in_flight[i]++;
     sim_run_for(r.sim, 100 * NS_PER_MS);
     before = sim_events_run(r.sim);
     sim_run_for(r.sim, 100 * NS_PER_MS);
-    cr_assert(lane_writes(&r));
+    cr_assert(a_lane_writes(&r));
     cr_assert_lt(sim_events_run(r.sim) - before, 1000);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         r.shard->fg_in_flight[i]--;
