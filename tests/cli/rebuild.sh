@@ -6,7 +6,7 @@
 conf=$T/f.conf
 cat >"$conf" <<END
 node = "n1"; reactors = 2;
-pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "288MiB"; }; capacity: ( { path = "$T/c"; size = "512MiB"; } ); };
+pool: { metadata = "$T/m"; journal: { path = "$T/j"; size = "288MiB"; }; capacity: ( { path = "$T/c"; size = "192MiB"; } ); };
 export: { listen = "127.0.0.1"; port = 0; discovery_port = 0; };
 api: { unix = "$T/s"; listen = ""; };
 tier: { dirty_start = 1; dirty_max = 2; };
