@@ -56,10 +56,13 @@ refused "one of the two: --closed, --open" --trace "$T/oltp.csv" --closed --open
 exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --hdd 3 --closed --profile balanced --oplog "$T/three"
 has "three disks" "$out" "3 HDD"
 if [ -s "$T/three" ] && [ -s "$T/three.1" ] && [ -e "$T/three.2" ]; then ok; else bad "three logs of commands"; fi
-printf 'journal: { align = "512"; };\ntier: { dirty_start = 20; dirty_max = 40; };\n' >"$T/conf"
+printf 'journal: { align = "4096"; };\n' >"$T/conf"
 exits 0 $run --config "$T/conf" --json
-less=$(jq -n --argjson a "$out" --argjson b "$first" '$a.ssd_write_mb < $b.ssd_write_mb and $a.requests == $b.requests')
-is "smaller headers write less" "$less" true
+more=$(jq -n --argjson a "$out" --argjson b "$first" '$a.ssd_write_mb > 1.1 * $b.ssd_write_mb and $a.requests == $b.requests')
+is "larger headers write more" "$more" true
+printf 'tier: { dirty_start = 20; dirty_max = 40; };\n' >"$T/conf"
+exits 0 $run --config "$T/conf" --json
+is "destage that begins earlier writes more to the disk" "$(jq --argjson b "$first" '.hdd_write_mb > $b.hdd_write_mb' <<<"$out")" true
 
 printf '0,R,0,4096\n0,W,4096,512\n0,W,here,512\n' >"$T/broken.csv"
 refused "^$T/broken.csv:3: the offset is not a number" --trace "$T/broken.csv"

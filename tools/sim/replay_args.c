@@ -167,6 +167,8 @@ static int parse(struct args *a, int argc, char **argv)
 
 /* ---- files ---- */
 
+#define SSD_BLOCK_BYTES 512u /* the modelled SSD's: headers may be as small, unless a configuration says otherwise */
+
 static int load_config(const struct args *a, struct tier_opts *tune)
 {
     struct config *c = calloc(1, sizeof(*c));
@@ -176,6 +178,7 @@ static int load_config(const struct args *a, struct tier_opts *tune)
     assert(c != NULL);
     strbuf_init(&problems);
     config_defaults(c);
+    c->v[CONFIG_KEY_journal_align].num = SSD_BLOCK_BYTES;
     if (a->config != NULL && access(a->config, R_OK) != 0) {
         strbuf_add(&problems, "firn-sim replay: --config: %s: %s\n", a->config, err_text(-errno));
         err = -FIRN_E_INVALID;
