@@ -358,10 +358,24 @@ static void writer_take(struct lane *l)
     l->next_block = 0;
 }
 
+/* Writes that wait for dirt to fall; more than POLICY_HOLD_WRITES are not counted. */
+static uint32_t writes_waiting(const struct lane *l)
+{
+    const struct list *lists[] = {&l->s->writes_wait, &l->s->writes_dev[l->dev]};
+    uint32_t nr = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        for (const struct list *n = lists[i]->next; n != lists[i] && nr < POLICY_HOLD_WRITES; n = n->next)
+            nr++;
+    return nr;
+}
+
 /* Writes of hosts wait for this batch to commit: what it has written so far is what they wait for. */
 static void end_early(struct lane *l)
 {
-    if (l->dev != EXTENT_NO_DEV && l->bytes >= POLICY_HOLD_BYTES && !l->s->draining && lane_waited_for(l))
+    if (l->dev == EXTENT_NO_DEV || l->s->draining)
+        return;
+    if (policy_ends_batch(l->bytes, env_now_ns(l->s->env) - l->begun_ns, writes_waiting(l), lane_waited_for(l)))
         drop_waiting_jobs(l);
 }
 
@@ -400,6 +414,7 @@ void lane_step(struct lane *l)
 
 static void lane_begin(struct lane *l)
 {
+    l->begun_ns = env_now_ns(l->s->env);
     l->nr_jobs = 0;
     l->rd = l->wr = JOB_NONE;
     l->flush_devs = 0;

@@ -61,6 +61,11 @@ bool policy_yields(const struct policy_state *p)
     return p->fg_in_flight > 0 && !p->drain && !p->urgent && !policy_writes_wait(p->dirty, p->capacity, p->max_pct);
 }
 
+bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held)
+{
+    return (held && bytes >= POLICY_HOLD_BYTES) || (waiting >= POLICY_HOLD_WRITES && bytes > 0 && age_ns >= POLICY_HOLD_NS);
+}
+
 double policy_victim_score(const struct policy_segment *s)
 {
     double u = s->slots == 0 ? 1.0 : (double)s->dirty / (double)s->slots;

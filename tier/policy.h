@@ -14,7 +14,9 @@
 #define POLICY_BATCH_EXTENTS   64u              /* at most these share one flush and one metadata batch */
 #define POLICY_BATCH_REGIONS   16u              /* in which they lie, unless everything is destaged */
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
-#define POLICY_HOLD_BYTES      (16u << 20)      /* a batch for which hosts' writes wait ends when it has written so much */
+#define POLICY_HOLD_BYTES      (16u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
+#define POLICY_HOLD_WRITES     8u               /* or when so many wait */
+#define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long */
 #define POLICY_CANDIDATES      128u             /* extents that are looked at for a batch */
 #define POLICY_NEAR            32u              /* of them at most so many because they come next on the device */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
@@ -44,6 +46,10 @@ bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
 uint64_t policy_share_scaled(uint64_t dirty);
 /* May a destage write go out now, beside foreground requests? */
 bool policy_yields(const struct policy_state *p);
+
+/* Of a batch of destages: is what it has written so far worth more to those who wait than the rest of its sweep? waiting: writes
+ * that wait for dirt to fall; held: anything does. */
+bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held);
 
 struct policy_segment { uint32_t segment; uint32_t dirty, slots; uint64_t age; };
 /* What a victim gains: age * (1 - u) / (1 + u); an empty one beats all; 0: not worth it. */

@@ -309,7 +309,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint32_t flush_failures;     /* of the whole pool, when this batch began */
     uint64_t head_bytes;         /* end of the last transfer, for scores */
     uint64_t not_before_ns;
-    uint64_t bytes;              /* written by this batch */
+    uint64_t begun_ns;           /* when this batch was */
+    uint64_t bytes;              /* written by it */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
     uint32_t slot_from;          /* where the sweep over the device goes on: behind the last extent that was picked */

@@ -68,6 +68,16 @@ Test(policy, foreground_goes_first_unless_writers_wait)
     cr_assert_not(policy_yields(&p));
 }
 
+Test(policy, a_batch_ends_for_many_that_wait_or_when_it_has_written_much)
+{
+    cr_assert_not(policy_ends_batch(POLICY_HOLD_BYTES, NS_PER_S, 0, false), "nobody waits");
+    cr_assert(policy_ends_batch(POLICY_HOLD_BYTES, 0, 1, true));
+    cr_assert_not(policy_ends_batch(POLICY_HOLD_BYTES - 1, NS_PER_S, POLICY_HOLD_WRITES - 1, true), "a few wait for the sweep");
+    cr_assert(policy_ends_batch(1, POLICY_HOLD_NS, POLICY_HOLD_WRITES, true));
+    cr_assert_not(policy_ends_batch(1, POLICY_HOLD_NS - 1, POLICY_HOLD_WRITES, true));
+    cr_assert_not(policy_ends_batch(0, POLICY_HOLD_NS, POLICY_HOLD_WRITES, true), "what was written is what they wait for");
+}
+
 Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones)
 {
     struct policy_segment empty = {.dirty = 0, .slots = 100, .age = 1}, old = {.dirty = 20, .slots = 100, .age = 50},
