@@ -62,6 +62,7 @@ more=$(jq -n --argjson a "$out" --argjson b "$first" '$a.ssd_write_mb > 1.1 * $b
 is "larger headers write more" "$more" true
 printf 'tier: { dirty_start = 20; dirty_max = 40; };\n' >"$T/conf"
 exits 0 $run --config "$T/conf" --json
+is "a knob alone leaves the headers small" "$(jq --argjson b "$first" '.ssd_write_mb < 1.1 * $b.ssd_write_mb' <<<"$out")" true
 is "destage that begins earlier writes more to the disk" "$(jq --argjson b "$first" '.hdd_write_mb > $b.hdd_write_mb' <<<"$out")" true
 
 printf '0,R,0,4096\n0,W,4096,512\n0,W,here,512\n' >"$T/broken.csv"

@@ -178,12 +178,13 @@ static int load_config(const struct args *a, struct tier_opts *tune)
     assert(c != NULL);
     strbuf_init(&problems);
     config_defaults(c);
-    c->v[CONFIG_KEY_journal_align].num = SSD_BLOCK_BYTES;
     if (a->config != NULL && access(a->config, R_OK) != 0) {
         strbuf_add(&problems, "firn-sim replay: --config: %s: %s\n", a->config, err_text(-errno));
         err = -FIRN_E_INVALID;
     } else if (a->config != NULL)
         err = config_load(a->config, c, &problems);
+    if (c->line[CONFIG_KEY_journal_align] == 0)
+        c->v[CONFIG_KEY_journal_align].num = SSD_BLOCK_BYTES;
     if (err == 0 && config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max)) {
         strbuf_add(&problems, "%s:%u: tier.dirty_start: not below tier.dirty_max\n", a->config, c->line[CONFIG_KEY_tier_dirty_start]);
         err = -FIRN_E_INVALID;
