@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* choose.c: the best regions, one after the other: each is the one that gives most for its time from where the last one left the
- * head. What gives less than half of what the first one does is left for later, when more dirt may lie there. What was
- * taken is then written in one sweep. Measured on tencent-50k: 16 regions and a half, 91 s; 8 and no bound, 104 s; 16 and no bound, 107 s.
+ * head. What gives less than half of what the first one does is left for later, when more dirt may lie there, unless it is
+ * urgent. What was taken is then written in one sweep.
+ * Measured on tencent-50k: 16 regions and a half, 91 s of disk time; 8 and no bound, 104 s; 16 and no bound, 107 s.
  */
 #include "tier/choose.h"
 
@@ -47,7 +48,15 @@ static void move_to(struct choose_region *r, uint32_t from, uint32_t to)
     r[to] = x;
 }
 
-/* Brings the best of r[k..nr) to r[k]; its score. Of equals the lowest address: the result is the same on every machine. */
+/* Of equals the lowest address: the result is the same on every machine. */
+static bool better(const struct choose_region *a, double a_score, const struct choose_region *b, double b_score)
+{
+    if (a->urgent != b->urgent)
+        return a->urgent;
+    return a_score != b_score ? a_score > b_score : a->first_bytes < b->first_bytes;
+}
+
+/* Brings the best of r[k..nr) to r[k]; its score. */
 static double best_next(struct choose_region *r, uint32_t k, uint32_t nr, uint64_t span_bytes, uint64_t head_bytes)
 {
     double best = choose_score(&r[k], span_bytes, head_bytes);
@@ -56,7 +65,7 @@ static double best_next(struct choose_region *r, uint32_t k, uint32_t nr, uint64
     for (uint32_t i = k + 1; i < nr; i++) {
         double score = choose_score(&r[i], span_bytes, head_bytes);
 
-        if (score > best || (score == best && r[i].first_bytes < r[at].first_bytes)) {
+        if (better(&r[i], score, &r[at], best)) {
             best = score;
             at = i;
         }
@@ -90,9 +99,10 @@ uint32_t choose_best(struct choose_region *r, uint32_t nr, uint32_t keep, uint64
     for (k = 0; k < MIN(nr, keep); k++) {
         double score = best_next(r, k, nr, span_bytes, head);
 
-        if (k > 0 && score < first * WORTH_OF_BEST)
+        if (!r[k].urgent && score < first * WORTH_OF_BEST)
             break;
-        first = k == 0 ? score : first;
+        if (!r[k].urgent && first == 0)
+            first = score;
         head = r[k].end_bytes;
     }
     sweep(r, k, head_bytes);

@@ -12,6 +12,7 @@
 
 struct choose_region {
     uint32_t id;                     /* the caller's */
+    bool     urgent;                 /* taken before those that are not, however little it gives */
     uint32_t blocks;                 /* dirty ones */
     uint64_t first_bytes, end_bytes; /* where the first run begins and the last one ends */
     uint64_t inside_ns;              /* the time between them */

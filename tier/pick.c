@@ -133,6 +133,7 @@ static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, u
     for (slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
 
+        r->urgent |= (e->flags & EXTENT_URGENT) != 0;
         choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
     }
     c->nr++;

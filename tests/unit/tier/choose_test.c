@@ -53,6 +53,17 @@ Test(choose, takes_what_there_is_if_all_is_sparse)
     cr_assert_eq(choose_best(r, 1, 16, SPAN, 0), 1);
 }
 
+Test(choose, takes_what_is_urgent_before_all_others)
+{
+    struct choose_region r[] = {region(1, 1 * GIB, 200), region(2, 30 * GIB, 3), region(3, 20 * GIB, 2), region(4, 12 * GIB, 240)};
+
+    r[1].urgent = true;
+    cr_assert_eq(choose_best(r, 4, 1, SPAN, 0), 1);
+    cr_assert_eq(r[0].id, 2);
+    cr_assert_eq(choose_best(r, 4, 4, SPAN, 0), 3, "nor does it lower what the others are held against");
+    cr_assert(r[0].id == 1 && r[1].id == 4 && r[2].id == 2);
+}
+
 static double score_of(const struct choose_region *r, uint32_t nr, uint64_t head)
 {
     uint64_t ns = 0, blocks = 0;
