@@ -4,7 +4,7 @@
  *
  * 1. A batch of destages has committed: its extents join their device's list, and its set of slots that are due (extent.h).
  * 2. The device is quiet, and one of its regions has EXTENT_RIPE of them: the lane takes that region's. When nothing was destaged
- *    for a minute, or the shard drains, or some have waited for ten minutes: the next DESCRIBE_BATCH, round and round the device
+ *    for a minute, or the shard drains, or the last round ended ten minutes ago: the next DESCRIBE_BATCH, round and round the device
  *    (one alone costs as much head movement as the destage it tells of). Held in state DESCRIBING, an
  *    extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.

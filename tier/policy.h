@@ -10,7 +10,7 @@
 #define POLICY_IDLE_NS         (20 * NS_PER_MS) /* foreground silence before the HDD is called idle */
 #define POLICY_DESCRIBE_NS     (200 * NS_PER_MS) /* silence, destage's included, before extents are described */
 #define POLICY_SETTLED_NS      (60 * NS_PER_S)  /* silence of destage, before those are that lie few in a region */
-#define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* after so long they are also without it */
+#define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* so long after the last round they are also without it */
 #define POLICY_BATCH_EXTENTS   64u              /* at most these share one flush and one metadata batch */
 #define POLICY_BATCH_REGIONS   16u              /* in which they lie, unless everything is destaged */
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */

@@ -127,6 +127,26 @@ Test(describe, an_extent_whose_checksums_are_lost_is_left_out)
     rig_fini(&r);
 }
 
+/* The lane destages again and again: there is never a minute of silence. */
+Test(describe, one_alone_is_described_when_it_has_waited_for_long)
+{
+    struct extent_desc d;
+    uint64_t waited = 0;
+    struct rig r;
+
+    settle_and_crash(&r, 28);
+    for (; shard_stats(r.shard)->descriptor_writes == 0 && waited < 2 * POLICY_OVERDUE_NS; waited += POLICY_SETTLED_NS / 4) {
+        for (uint32_t i = 0; i < RIG_HDDS; i++)
+            r.shard->lanes[i].destage_last_ns = env_now_ns(r.env);
+        shard_kick(r.shard);
+        cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS / 4), 0);
+    }
+    cr_assert_geq(waited, POLICY_OVERDUE_NS - POLICY_SETTLED_NS);
+    cr_assert_leq(waited, POLICY_OVERDUE_NS + POLICY_SETTLED_NS);
+    cr_assert_eq(described(&r, 0, &d), 0);
+    rig_fini(&r);
+}
+
 /* 200 extents on two devices of 120 settled, and a crash: all of them are due. */
 static void settle_many_and_crash(struct rig *r, uint64_t seed)
 {
