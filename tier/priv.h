@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c, capture.c,
- * mover_io.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
+ * mover_batch.c, capture.c, mover_io.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -627,13 +627,14 @@ uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t blo
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, pick.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
+/* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 bool     lane_yields(struct lane *l);
+bool     lane_waited_for(struct lane *l);                 /* hosts' requests wait for what it destages */
 struct policy_state lane_policy(struct lane *l);
 void     lane_rest(struct lane *l);                       /* the batch is over */
 int      lane_read_start(struct lane *l);                 /* mover_io.c: the payload of the job that is read; then lane_read_done */
