@@ -4,7 +4,7 @@
  * Find: hash the key, look at two buckets of one cache line each, compare 12 one-byte tags, and only where a tag agrees
  *   look at the slot's key.
  * Insert: the emptier of the two buckets; if both are full, a victim of the first moves to its other bucket, and so on.
- * The hash is sized for every slot at 93 % load, where kicks are few; an entry that still finds no place after
+ * The hash is sized for every slot at 97 % load, where kicks are few; an entry that still finds no place after
  * KICKS_MAX goes to a short stash that is searched when it is not empty.
  */
 #include "tier/index.h"
@@ -15,8 +15,11 @@
 #include "base/err.h"
 
 #define BUCKET_SLOTS 12u
-#define LOAD_PCT     93u
+#define LOAD_PCT     97u
 #define KICKS_MAX    1000
+#define REF_SHIFT    4u
+#define REF_MASK     ((uint64_t)INDEX_REF_MAX << REF_SHIFT) /* where virtual slots have ZERO and DAMAGED */
+static_assert(REF_MASK == (INDEX_ZERO | INDEX_DAMAGED), "slots with payload have no use for these two flags");
 
 struct index_bucket {            /* one cache line */
     uint32_t id[BUCKET_SLOTS];   /* slot id + 1; 0: empty */
@@ -234,6 +237,7 @@ static void slot_fill(struct index *ix, uint32_t id, const struct index_entry *e
     bool virt = index_is_virtual(ix, id);
 
     assert(ix->key_flags[id] == 0 && e->seq <= INDEX_SEQ_MAX);
+    assert(virt || !(e->flags & (INDEX_ZERO | INDEX_DAMAGED)));
     ix->key_flags[id] = key << 8 | (e->flags & 0xf8u) | (virt ? 0 : e->unit & 7u);
     ix->csum[id] = virt ? e->segment : e->csum;
     ix->seq_lo[id] = (uint32_t)e->seq;
@@ -290,7 +294,7 @@ void index_get(const struct index *ix, uint32_t id, struct index_entry *out)
     out->csum = virt ? 0 : ix->csum[id];
     out->segment = slot_segment(ix, id);
     out->unit = virt ? 0 : id % ix->slots_per_segment * 8 + (uint32_t)(kf & 7);
-    out->flags = (unsigned)(kf & 0xf8);
+    out->flags = index_flags_of(ix, id);
 }
 
 bool index_slot_used(const struct index *ix, uint32_t id) { return ix->key_flags[id] != 0; }
@@ -303,7 +307,10 @@ uint32_t index_slot_id(const struct index *ix, uint32_t segment, uint32_t unit)
 
 uint64_t index_seq(const struct index *ix, uint32_t id) { return (uint64_t)ix->seq_hi[id] << 32 | ix->seq_lo[id]; }
 
-unsigned index_flags_of(const struct index *ix, uint32_t id) { return (unsigned)(ix->key_flags[id] & 0xf8); }
+unsigned index_flags_of(const struct index *ix, uint32_t id)
+{
+    return (unsigned)(ix->key_flags[id] & (index_is_virtual(ix, id) ? 0xf8 : 0xf8 & ~REF_MASK));
+}
 
 uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e)
 {
@@ -351,6 +358,37 @@ void index_set_clean(struct index *ix, uint32_t id)
     assert(ix->seg_dirty[segment] > 0);
     ix->seg_dirty[segment]--;
     figure_sub(&ix->nr_dirty, 1);
+}
+
+uint32_t index_ref(const struct index *ix, uint32_t id)
+{
+    return index_is_virtual(ix, id) ? 0 : (uint32_t)((ix->key_flags[id] & REF_MASK) >> REF_SHIFT);
+}
+
+void index_ref_set(struct index *ix, uint32_t id, uint32_t ref)
+{
+    assert(!index_is_virtual(ix, id) && ix->key_flags[id] != 0 && ref <= INDEX_REF_MAX);
+    ix->key_flags[id] = (ix->key_flags[id] & ~REF_MASK) | (uint64_t)ref << REF_SHIFT;
+}
+
+void index_ref_add(struct index *ix, uint32_t id)
+{
+    uint32_t ref = index_ref(ix, id);
+
+    if (!index_is_virtual(ix, id) && ref < INDEX_REF_MAX) /* no write, no dirty cache line, for what is hot already */
+        index_ref_set(ix, id, ref + 1);
+}
+
+void index_set_main(struct index *ix, uint32_t id)
+{
+    assert(!index_is_virtual(ix, id) && ix->key_flags[id] != 0 && !(index_flags_of(ix, id) & INDEX_DIRTY));
+    ix->key_flags[id] |= INDEX_MAIN;
+}
+
+struct index_spare index_spare(struct index *ix, uint32_t id)
+{
+    assert(!index_is_virtual(ix, id) && ix->key_flags[id] == 0);
+    return (struct index_spare){&ix->seq_lo[id], &ix->csum[id]};
 }
 
 uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched)

@@ -3,7 +3,7 @@
  *
  * A slot is a place for one block of payload in a log segment; slot id = segment * slots a segment + unit / 8 (blocks never
  * overlap, so no two share an id). What a slot holds stands in four arrays (18 bytes a slot); a two-choice bucketized
- * cuckoo hash of slot ids (64-byte buckets of 12) finds it: 5.7 bytes a slot at 93 % load. Both are reserved at
+ * cuckoo hash of slot ids (64-byte buckets of 12) finds it: 5.5 bytes a slot at 97 % load. Both are reserved at
  * start; pages that no slot uses are never resident.
  * Entries without payload (a zeroed part of an extent, a damaged block) lie in virtual slots with ids above all others.
  *
@@ -18,13 +18,15 @@
 #define INDEX_NONE       UINT32_MAX
 #define INDEX_LAYER_BITS 20  /* layer indices, 1.. */
 #define INDEX_BLOCK_BITS 36
+#define INDEX_REF_MAX    3u
 #define INDEX_SEQ_MAX    ((UINT64_C(1) << SEQ_BITS) - 1)
 
-enum index_flags {          /* the low three bits of the flag byte hold unit % 8 */
+enum index_flags {          /* the low three bits of the flag byte hold unit % 8; bits 4 and 5 of slots with payload count uses */
     INDEX_DIRTY   = 1 << 3, /* the map does not have it yet */
     INDEX_ZERO    = 1 << 4, /* virtual: reads as zeros */
     INDEX_DAMAGED = 1 << 5, /* virtual: its newest bytes are lost; reads fail */
     INDEX_KEPT    = 1 << 6, /* with DIRTY: the map has it, but a destage that began may have spoilt what the device has */
+    INDEX_MAIN    = 1 << 7, /* a clean copy that has left the small queue (slots.h) */
 };
 
 struct index_entry {        /* one slot, unpacked */
@@ -76,6 +78,14 @@ uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e);
 void     index_remove(struct index *ix, uint32_t id);
 void     index_set_kept(struct index *ix, uint32_t id);  /* a clean entry with payload becomes DIRTY | KEPT */
 void     index_set_clean(struct index *ix, uint32_t id);
+/* How often an entry with payload was used, up to INDEX_REF_MAX: 0 when it is put. It lies in the word that a lookup has just read. */
+uint32_t index_ref(const struct index *ix, uint32_t id);  /* virtual: 0 */
+void     index_ref_add(struct index *ix, uint32_t id);    /* virtual: nothing */
+void     index_ref_set(struct index *ix, uint32_t id, uint32_t ref);
+void     index_set_main(struct index *ix, uint32_t id);   /* a clean entry with payload */
+/* Two words of a slot with payload that is not used: whoever hands out such slots keeps there what it needs. */
+struct index_spare { uint32_t *next, *state; };
+struct index_spare index_spare(struct index *ix, uint32_t id);
 static inline uint32_t index_virtual_free(const struct index *ix) { return ix->nr_virtual - ix->virtual_used; }
 
 /* Bytes that are resident for the index when nr slots have been used at some time: for reports. */

@@ -89,7 +89,7 @@ Test(index, holds_every_slot_within_24_bytes_a_block)
     bytes = (double)index_bytes_at(&ix, (uint64_t)segs * per) / (double)((uint64_t)segs * per);
     cr_log_info("index: %.2f bytes a block, %u stashed", bytes, ix.stash_nr);
     fprintf(stderr, "index at full load: %.2f bytes a block, %u in the stash\n", bytes, ix.stash_nr);
-    cr_assert_leq(bytes, 24.0);
+    cr_assert_leq(bytes + 0.4, 24.0); /* 0.4: the small queue's ring (slots.h), 4 bytes for a tenth of the places */
     cr_assert_eq(ix.stash_nr, 0);
     index_verify(&ix);
     index_fini(&ix);
@@ -124,6 +124,78 @@ Test(index, agrees_with_an_array_under_random_changes)
         if (id_of[b] != INDEX_NONE)
             cr_assert_eq(index_seq(&ix, id_of[b]), seq_of[b]);
     }
+    index_verify(&ix);
+    index_fini(&ix);
+}
+
+Test(index, counts_uses_up_to_three_without_taking_them_for_flags)
+{
+    struct index ix;
+    struct index_entry e = entry(3, 5, 1, 8 * 4 + 7, 9, INDEX_DIRTY), got;
+    uint32_t id;
+
+    cr_assert_eq(index_init(&ix, 2, 1024, 4, 1), 0);
+    id = index_put(&ix, INDEX_NONE, &e);
+    for (uint32_t i = 0; i < 6; i++) {
+        cr_assert_eq(index_ref(&ix, id), MIN(i, INDEX_REF_MAX));
+        cr_assert_eq(index_flags_of(&ix, id), INDEX_DIRTY);
+        index_ref_add(&ix, id);
+    }
+    index_get(&ix, id, &got);
+    cr_assert(got.flags == INDEX_DIRTY && got.unit == e.unit && got.block == e.block);
+    index_set_clean(&ix, id);
+    index_set_main(&ix, id);
+    cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == INDEX_REF_MAX);
+    index_ref_set(&ix, id, 1);
+    cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == 1);
+    index_set_kept(&ix, id);
+    index_set_clean(&ix, id);
+    cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == 1);
+    index_verify(&ix);
+    e.unit = 8;
+    id = index_put(&ix, id, &e);
+    cr_assert(index_ref(&ix, id) == 0 && index_flags_of(&ix, id) == INDEX_DIRTY);
+    index_fini(&ix);
+}
+
+Test(index, uses_of_what_has_no_payload_are_not_counted)
+{
+    struct index ix;
+    struct index_entry z = entry(1, 0, 1, 0, 5, INDEX_ZERO | INDEX_DIRTY), d = entry(1, 1, 1, 0, 6, INDEX_DAMAGED | INDEX_DIRTY);
+    uint32_t id;
+
+    cr_assert_eq(index_init(&ix, 2, 1024, 4, 1), 0);
+    id = index_put(&ix, INDEX_NONE, &z);
+    index_ref_add(&ix, id);
+    cr_assert(index_flags_of(&ix, id) == (INDEX_ZERO | INDEX_DIRTY) && index_ref(&ix, id) == 0);
+    id = index_put(&ix, INDEX_NONE, &d);
+    index_ref_add(&ix, id);
+    cr_assert(index_flags_of(&ix, id) == (INDEX_DAMAGED | INDEX_DIRTY) && index_ref(&ix, id) == 0);
+    index_fini(&ix);
+}
+
+Test(index, entries_that_come_and_go_at_full_load_never_need_the_stash)
+{
+    enum { SEGS = 64, PER = 4096, NR = SEGS * PER };
+    static uint32_t id_of[NR];
+    struct index ix;
+
+    cr_assert_eq(index_init(&ix, SEGS, PER * 8, 64, 4711), 0);
+    for (uint32_t i = 0; i < NR; i++) {
+        struct index_entry e = entry(1, i, i / PER, i % PER * 8, 1, 0);
+
+        id_of[i] = index_put(&ix, INDEX_NONE, &e);
+    }
+    srand(2);
+    for (uint64_t b = NR; b < 4 * NR; b++) {
+        uint32_t slot = (uint32_t)rand() % NR;
+        struct index_entry e = entry(2, b * 97, slot / PER, slot % PER * 8, 1, 0);
+
+        index_remove(&ix, id_of[slot]);
+        id_of[slot] = index_put(&ix, INDEX_NONE, &e);
+        cr_assert_eq(ix.stash_nr, 0);
+    }
+    cr_assert_eq(ix.nr_entries, NR);
     index_verify(&ix);
     index_fini(&ix);
 }
