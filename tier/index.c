@@ -379,10 +379,11 @@ void index_ref_add(struct index *ix, uint32_t id)
         index_ref_set(ix, id, ref + 1);
 }
 
-void index_set_main(struct index *ix, uint32_t id)
+void index_set_queue(struct index *ix, uint32_t id, unsigned queue)
 {
     assert(!index_is_virtual(ix, id) && ix->key_flags[id] != 0 && !(index_flags_of(ix, id) & INDEX_DIRTY));
-    ix->key_flags[id] |= INDEX_MAIN;
+    assert(queue == 0 || queue == INDEX_OVER || queue == INDEX_MAIN);
+    ix->key_flags[id] = (ix->key_flags[id] & ~(uint64_t)(INDEX_OVER | INDEX_MAIN)) | queue;
 }
 
 struct index_spare index_spare(struct index *ix, uint32_t id)

@@ -26,7 +26,8 @@ enum index_flags {          /* the low three bits of the flag byte hold unit % 8
     INDEX_ZERO    = 1 << 4, /* virtual: reads as zeros */
     INDEX_DAMAGED = 1 << 5, /* virtual: its newest bytes are lost; reads fail */
     INDEX_KEPT    = 1 << 6, /* with DIRTY: the map has it, but a destage that began may have spoilt what the device has */
-    INDEX_MAIN    = 1 << 7, /* a clean copy that has left the small queue (slots.h) */
+    INDEX_OVER    = 1 << 6, /* in a place (slots.h), where nothing is ever dirty: the ring of the small queue had no room for it */
+    INDEX_MAIN    = 1 << 7, /* in a place: it has left the small queue */
 };
 
 struct index_entry {        /* one slot, unpacked */
@@ -82,7 +83,8 @@ void     index_set_clean(struct index *ix, uint32_t id);
 uint32_t index_ref(const struct index *ix, uint32_t id);  /* virtual: 0 */
 void     index_ref_add(struct index *ix, uint32_t id);    /* virtual: nothing */
 void     index_ref_set(struct index *ix, uint32_t id, uint32_t ref);
-void     index_set_main(struct index *ix, uint32_t id);   /* a clean entry with payload */
+/* Gives a clean entry with payload one of INDEX_OVER, INDEX_MAIN, or 0, in place of what it had of them. */
+void     index_set_queue(struct index *ix, uint32_t id, unsigned queue);
 /* Two words of a slot with payload that is not used: whoever hands out such slots keeps there what it needs. */
 struct index_spare { uint32_t *next, *state; };
 struct index_spare index_spare(struct index *ix, uint32_t id);

@@ -144,7 +144,9 @@ Test(index, counts_uses_up_to_three_without_taking_them_for_flags)
     index_get(&ix, id, &got);
     cr_assert(got.flags == INDEX_DIRTY && got.unit == e.unit && got.block == e.block);
     index_set_clean(&ix, id);
-    index_set_main(&ix, id);
+    index_set_queue(&ix, id, INDEX_OVER);
+    cr_assert(index_flags_of(&ix, id) == INDEX_OVER && index_ref(&ix, id) == INDEX_REF_MAX);
+    index_set_queue(&ix, id, INDEX_MAIN);
     cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == INDEX_REF_MAX);
     index_ref_set(&ix, id, 1);
     cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == 1);
