@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admit_test.c: what is worth a place, what is forgotten, and when the guard asks for more. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "tier/admit.h"
+
+#define CACHE 16384u             /* blocks: a turn is 1024 misses */
+#define TURN  (CACHE / CHUNK_BLOCKS)
+
+struct rig { struct admit ad; struct admit_rules r; uint64_t noise; };
+
+static void rig_up(struct rig *g, bool low_wear)
+{
+    *g = (struct rig){.noise = 1u << 20};
+    cr_assert_eq(admit_init(&g->ad, CACHE, 77), 0);
+    admit_rules_init(&g->r, CACHE, low_wear);
+}
+
+static struct admit_fill miss(struct rig *g, uint64_t chunk, uint16_t asked, uint16_t have)
+{
+    return admit_miss(&g->ad, &g->r, 1, chunk, asked, have, 0);
+}
+
+/* Other chunks are missed, each once. */
+static void pass(struct rig *g, uint32_t misses)
+{
+    while (misses-- > 0)
+        cr_assert_eq(miss(g, g->noise++, 1, 0).fill, 0, "a first touch is never worth a place");
+}
+
+static void expect(struct admit_fill f, unsigned fill, unsigned main)
+{
+    cr_assert(f.fill == fill && f.main == main, "%04x %04x", f.fill, f.main);
+}
+
+Test(admit, a_chunk_that_is_missed_again_within_a_turn_comes_whole)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    expect(miss(&g, 5, 0x0003, 0), 0, 0);
+    pass(&g, TURN / 2);
+    expect(miss(&g, 5, 0x0006, 0x8000), 0x7fff, 0x0003); /* what was asked for before has shown that it comes back */
+    expect(miss(&g, 6, 0x0001, 0), 0, 0);
+    admit_fini(&g.ad);
+}
+
+Test(admit, after_a_turn_a_chunk_and_its_blocks_are_forgotten)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    expect(miss(&g, 5, 0x0003, 0), 0, 0);
+    pass(&g, TURN + TURN / 128);
+    expect(miss(&g, 5, 0x0003, 0), 0, 0);
+    expect(miss(&g, 5, 0x0008, 0), 0xffff, 0x0003);
+    admit_fini(&g.ad);
+}
+
+Test(admit, layers_do_not_mix)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    expect(miss(&g, 5, 1, 0), 0, 0);
+    expect(admit_miss(&g.ad, &g.r, 2, 5, 1, 0, 0), 0, 0);
+    admit_fini(&g.ad);
+}
+
+Test(admit, a_block_asked_for_a_third_time_in_ram_comes_alone)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    expect(miss(&g, 5, 0x0010, 0), 0, 0);
+    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0030, 0), 0, 0);
+    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0030, 0), 0x0010, 0x0010);
+    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0020, 0), 0x0020, 0x0020); /* read ahead: its three asks were all in RAM */
+    admit_fini(&g.ad);
+}
+
+Test(admit, what_only_ram_was_asked_for_comes_alone_at_its_first_miss)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0002, 0), 0, 0);
+    expect(miss(&g, 5, 0x0006, 0), 0x0002, 0x0002);
+    admit_fini(&g.ad);
+}
+
+Test(admit, a_stream_is_worth_nothing_and_leaves_no_trace)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    for (uint32_t i = 0; i < 5; i++) {
+        expect(admit_miss(&g.ad, &g.r, 1, 5, 0x00ff, 0, g.r.stream_blocks + 1), 0, 0);
+        expect(admit_again(&g.ad, &g.r, 1, 5, 0x00ff, g.r.stream_blocks + 1), 0, 0);
+    }
+    cr_assert_eq(g.ad.misses, 0);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(admit_miss(&g.ad, &g.r, 1, 5, 0x0001, 0, g.r.stream_blocks), 0xffff, 0x0001);
+    admit_fini(&g.ad);
+}
+
+Test(admit, what_was_evicted_unread_and_is_missed_comes_back_for_longer)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    admit_evicted(&g.ad, &g.r, 1, 5 * CHUNK_BLOCKS + 3, false);
+    admit_evicted(&g.ad, &g.r, 1, 5 * CHUNK_BLOCKS + 4, true); /* it had its time */
+    expect(miss(&g, 5, 0x0018, 0), 0x0008, 0x0008);
+    admit_fini(&g.ad);
+}
+
+Test(admit, low_wear_takes_a_block_at_its_third_touch)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    expect(miss(&g, 5, 0x0003, 0), 0, 0);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 5, 0x0007, 0), 0x0001, 0x0001);
+    expect(miss(&g, 5, 0x0006, 0x0001), 0x0002, 0x0002);
+    admit_fini(&g.ad);
+}
+
+static void evictions(struct rig *g, uint32_t nr, uint32_t unread_pct)
+{
+    for (uint32_t i = 0; i < nr; i++)
+        admit_evicted(&g->ad, &g->r, 9, i, i % 100 >= unread_pct);
+}
+
+Test(admit, the_guard_asks_for_more_while_copies_go_unread_and_for_less_when_they_are_used)
+{
+    struct rig g;
+
+    rig_up(&g, false);
+    g.r.window = 100;
+    evictions(&g, 100, 85);
+    cr_assert_eq(g.r.touches, 2);
+    evictions(&g, 100, 86);
+    cr_assert_eq(g.r.touches, 3);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 5, 0x0002, 0), 0, 0);
+    expect(miss(&g, 5, 0x0004, 0), 0xffff, 0x0003);
+    evictions(&g, 1000, 99);
+    cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(miss(&g, 6, (uint16_t)(1u << i), 0), 0, 0);
+    expect(miss(&g, 6, 0x8000, 0), 0xffff, 0x0007);
+    evictions(&g, 100, 60); /* neither */
+    cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
+    evictions(&g, 1000, 59);
+    cr_assert_eq(g.r.touches, 2);
+    admit_fini(&g.ad);
+}
+
+Test(admit, nearly_all_of_a_turn_is_remembered)
+{
+    uint32_t nr = TURN * 9 / 10, known = 0; /* each at the farthest, in turn: the hardest order */
+    struct rig g;
+
+    rig_up(&g, false);
+    for (uint32_t c = 0; c < nr; c++)
+        expect(miss(&g, c * 7, 1, 0), 0, 0);
+    for (uint32_t c = 0; c < nr; c++)
+        known += miss(&g, c * 7, 1, 0).fill != 0;
+    cr_assert_geq(known, nr * 99 / 100, "%u of %u", known, nr);
+    admit_fini(&g.ad);
+}
+
+Test(admit, takes_a_byte_and_a_half_a_block_of_cache)
+{
+    struct admit ad;
+
+    cr_assert_eq(admit_init(&ad, 1u << 24, 1), 0);
+    cr_assert_eq(admit_bytes(&ad), (1u << 24) * UINT64_C(3) / 2);
+    admit_fini(&ad);
+}
+
+/* The rules in plain words, with a memory that forgets nothing but by age. */
+#define CHUNKS 300u
+struct plain { uint64_t chunk_at, asked_at; uint32_t touches, asked[CHUNK_BLOCKS]; };
+
+static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16_t asked, uint16_t have, bool in_ram)
+{
+    uint64_t now = g->ad.misses * 256 / g->ad.turn;
+    uint32_t need = in_ram ? MAX(g->r.again, g->r.touches) : g->r.touches;
+    struct admit_fill f = {0, 0};
+    bool all;
+
+    if (now - p->chunk_at >= 256)
+        p->touches = 0;
+    if (now - p->asked_at >= 256)
+        memset(p->asked, 0, sizeof(p->asked));
+    if (!in_ram) {
+        p->touches++;
+        p->chunk_at = now;
+    }
+    all = !in_ram && !g->r.by_block && p->touches >= need;
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
+        if (all ? have >> i & 1 : !(asked >> i & 1))
+            continue;
+        if (all || p->asked[i] + 1 >= need) {
+            f.fill |= (uint16_t)(1u << i);
+            f.main |= (uint16_t)(p->asked[i] ? 1u << i : 0);
+            p->asked[i] = 0;
+        } else {
+            p->asked[i]++;
+        }
+    }
+    if (!all)
+        p->asked_at = now;
+    return f;
+}
+
+Test(admit, agrees_with_the_rules_in_plain_words)
+{
+    for (int low_wear = 0; low_wear < 2; low_wear++) {
+        static struct plain plain[CHUNKS];
+        uint64_t fills = 0;
+        struct rig g;
+
+        memset(plain, 0, sizeof(plain));
+        rig_up(&g, low_wear);
+        g.ad.turn = 200; /* chunks come back before and after a turn */
+        srand(3);
+        for (uint32_t step = 0; step < 200000; step++) {
+            uint64_t c = (uint64_t)rand() % (rand() % 3 ? CHUNKS / 10 : CHUNKS);
+            uint16_t asked = (uint16_t)(1u << rand() % 16 | 1u << rand() % 16), have = (uint16_t)(rand() & rand() & ~asked);
+            bool in_ram = rand() % 4 == 0;
+            struct admit_fill f = in_ram ? admit_again(&g.ad, &g.r, 1, c, asked, 0) : miss(&g, c, asked, have);
+            struct admit_fill want = plain_miss(&plain[c], &g, asked, have, in_ram);
+
+            cr_assert(f.fill == want.fill && f.main == want.main, "step %u: %04x %04x, not %04x %04x", step, f.fill, f.main,
+                      want.fill, want.main);
+            fills += f.fill != 0;
+            g.r.touches = g.r.touches_min + step / 50000 % 2;
+        }
+        cr_assert_gt(fills, 10000);
+        admit_fini(&g.ad);
+    }
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admit.c: the table of chunks that were missed, and what a miss says with it.
+ *
+ * A miss: find the chunk's entry, or make one in the place of that which its bucket used longest ago; forget in it what
+ *   is older than a turn; count; answer. Nothing tells a hash that two chunks share from one chunk: then a block is admitted early, or a
+ *   chunk forgotten early, and no byte that is read changes.
+ * Times are 16 bits and go round after 256 turns: an entry that survived so long unused may look young. Likewise.
+ */
+#include "tier/admit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define TURN_STEPS  256u
+#define TOUCH_BITS  2u
+#define TOUCH_MAX   3u
+#define BUCKETS_MIN 16u
+#define GUARD_UP    85u          /* percent of evictions that nobody had read: more is thrash */
+#define GUARD_DOWN  60u
+
+#define AGAIN         3u         /* a tenth fewer SSD bytes than 2, for a hundredth more disk time, in simulations */
+#define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
+#define WINDOW_MIN    64u
+
+int admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed)
+{
+    uint64_t buckets = MAX(cache_blocks / 8 / ADMIT_WAYS, (uint64_t)BUCKETS_MIN);
+    void *p;
+
+    assert(buckets <= UINT32_MAX);
+    *ad = (struct admit){.nr_buckets = (uint32_t)buckets, .seed = seed, .turn = MAX(cache_blocks / CHUNK_BLOCKS, UINT64_C(1))};
+    p = mmap(NULL, admit_bytes(ad), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return -ENOMEM;
+    ad->entry = p;
+    return 0;
+}
+
+void admit_fini(struct admit *ad)
+{
+    if (ad->entry != NULL)
+        munmap(ad->entry, admit_bytes(ad));
+    *ad = (struct admit){0};
+}
+
+void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, bool low_wear)
+{
+    uint64_t window = MIN(MAX(cache_blocks / 8, (uint64_t)WINDOW_MIN), (uint64_t)UINT32_MAX);
+
+    *r = (struct admit_rules){.by_block = low_wear, .touches_min = low_wear ? 3 : 2, .again = AGAIN,
+                              .stream_blocks = STREAM_BLOCKS, .window = (uint32_t)window};
+    r->touches = r->touches_min;
+}
+
+/* ---- the table ---- */
+
+static uint64_t hash_of(const struct admit *ad, uint32_t layer, uint64_t chunk)
+{
+    uint64_t h = ((uint64_t)layer << 40 ^ chunk ^ ad->seed) * UINT64_C(0x9e3779b97f4a7c15);
+
+    h = (h ^ h >> 29) * UINT64_C(0xbf58476d1ce4e5b9);
+    return h ^ h >> 32;
+}
+
+static uint16_t now_of(const struct admit *ad) { return (uint16_t)(ad->misses * TURN_STEPS / ad->turn); }
+static bool recent(uint16_t at, uint16_t now) { return (uint16_t)(now - at) < TURN_STEPS; }
+
+static uint32_t touches_of(const struct admit_entry *e) { return e->hash_touches & TOUCH_MAX; }
+
+static uint32_t asked_of(const struct admit_entry *e, uint32_t i) { return e->asked >> (TOUCH_BITS * i) & TOUCH_MAX; }
+
+static void asked_set(struct admit_entry *e, uint32_t i, uint32_t n)
+{
+    e->asked = (e->asked & ~(TOUCH_MAX << (TOUCH_BITS * i))) | MIN(n, TOUCH_MAX) << (TOUCH_BITS * i);
+}
+
+/* The chunk's entry, first in its bucket from now on, with nothing in it that is older than a turn. */
+static struct admit_entry *entry_of(struct admit *ad, uint32_t layer, uint64_t chunk)
+{
+    uint64_t h = hash_of(ad, layer, chunk);
+    struct admit_entry *b = &ad->entry[((h >> 32) * ad->nr_buckets >> 32) * ADMIT_WAYS], e;
+    uint32_t tag = (uint32_t)h & ~TOUCH_MAX, i = 0;
+    uint16_t now = now_of(ad);
+
+    while (i < ADMIT_WAYS - 1 && (b[i].hash_touches & ~TOUCH_MAX) != tag)
+        i++;
+    e = (b[i].hash_touches & ~TOUCH_MAX) == tag ? b[i] : (struct admit_entry){.hash_touches = tag};
+    memmove(b + 1, b, i * sizeof(*b));
+    if (!recent(e.chunk_at, now))
+        e.hash_touches = tag;
+    if (!recent(e.asked_at, now))
+        e.asked = 0;
+    *b = e;
+    return b;
+}
+
+/* ---- what is worth a place ---- */
+
+/* Counts an ask for each block; those that had been asked for `before` times already are worth a place, and forgotten. */
+static struct admit_fill ask(struct admit *ad, struct admit_entry *e, uint16_t asked, uint32_t before)
+{
+    struct admit_fill f = {0, 0};
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
+        uint32_t n = asked_of(e, i);
+
+        if (!(asked >> i & 1))
+            continue;
+        if (n >= before) {
+            f.fill |= (uint16_t)(1u << i);
+            f.main |= (uint16_t)(n > 0 ? 1u << i : 0);
+        }
+        asked_set(e, i, n >= before ? 0 : n + 1);
+    }
+    e->asked_at = now_of(ad);
+    return f;
+}
+
+/* All blocks of a chunk that the SSD lacks. */
+static struct admit_fill whole(struct admit_entry *e, uint16_t have)
+{
+    struct admit_fill f = {.fill = (uint16_t)~have};
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        if ((f.fill >> i & 1) && asked_of(e, i) > 0) {
+            f.main |= (uint16_t)(1u << i);
+            asked_set(e, i, 0);
+        }
+    return f;
+}
+
+struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
+                             uint16_t have, uint64_t stream_blocks)
+{
+    struct admit_entry *e;
+    uint32_t touches;
+
+    assert(asked != 0 && (asked & have) == 0);
+    if (stream_blocks > r->stream_blocks)
+        return (struct admit_fill){0, 0};
+    ad->misses++;
+    e = entry_of(ad, layer, chunk);
+    touches = touches_of(e) + 1;
+    e->hash_touches = (e->hash_touches & ~TOUCH_MAX) | MIN(touches, TOUCH_MAX);
+    e->chunk_at = now_of(ad);
+    if (!r->by_block && touches >= r->touches)
+        return whole(e, have);
+    return ask(ad, e, asked, r->touches - 1);
+}
+
+struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
+                              uint64_t stream_blocks)
+{
+    if (asked == 0 || stream_blocks > r->stream_blocks)
+        return (struct admit_fill){0, 0};
+    return ask(ad, entry_of(ad, layer, chunk), asked, MAX(r->again, r->touches) - 1);
+}
+
+/* ---- what is evicted ---- */
+
+static void guard(struct admit_rules *r)
+{
+    uint64_t all = (uint64_t)r->nr_read + r->nr_unread, unread = (uint64_t)r->nr_unread * 100;
+
+    if (all < r->window)
+        return;
+    if (unread > all * GUARD_UP && r->touches < ADMIT_TOUCHES_MAX)
+        r->touches++;
+    else if (unread < all * GUARD_DOWN && r->touches > r->touches_min)
+        r->touches--;
+    r->nr_read = r->nr_unread = 0;
+}
+
+void admit_evicted(struct admit *ad, struct admit_rules *r, uint32_t layer, uint64_t block, bool read)
+{
+    if (read) {
+        r->nr_read++;
+    } else {
+        struct admit_entry *e = entry_of(ad, layer, block / CHUNK_BLOCKS);
+
+        r->nr_unread++;
+        if (asked_of(e, (uint32_t)(block % CHUNK_BLOCKS)) == 0)
+            asked_set(e, (uint32_t)(block % CHUNK_BLOCKS), 1);
+        e->asked_at = now_of(ad);
+    }
+    guard(r);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admit.h: which blocks that were read from capacity devices are worth a place on the SSD.
+ *
+ * A table remembers chunks of 64 KiB for one turn: as many misses as the cache has chunks. A chunk that is missed again within it is
+ * worth all of its 16 blocks (those that share a chunk are used together more often than not). So is, alone, a block that was
+ * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Streams are worth nothing.
+ *
+ * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
+ * until fewer do: what stays then is used.
+ *
+ * Pure memory: no clock, no I/O. 12 bytes for 8 blocks of cache, reserved at start. One thread.
+ */
+#ifndef FIRN_TIER_ADMIT_H
+#define FIRN_TIER_ADMIT_H
+
+#include "base/limits.h"
+
+#define CHUNK_BLOCKS      16u
+#define ADMIT_TOUCHES_MAX 4u
+#define ADMIT_WAYS        16u
+
+struct admit_entry {
+    uint32_t hash_touches;       /* hash 30 | misses of the chunk 2, which stop at 3 */
+    uint32_t asked;              /* 2 bits a block: how often it was asked for; they stop at 3 */
+    uint16_t chunk_at, asked_at; /* when the two were counted last, in 256ths of a turn */
+};
+
+struct admit {
+    struct admit_entry *entry;   /* buckets of ADMIT_WAYS, the one used last first; all zeros: none */
+    uint32_t nr_buckets;
+    uint64_t seed;
+    uint64_t turn, misses;       /* misses a turn; misses so far */
+};
+
+struct admit_rules {             /* of the pool, or of one volume */
+    bool     by_block;           /* a chunk that is missed again is worth no more than its blocks */
+    uint32_t touches_min;        /* 1..ADMIT_TOUCHES_MAX: the misses that it takes, the admitting one included */
+    uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place */
+    uint64_t stream_blocks;      /* nothing of a stream that is longer */
+    uint32_t window;             /* evictions after which the guard decides */
+    uint32_t touches;            /* the guard's: touches_min .. ADMIT_TOUCHES_MAX */
+    uint32_t nr_read, nr_unread; /* evictions in this window */
+};
+
+struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; main: of them those that were asked for before */
+
+int  admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed); /* 0, -ENOMEM */
+void admit_fini(struct admit *ad);
+void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, bool low_wear);
+
+/* Blocks of a chunk were missed: neither SSD nor RAM had them. have: blocks of the chunk that the SSD has. stream_blocks: length so far
+ * of the stream that the request belongs to. */
+struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
+                             uint16_t have, uint64_t stream_blocks);
+/* Blocks were asked for that RAM had, and the SSD had not. */
+struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
+                              uint64_t stream_blocks);
+/* A clean copy was evicted; read: somebody had used it. */
+void admit_evicted(struct admit *ad, struct admit_rules *r, uint32_t layer, uint64_t block, bool read);
+static inline uint64_t admit_bytes(const struct admit *ad)
+{
+    return (uint64_t)ad->nr_buckets * ADMIT_WAYS * sizeof(struct admit_entry);
+}
+
+#endif
