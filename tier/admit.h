@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* admit.h: which blocks that were read from capacity devices are worth a place on the SSD.
  *
- * A table remembers chunks of 64 KiB for one turn: as many misses as the cache has chunks. A chunk that is missed again within it is
+ * A table remembers chunks of 64 KiB for a turn: as many misses as the cache has chunks. A chunk that is missed again within it is
  * worth all of its 16 blocks (those that share a chunk are used together more often than not). So is, alone, a block that was
  * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Streams are worth nothing.
  *
  * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
  * until fewer do: what stays then is used.
  *
- * Pure memory: no clock, no I/O. 12 bytes for 8 blocks of cache, reserved at start. One thread.
+ * Pure memory: no clock, no I/O. 12 bytes for 6 blocks of cache, reserved at start. One thread.
  */
 #ifndef FIRN_TIER_ADMIT_H
 #define FIRN_TIER_ADMIT_H
@@ -36,6 +36,7 @@ struct admit_rules {             /* of the pool, or of one volume */
     bool     by_block;           /* a chunk that is missed again is worth no more than its blocks */
     uint32_t touches_min;        /* 1..ADMIT_TOUCHES_MAX: the misses that it takes, the admitting one included */
     uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place */
+    uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255 */
     uint64_t stream_blocks;      /* nothing of a stream that is longer */
     uint32_t window;             /* evictions after which the guard decides */
     uint32_t touches;            /* the guard's: touches_min .. ADMIT_TOUCHES_MAX */
