@@ -5,6 +5,7 @@
  * walk lets pass is opened, scanned and written to by LMDB in a child, which must end in peace.
  */
 #include "tier/format.h"
+#include "tier/format_heat.h"
 #include "tier/tier.h"
 
 #include <errno.h>
@@ -56,11 +57,17 @@ static void records(const uint8_t *data, size_t size)
     TRY(struct device_rec, device_rec_encode, device_rec_decode);
     TRY_NUMBER(segment_rec_encode, segment_rec_decode);
     TRY(struct shard_rec, shard_rec_encode, shard_rec_decode);
+    TRY(struct heat_rec, heat_rec_encode, heat_rec_decode);
     if (host_rec_decode(data, (uint32_t)size, nqn) == 0)
         expect(host_rec_encode(nqn, again) == size && memcmp(data, again, size) == 0);
     memcpy(key.b, data, key.len);
     if (meta_key_parse_extent(&key, 'E', &a, &b) == 0) {
         struct meta_key back = meta_key_extent(a, b);
+
+        expect(back.len == key.len && memcmp(back.b, key.b, key.len) == 0);
+    }
+    if (meta_key_parse_heat(&key, &a, &n) == 0) {
+        struct meta_key back = meta_key_heat(a, n);
 
         expect(back.len == key.len && memcmp(back.b, key.b, key.len) == 0);
     }
