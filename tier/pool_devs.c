@@ -87,10 +87,18 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
     const struct tier_opts *o = p->opts;
     struct dev_open_opts open_opts = {.read_only = read_only, .buffered = o->buffered,
                                       .pmem = d->opts.role == TIER_JOURNAL && o->journal_pmem};
+    int err;
 
     if (o->seams.dev_open != NULL)
-        return o->seams.dev_open(o->seams.ctx, o->envs[env], &d->opts, &open_opts, &d->on[env], why);
-    return dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
+        err = o->seams.dev_open(o->seams.ctx, o->envs[env], &d->opts, &open_opts, &d->on[env], why);
+    else
+        err = dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
+    if (err == 0 && o->seams.dev_wrap != NULL) {
+        err = o->seams.dev_wrap(o->seams.ctx, &d->opts, d->on[env], &d->on[env]);
+        if (err != 0)
+            snprintf(why, 256, "%s device \"%.150s\": %s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
+    }
+    return err;
 }
 
 /* A device that carries a label of a pool, other than d; NULL: none. Labels go on journal last (pool_format.c). */

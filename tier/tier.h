@@ -39,6 +39,8 @@ struct tier_seams {
     int (*dev_open)(void *ctx, struct env *env, const struct tier_dev_opts *dev, const struct dev_open_opts *opts,
                     struct dev **out, char why[static 256]);
     int (*meta_open)(void *ctx, const char *path, bool create, bool read_only, struct meta **out, char why[static 256]);
+    /* Stands a dev before one that was opened, and owns it then; NULL: none. An error leaves `below` alone. */
+    int (*dev_wrap)(void *ctx, const struct tier_dev_opts *dev, struct dev *below, struct dev **out);
     void *ctx;
 };
 

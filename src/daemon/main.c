@@ -118,6 +118,10 @@ static int read_config(struct plan *p)
         bad = options_apply(&p->opts, &p->cfg, &problems);
         if (p->opts.dev && p->dev_state != EMBEDDED_POOL)
             embedded_segments(&p->cfg);
+        if (p->opts.model_hdd && config_num(&p->cfg, reactors) != 1) {
+            strbuf_add(&problems, "firnd: --model-hdd: a disk's head serves one reactor; add --reactors 1\n");
+            bad = -FIRN_E_INVALID;
+        }
         if (rc == 0 && !bad)
             bad = p->opts.ram ? config_validate_net(&p->cfg, &problems) : config_validate(&p->cfg, &problems);
         if (bad)
@@ -495,6 +499,8 @@ static int serve(struct plan *p)
     sigset_t set;
     int err;
 
+    if (p->opts.model_hdd)
+        model_hdd_parse(p->opts.model_hdd, &o.model_hdd);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

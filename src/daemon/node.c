@@ -56,6 +56,8 @@ static int open_storage(struct node *n, const struct node_opts *opts, char why[s
     o->accept_loss = opts->accept_loss;
     o->envs = n->envs;
     o->nr_envs = n->nr_reactors;
+    n->model_hdd.which = opts->model_hdd;
+    model_hdd_use(&n->model_hdd, o);
     err = tier_open(o, &n->tier, why);
     free(o);
     return err;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "daemon/model_hdd.h"
 
 static const struct { const char *name, *arg, *help; size_t at; } rows[] = {
 #define X(name, arg, help) {#name, arg, help, offsetof(struct options, name)},
@@ -26,6 +27,7 @@ static void spell(const char *name, char out[static 32])
 static int check_together(const struct options *o)
 {
     const char *wrong = NULL;
+    enum model_hdd_which which;
 
     if (o->format && o->ram)
         wrong = "--ram has nothing to format";
@@ -35,6 +37,10 @@ static int check_together(const struct options *o)
         wrong = "--format and --check exclude each other";
     else if ((o->journal_size || o->capacity_size) && !o->dev)
         wrong = "--journal-size and --capacity-size belong to --dev; a configuration says sizes itself";
+    else if (o->model_hdd && (o->ram || o->format || o->check))
+        wrong = "--model-hdd belongs to a pool that is served";
+    else if (o->model_hdd && model_hdd_parse(o->model_hdd, &which) != 0)
+        wrong = "--model-hdd: capacity or all";
     if (wrong)
         fprintf(stderr, "firnd: %s\n", wrong);
     return wrong ? -FIRN_E_INVALID : 0;

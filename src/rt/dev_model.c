@@ -42,8 +42,8 @@ struct dev_model {
     struct dev             *below;
     struct dev_model_params params;
     struct dev_io          *waiting, *waiting_last; /* linked through priv.p[0] */
-    uint64_t                head_bytes;
-    uint64_t                free_at_ns; /* HDD: end of the last request; SSD: end of the last transfer */
+    struct dev_model_disk  *disk, own;  /* an SSD's free_at_ns is the end of the last transfer; it has no head */
+    uint64_t                at_bytes;   /* where on the disk this dev begins */
     uint64_t                busy_ns, seeks;
     uint32_t                nr_ways;
     struct way              ways[];
@@ -107,21 +107,22 @@ static uint64_t scaled(const struct dev_model *m, uint64_t ns)
 /* When the request ends by the model, begun when it came or when the one before it ended; moves the time line. */
 static uint64_t end_of(struct dev_model *m, const struct dev_io *io)
 {
-    uint64_t start_ns = MAX(io->priv.start_ns, m->free_at_ns), cost_ns, latency_ns;
+    uint64_t start_ns = MAX(io->priv.start_ns, m->disk->free_at_ns), cost_ns, latency_ns;
     bool write = io->priv.op == DEV_WRITE;
 
     if (!moves(io))
         return start_ns;
     if (m->params.hdd) {
-        cost_ns = dev_model_hdd_cost_ns(m->params.span_bytes, &m->head_bytes, write, io->off_bytes, io->len_bytes, &m->seeks);
+        cost_ns = dev_model_hdd_cost_ns(m->disk->span_bytes, &m->disk->head_bytes, write, m->at_bytes + io->off_bytes, io->len_bytes,
+                                        &m->seeks);
         m->busy_ns += cost_ns;
-        return m->free_at_ns = start_ns + scaled(m, cost_ns);
+        return m->disk->free_at_ns = start_ns + scaled(m, cost_ns);
     }
     cost_ns = dev_model_ssd_cost_ns(write, io->len_bytes);
     latency_ns = (uint64_t)(ssd_latency_ms(write) * NS_PER_MS_F + 0.5);
     m->busy_ns += cost_ns;
-    m->free_at_ns = start_ns + scaled(m, cost_ns - latency_ns);
-    return m->free_at_ns + scaled(m, latency_ns);
+    m->disk->free_at_ns = start_ns + scaled(m, cost_ns - latency_ns);
+    return m->disk->free_at_ns + scaled(m, latency_ns);
 }
 
 static void way_submit(struct dev_model *m, struct way *w)
@@ -230,6 +231,15 @@ static void model_close(struct dev *d)
 
 static const struct dev_ops model_ops = {.name = "model", .submit = model_submit, .close = model_close};
 
+static void join_disk(struct dev_model *m)
+{
+    uint64_t bytes = m->below->caps.size_bytes;
+
+    m->disk = m->params.disk != NULL ? m->params.disk : &m->own;
+    m->at_bytes = m->disk->span_bytes;
+    m->disk->span_bytes += m->params.disk == NULL && m->params.span_bytes != 0 ? m->params.span_bytes : bytes;
+}
+
 int dev_model_new(struct dev *below, const struct dev_model_params *params, struct dev **out)
 {
     uint32_t ways = params->hdd ? 1 : MIN(params->ways ? params->ways : WAYS_DEFAULT, WAYS_MAX);
@@ -242,8 +252,7 @@ int dev_model_new(struct dev *below, const struct dev_model_params *params, stru
     m->dev.caps.rotational = params->hdd;
     m->below = below;
     m->params = *params;
-    if (m->params.span_bytes == 0)
-        m->params.span_bytes = below->caps.size_bytes;
+    join_disk(m);
     if (m->params.scale <= 0)
         m->params.scale = 1;
     m->nr_ways = ways;
@@ -274,5 +283,5 @@ void dev_model_restart(struct dev *d)
     assert(d->ops == &model_ops && m->waiting == NULL);
     for (uint32_t i = 0; i < m->nr_ways; i++)
         assert(m->ways[i].of == NULL);
-    m->head_bytes = m->free_at_ns = m->busy_ns = m->seeks = 0;
+    m->disk->head_bytes = m->disk->free_at_ns = m->busy_ns = m->seeks = 0;
 }

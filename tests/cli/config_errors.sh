@@ -48,6 +48,12 @@ has "and keys that an option set" "$out" '^firnd: api.listen: is open to other m
 exits 2 "$firnd" --ram fast
 has "sizes" "$out" '^firnd: --ram: "fast" is not a size'
 rm -rf "$T/x"
+exits 2 "$firnd" --dev "$T/x" --model-hdd all
+has "a modelled disk wants one reactor" "$out" '^firnd: --model-hdd: .*--reactors 1'
+exits 2 "$firnd" --dev "$T/x" --reactors 1 --model-hdd some
+has "and is one of two" "$out" '^firnd: --model-hdd: capacity or all'
+exits 2 "$firnd" --ram 1GiB --model-hdd all
+rm -rf "$T/x"
 exits 2 "$firnd" --colour
 exits 2 "$firnd" --dev "$T/x" --ram 1GiB
 exits 2 "$firnd" --ram fast

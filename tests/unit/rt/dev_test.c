@@ -215,6 +215,37 @@ Test(dev_model, an_hdd_serves_one_after_the_other_in_order, .init = setup)
     cr_assert(fake.closed);
 }
 
+Test(dev_model, parts_of_one_disk_share_its_head, .init = setup)
+{
+    struct dev_model_disk disk = {0};
+    struct fake_dev behind;
+    struct dev *log = model((struct dev_model_params){.hdd = true, .scale = 1, .disk = &disk}), *data;
+    struct req q[3];
+    uint64_t ns[3] = {100000 + 4096 * 5, 0, 0}, head = 4096, seeks = 0, t0 = env.now_ns;
+    const struct dev_model_params params = {.hdd = true, .scale = 1, .disk = &disk};
+
+    fake_dev_init(&behind, &env.env, GIB);
+    cr_assert_eq(dev_model_new(&behind.dev, &params, &data), 0);
+    cr_assert_eq(disk.span_bytes, fake.dev.caps.size_bytes + GIB);
+    dev_write(log, req(&q[0], 0, BLOCK_BYTES, 0));
+    dev_read(data, req(&q[1], 0, BLOCK_BYTES, 0));
+    fake_dev_end(&fake, 0);
+    fake_dev_end(&behind, 0);
+    ns[1] = dev_model_hdd_cost_ns(disk.span_bytes, &head, false, fake.dev.caps.size_bytes, BLOCK_BYTES, &seeks);
+    fake_env_advance(&env, t0 + NS_PER_S);
+    cr_assert_eq(q[0].at_ns - t0, ns[0]);
+    cr_assert_eq(q[1].at_ns - t0, ns[0] + ns[1], "after the other's request, and from where that left the head");
+    dev_write(log, req(&q[2], BLOCK_BYTES, BLOCK_BYTES, 0));
+    fake_dev_end(&fake, 0);
+    ns[2] = dev_model_hdd_cost_ns(disk.span_bytes, &head, true, BLOCK_BYTES, BLOCK_BYTES, &seeks);
+    t0 = env.now_ns;
+    fake_env_advance(&env, t0 + NS_PER_S);
+    cr_assert_eq(q[2].at_ns - t0, ns[2], "the log's next place is not under the head any more");
+    cr_assert_eq(dev_model_seeks(log) + dev_model_seeks(data), seeks);
+    dev_close(data);
+    dev_close(log);
+}
+
 Test(dev_model, restarted_it_is_as_new, .init = setup)
 {
     struct dev *d = model((struct dev_model_params){.hdd = true, .scale = 1});

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model_hdd.c: stands the model of an HDD before the devices of a pool that are to be HDDs.
+ *
+ * Each capacity device is a disk of its own. With "all" the journal is the beginning of the first of them: one head serves
+ * both, as where a node has that disk alone. What is no part of a pool (metadata) is not slowed down.
+ */
+#include "daemon/model_hdd.h"
+
+int model_hdd_parse(const char *text, enum model_hdd_which *out)
+{
+    if (strcmp(text, "capacity") == 0)
+        *out = MODEL_HDD_CAPACITY;
+    else if (strcmp(text, "all") == 0)
+        *out = MODEL_HDD_ALL;
+    else
+        return -FIRN_E_INVALID;
+    return 0;
+}
+
+static bool is_hdd(const struct model_hdd *m, enum tier_role role)
+{
+    return role == TIER_CAPACITY || (role == TIER_JOURNAL && m->which == MODEL_HDD_ALL);
+}
+
+/* The disk that a device is a part of; NULL: one of its own. */
+static struct dev_model_disk *disk_of(struct model_hdd *m, enum tier_role role)
+{
+    if (m->which != MODEL_HDD_ALL || (role == TIER_CAPACITY && m->shared))
+        return NULL;
+    m->shared = role == TIER_CAPACITY;
+    return &m->disk;
+}
+
+static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, struct dev **out)
+{
+    struct model_hdd *m = ctx;
+    struct dev_model_params params = {.hdd = true, .scale = 1};
+
+    *out = below;
+    if (!is_hdd(m, dev->role))
+        return 0;
+    params.disk = disk_of(m, dev->role);
+    return dev_model_new(below, &params, out);
+}
+
+void model_hdd_use(struct model_hdd *m, struct tier_opts *o)
+{
+    if (m->which == MODEL_HDD_NONE)
+        return;
+    assert(o->nr_envs == 1);
+    o->seams.dev_wrap = wrap;
+    o->seams.ctx = m;
+}
