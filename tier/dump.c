@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/format_heat.h"
 
 static const char *const streams[JOURNAL_STREAM_NR] = {[JOURNAL_HOST] = "host", [JOURNAL_MOVES] = "moves"};
 
@@ -190,9 +191,31 @@ static int dump_journal(struct dump *d, char why[static 256])
     return 0;
 }
 
+static int dump_heat(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct dump *d = ctx;
+    struct heat_rec rec;
+    uint64_t layer;
+    uint32_t group;
+    int err = meta_key_parse_heat(key, &layer, &group);
+
+    if (!err)
+        err = value == NULL ? -FIRN_E_CORRUPT : heat_rec_decode(value, len, &rec);
+    if (err) {
+        strbuf_add(d->out, "heat error=\"%s\"\n", err_text(err));
+        return 0;
+    }
+    for (uint32_t i = 0; i < HEAT_GROUP_CELLS; i++)
+        if (rec.v[i].read > 0 || rec.v[i].write > 0 || rec.v[i].use > 0)
+            strbuf_add(d->out, "heat layer=%llu mib=%llu clock_s=%u read=%.2f write=%.2f use=%.2f\n", ull(layer),
+                       ull((uint64_t)(group * HEAT_GROUP_CELLS + i) * HEAT_CELL_BYTES / MIB), rec.clock_s, (double)rec.v[i].read,
+                       (double)rec.v[i].write, (double)rec.v[i].use);
+    return 0;
+}
+
 static int dump_meta(struct dump *d, enum tier_dump what, char why[static 256])
 {
-    struct meta_key prefix = meta_key_tag(what == TIER_DUMP_VOLUMES ? 'V' : 'E');
+    struct meta_key prefix = meta_key_tag(what == TIER_DUMP_VOLUMES ? 'V' : what == TIER_DUMP_HEAT ? 'T' : 'E');
     struct offline *o = d->o;
     int err = pool_labels_read(&o->devs, why);
 
@@ -204,7 +227,8 @@ static int dump_meta(struct dump *d, enum tier_dump what, char why[static 256])
         return err;
     if (what == TIER_DUMP_JOURNAL)
         return dump_journal(d, why);
-    return o->meta->ops->scan_sync(o->meta, &prefix, what == TIER_DUMP_VOLUMES ? dump_volume : dump_extent, d);
+    return o->meta->ops->scan_sync(o->meta, &prefix,
+                                   what == TIER_DUMP_VOLUMES ? dump_volume : what == TIER_DUMP_HEAT ? dump_heat : dump_extent, d);
 }
 
 int tier_dump(const struct tier_opts *opts, enum tier_dump what, struct strbuf *out, char why[static 256])

@@ -2,7 +2,7 @@
 /* forget.c: records of extents that go: those of a deleted layer, and tombstones that no log segment needs any more.
  *
  * A deleted layer: its volume's records are gone already, so recovery ignores its blocks in the log. Here, node by node: index
- * entries are dropped, the records are deleted in batches, and when a batch has committed the places go back.
+ * entries are dropped, the records are deleted in batches, and when a batch has committed the places go back. Its heat goes last.
  * A tombstone is needed while a log segment may hold a record of its extent with a seq not above its destaged_seq. Each keeps a
  * node: when they are too many, oldest.c makes the segment go that they wait for.
  * A crash in between leaves records of a layer that does not exist: nobody reads them, their places count as free.
@@ -23,10 +23,10 @@ static void forget_add(struct forget *f, uint32_t x)
     f->x[f->nr++] = x;
 }
 
-static void forget_commit(struct forget *f, void (*cb)(struct meta_batch *b))
+static void forget_commit(struct forget *f, uint32_t nr_ops, void (*cb)(struct meta_batch *b))
 {
     f->committing = true;
-    f->batch = (struct meta_batch){.ops = f->op, .nr = 2 * f->nr, .env = f->s->env, .cb = cb, .ctx = f};
+    f->batch = (struct meta_batch){.ops = f->op, .nr = nr_ops, .env = f->s->env, .cb = cb, .ctx = f};
     meta_commit(f->s->o.meta, &f->batch);
 }
 
@@ -102,7 +102,7 @@ void tombstones_drop(struct shard *s)
            extent_at(&s->xt, x)->destaged_seq < oldest)
         forget_add(f, x);
     if (f->nr > 0)
-        forget_commit(f, tombs_committed);
+        forget_commit(f, 2 * f->nr, tombs_committed);
 }
 
 /* ---- a deleted layer ---- */
@@ -187,15 +187,30 @@ static void forget_walk(struct forget *f, uint32_t *budget)
     }
 }
 
+/* Behind the extents: cells, then records. True: they are gone; else *more says whether to come back at once. */
+static bool forget_heat(struct forget *f, uint32_t *budget, bool *more)
+{
+    uint32_t nr;
+
+    *more = !heat_forget(&f->s->heat, f->layer, &f->heat_cursor, budget);
+    if (*more)
+        return false;
+    nr = heat_forget_groups(f->s, f->layer, &f->heat_group, f->op, ARRAY_LEN(f->op));
+    if (nr > 0)
+        forget_commit(f, nr, layer_committed);
+    return nr == 0;
+}
+
 static bool forget_step(struct forget *f, uint32_t *budget)
 {
     struct shard *s = f->s;
+    bool more;
 
     if (f->committing)
         return false;
     forget_walk(f, budget);
     if (f->nr > 0 && (f->nr == FORGET_BATCH || f->cursor > s->xt.touched)) {
-        forget_commit(f, layer_committed);
+        forget_commit(f, 2 * f->nr, layer_committed);
         return false;
     }
     if (f->cursor <= s->xt.touched)
@@ -205,6 +220,8 @@ static bool forget_step(struct forget *f, uint32_t *budget)
         f->cursor = 1;
         return s->changes != f->changes; /* what holds the extent kicks the shard when it lets go; or it has, long since */
     }
+    if (!forget_heat(f, budget, &more))
+        return more;
     list_remove(&f->node);
     layer_free(s, f->layer);
     f->cb(f->ctx, 0);

@@ -110,11 +110,3 @@ int heat_rec_decode(const void *buf, uint32_t len, struct heat_rec *out)
     }
     return err;
 }
-
-bool heat_rec_cold(const struct heat_rec *r)
-{
-    for (unsigned i = 0; i < HEAT_GROUP_CELLS; i++)
-        if (r->v[i].read > 0 || r->v[i].write > 0 || r->v[i].use > 0)
-            return false;
-    return true;
-}

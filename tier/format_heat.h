@@ -25,6 +25,5 @@ int meta_key_parse_heat(const struct meta_key *k, uint64_t *layer, uint32_t *gro
 /* Values keep 8 binary digits. */
 uint32_t heat_rec_encode(const struct heat_rec *r, void *buf);
 int      heat_rec_decode(const void *buf, uint32_t len, struct heat_rec *out);
-bool     heat_rec_cold(const struct heat_rec *r);         /* nothing in it */
 
 #endif

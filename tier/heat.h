@@ -6,7 +6,7 @@
  *   read, write: all requests; half-life of an hour by default.
  *   use: reads and writes of at most 64 KiB, 24 times slower. It says where an extent should live: what is streamed once a night
  *   is no reason for a fast disk.
- * Time is the shard's heat clock: seconds during which the pool was open (heat_meta.c). A node that was off has not cooled down.
+ * Time is the shard's heat clock: seconds during which the pool was open (heat_meta.c). What was off has not cooled down.
  *
  * 24 bytes for 4 MiB: an eighth of the extents' nodes. Half floats, in 8 bytes, would lose every touch of a cell above 2048.
  * The table is a cache: when a bucket is full its coldest cell makes room. Heat decides what is done first and where, never
@@ -21,6 +21,7 @@
 
 #define HEAT_CELL_BYTES  (UINT64_C(4) << 20)
 #define HEAT_CELL_BLOCKS (uint32_t)(HEAT_CELL_BYTES / BLOCK_BYTES)
+#define HEAT_CELL_EXTENTS (uint32_t)(HEAT_CELL_BYTES / EXTENT_BYTES)
 #define HEAT_CELL_BITS   26u             /* cells of a layer */
 #define HEAT_WAYS        8u
 #define HEAT_SMALL_BYTES (64u * 1024u)   /* what is longer does not count as use */

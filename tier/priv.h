@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
+ * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
  * mover_batch.c, capture.c, mover_io.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -30,6 +30,7 @@
 #include "tier/damage.h"
 #include "tier/extent.h"
 #include "tier/flush_turn.h"
+#include "tier/format_heat.h"
 #include "tier/index.h"
 #include "tier/policy.h"
 #include "tier/shard.h"
@@ -71,6 +72,7 @@ struct layer {                   /* a layer of an attached volume */
     uint32_t hash_next;
     uint64_t nr_live, nr_dirty;  /* index entries */
     uint64_t nr_placed;          /* extents with a place */
+    uint32_t heat_groups;        /* all of its heat records lie below */
     struct volume *vol;          /* NULL: being deleted */
     struct list ranges;          /* rmw.c: of range_lock.node, oldest first */
     struct list changed;         /* on s->ranges_changed: a range was given up */
@@ -379,6 +381,8 @@ struct forget {                  /* records of extents that are deleted, a batch
     uint32_t x[FORGET_BATCH];
     bool     committing;
     bool     blocked;            /* an extent was busy: the walk begins again */
+    uint64_t heat_cursor;        /* behind the extents: next cell to look at */
+    uint32_t heat_group;         /* behind the cells: next record to delete */
     uint64_t changes;            /* s->changes when it was */
     struct meta_batch batch;
     struct meta_op op[2 * FORGET_BATCH];
@@ -396,6 +400,22 @@ struct marks {
     struct meta_batch batch;
     struct meta_op op;
     uint8_t  rec[SHARD_REC_BYTES];
+};
+
+/* ---- heat (heat_meta.c) ---- */
+
+#define HEAT_BATCH 8u
+struct heat_saver {              /* of what has changed, group by group */
+    uint32_t base_s;             /* heat clock at this start */
+    uint64_t began_ns;           /* that was then */
+    uint64_t saved_ns;           /* the last walk ended */
+    uint64_t cursor;             /* of the walk under way; 0: none */
+    bool     committing;
+    uint32_t nr;                 /* of op */
+    struct heat_rec rec;
+    struct meta_batch batch;
+    struct meta_op op[HEAT_BATCH];
+    uint8_t  value[HEAT_BATCH][HEAT_REC_BYTES];
 };
 
 /* ---- the oldest segment (oldest.c) ---- */
@@ -487,6 +507,8 @@ struct shard {
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
     struct marks   marks;
+    struct heat       heat;
+    struct heat_saver heat_saver;
     struct forget  tombs;        /* tombstones that no log segment needs */
     struct oldest  oldest;
     char          *move_bufs;
@@ -541,6 +563,15 @@ void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 uint32_t marks_encode(struct shard *s, void *buf);        /* the 'S' record, for a batch that is committed next */
 uint64_t marks_step(struct shard *s);                     /* when to be called again */
 bool     marks_busy(const struct shard *s);               /* the metadata does not name everything yet */
+
+/* heat_meta.c */
+uint32_t heat_now_s(const struct shard *s);               /* the heat clock */
+void     heat_io(struct shard *s, const struct volume *v, const struct blk_io *io); /* a read or a write has come */
+struct heat_value heat_of_extent(const struct shard *s, uint32_t x);
+uint64_t heat_step(struct shard *s);                      /* as mover_step() */
+bool     heat_busy(const struct shard *s);                /* the metadata does not know all of it */
+/* Of a layer whose cells are gone: deletes of its records from *group on. How many; 0: that was all. */
+uint32_t heat_forget_groups(struct shard *s, uint32_t l, uint32_t *group, struct meta_op *ops, uint32_t max);
 
 /* sums.c */
 /* Pinned and READY, or NULL: w->fn runs later; w NULL: only look. */

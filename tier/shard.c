@@ -156,13 +156,7 @@ void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int e
     assert(l != 0 && v->in_flight == 0 && f != NULL); /* as many as there can be layers */
     shard_start(s);
     layer_at(s, l)->vol = NULL;
-    f->s = s;
-    f->layer = l;
-    f->cursor = 1;
-    f->nr = 0;
-    f->committing = f->blocked = false;
-    f->cb = cb;
-    f->ctx = ctx;
+    *f = (struct forget){.s = s, .layer = l, .cursor = 1, .cb = cb, .ctx = ctx};
     list_push_back(&s->forgets, &f->node);
     shard_kick(s);
 }
@@ -182,15 +176,19 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
     }
     switch (io->op) {
     case BLK_READ:
+        heat_io(s, v, io);
         gate_submit(s, io);
         return;
     case BLK_WRITE:
     case BLK_WRITE_ZEROES:
     case BLK_DISCARD:
-        if (v->read_only)
+        if (v->read_only) {
             shard_io_later(s, io, -FIRN_E_READ_ONLY);
-        else
-            gate_submit(s, io);
+            return;
+        }
+        if (io->op == BLK_WRITE)
+            heat_io(s, v, io);
+        gate_submit(s, io);
         return;
     case BLK_FLUSH: /* what was answered is durable */
         shard_io_later(s, io, s->failed);
@@ -208,12 +206,12 @@ static bool work_left(struct shard *s)
     if (s->in_flight > 0 || mover_busy(s) || fetch_busy(s) || s->oldest.appending)
         return true;
     if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
-        return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s);
+        return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s) || heat_busy(s);
     if (reclaim_busy(s) || s->tombs.committing || !list_empty(&s->forgets) || !list_empty(&s->zeroes))
         return true;
     if (s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || (s->drain_all && s->ix.nr_dirty > 0))
         return true;
-    return describe_pending(s) || marks_busy(s);
+    return describe_pending(s) || marks_busy(s) || heat_busy(s);
 }
 
 static void check_drained(struct shard *s)
@@ -260,9 +258,9 @@ static void shard_work(struct env_task *task)
     gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t at = mover_step(s), marks = marks_step(s);
+        uint64_t at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
 
-        arm(s, MIN(MIN(at, marks), reclaim_look_ns(s)));
+        arm(s, MIN(MIN(at, MIN(marks, heat)), reclaim_look_ns(s)));
         if (more)
             shard_kick(s);
     }
@@ -297,6 +295,7 @@ static void defaults(struct tier_opts *t)
     t->stage_bytes = t->stage_bytes != 0 ? t->stage_bytes : 16 * MIB;
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;
+    t->heat_half_life_ns = t->heat_half_life_ns != 0 ? t->heat_half_life_ns : 3600 * NS_PER_S;
     t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
     t->ios_per_shard = t->ios_per_shard != 0 ? t->ios_per_shard : IOS_DEFAULT;
 }
@@ -344,19 +343,21 @@ static int moves_init(struct shard *s)
 static int tables_init(struct shard *s)
 {
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
-    uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, total, used, seed;
+    uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, nr_extents, total, used, seed;
     uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
     int err;
 
     env_random(s->env, &seed, sizeof(seed));
-    cold_usage(s->o.cold, EXTENT_NO_DEV, &total, &used);
+    cold_usage(s->o.cold, EXTENT_NO_DEV, &nr_extents, &used);
     err = index_init(&s->ix, geo->nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
-        err = extent_table_init(&s->xt, (uint32_t)MIN(2 * total + 65536, (uint64_t)UINT32_MAX / 2));
+        err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2));
     for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {
         cold_usage(s->o.cold, d, &total, &used);
         err = extent_table_add_dev(&s->xt, d, (uint32_t)total);
     }
+    if (!err) /* a cell for what can have a place; with holes in between, and for what has none, the coldest go */
+        err = heat_init(&s->heat, nr_extents / HEAT_CELL_EXTENTS, (uint32_t)(s->t.heat_half_life_ns / NS_PER_S));
     s->seg = reserve(geo->nr_segments * sizeof(*s->seg));
     s->layer = reserve((LAYERS_MAX + 1) * sizeof(*s->layer));
     s->layer_hash = reserve(LAYER_HASH * sizeof(*s->layer_hash));
@@ -461,6 +462,7 @@ void shard_free(struct shard *s)
     unreserve(s->move_bufs, MOVES_MAX * BLOCK_BYTES);
     index_fini(&s->ix);
     extent_table_fini(&s->xt);
+    heat_fini(&s->heat);
     free(s);
 }
 

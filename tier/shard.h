@@ -42,6 +42,9 @@ int  shard_open_log(struct shard *s);
 /* After every shard of the pool has recovered and been judged: the metadata now names what was kept of the log. */
 int  shard_marks_commit(struct shard *s);
 
+/* Heat as the metadata knows it; likewise, or at any time before shard_start(). */
+void shard_heat_load(struct shard *s);
+
 /* After every shard of the pool has recovered (they share the space on the capacity devices): background work may begin.
  * The first request, drain or detach implies it. */
 void shard_start(struct shard *s);

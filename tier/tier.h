@@ -69,6 +69,8 @@ struct tier_opts {
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
     uint32_t tombstones_max;         /* a shard, before the oldest segment of its log has to go; 0: a quarter of what it has room for */
+    uint64_t heat_half_life_ns;      /* of reads and writes; 0: 1 h. That of use is 24 times as long (heat.h) */
+    uint64_t heat_period_ns;         /* between two saves of heat; 0: 60 s */
     uint64_t mover_bandwidth;        /* bytes per second a capacity device; 0: no cap */
     struct tier_seams seams;
     struct env **envs;
@@ -224,7 +226,7 @@ int tier_check(const struct tier_opts *opts, enum tier_check_depth depth, struct
  * rebuild_without names what is not there; out has a line for each that is. */
 int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, struct strbuf *out,
                      struct tier_check_report *report, char why[static 256]);
-enum tier_dump { TIER_DUMP_LABELS, TIER_DUMP_JOURNAL, TIER_DUMP_EXTENTS, TIER_DUMP_VOLUMES };
+enum tier_dump { TIER_DUMP_LABELS, TIER_DUMP_JOURNAL, TIER_DUMP_EXTENTS, TIER_DUMP_VOLUMES, TIER_DUMP_HEAT };
 int tier_dump(const struct tier_opts *opts, enum tier_dump what, struct strbuf *out, char why[static 256]);
 
 /* ---- for tests ---- */

@@ -80,7 +80,7 @@ exits 2 "$firnctl" volume create 'Bad Name' --size 1GiB
 exits 2 "$firnctl" volume create a --size 1GB
 exits 2 "$firnctl" volume list --size 1GiB
 exits 2 "$firnctl" --socket /x --url http://y status
-exits 2 "$firnctl" dump heat --dev "$T/p"
+exits 2 "$firnctl" dump nothing --dev "$T/p"
 exits 1 "$firnctl" --socket "$T/nobody" status
 has "nobody answers" "$out" '^firnctl: cannot get the status: .*: No such file or directory: is firnd running'
 exits 0 "$firnctl" --help

@@ -34,7 +34,7 @@ static const struct command commands[] = {
      "--rebuild-map makes new metadata in a directory that holds none; what is there is moved aside first. What was deleted lately\n"
      "may be back, and may leave no room for what the log holds: a line says how much is missing, and no map is made. Do it again\n"
      "with --without VOLUME for each that had been deleted; the devices are only read, so that another try is always possible."},
-    {"dump", "journal|extents|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words", NULL},
+    {"dump", "journal|extents|heat|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words", NULL},
     {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out",
      "A running server is asked for its status, configuration, devices, volumes and metrics; versions are added. All of it becomes\n"
      "one JSON document in FILE, which must not be there yet and which its owner alone may read. Tokens are never in it; names of\n"
@@ -102,7 +102,7 @@ static unsigned match(const struct command *c, const struct args *a)
 static bool say_absent(const char *word, const char *next)
 {
     static const char *const absent[] = {"heat", "scrub", "snapshot", "volume clone", "volume restore", "device add",
-                                         "device evacuate", "device remove", "dump heat"};
+                                         "device evacuate", "device remove"};
 
     for (unsigned i = 0; i < ARRAY_LEN(absent); i++) {
         size_t first = strcspn(absent[i], " ");

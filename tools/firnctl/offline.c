@@ -251,6 +251,7 @@ int cmd_dump(const struct args *a)
 {
     static const struct { const char *name; enum tier_dump dump; } kinds[] = {
         {"journal", TIER_DUMP_JOURNAL}, {"extents", TIER_DUMP_EXTENTS}, {"labels", TIER_DUMP_LABELS}, {"volumes", TIER_DUMP_VOLUMES},
+        {"heat", TIER_DUMP_HEAT},
     };
     struct job j = {0};
     unsigned i = 0;
@@ -260,7 +261,7 @@ int cmd_dump(const struct args *a)
     while (i < ARRAY_LEN(kinds) && strcmp(a->pos[0], kinds[i].name) != 0)
         i++;
     if (i == ARRAY_LEN(kinds)) {
-        fprintf(stderr, "firnctl: dump: \"%s\" is nothing to dump; there are journal, extents, labels, volumes\n", a->pos[0]);
+        fprintf(stderr, "firnctl: dump: \"%s\" is nothing to dump; there are journal, extents, heat, labels, volumes\n", a->pos[0]);
         return CTL_USAGE;
     }
     j.dump = kinds[i].dump;

@@ -402,6 +402,29 @@ bool sim_meta_rot(struct sim_meta_store *ms, char tag)
     return false;
 }
 
+uint32_t sim_meta_count(const struct sim_meta_store *ms, char tag)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t i = 0; i < ms->nr; i++)
+        nr += ms->records[i]->key.b[0] == (uint8_t)tag;
+    return nr;
+}
+
+uint32_t sim_meta_drop(struct sim_meta_store *ms, char tag)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t i = ms->nr; i-- > 0;)
+        if (ms->records[i]->key.b[0] == (uint8_t)tag) {
+            struct meta_key k = ms->records[i]->key;
+
+            record_remove(ms, &k);
+            nr++;
+        }
+    return nr;
+}
+
 void sim_meta_heal(struct sim_meta_store *ms)
 {
     for (uint32_t i = 0; i < ms->nr; i++)

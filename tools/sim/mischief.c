@@ -38,8 +38,17 @@ static void rot_metadata(struct world *w)
         w->damaged = true;
 }
 
+/* Nothing may depend on heat. No draw decides: a seed's other troubles stay what they are. */
+static void drop_heat(struct world *w)
+{
+    if ((w->kinds & KIND(4)) && sim_meta_drop(w->machine.store, 'T') > 0)
+        sim_fault_fired(w->sim, SIM_HEAT_GONE);
+}
+
 void mischief_boot(struct world *w, uint32_t depth)
 {
+    if (depth == 0 && w->faults_on)
+        drop_heat(w);
     if (depth < 5 && sim_chance(w->sim, 300000))
         plan_crash(w, 300, 20);
     if (depth == 0 && w->faults_on)

@@ -159,6 +159,9 @@ void sim_meta_store_free(struct sim_meta_store *ms);
 struct sim_meta_faults *sim_meta_faults(struct sim_meta_store *ms);
 /* Rots a random record that begins with tag; false: there is none. A later put of the key heals it. */
 bool sim_meta_rot(struct sim_meta_store *ms, char tag);
+uint32_t sim_meta_count(const struct sim_meta_store *ms, char tag);
+/* Every record with that tag is gone; how many. Nothing is open. */
+uint32_t sim_meta_drop(struct sim_meta_store *ms, char tag);
 void sim_meta_heal(struct sim_meta_store *ms);
 uint64_t sim_meta_records(const struct sim_meta_store *ms);
 /* One handle at a time. */

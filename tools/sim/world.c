@@ -110,6 +110,7 @@ static void fill_tier_opts(struct world *w)
     t->ios_per_shard = p->ios_per_shard;
     t->tombstones_max = p->tombstones_max;
     t->stage_bytes = p->stage_bytes;
+    t->heat_period_ns = 50 * NS_PER_MS; /* often, so that crashes meet it */
     sim_machine_seams(&w->machine, &t->seams);
     t->envs = w->envs;
     t->nr_envs = p->envs;

@@ -80,8 +80,10 @@ int rig_boot(struct rig *r)
     cr_assert_eq(shard_attach(r->shard, &r->vol), 0);
     err = shard_recover(r->shard, &r->report, &layer_max, why);
     err = err ? err : shard_open_log(r->shard);
-    if (err == 0)
+    if (err == 0) {
+        shard_heat_load(r->shard);
         shard_start(r->shard);
+    }
     return err;
 }
 
