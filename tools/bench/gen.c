@@ -9,7 +9,8 @@ const char *gen_op_name(enum gen_op op)
     return names[op];
 }
 
-#define SWEEP_BYTES (64u * 1024u)
+#define SWEEP_BYTES      (64u * 1024u)
+#define NEIGHBOURS_BYTES (64u * 1024u) /* about as popular as each other, with --zipf */
 
 void gen_init(struct gen *g, const struct bench_opts *o, struct oracle *oracle, uint64_t begin_bytes, uint64_t end_bytes,
               uint64_t seed)
@@ -17,6 +18,9 @@ void gen_init(struct gen *g, const struct bench_opts *o, struct oracle *oracle, 
     *g = (struct gen){.o = o, .oracle = oracle, .begin_bytes = begin_bytes, .end_bytes = end_bytes,
                       .cursor_bytes = begin_bytes, .rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1};
     assert(begin_bytes < end_bytes);
+    if (o->zipf_pct)
+        zipf_init(&g->zipf, MAX((end_bytes - begin_bytes) / o->bs_bytes, (uint64_t)1), o->zipf_pct / 100.0,
+                  MAX(NEIGHBOURS_BYTES / o->bs_bytes, 1u));
 }
 
 uint64_t gen_random(struct gen *g)
@@ -104,10 +108,21 @@ bool gen_swept(const struct gen *g)
     return g->sweep && g->cursor_bytes >= g->end_bytes && g->nr_single == 0;
 }
 
+static uint64_t next_bits(void *gen)
+{
+    return gen_random(gen);
+}
+
+static uint64_t pick_place(struct gen *g)
+{
+    uint64_t places = (g->end_bytes - g->begin_bytes) / g->o->bs_bytes;
+
+    return g->o->zipf_pct ? zipf_next(&g->zipf, next_bits, g) : gen_random(g) % places;
+}
+
 bool gen_next(struct gen *g, struct gen_req *out)
 {
     uint32_t bs = g->o->bs_bytes;
-    uint64_t slots = (g->end_bytes - g->begin_bytes) / bs;
     enum gen_op op;
 
     if (g->sweep)
@@ -119,7 +134,7 @@ bool gen_next(struct gen *g, struct gen_req *out)
     }
     op = pick_op(g);
     for (int tries = 0; tries < 8; tries++) {
-        uint64_t off = g->o->random ? g->begin_bytes + gen_random(g) % slots * bs : g->cursor_bytes;
+        uint64_t off = g->o->random ? g->begin_bytes + pick_place(g) * bs : g->cursor_bytes;
 
         if (claim(g, op, off, bs)) {
             *out = (struct gen_req){.op = op, .off_bytes = off, .len_bytes = bs};

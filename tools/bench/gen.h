@@ -6,6 +6,7 @@
 
 #include "opts.h"
 #include "oracle.h"
+#include "zipf.h"
 
 enum gen_op { GEN_READ, GEN_WRITE, GEN_TRIM, GEN_ZERO, GEN_FLUSH, GEN_OP_NR };
 
@@ -21,6 +22,7 @@ struct gen {
     bool                     sweep;       /* read every touched unit once, in order, then end */
     uint64_t                 begin_bytes, end_bytes, cursor_bytes;
     uint64_t                 rng;
+    struct zipf              zipf;        /* of this part's places, where --zipf asks for it */
     uint64_t                 writes;      /* since the last flush */
     struct gen_range        *single;      /* sweep: to be read again unit by unit, before anything else */
     uint32_t                 nr_single, cap_single; /* cap: requests outstanding at most */

@@ -3,6 +3,7 @@
 #include "opts.h"
 
 #include "base/sizefmt.h"
+#include "zipf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -40,6 +41,8 @@ static const struct option_desc options[] = {
     OPT("time", K_TIME, time_ns, NS_PER_MS, ANY, "DURATION", "stop after this long (10s, if nothing else ends the run)"),
     OPT("ops", K_U64, ops, 1, ANY, "N", "stop after so many requests"),
     OPT("bytes", K_SIZE, bytes, 1, ANY, "SIZE", "stop after so many bytes"),
+    OPT("zipf", K_U32, zipf_pct, 0, (uint64_t)(100 * ZIPF_THETA_MAX), "N",
+        "random places by Zipf's law, the k-th most popular as often as 1/k^(N/100) (0: all alike)"),
     OPT("rate", K_RATE, rate, 0, ANY, "N[/s]", "start at most so many requests a second (0: no limit)"),
     OPT("size", K_SIZE, size_bytes, 512, ANY, "SIZE", "range to use (the whole namespace)"),
     OPT("offset", K_SIZE, offset_bytes, 0, ANY, "SIZE", "where the range begins (0)"),
@@ -222,6 +225,8 @@ static int check(const struct bench_opts *o)
         return complain("--ops must be at least --threads: each thread does its share", NULL);
     if (o->bytes && o->bytes < o->threads)
         return complain("--bytes must be at least --threads: each thread does its share", NULL);
+    if (o->zipf_pct && !o->random)
+        return complain("--zipf needs a random --rw", NULL);
     if (o->kato_ns % NS_PER_MS)
         return complain("--keep-alive must be whole milliseconds", NULL);
     return 0;

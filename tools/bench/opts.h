@@ -15,7 +15,7 @@ struct bench_opts {
     enum bench_rw rw;
     bool          random;
     uint32_t      read_pct, trim_pct, zero_pct; /* trim and zero: share of the writes */
-    uint32_t      bs_bytes, qd, connections, threads;
+    uint32_t      bs_bytes, qd, connections, threads, zipf_pct;
     uint64_t      time_ns, ops, bytes, rate, size_bytes, offset_bytes, seed, warmup_ns, reconnect_ns, timeout_ns, kato_ns;
     uint32_t      flush_every;
     uint64_t      in_capsule;
