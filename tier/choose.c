@@ -3,11 +3,15 @@
  * head. What gives less than half of what the first one does is left for later, when more dirt may lie there, unless it is
  * urgent. What was taken is then written in one sweep.
  * Measured on tencent-50k: 16 regions and a half, 91 s of disk time; 8 and no bound, 104 s; 16 and no bound, 107 s.
+ * By the root of heat, against no heat: tencent-50k at 5, 10 and 20 % takes 0.9, -0.2 and 1.2 % less of the disk, cphy-vm 2.0, 1.6 and 2.1.
+ * By heat itself: -0.8 and 0.4 % at 10 %, and requests wait for a fifth longer: what is dense and hot stays too long.
  */
 #include "tier/choose.h"
 
 #include "base/limits.h"
 #include "rt/dev_model.h"
+
+#include <math.h>
 
 #define WORTH_OF_BEST 0.5
 
@@ -37,7 +41,9 @@ uint64_t choose_cost_ns(const struct choose_region *r, uint64_t span_bytes, uint
 
 double choose_score(const struct choose_region *r, uint64_t span_bytes, uint64_t head_bytes)
 {
-    return r->blocks * (double)NS_PER_MS / (double)MAX(choose_cost_ns(r, span_bytes, head_bytes), UINT64_C(1));
+    double ns = (double)MAX(choose_cost_ns(r, span_bytes, head_bytes), UINT64_C(1));
+
+    return r->blocks * (double)NS_PER_MS / ns / sqrt(1.0 + (double)r->write_heat);
 }
 
 static void move_to(struct choose_region *r, uint32_t from, uint32_t to)

@@ -134,6 +134,7 @@ static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, u
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
 
         r->urgent |= (e->flags & EXTENT_URGENT) != 0;
+        r->write_heat = MAX(r->write_heat, heat_of_extent(l->s, d->x[slot]).write);
         choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
     }
     c->nr++;

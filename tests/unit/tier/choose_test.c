@@ -53,6 +53,21 @@ Test(choose, takes_what_there_is_if_all_is_sparse)
     cr_assert_eq(choose_best(r, 1, 16, SPAN, 0), 1);
 }
 
+Test(choose, leaves_what_is_written_often_for_later)
+{
+    struct choose_region r[] = {region(1, 1 * GIB, 100), region(2, 1 * GIB + 4 * MIB, 100), region(3, 1 * GIB + 8 * MIB, 200)};
+
+    r[0].write_heat = 3;
+    r[2].write_heat = 1000;
+    cr_assert_eq(choose_best(r, 3, 3, SPAN, 1 * GIB), 2, "twice as dense does not outweigh 1000 writes");
+    cr_assert(r[0].id == 1 && r[1].id == 2);
+    cr_assert_eq(choose_best(r, 2, 1, SPAN, 0), 1);
+    cr_assert_eq(r[0].id, 2);
+    r[1].urgent = true;
+    cr_assert_eq(choose_best(r, 2, 1, SPAN, 0), 1);
+    cr_assert_eq(r[0].id, 1, "but what is urgent cannot wait");
+}
+
 Test(choose, takes_what_is_urgent_before_all_others)
 {
     struct choose_region r[] = {region(1, 1 * GIB, 200), region(2, 30 * GIB, 3), region(3, 20 * GIB, 2), region(4, 12 * GIB, 240)};
