@@ -58,6 +58,7 @@ static void describe_end(struct lane *l)
     for (uint32_t i = l->desc_at; i < l->nr_desc; i++)
         describe_release(l, i, false);
     l->nr_desc = 0;
+    lane_turn_over(l);
     lane_rest(l);
 }
 
@@ -75,10 +76,9 @@ static void describe_written(struct dev_io *io)
 {
     struct lane *l = container_of(io, struct lane, io);
 
-    l->io_busy = false;
+    lane_run_end(l, l->dev);
     if (io->err != 0)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
-    l->head_bytes = io->off_bytes + io->len_bytes;
     l->bytes += io->len_bytes;
     for (uint32_t i = 0; i < l->desc_n; i++)
         describe_release(l, l->desc_at + i, true);
@@ -96,10 +96,10 @@ static void describe_write(struct lane *l)
 
     figure_add(&s->stats.descriptor_writes, 1);
     figure_add(&s->stats.descriptor_bytes, (uint64_t)l->desc_n * DESC_BYTES);
-    l->io_busy = true;
     l->iov = (struct iovec){l->buf, (size_t)l->desc_n * DESC_BYTES};
     l->io = (struct dev_io){.off_bytes = cold_desc_offset(s->o.cold, place_of(l, l->desc_at)), .len_bytes = l->iov.iov_len,
                             .iov = &l->iov, .iovcnt = 1, .cb = describe_written};
+    lane_run_begin(l, l->dev);
     dev_write(shard_capacity(s, l->dev), &l->io);
 }
 
@@ -186,10 +186,18 @@ static void describe_step(struct lane *l)
         if (got != GATHERED)
             drop_speechless(l, got == GATHER_LOST);
     }
-    if (l->desc_n > 0 && may_go_on(l))
-        describe_write(l);
-    else
+    if (l->desc_n == 0 || !may_go_on(l))
         describe_end(l);
+    else if (lane_turn(l))
+        describe_write(l);
+    else if (l->turn == TURN_NONE) /* the budget is spent */
+        describe_end(l);
+}
+
+void describe_go_on(struct lane *l)
+{
+    if (!l->parked && !l->io_busy)
+        describe_step(l);
 }
 
 /* ---- when ---- */

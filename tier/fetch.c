@@ -164,7 +164,7 @@ static void fetch_done(struct dev_io *io)
     struct list runs, *n;
 
     s->fetching[dev]--;
-    s->fg_last_ns[dev] = env_now_ns(s->env);
+    turn_fg_end(turn_of(s, dev), env_now_ns(s->env));
     if (io->err != 0)
         shun(f);
     for (uint32_t i = 0; i < f->n; i++) {
@@ -260,9 +260,11 @@ static void submit(struct fetch *f)
 
     e->reads++;
     s->fetching[f->place.dev]++;
+    turn_fg_begin(turn_of(s, f->place.dev));
     figure_add(&s->stats.fetch_ops, 1);
     f->io = (struct dev_io){.off_bytes = cold_offset(s->o.cold, f->place) + (uint64_t)f->first * BLOCK_BYTES,
                             .len_bytes = (uint64_t)f->n * BLOCK_BYTES, .iov = f->iov, .iovcnt = fetch_iov(f), .cb = fetch_done};
+    turn_head_to(turn_of(s, f->place.dev), f->io.off_bytes + f->io.len_bytes);
     dev_read(shard_capacity(s, f->place.dev), &f->io);
 }
 

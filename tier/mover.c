@@ -34,6 +34,7 @@ int mover_init(struct shard *s)
             return -ENOMEM;
         l->s = s;
         l->dev = i < s->o.nr_capacity ? (uint16_t)i : EXTENT_NO_DEV;
+        lane_turn_init(l);
         l->swept_ns = l->destage_last_ns = env_now_ns(s->env);
         l->buf = mem;
         l->jobs = (struct job *)(void *)(mem + LANE_BUFS * EXTENT_BYTES);
@@ -86,15 +87,16 @@ static struct extent_list *urgent_list(struct shard *s, unsigned lane)
 struct policy_state lane_policy(struct lane *l)
 {
     struct shard *s = l->s;
+    const struct turn *t = turn_of(s, l->dev);
     uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0;
 
     return (struct policy_state){
-        .now_ns = env_now_ns(s->env), .fg_last_ns = s->fg_last_ns[l->dev], .fg_in_flight = s->fg_in_flight[l->dev] + s->fetching[l->dev],
+        .now_ns = env_now_ns(s->env), .fg_last_ns = figure_get(&t->fg_last_ns), .fg_in_flight = figure_get(&t->fg),
         .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
         .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || lane_waited_for(l),
-        .not_before_ns = l->not_before_ns};
+        .not_before_ns = MAX(l->not_before_ns, figure_get(&t->not_before_ns))};
 }
 
 bool lane_yields(struct lane *l)
@@ -119,8 +121,6 @@ void lane_rest(struct lane *l)
 
     if (l->state != LANE_DESCRIBE)
         l->destage_last_ns = env_now_ns(s->env);
-    if (s->t.mover_bandwidth != 0)
-        l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + l->bytes * NS_PER_S / s->t.mover_bandwidth);
     lane_set_state(l, LANE_IDLE);
     s->changes++;
     shard_kick(s);
@@ -177,6 +177,25 @@ static uint64_t destage_at(struct lane *l)
     return policy_destage_at(&p);
 }
 
+/* Is it worth another try? Else a pass would ask for another pass. */
+static bool run_may_go(struct lane *l)
+{
+    const struct turn *t = turn_of(l->s, l->dev);
+    uint64_t now = env_now_ns(l->s->env);
+
+    return !lane_yields(l) && now >= figure_get(&t->not_before_ns) && (l->turn != TURN_ASKED || turn_stuck(t, now));
+}
+
+/* When a lane that has a run to write, and could not, is to try again. */
+static uint64_t run_again_at(const struct lane *l)
+{
+    uint64_t now = env_now_ns(l->s->env);
+
+    if (l->turn == TURN_ASKED) /* it will be told; unless a run of another shard hangs */
+        return now + LANE_PAUSE_ERROR_NS;
+    return MAX(now + NS_PER_MS, figure_get(&turn_of(l->s, l->dev)->not_before_ns));
+}
+
 /* When the lane is to be looked at again. */
 static uint64_t lane_look(struct lane *l)
 {
@@ -184,10 +203,9 @@ static uint64_t lane_look(struct lane *l)
     uint64_t now = env_now_ns(s->env), at, describe;
 
     if (lane_writes(l) && !l->io_busy) {
-        if (lane_yields(l))
-            return now + NS_PER_MS;
-        lane_step(l);
-        return lane_writes(l) && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
+        if (run_may_go(l))
+            lane_step(l);
+        return lane_writes(l) && !l->io_busy ? run_again_at(l) : UINT64_MAX;
     }
     if (l->state == LANE_FLUSH && !l->io_busy) {
         lane_flush_step(l);
@@ -242,7 +260,7 @@ uint64_t mover_step(struct shard *s)
 bool mover_busy(const struct shard *s)
 {
     for (uint32_t i = 0; i < s->nr_lanes; i++)
-        if (s->lanes[i].state != LANE_IDLE)
+        if (s->lanes[i].state != LANE_IDLE || s->lanes[i].turn != TURN_NONE)
             return true;
     return false;
 }

@@ -285,6 +285,8 @@ void lane_step(struct lane *l)
         while (reader_next(l))
             ;
     } while (writer_next(l));
+    if (l->wr == JOB_NONE || (!l->io_busy && l->turn == TURN_HELD))
+        lane_turn_over(l);
     if (l->rd != JOB_NONE || l->wr != JOB_NONE)
         return;
     lane_drop_failed(l);

@@ -7,8 +7,8 @@
  * A block that is dirty only because an earlier destage may have torn it (INDEX_KEPT) has one more copy, perhaps: the
  * device's. If the log does not give it, that one is read and verified; if it is whole it stays as it is: nothing is written
  * over the only copy that is left.
- * Writes: one run at a time, in address order, each yielding to foreground requests: none waits for more than one run, an extent at
- * most (5 ms of transfer). All that they write over is dirty in the
+ * Writes: one run at a time, in address order, each yielding to foreground requests: none waits for more than one run, of all shards
+ * (mover_turn.c). All that they write over is dirty in the
  * index by then, and stays so until the batch has committed: a torn write is never visible, whatever becomes of the destage.
  */
 #include <errno.h>
@@ -267,9 +267,8 @@ static void write_done(struct dev_io *io)
 {
     struct lane *l = container_of(io, struct lane, io);
 
-    l->io_busy = false;
+    lane_run_end(l, lane_writing(l)->place.dev);
     l->write_err = io->err;
-    l->head_bytes = io->off_bytes + io->len_bytes;
     if (io->err == 0)
         l->bytes += io->len_bytes;
     lane_step(l);
@@ -279,18 +278,19 @@ static void write_run(struct lane *l, uint32_t first, uint32_t n)
 {
     struct shard *s = l->s;
     struct job *job = lane_writing(l);
+    uint64_t off = cold_offset(s->o.cold, job->place) + (uint64_t)first * BLOCK_BYTES;
 
+    n = lane_run_blocks(l, job->place.dev, off, n);
     for (uint32_t i = first; i < first + n; i++) {
         figure_add(&s->stats.destage_blocks, bit_get(job->put, i));
         figure_add(&s->stats.destage_bridged, !bit_get(job->put, i));
     }
     l->next_block = first + n;
-    l->io_busy = true;
     l->flush_devs |= UINT64_C(1) << job->place.dev;
     job->wrote = true;
     l->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
-    l->io = (struct dev_io){.off_bytes = cold_offset(s->o.cold, job->place) + (uint64_t)first * BLOCK_BYTES,
-                            .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = write_done};
+    l->io = (struct dev_io){.off_bytes = off, .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = write_done};
+    lane_run_begin(l, job->place.dev);
     dev_write(shard_capacity(s, job->place.dev), &l->io);
 }
 
@@ -311,7 +311,7 @@ bool lane_write_more(struct lane *l)
         return true;
     if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev)))
         return write_failed(l, -FIRN_E_DEVICE_FAILED);
-    if (lane_yields(l))
+    if (lane_yields(l) || (job->place.dev == l->dev && !lane_turn(l)))
         shard_kick(l->s);
     else
         write_run(l, first, n);

@@ -169,7 +169,7 @@ void lane_pick(struct lane *l, unsigned lowest)
         return;
     }
     find_candidates(l, lowest, &c, span_bytes);
-    c.nr = choose_best(c.r, c.nr, POLICY_BATCH_REGIONS, span_bytes, l->head_bytes);
+    c.nr = choose_best(c.r, c.nr, POLICY_BATCH_REGIONS, span_bytes, figure_get(&turn_of(l->s, l->dev)->head_bytes));
     for (uint32_t i = 0; i < c.nr; i++)
         add_dirty(l, c.r[i].id * CHOOSE_SLOTS, (c.r[i].id + 1) * CHOOSE_SLOTS);
 }

@@ -52,7 +52,7 @@ static int open_shard(struct tier *t, uint32_t no, char why[static 256])
     uint32_t env = no % t->opts.nr_envs;
     struct shard_opts o = {.tier = &t->opts, .no = no, .env = t->envs[env], .segpool = t->segpool,
                            .journal_dev = t->devs.dev[0].on[env], .nr_capacity = t->devs.nr_capacity, .cold = t->cold,
-                           .flush_turns = &t->flush_turns, .meta = t->meta};
+                           .flush_turns = &t->flush_turns, .turns = &t->turns, .meta = t->meta};
     int err;
 
     for (uint32_t i = 0; i < t->devs.nr; i++)

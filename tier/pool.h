@@ -6,6 +6,7 @@
 #include "journal/journal.h"
 #include "rt/metrics.h"
 #include "tier/flush_turn.h"
+#include "tier/turn.h"
 #include "tier/label.h"
 #include "tier/shard.h"
 #include "tier/volume.h"
@@ -88,6 +89,7 @@ struct tier {
     uint64_t        *freed_epochs;
     struct cold     *cold;
     struct flush_turns flush_turns;
+    struct turns     turns;
     struct pool_rec  pool;        /* envs[0] */
     uint32_t         nr_shards;
     struct shard    *shards[REACTORS_MAX];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
- * mover_batch.c, capture.c, mover_io.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -278,9 +278,11 @@ struct job {                     /* one extent's destage */
 };
 
 enum lane_state { LANE_IDLE, LANE_WORK, LANE_FLUSH, LANE_COMMIT, LANE_DESCRIBE, LANE_STATE_NR };
+enum lane_turn { TURN_NONE, TURN_ASKED, TURN_HELD };
 #define LANE_READS 32u
 #define LANE_BUFS  2u            /* one extent is read while another one is written: a stream does not wait for the log */
 #define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
+#define LANE_STINT_NS (200 * NS_PER_MS) /* one lane keeps its device's turn so long before another shard's has it */
 #define DESCRIBE_BATCH 64u
 struct lane;
 struct lane_read { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t first, n; bool busy; };
@@ -306,10 +308,12 @@ struct lane {                    /* destages for one device, one batch at a time
     struct lane_read read[LANE_READS];
     struct dev_io io;            /* write, flush */
     struct iovec  iov;
+    enum lane_turn turn;         /* to write to its device: turn.h */
+    struct turn_want turn_want;
+    uint64_t turn_ns;            /* when it got the turn */
     uint64_t flush_devs;         /* devices this batch wrote to; in FLUSH: not flushed yet */
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures;     /* of the whole pool, when this batch began */
-    uint64_t head_bytes;         /* end of the last transfer, for scores */
     uint64_t not_before_ns;
     uint64_t begun_ns;           /* when this batch was */
     uint64_t bytes;              /* written by it */
@@ -496,9 +500,8 @@ struct shard {
 
     struct lane  *lanes;         /* nr_capacity + 1 */
     uint32_t      nr_lanes;
-    uint64_t      fg_last_ns[CAPACITY_DEVS_MAX];
-    uint64_t      csum_errors[CAPACITY_DEVS_MAX]; /* figures: of stats.csum_errors_hdd, those of each device */
-    uint32_t      fg_in_flight[CAPACITY_DEVS_MAX];
+    uint64_t      csum_errors[CAPACITY_DEVS_MAX];  /* figures: of stats.csum_errors_hdd, those of each device */
+    uint32_t      fg_in_flight[CAPACITY_DEVS_MAX]; /* runs there; what all shards have there: turn.h */
     bool          degraded[CAPACITY_DEVS_MAX]; /* refused a write */
     bool          hung[CAPACITY_DEVS_MAX];     /* as of the last pass: a request in it is older than the deadline */
     uint64_t      dev_dirty[CAPACITY_DEVS_MAX]; /* dirty blocks of extents that have their place there */
@@ -537,6 +540,17 @@ static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return
 bool     dev_usable(const struct shard *s, const struct dev *d); /* there, and nothing hangs in it past the deadline */
 struct dev *shard_capacity(const struct shard *s, uint16_t dev);
 bool     shard_writes_wait(const struct shard *s);
+static inline struct turn *turn_of(const struct shard *s, uint16_t dev) { return &s->o.turns->dev[dev]; }
+static inline void fg_begin(struct shard *s, uint16_t dev)
+{
+    s->fg_in_flight[dev]++;
+    turn_fg_begin(turn_of(s, dev));
+}
+static inline void fg_end(struct shard *s, uint16_t dev)
+{
+    s->fg_in_flight[dev]--;
+    turn_fg_end(turn_of(s, dev), env_now_ns(s->env));
+}
 
 /* map.c: index, extents, layers and segments in step */
 static inline uint32_t extent_no(uint64_t block) { return (uint32_t)(block / EXTENT_BLOCKS); }
@@ -666,6 +680,12 @@ bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 bool     lane_yields(struct lane *l);
 bool     lane_waited_for(struct lane *l);                 /* hosts' requests wait for what it destages */
+bool     lane_turn(struct lane *l);                       /* may a run go out now? false: lane_step() or describe_go_on() comes again */
+void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
+void     lane_turn_init(struct lane *l);
+void     lane_run_begin(struct lane *l, uint16_t dev);    /* l->io goes there */
+void     lane_run_end(struct lane *l, uint16_t dev);      /* it is over; its bytes count against the budget */
+uint32_t lane_run_blocks(const struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks); /* so many of them in one run */
 struct policy_state lane_policy(struct lane *l);
 void     lane_rest(struct lane *l);                       /* the batch is over */
 int      lane_read_start(struct lane *l);                 /* mover_io.c: the payload of the job that is read; then lane_read_done */
@@ -689,6 +709,7 @@ bool     lane_relocate(struct lane *l, struct job *job);  /* it begins again for
 void     job_release(struct lane *l, struct job *job);
 void     lane_shed(struct lane *l);                       /* its device hangs */
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
+void     describe_go_on(struct lane *l);                  /* it has the turn that it waited for */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
 void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */

@@ -163,8 +163,7 @@ static void run_unpin(struct run *u)
         journal_segment_unpin(s->j, u->at.loc.segment);
         return;
     }
-    s->fg_in_flight[u->at.place.dev]--;
-    s->fg_last_ns[u->at.place.dev] = env_now_ns(s->env);
+    fg_end(s, u->at.place.dev);
     map_read_done(s, u->at.x, u->at.place);
 }
 
@@ -254,7 +253,7 @@ void run_take(struct run *u, const struct fetch *f)
     struct rio *r = u->rio;
     struct shard *s = r->s;
 
-    s->fg_in_flight[u->at.place.dev]--;
+    fg_end(s, u->at.place.dev);
     u->last_err = f->io.err;
     for (uint32_t i = 0; i < u->n; i++) {
         uint32_t in_extent = u->at.in_extent + i, fr = f->frame[in_extent - f->first];
@@ -298,9 +297,10 @@ static void run_submit_cold(struct shard *s, struct run *u)
     assert(extent_place_same(e->place, u->at.place)); /* looked up in this very call */
     e->reads++;
     hold_dev(s, u->rio->hold, u->at.place.dev);
-    s->fg_in_flight[u->at.place.dev]++;
+    fg_begin(s, u->at.place.dev);
     figure_add(&s->stats.read_miss_blocks, u->n);
     u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
+    turn_head_to(turn_of(s, u->at.place.dev), u->io.off_bytes + u->io.len_bytes);
     dev_read(shard_capacity(s, u->at.place.dev), &u->io);
 }
 
@@ -590,7 +590,7 @@ static bool run_fetch(struct run *u, struct fetch *f)
     u->n = MIN(u->n, fetch_covers(f, &u->at));
     fetch_join(f, u);
     hold_dev(s, u->rio->hold, u->at.place.dev);
-    s->fg_in_flight[u->at.place.dev]++;
+    fg_begin(s, u->at.place.dev);
     figure_add(&s->stats.fetch_shared, shared);
     if (shared)
         figure_add(&s->stats.stage_hit_blocks, u->n);

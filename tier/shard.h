@@ -13,6 +13,7 @@
 #include "tier/cold.h"
 #include "tier/format.h"
 #include "tier/tier.h"
+#include "tier/turn.h"
 
 struct shard;
 
@@ -26,6 +27,7 @@ struct shard_opts {
     uint32_t        nr_capacity;
     struct cold    *cold;
     struct flush_turns *flush_turns;                 /* the pool's */
+    struct turns   *turns;                           /* likewise */
     struct meta    *meta;
 };
 

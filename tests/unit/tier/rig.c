@@ -58,6 +58,7 @@ int rig_boot(struct rig *r)
     int err;
 
     r->flush_turns = (struct flush_turns){0};
+    r->turns = (struct turns){0};
     r->env = sim_env_new(r->sim);
     cr_assert_eq(sim_dev_open(r->ssd, r->env, &r->ssd_dev), 0);
     cr_assert_eq(sim_meta_open(r->store, &r->meta), 0);
@@ -70,7 +71,8 @@ int rig_boot(struct rig *r)
     if (err != 0)
         return err;
     so = (struct shard_opts){.tier = &r->opts, .env = r->env, .segpool = r->segpool, .journal_dev = r->ssd_dev,
-                             .nr_capacity = RIG_HDDS, .cold = r->cold, .flush_turns = &r->flush_turns, .meta = r->meta};
+                             .nr_capacity = RIG_HDDS, .cold = r->cold, .flush_turns = &r->flush_turns, .turns = &r->turns,
+                             .meta = r->meta};
     for (unsigned i = 0; i < RIG_HDDS; i++)
         so.capacity[i] = r->hdd_dev[i];
     cr_assert_eq(shard_new(&so, &r->shard), 0);

@@ -28,6 +28,7 @@ struct rig {
     struct segpool  *segpool;
     struct cold     *cold;
     struct flush_turns flush_turns;
+    struct turns     turns;
     struct shard    *shard;
     struct volume    vol;
     struct journal_replay_report report;

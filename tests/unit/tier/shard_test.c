@@ -669,14 +669,14 @@ Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
     shard_start(r.shard);
     cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, 10 * NS_PER_S), 0);
     for (unsigned i = 0; i < RIG_HDDS; i++)
-        r.shard->fg_in_flight[i]++;
+        fg_begin(r.shard, (uint16_t)i);
     sim_run_for(r.sim, 100 * NS_PER_MS);
     before = sim_events_run(r.sim);
     sim_run_for(r.sim, 100 * NS_PER_MS);
     cr_assert(a_lane_writes(&r));
     cr_assert_lt(sim_events_run(r.sim) - before, 1000);
     for (unsigned i = 0; i < RIG_HDDS; i++)
-        r.shard->fg_in_flight[i]--;
+        fg_end(r.shard, (uint16_t)i);
     cr_assert_eq(sim_run_until(r.sim, all_clean, &r, NS_PER_S), 0);
     for (uint64_t b = 0; b < 200; b += 2)
         rig_expect(&r, b, 1, 1);

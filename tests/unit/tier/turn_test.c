@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The turn of a capacity device (turn.h): one shard at a time writes there, nobody is forgotten, and a run that hangs stops nobody. */
+#include "rig.h"
+
+static unsigned granted_to[8], nr_granted;
+struct other { struct turn_want want; unsigned no; };
+
+static void granted(struct env_task *t) { granted_to[nr_granted++] = container_of(t, struct other, want.granted)->no; }
+
+static void other_init(struct other *o, unsigned no, struct env *env)
+{
+    *o = (struct other){.want = {.env = env, .granted = {.fn = granted}}, .no = no};
+}
+
+Test(turn, it_goes_round_those_who_wait, .timeout = 20)
+{
+    struct sim *sim = sim_new(1);
+    struct env *env = sim_env_new(sim);
+    struct turn t = {0};
+    struct other o[4];
+
+    for (unsigned i = 0; i < 4; i++)
+        other_init(&o[i], i * 21, env);
+    cr_assert(turn_take(&t, 42, &o[2].want));
+    cr_assert_not(turn_take(&t, 0, &o[0].want));
+    cr_assert_not(turn_take(&t, 63, &o[3].want));
+    cr_assert_not(turn_take(&t, 21, &o[1].want));
+    cr_assert(turn_withdraw(&t, 21));
+    turn_give(&t, 42);
+    sim_run_for(sim, NS_PER_MS);
+    cr_assert_eq(nr_granted, 1);
+    cr_assert_eq(granted_to[0], 63, "the next one after the one that gives");
+    cr_assert_not(turn_withdraw(&t, 63), "too late");
+    cr_assert_not(turn_take(&t, 42, &o[2].want), "who had it waits like all others");
+    turn_give(&t, 63);
+    turn_give(&t, 0);
+    turn_give(&t, 42);
+    sim_run_for(sim, NS_PER_MS);
+    cr_assert_eq(nr_granted, 3);
+    cr_assert_eq(granted_to[1], 0);
+    cr_assert_eq(granted_to[2], 42);
+    cr_assert_not(turn_others_wait(&t));
+    cr_assert(turn_take(&t, 21, &o[1].want), "it is free again");
+    sim_env_free(env);
+    sim_free(sim);
+}
+
+static bool all_clean(void *ctx) { return ((struct rig *)ctx)->shard->ix.nr_dirty == 0; }
+
+static uint64_t destaged(const struct rig *r) { return r->shard->stats.destage_blocks; }
+
+static void others_take(struct rig *r, struct other *o)
+{
+    for (uint16_t d = 0; d < RIG_HDDS; d++) {
+        other_init(&o[d], 1, r->env);
+        cr_assert(turn_take(&r->turns.dev[d], 1, &o[d].want));
+    }
+}
+
+static void some_dirt(struct rig *r)
+{
+    rig_init(r, &(struct rig_opts){.seed = 5});
+    cr_assert_eq(rig_boot(r), 0);
+    for (uint64_t b = 0; b < 200; b += 2)
+        cr_assert_eq(rig_write(r, b, 1, 1), 0);
+}
+
+Test(turn, a_shard_writes_when_another_one_gives_the_turn_and_not_before, .timeout = 60)
+{
+    struct other o[RIG_HDDS];
+    struct rig r;
+    uint64_t events;
+
+    some_dirt(&r);
+    others_take(&r, o);
+    r.shard->t.dirty_start_pct = 0;
+    shard_start(r.shard);
+    sim_run_for(r.sim, 5 * NS_PER_S);
+    cr_assert_eq(destaged(&r), 0);
+    events = sim_events_run(r.sim);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_lt(sim_events_run(r.sim) - events, 100, "it does not spin");
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        turn_give(&r.turns.dev[d], 1);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 20 * NS_PER_MS), 0, "at once");
+    rig_expect(&r, 0, 1, 1);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        cr_assert_not(r.turns.dev[d].taken, "and it is given back");
+    rig_fini(&r);
+}
+
+Test(turn, a_run_of_another_shard_that_hangs_is_not_waited_for, .timeout = 60)
+{
+    struct other o[RIG_HDDS];
+    struct rig r;
+
+    some_dirt(&r);
+    others_take(&r, o);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        turn_run_begin(&r.turns.dev[d], env_now_ns(r.env));
+    r.shard->t.dirty_start_pct = 0;
+    shard_start(r.shard);
+    sim_run_for(r.sim, 900 * NS_PER_MS);
+    cr_assert_eq(destaged(&r), 0);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 2 * NS_PER_S), 0);
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        cr_assert(r.turns.dev[d].taken && !turn_others_wait(&r.turns.dev[d]), "it stays whose it is");
+    rig_fini(&r);
+}

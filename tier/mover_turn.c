@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mover_turn.c: how a lane's runs share a device with those of other shards and with foreground requests.
+ *
+ * 1. No run goes out without the device's turn (turn.h) and before the device's budget allows it.
+ * 2. A run is cut so that the model of an HDD writes it within RUN_NS, the way to it included: that is how long it can hold up a
+ *    foreground request. What is left of it follows at once, and costs no way.
+ * 3. The turn goes on to another shard when nothing can be written at once, or after LANE_STINT_NS: not after each run, for then two
+ *    shards would send the head to and fro.
+ * What leaves a device that refused it is written to another one without that one's turn: it is rare, and has a lane of its own there.
+ * Failure: a run of another shard hangs: this one writes all the same, and meets its own deadline.
+ */
+#include "rt/dev_model.h"
+#include "tier/priv.h"
+
+#define RUN_NS (20 * NS_PER_MS)
+
+bool lane_turn(struct lane *l)
+{
+    struct shard *s = l->s;
+    struct turn *t = turn_of(s, l->dev);
+    uint64_t now = env_now_ns(s->env);
+
+    if (now < figure_get(&t->not_before_ns)) {
+        lane_turn_over(l);
+        return false;
+    }
+    if (l->turn == TURN_ASKED && turn_stuck(t, now))
+        lane_turn_over(l);
+    if (l->turn == TURN_NONE && turn_stuck(t, now))
+        return true;
+    if (l->turn == TURN_NONE) {
+        l->turn = turn_take(t, s->o.no, &l->turn_want) ? TURN_HELD : TURN_ASKED;
+        l->turn_ns = now;
+    }
+    return l->turn == TURN_HELD;
+}
+
+void lane_turn_over(struct lane *l)
+{
+    if (l->turn == TURN_HELD)
+        turn_give(turn_of(l->s, l->dev), l->s->o.no);
+    else if (l->turn == TURN_NONE || !turn_withdraw(turn_of(l->s, l->dev), l->s->o.no))
+        return; /* none; or it comes in a moment, and goes on */
+    l->turn = TURN_NONE;
+}
+
+static void granted(struct env_task *task)
+{
+    struct lane *l = container_of(task, struct lane, turn_want.granted);
+
+    assert(l->turn == TURN_ASKED);
+    l->turn = TURN_HELD;
+    l->turn_ns = env_now_ns(l->s->env);
+    if (l->state == LANE_DESCRIBE)
+        describe_go_on(l);
+    else if (lane_writes(l) && !l->io_busy)
+        lane_step(l);
+    if (!l->io_busy)
+        lane_turn_over(l);
+    shard_kick(l->s);
+}
+
+void lane_turn_init(struct lane *l)
+{
+    l->turn_want = (struct turn_want){.env = l->s->env, .granted = {.fn = granted}};
+}
+
+void lane_run_begin(struct lane *l, uint16_t dev)
+{
+    l->io_busy = true;
+    turn_head_to(turn_of(l->s, dev), l->io.off_bytes + l->io.len_bytes);
+    if (dev == l->dev)
+        turn_run_begin(turn_of(l->s, dev), env_now_ns(l->s->env));
+}
+
+void lane_run_end(struct lane *l, uint16_t dev)
+{
+    struct shard *s = l->s;
+    struct turn *t = turn_of(s, dev);
+    uint64_t now = env_now_ns(s->env);
+
+    l->io_busy = false;
+    if (dev != l->dev)
+        return;
+    turn_run_end(t);
+    turn_charge(t, now, l->io.len_bytes, s->t.mover_bandwidth, 0);
+    if (l->turn == TURN_HELD && turn_others_wait(t) && now >= l->turn_ns + LANE_STINT_NS)
+        lane_turn_over(l);
+}
+
+static uint64_t run_ns(uint64_t span_bytes, uint64_t head_bytes, uint64_t off_bytes, uint32_t nblocks)
+{
+    uint64_t seeks = 0;
+
+    return dev_model_hdd_cost_ns(span_bytes, &head_bytes, true, off_bytes, (uint64_t)nblocks * BLOCK_BYTES, &seeks);
+}
+
+uint32_t lane_run_blocks(const struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks)
+{
+    const struct dev *d = shard_capacity(l->s, dev);
+    uint64_t span = d->caps.size_bytes, head = figure_get(&turn_of(l->s, dev)->head_bytes), way_ns, whole_ns;
+
+    if (!d->caps.rotational)
+        return nblocks;
+    way_ns = run_ns(span, head, off_bytes, 0);
+    whole_ns = run_ns(span, head, off_bytes, nblocks);
+    if (whole_ns <= RUN_NS)
+        return nblocks;
+    return way_ns >= RUN_NS ? 1 : MAX((uint32_t)(nblocks * (RUN_NS - way_ns) / (whole_ns - way_ns)), 1u);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* turn.c: the turn of a capacity device.
+ *
+ * Whoever wants it sets its bit, then tries to take it. Whoever gives it clears the bit of the next that waits and hands it over; if
+ * nobody waits it puts it down, and looks again: a bit that was set meanwhile belongs either to one who took the turn himself, or to
+ * one who found it taken and now waits for this hand.
+ */
+#include "tier/turn.h"
+
+#define STUCK_NS NS_PER_S
+
+static uint64_t bit_of(uint32_t shard)
+{
+    assert(shard < REACTORS_MAX);
+    return UINT64_C(1) << shard;
+}
+
+static bool grab(struct turn *t) { return !__atomic_exchange_n(&t->taken, true, __ATOMIC_SEQ_CST); }
+
+/* True: the bit was still set. */
+static bool unmark(struct turn *t, uint32_t shard)
+{
+    return (__atomic_fetch_and(&t->waiting, ~bit_of(shard), __ATOMIC_SEQ_CST) & bit_of(shard)) != 0;
+}
+
+bool turn_take(struct turn *t, uint32_t shard, struct turn_want *w)
+{
+    bool had;
+
+    __atomic_store_n(&t->want[shard], w, __ATOMIC_RELAXED);
+    had = (__atomic_fetch_or(&t->waiting, bit_of(shard), __ATOMIC_SEQ_CST) & bit_of(shard)) != 0;
+    assert(!had);
+    if (!grab(t))
+        return false;
+    had = unmark(t, shard); /* only who has the turn takes bits away, or their owner */
+    assert(had);
+    return true;
+}
+
+bool turn_withdraw(struct turn *t, uint32_t shard) { return unmark(t, shard); }
+
+bool turn_others_wait(const struct turn *t) { return __atomic_load_n(&t->waiting, __ATOMIC_RELAXED) != 0; }
+
+/* The next one after this shard, round and round; false: nobody waits. */
+static bool hand_over(struct turn *t, uint32_t shard)
+{
+    uint64_t waiting;
+
+    while ((waiting = __atomic_load_n(&t->waiting, __ATOMIC_SEQ_CST)) != 0) {
+        uint64_t behind = shard + 1 < 64 ? waiting & (UINT64_MAX << (shard + 1)) : 0;
+        uint32_t next = (uint32_t)__builtin_ctzll(behind != 0 ? behind : waiting);
+        struct turn_want *w = __atomic_load_n(&t->want[next], __ATOMIC_RELAXED);
+
+        if (!unmark(t, next)) /* withdrawn just now */
+            continue;
+        env_post(w->env, &w->granted);
+        return true;
+    }
+    return false;
+}
+
+void turn_give(struct turn *t, uint32_t shard)
+{
+    do {
+        if (hand_over(t, shard))
+            return;
+        __atomic_store_n(&t->taken, false, __ATOMIC_SEQ_CST);
+    } while (turn_others_wait(t) && grab(t));
+}
+
+bool turn_stuck(const struct turn *t, uint64_t now_ns)
+{
+    uint64_t since = __atomic_load_n(&t->run_since_ns, __ATOMIC_RELAXED);
+
+    return since != 0 && now_ns > since + STUCK_NS;
+}
+
+void turn_charge(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s, uint64_t ops_per_s)
+{
+    uint64_t ns = 0;
+
+    if (bytes_per_s != 0)
+        ns = (uint64_t)((double)bytes * (double)NS_PER_S / (double)bytes_per_s);
+    if (ops_per_s != 0)
+        ns = MAX(ns, NS_PER_S / ops_per_s);
+    if (ns != 0)
+        __atomic_store_n(&t->not_before_ns, MAX(t->not_before_ns, now_ns) + ns, __ATOMIC_RELAXED);
+}
