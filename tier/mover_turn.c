@@ -69,7 +69,7 @@ void lane_run_begin(struct lane *l, uint16_t dev)
 {
     l->io_busy = true;
     turn_head_to(turn_of(l->s, dev), l->io.off_bytes + l->io.len_bytes);
-    if (dev == l->dev)
+    if (dev == l->dev && l->turn == TURN_HELD)
         turn_run_begin(turn_of(l->s, dev), env_now_ns(l->s->env));
 }
 
@@ -82,9 +82,11 @@ void lane_run_end(struct lane *l, uint16_t dev)
     l->io_busy = false;
     if (dev != l->dev)
         return;
-    turn_run_end(t);
     turn_charge(t, now, l->io.len_bytes, s->t.mover_bandwidth, 0);
-    if (l->turn == TURN_HELD && turn_others_wait(t) && now >= l->turn_ns + LANE_STINT_NS)
+    if (l->turn != TURN_HELD)
+        return;
+    turn_run_end(t);
+    if (turn_others_wait(t) && now >= l->turn_ns + LANE_STINT_NS)
         lane_turn_over(l);
 }
 
