@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* heat_meta.c: a shard's heat: its clock, what touches it, and the 'T' records that outlive a start.
  *
- * 1. At a start the records of its layers are read; the heat clock goes on from the newest one. So it stands still while the pool is closed,
- *    and for what passed untouched before that: cells stay as hot as they were beside each other.
+ * 1. At a start the records of its layers are read; the heat clock goes on from the newest one. So it stands still while the pool is
+ *    closed, and for what passed untouched before that: cells stay as hot as they were beside each other.
  * 2. A read or write of a host touches the cells that it begins in and ends in, when it arrives.
  * 3. Once a period, if anything has changed: a walk over the cells, a few thousand a pass. Each that has changed brings the record
  *    of its group; HEAT_BATCH of them are one batch, and the walk goes on when that has committed. Nobody waits for it.

@@ -41,6 +41,8 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
     bool dirty = (flags & INDEX_DIRTY) != 0;
 
     count_share(s, e, -1);
+    if (e->nr_live + by == 0 || e->nr_live == 0)
+        figure_add(&s->live_extents, (uint64_t)(int64_t)by);
     e->nr_live = (uint16_t)(e->nr_live + by);
     l->nr_live += (uint64_t)(int64_t)by;
     if (dirty) {

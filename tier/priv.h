@@ -524,6 +524,7 @@ struct shard {
 
     struct tier_stats stats;
     struct tier_bugs  bugs;
+    uint64_t live_extents;       /* of which the index has entries */
     uint64_t damaged_blocks;     /* entries of the index that are INDEX_DAMAGED */
     struct damage damage;        /* other blocks that could not be read */
 };

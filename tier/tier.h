@@ -137,6 +137,25 @@ void tier_loss_clear(struct tier *t, tier_volume_cb *cb, void *ctx);
 uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info *out, uint32_t nr);
 int      tier_volume_get(struct tier *t, const char *name, struct volume_info *out, struct blk **blk);
 
+/* Where a volume is hot, and where it lies: its bytes in parts of equal length, each whole cells of 4 MiB. The caller's memory until cb. */
+#define TIER_HEAT_PARTS_MAX 4096u
+struct tier_heat_part {
+    double   read, write;          /* heat: requests, halving every half-life */
+    uint64_t ssd_bytes, hdd_bytes; /* that hosts' blocks take there; what lies in both counts in both */
+};
+struct tier_heat {
+    char     name[NAME_MAX_CHARS + 1];
+    uint32_t parts_max;            /* at most so many */
+    void   (*cb)(struct tier_heat *h); /* on envs[0], once, never from inside the call */
+    void    *ctx;
+    int      err;                  /* out, and all that follows */
+    uint64_t size_bytes, part_bytes;
+    uint32_t half_life_s, nr;
+    struct tier_heat_part part[TIER_HEAT_PARTS_MAX];
+    struct { struct env_task task; struct tier *t; uint64_t layer; uint32_t shard, cell; } priv;
+};
+void tier_volume_heat(struct tier *t, struct tier_heat *h); /* on envs[0] */
+
 /* ---- what operations see ---- */
 
 struct tier_dev_info {
@@ -150,6 +169,7 @@ struct tier_info {
     uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t index_blocks, index_bytes;      /* entries, memory */
+    uint64_t ssd_extents;                    /* of which the SSD holds blocks */
     uint64_t damaged_blocks; bool damaged_more; /* known not to be readable, each once; more: there are others */
     uint64_t commit_no;
     bool read_only;                          /* a write failed for good: until the next start volumes take none */

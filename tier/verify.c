@@ -65,7 +65,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
 static void verify_layers(const struct shard *s, const struct count *of)
 {
     struct layer *sum = calloc(s->layers_touched + 1, sizeof(*sum));
-    uint64_t dirty[CAPACITY_DEVS_MAX] = {0}, reserved = 0, damaged = 0;
+    uint64_t dirty[CAPACITY_DEVS_MAX] = {0}, reserved = 0, damaged = 0, live = 0;
 
     assert(sum != NULL);
     for (uint32_t x = 1; x <= s->xt.touched; x++) {
@@ -81,6 +81,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
             dirty[e->place.dev] += e->nr_dirty;
         reserved += (e->flags & EXTENT_RESERVED) != 0;
         damaged += of[x].damaged;
+        live += of[x].live > 0;
     }
     for (uint32_t l = 1; l <= s->layers_touched; l++) {
         const struct layer *y = layer_at(s, l);
@@ -90,7 +91,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
         assert(dirty[d] == s->dev_dirty[d]);
     assert(reserved <= cold_reserved(s->o.cold));
-    assert(damaged == s->damaged_blocks);
+    assert(damaged == s->damaged_blocks && live == s->live_extents);
     free(sum);
 }
 

@@ -19,13 +19,15 @@
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
 
+static_assert(HEAT_PARTS_MAX == TIER_HEAT_PARTS_MAX, "what the tier gives");
+
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
 
 static void reply_json(struct reply *out, unsigned status, json_t *doc)
 {
     out->status = status;
     out->type = "application/json";
-    out->body = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
+    out->body = doc ? json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     out->len = out->body ? strlen(out->body) : 0;
     if (!out->body)
         out->status = 503; /* no memory even for an error's words */
@@ -423,6 +425,36 @@ static void volume(struct api *a, const struct route *r, const char *body, size_
     }
 }
 
+/* One list a figure, part by part: what draws them takes them as they are. */
+static json_t *heat_json(const struct tier_heat *h)
+{
+    json_t *read = json_array(), *write = json_array(), *ssd = json_array(), *hdd = json_array();
+
+    for (uint32_t i = 0; i < h->nr; i++) {
+        json_array_append_new(read, json_real(h->part[i].read));
+        json_array_append_new(write, json_real(h->part[i].write));
+        json_array_append_new(ssd, json_integer((json_int_t)h->part[i].ssd_bytes));
+        json_array_append_new(hdd, json_integer((json_int_t)h->part[i].hdd_bytes));
+    }
+    return json_pack("{s:s,s:I,s:I,s:I, s:o,s:o, s:{s:o,s:o}}", "volume", h->name, "size", (json_int_t)h->size_bytes,
+                     "part", (json_int_t)h->part_bytes, "half_life_s", (json_int_t)h->half_life_s,
+                     "read", read, "write", write, "used", "ssd", ssd, "hdd", hdd);
+}
+
+static void heat(struct api *a, const struct route *r, struct reply *out)
+{
+    struct tier_heat *h = calloc(1, sizeof(*h));
+    int err = h ? node_volume_heat(a->node, r->volume, r->parts, h) : -FIRN_E_NO_RESOURCES;
+
+    if (!node_has_pool(a->node))
+        reply_error(out, 404, "not_found", "there is no heat: the server runs from memory (--ram)");
+    else if (err)
+        reply_volume_err(a, out, err, r->volume);
+    else
+        reply_json(out, 200, heat_json(h));
+    free(h);
+}
+
 static void hosts(struct api *a, const struct route *r, struct reply *out)
 {
     struct volume_view *v = calloc(1, sizeof(*v));
@@ -462,6 +494,16 @@ static json_t *alerts_json(struct node *n)
     return list;
 }
 
+/* What each tier has room for and holds; blocks that lie on both count on both. */
+static json_t *tiers_json(const struct tier_info *i)
+{
+    return json_pack("[{s:s,s:I,s:I,s:I,s:I},{s:s,s:I,s:I,s:I,s:I}]",
+                     "tier", "ssd", "size", (json_int_t)i->journal_bytes, "used", (json_int_t)(i->index_blocks * BLOCK_BYTES),
+                     "dirty", (json_int_t)i->journal_dirty_bytes, "extents", (json_int_t)i->ssd_extents,
+                     "tier", "hdd", "size", (json_int_t)i->capacity_bytes, "used", (json_int_t)i->capacity_used_bytes,
+                     "reserved", (json_int_t)i->capacity_reserved_bytes, "extents", (json_int_t)(i->capacity_used_bytes / EXTENT_BYTES));
+}
+
 static json_t *tier_stats_json(struct node *n)
 {
     struct tier_stats s;
@@ -481,11 +523,12 @@ static void status(struct api *a, struct reply *out)
 
     node_pool_info(a->node, &info);
     node_target_stats(a->node, &t);
-    reply_json(out, 200, json_pack("{s:s,s:s,s:b,s:I,s:i,s:i,s:i, s:o?,s:o,s:o, s:{s:I,s:I,s:I,s:I,s:I},s:o}",
+    reply_json(out, 200, json_pack("{s:s,s:s,s:b,s:I,s:i,s:i,s:i, s:o?,s:o?,s:o,s:o, s:{s:I,s:I,s:I,s:I,s:I},s:o}",
                                    "node", node_name(a->node), "version", FIRN_VERSION, "ready", (int)!a->stopping,
                                    "uptime_s", (json_int_t)uptime_s(a), "reactors", (int)node_reactors(a->node),
                                    "port", (int)node_port(a->node), "discovery_port", (int)node_discovery_port(a->node),
                                    "pool", node_has_pool(a->node) ? pool_json(&info) : NULL,
+                                   "tiers", node_has_pool(a->node) ? tiers_json(&info) : NULL,
                                    "devices", devices_json(a->node), "tier", tier_stats_json(a->node),
                                    "target", "connections", (json_int_t)t.connections, "refused", (json_int_t)t.connections_refused,
                                    "protocol_errors", (json_int_t)t.protocol_errors, "digest_errors", (json_int_t)t.digest_errors,
@@ -621,6 +664,9 @@ void api_handle(struct api *a, const struct route *r, const char *body, size_t l
         return;
     case ROUTE_VOLUME:
         volume(a, r, body, len, out);
+        return;
+    case ROUTE_HEAT:
+        heat(a, r, out);
         return;
     case ROUTE_HOSTS:
     case ROUTE_HOST:

@@ -162,6 +162,7 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->stage_bytes = config_num(c, tier_stage_size);
     out->fetch_bytes = (uint32_t)config_num(c, tier_fetch_size);
     out->read_ahead_max = (uint32_t)config_num(c, tier_read_ahead_max);
+    out->heat_half_life_ns = config_num(c, tier_heat_half_life_ns);
     out->dirty_start_pct = (uint32_t)config_num(c, tier_dirty_start);
     out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
     out->io_deadline_ns = config_num(c, tier_io_deadline_ns);

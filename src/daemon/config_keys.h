@@ -66,6 +66,8 @@
       "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
+    x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \
+      "heat of 4 MiB that nobody reads or writes halves in so long; that of placement takes 24 times as long. Shorter forgets sooner") \
     x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO,            \
       "bytes per second that background work may take from a capacity device; 0: no cap")                               \
     x("journal.segment_size",  SIZE,     journal_segment_size, 16 * MIB,    SEGMENT_BYTES_MAX, "0", KEY_ZERO,           \

@@ -166,7 +166,9 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     pool_gauge(b, i.name, "firn_capacity_used_bytes", "", i.capacity_used_bytes, "Bytes of capacity that extents take.");
     pool_gauge(b, i.name, "firn_capacity_reserved_bytes", "", i.capacity_reserved_bytes,
                "Bytes of capacity held for what the log will settle there.");
-    pool_gauge(b, i.name, "firn_tier_extents", "tier=\"hdd\"", i.capacity_used_bytes / EXTENT_BYTES, "Extents, by tier.");
+    head(b, "firn_tier_extents", "gauge", "Extents of which the tier holds anything.");
+    strbuf_add(b, "firn_tier_extents{pool=\"%s\",tier=\"ssd\"} %" PRIu64 "\nfirn_tier_extents{pool=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
+               i.name, i.ssd_extents, i.name, i.capacity_used_bytes / EXTENT_BYTES);
     pool_gauge(b, i.name, "firn_index_blocks", "", i.index_blocks, "Blocks that the index in memory knows.");
     pool_gauge(b, i.name, "firn_index_bytes", "", i.index_bytes, "Memory that the index takes.");
     pool_gauge(b, i.name, "firn_damaged_blocks", "", i.damaged_blocks, "Blocks of 4 KiB known not to be readable, each counted once.");

@@ -74,6 +74,9 @@ int node_host_deny(struct node *n, const char *name, const char *nqn, struct vol
 #define NODE_LIST_MAX 16u /* a call; longer lists are asked for in pieces, so that reactor 0 is never held long */
 int node_volume_list(struct node *n, const char *after, struct volume_view *out, uint32_t nr);
 
+/* Its heat in at most parts_max parts, up to TIER_HEAT_PARTS_MAX. */
+int node_volume_heat(struct node *n, const char *name, uint32_t parts_max, struct tier_heat *out);
+
 /* What was lost has been looked after: the alert about it ends. 0 also if there is none. */
 int node_loss_clear(struct node *n);
 

@@ -116,17 +116,20 @@ static bool match(const char *pattern, char segs[][PIECE_CHARS_MAX], const bool 
     }
 }
 
+static bool get_count(const char *value, unsigned max, unsigned *out)
+{
+    unsigned long v = strspn(value, "0123456789") == strlen(value) && value[0] && strlen(value) <= 4 ? strtoul(value, NULL, 10) : 0;
+
+    *out = (unsigned)v;
+    return v >= 1 && v <= max;
+}
+
 static int parse_param(struct route *r, const char *key, const char *value, struct route_error *e)
 {
-    if (strcmp(key, "limit") == 0) {
-        unsigned long v = strspn(value, "0123456789") == strlen(value) && value[0] && strlen(value) <= 4
-                              ? strtoul(value, NULL, 10) : 0;
-
-        if (v < 1 || v > PAGE_LIMIT_MAX)
-            return fail(e, 400, "invalid", "limit: allowed are 1 to 1000");
-        r->limit = (unsigned)v;
-        return 0;
-    }
+    if (strcmp(key, "limit") == 0)
+        return get_count(value, PAGE_LIMIT_MAX, &r->limit) ? 0 : fail(e, 400, "invalid", "limit: allowed are 1 to 1000");
+    if (strcmp(key, "parts") == 0)
+        return get_count(value, HEAT_PARTS_MAX, &r->parts) ? 0 : fail(e, 400, "invalid", "parts: allowed are 1 to 4096");
     if (strcmp(key, "after") == 0) {
         if (value[0] && !name_valid(value))
             return fail(e, 400, "invalid", "after: not a name");
@@ -139,7 +142,7 @@ static int parse_param(struct route *r, const char *key, const char *value, stru
         r->force = value[0] == 't';
         return 0;
     }
-    return fail(e, 400, "invalid", "unknown query parameter; there are limit, after and force");
+    return fail(e, 400, "invalid", "unknown query parameter; there are limit, after, parts and force");
 }
 
 static int parse_query(struct route *r, const char *q, struct route_error *e)
@@ -210,6 +213,7 @@ int route_parse(const char *method, const char *uri, struct route *out, struct r
 
     memset(out, 0, sizeof(*out));
     out->limit = PAGE_LIMIT_DEFAULT;
+    out->parts = HEAT_PARTS_DEFAULT;
     for (unsigned i = 0; i < ARRAY_LEN(methods); i++)
         if (strcmp(method, methods[i].name) == 0)
             m = methods[i].m;

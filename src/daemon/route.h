@@ -28,6 +28,7 @@ enum route_wait { ROUTE_AT_ONCE, ROUTE_ASKS, ROUTE_CHANGES, ROUTE_WAIT_NR };
     x(CONFIG,   "/v1/config",                        HTTP_GET | HTTP_PATCH,               false, ROUTE_ASKS)    \
     x(VOLUMES,  "/v1/volumes",                       HTTP_GET | HTTP_POST,                false, ROUTE_ASKS)    \
     x(VOLUME,   "/v1/volumes/{volume}",              HTTP_GET | HTTP_PATCH | HTTP_DELETE, false, ROUTE_ASKS)    \
+    x(HEAT,     "/v1/volumes/{volume}/heat",         HTTP_GET,                            false, ROUTE_ASKS)    \
     x(HOSTS,    "/v1/volumes/{volume}/hosts",        HTTP_GET,                            false, ROUTE_ASKS)    \
     x(HOST,     "/v1/volumes/{volume}/hosts/{nqn}",  HTTP_PUT | HTTP_DELETE,              false, ROUTE_ASKS)
 
@@ -40,6 +41,8 @@ enum route_id {
 
 #define PAGE_LIMIT_DEFAULT 100u
 #define PAGE_LIMIT_MAX     1000u
+#define HEAT_PARTS_DEFAULT 256u
+#define HEAT_PARTS_MAX     4096u
 
 struct route {
     enum route_id    id;
@@ -49,6 +52,7 @@ struct route {
     unsigned         limit;                      /* ?limit=, default 100 */
     char             after[NAME_MAX_CHARS + 1];  /* ?after= */
     bool             force;                      /* ?force=true */
+    unsigned         parts;                      /* ?parts=, default 256: of a picture of heat */
 };
 
 /* What is wrong with a request: an HTTP status, an API error code and a sentence; allow: for 405. */

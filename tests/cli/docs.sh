@@ -7,7 +7,7 @@ mentions() { # mentions PAGE WORD: roff writes '-' as '\-'
 options() { grep -oE '(^|[ ,[])--[a-z][a-z-]*' | grep -oE -- '--[a-z-]+' | sort -u; }
 for o in $("$firnd" --help | options); do mentions firnd.8 "$o"; done
 for c in status "volume create" "volume list" "volume show" "volume resize" "volume set" "volume delete" "host allow" "host deny" "host list" \
-         "device list" top check dump bundle; do
+         "device list" heat top check dump bundle; do
     for o in $("$firnctl" $c --help | options); do mentions firnctl.1 "$o"; done
     mentions firnctl.1 "$c"
     has "help lists $c" "$("$firnctl" --help)" "^  $c"
@@ -23,7 +23,7 @@ known() { # known PAGE HELP...: options that stand at the head of a paragraph
     done
 }
 known firnd.8 "$("$firnd" --help)"
-known firnctl.1 "$(for c in "volume create" "volume resize" "volume delete" top check dump; do "$firnctl" $c --help; done)"
+known firnctl.1 "$(for c in "volume create" "volume resize" "volume delete" heat top check dump; do "$firnctl" $c --help; done)"
 if [ -x "$O/firn-bench" ]; then known firn-bench.1 "$("$O/firn-bench" --help)"; fi
 if [ -x "$O/firn-sim" ]; then
     known firn-sim.1 "$("$O/firn-sim" --help; for v in replay size peers trace-gen; do "$O/firn-sim" $v --help; done)"

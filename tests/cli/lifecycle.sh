@@ -72,7 +72,7 @@ exits 2 "$firnctl"
 exits 2 "$firnctl" snapshot create a s
 has "a later command is told of" "$out" 'snapshot: not in this version'
 exits 2 "$firnctl" frobnicate
-has "an unknown command names what exists" "$out" 'there are status, volume, host, device, loss, top, check, dump, bundle,'
+has "an unknown command names what exists" "$out" 'there are status, volume, host, device, loss, heat, top, check, dump, bundle,'
 exits 2 "$firnctl" volume frobnicate a b
 has "an unknown verb names the verbs" "$out" 'volume create,'
 exits 2 "$firnctl" volume create

@@ -136,13 +136,13 @@ exits 0 "$firnctl" volume --help
 has "its commands" "$out" "volume resize"
 exits 0 "$firnctl" volume create --help
 has "with its options" "$out" "Usage: .*--iops N"
-for c in "heat" "heat a --svg f" "scrub start" "snapshot create a b" "volume clone a@b c" "volume restore a@b" "device add /dev/x --role cache" \
+for c in "scrub start" "snapshot create a b" "volume clone a@b c" "volume restore a@b" "device add /dev/x --role cache" \
          "device evacuate x"; do
     exits 2 "$firnctl" $c
     has "commands to come: $c" "$out" "^firnctl: ${c%% *}.*: not in this version \\(see README, limits\\)$"
 done
-exits 2 "$firnctl" --json heat
-has "behind an option" "$out" "heat: not in this version"
+exits 2 "$firnctl" --json scrub
+has "behind an option" "$out" "scrub: not in this version"
 exits 2 "$firnctl" device frobnicate
 has "others are unknown" "$out" "unknown command"
 if [ -x "$O/firn-sim" ]; then

@@ -32,6 +32,7 @@
     x(data,        NULL,     false,  "also read and verify every block")                           \
     x(rebuild_map, "DIR",    false,  "metadata is lost: make new one in DIR from what the devices say of themselves") \
     x(without,     "VOLUME", false,  "with --rebuild-map: leave out VOLUME, as the rebuild names it; repeatable, or a list with commas") \
+    x(svg,         "FILE",   false,  "draw it into FILE instead")                                   \
     x(count,       "N",      false,  "stop after N screens")                                       \
     x(interval,    "SECONDS",false,  "between two screens (1)")
 

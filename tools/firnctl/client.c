@@ -249,7 +249,7 @@ bool print_json(const struct args *a, const json_t *doc)
 {
     if (!arg(a, json))
         return false;
-    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     putchar('\n');
     return true;
 }

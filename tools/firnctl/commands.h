@@ -10,6 +10,7 @@
 int cmd_status(const struct args *a);
 int cmd_device_list(const struct args *a);
 int cmd_loss_clear(const struct args *a);
+int cmd_heat(const struct args *a);
 int cmd_top(const struct args *a);
 int cmd_bundle(const struct args *a);
 int cmd_volume_create(const struct args *a);

@@ -27,6 +27,9 @@ static const struct command commands[] = {
     {"loss clear", "", 0, 0, 0, cmd_loss_clear, "end the alert about a loss that --accept-loss accepted, once it is looked after",
      "A start with firnd --accept-loss leaves an alert with its date, at later starts too. Compare the volumes with what they should\n"
      "hold, restore what is missing, then clear it. Nothing is changed but the alert."},
+    {"heat", "[VOLUME] [--svg FILE]", CTL(svg), 0, 1, cmd_heat, "what hosts read and wrote lately, as a picture; where it lies",
+     "Without VOLUME a line a volume. Colours on a terminal that has them, unless NO_COLOR is set; else plain signs. Figures are\n"
+     "requests an hour, as they would be if it went on like this."},
     {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume",
      "With --json, each screen is a JSON document of its own."},
     {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map) | CTL(without), 0, 0, cmd_check,
@@ -34,7 +37,7 @@ static const struct command commands[] = {
      "--rebuild-map makes new metadata in a directory that holds none; what is there is moved aside first. What was deleted lately\n"
      "may be back, and may leave no room for what the log holds: a line says how much is missing, and no map is made. Do it again\n"
      "with --without VOLUME for each that had been deleted; the devices are only read, so that another try is always possible."},
-    {"dump", "journal|extents|heat|labels|volumes", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words", NULL},
+    {"dump", "WHAT", OFFLINE, 1, 1, cmd_dump, "offline: on-disk structures in words: journal, extents, heat, labels or volumes", NULL},
     {"bundle", "FILE", 0, 1, 1, cmd_bundle, "what support needs in one file, secrets left out",
      "A running server is asked for its status, configuration, devices, volumes and metrics; versions are added. All of it becomes\n"
      "one JSON document in FILE, which must not be there yet and which its owner alone may read. Tokens are never in it; names of\n"
@@ -101,7 +104,7 @@ static unsigned match(const struct command *c, const struct args *a)
 /* Commands that Firn is to have and this version has not. */
 static bool say_absent(const char *word, const char *next)
 {
-    static const char *const absent[] = {"heat", "scrub", "snapshot", "volume clone", "volume restore", "device add",
+    static const char *const absent[] = {"scrub", "snapshot", "volume clone", "volume restore", "device add",
                                          "device evacuate", "device remove"};
 
     for (unsigned i = 0; i < ARRAY_LEN(absent); i++) {

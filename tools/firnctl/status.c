@@ -42,7 +42,27 @@ static void print_capacity(const json_t *pool)
     printf("capacity %s used + %s reserved of %s\n", size_of(c, "used", b1), size_of(c, "reserved", b2), size_of(c, "size", b3));
 }
 
-static void print_pool(const json_t *pool)
+static void print_tiers(const json_t *s)
+{
+    const json_t *t = json_object_get(s, "tier"), *tier;
+    double ssd = (double)json_num(t, "read_hit_blocks"), ram = (double)json_num(t, "stage_hit_blocks");
+    double hdd = (double)json_num(t, "read_miss_blocks"), all = ssd + ram + hdd;
+    size_t i;
+
+    json_array_foreach(json_object_get(s, "tiers"), i, tier)
+    {
+        const char *rest = json_object_get(tier, "dirty") ? "dirty" : "reserved";
+        char b1[32], b2[32], b3[32];
+
+        printf("  %-9s %s of %s, %s %s; %" PRId64 " extents\n", json_text(tier, "tier"), size_of(tier, "used", b1),
+               size_of(tier, "size", b2), size_of(tier, rest, b3), rest[0] == 'd' ? "not yet destaged" : "reserved", json_num(tier, "extents"));
+    }
+    if (all > 0)
+        printf("  reads     %.1f %% of blocks from the SSD, %.1f %% from RAM, %.1f %% from capacity devices\n", 100 * ssd / all,
+               100 * ram / all, 100 * hdd / all);
+}
+
+static void print_pool(const json_t *pool, const json_t *s)
 {
     const json_t *j = json_object_get(pool, "journal");
     int64_t size = json_num(j, "size"), dirty = json_num(j, "dirty");
@@ -53,6 +73,7 @@ static void print_pool(const json_t *pool)
            size ? dirty * 100 / size : 0, json_num(j, "free_segments"), json_num(j, "segments"));
     printf("  ");
     print_capacity(pool);
+    print_tiers(s);
 }
 
 static void print_volumes(const json_t *volumes)
@@ -86,7 +107,7 @@ static void print_status(const json_t *s, const json_t *volumes)
            json_num(s, "reactors") == 1 ? "" : "s", json_num(s, "port"),
            json_num(s, "discovery_port"), json_num(json_object_get(s, "target"), "connections"));
     if (json_is_object(pool))
-        print_pool(pool);
+        print_pool(pool, s);
     else
         printf("no pool: the server runs from memory\n");
     printf("\n");

@@ -95,6 +95,19 @@ Test(route, fixed_pieces_take_no_escapes)
     cr_assert_neq(route_parse("OPTIONS", "*", &r, &e), 0);
 }
 
+Test(route, heat_is_a_volumes_and_takes_parts)
+{
+    cr_assert_eq(route_parse("GET", "/v1/volumes/a/heat", &r, &e), 0);
+    cr_assert_eq(r.id, ROUTE_HEAT);
+    cr_assert_eq(r.parts, HEAT_PARTS_DEFAULT);
+    cr_assert_str_eq(r.volume, "a");
+    cr_assert_eq(route_parse("GET", "/v1/volumes/a/heat?parts=4096", &r, &e), 0);
+    cr_assert_eq(r.parts, 4096);
+    cr_assert_neq(route_parse("PUT", "/v1/volumes/a/heat", &r, &e), 0);
+    cr_assert_eq(e.status, 405);
+    cr_assert(route_needs_token(ROUTE_HEAT));
+}
+
 Test(route, wrong_methods_say_which_are_allowed)
 {
     cr_assert_neq(route_parse("DELETE", "/v1/volumes", &r, &e), 0);
@@ -107,7 +120,8 @@ Test(route, wrong_methods_say_which_are_allowed)
 Test(route, query_parameters_are_checked)
 {
     static const char *const bad[] = {"limit=0", "limit=1001", "limit=-1", "limit=", "limit=99999999999", "limit=1x", "after=../x",
-                                      "force=yes", "colour=1", "limit", "%zz=1", "limit=%31%"};
+                                      "force=yes", "parts=0", "parts=4097", "parts=", "parts=1e3", "colour=1", "limit",
+                                      "%zz=1", "limit=%31%"};
     char uri[128];
 
     for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
@@ -122,8 +136,6 @@ Test(route, later_resources_are_not_found)
     cr_assert_neq(route_parse("POST", "/v1/volumes/a/snapshots", &r, &e), 0);
     cr_assert_eq(e.status, 404);
     cr_assert_neq(route_parse("POST", "/v1/volumes/a/clone", &r, &e), 0);
-    cr_assert_eq(e.status, 404);
-    cr_assert_neq(route_parse("GET", "/v1/volumes/a/heat", &r, &e), 0);
     cr_assert_eq(e.status, 404);
 }
 
