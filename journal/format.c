@@ -41,7 +41,7 @@ void jrn_seg_header_pack(const struct segpool_geometry *geo, uint32_t segment, c
     memset(raw, 0, sizeof(*raw));
     raw->magic = to_le32(magic);
     raw->version = to_le16(JRN_VERSION);
-    raw->use = to_le16(JRN_USE_LOG);
+    raw->use = to_le16(h->slots ? JRN_USE_SLOTS : JRN_USE_LOG);
     raw->pool = geo->pool;
     raw->segment = to_le32(segment);
     raw->shard = to_le32(h->shard);
@@ -55,11 +55,17 @@ void jrn_seg_header_pack(const struct segpool_geometry *geo, uint32_t segment, c
     raw->seq_floor = to_le64(h->seq_floor);
 }
 
+/* Nothing in it belongs to a stream. */
+static bool slots_fields_valid(const struct jrn_seg_header *h)
+{
+    return h->stream == JOURNAL_HOST && h->prev_segment == 0 && h->prev_epoch == 0 && h->cut_group == 0 && h->group_floor == 0;
+}
+
 int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header_raw *raw,
                           struct jrn_seg_header *out)
 {
     if (from_le16(raw->version) != JRN_VERSION || from_le32(raw->incompat) || from_le32(raw->ro_compat) ||
-        from_le16(raw->use) != JRN_USE_LOG)
+        (from_le16(raw->use) != JRN_USE_LOG && from_le16(raw->use) != JRN_USE_SLOTS))
         return -FIRN_E_FORMAT_VERSION;
     if (memcmp(&raw->pool, &geo->pool, sizeof(geo->pool)) || from_le32(raw->segment) != segment ||
         from_le32(raw->align_bytes) != geo->align_bytes)
@@ -67,6 +73,7 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
     *out = (struct jrn_seg_header){
         .epoch = from_le64(raw->epoch),
         .shard = from_le32(raw->shard),
+        .slots = from_le16(raw->use) == JRN_USE_SLOTS,
         .stream = (enum journal_stream)from_le32(raw->stream),
         .prev_segment = from_le32(raw->prev_segment),
         .prev_epoch = from_le64(raw->prev_epoch),
@@ -79,7 +86,7 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
         out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch || out->seq_floor > SEQ_MEDIA_MAX ||
         from_le32(raw->zero) != 0 || !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
         return -FIRN_E_CORRUPT;
-    return 0;
+    return out->slots && !slots_fields_valid(out) ? -FIRN_E_CORRUPT : 0;
 }
 
 void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header *h,

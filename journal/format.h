@@ -23,11 +23,12 @@
 #define JRN_GROUP_HEADER_MAX \
     ROUND_UP(JRN_FIXED_BYTES + 2u * GROUP_RECORDS_MAX * JRN_RECORD_BYTES + 4u * JRN_GROUP_BLOCKS_MAX, 4096u)
 
-/* ---- the segment header: written durably before the first group behind it ---------------------------------------- */
+/* ---- the segment header: written durably before the first group, or place, behind it ------------------------------ */
 
 struct jrn_seg_header {
     uint64_t epoch;        /* pool-wide, rising, never used twice */
     uint32_t shard;
+    bool     slots;        /* not a segment of the log: of all below it has seq_floor alone */
     enum journal_stream stream;
     uint32_t prev_segment; /* the segment before this one in its stream; prev_epoch 0: none */
     uint64_t prev_epoch;

@@ -9,6 +9,7 @@
 #define JRN_MAGIC_GROUP   0x474e5246u /* "FRNG" */
 #define JRN_MAGIC_FOOTER  0x464e5246u /* "FRNF" */
 #define JRN_USE_LOG       1u          /* other uses of a segment get other numbers */
+#define JRN_USE_SLOTS     2u          /* copies of blocks that lie elsewhere too: tier/FORMAT.md */
 
 struct jrn_seg_header_raw {
     le32 crc;                         /* of the whole 4096 bytes behind it, seeded with pool and segment */

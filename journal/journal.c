@@ -51,7 +51,7 @@ static int arena_init(struct journal *j)
     uint8_t *at;
 
     static_assert(JRN_GROUP_HEADER_MAX % 4096 == 0 && GROUP_RECORDS_MAX * JRN_RECORD_BYTES % 4096 == 0, "aligned parts");
-    j->arena_bytes = JOURNAL_STREAM_NR * stream;
+    j->arena_bytes = JOURNAL_STREAM_NR * stream + JRN_SLOTS_OPENING * JRN_SEG_HEADER_BYTES;
     j->arena = mmap(NULL, j->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (j->arena == MAP_FAILED) {
         j->arena = NULL;
@@ -72,6 +72,7 @@ static int arena_init(struct journal *j)
         st->echo = at;
         at += echo;
     }
+    slots_opening_init(j, at);
     return 0;
 }
 
@@ -157,7 +158,7 @@ static bool journal_busy(const struct journal *j)
     for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++)
         if (stream_busy(&j->streams[i]) || j->streams[i].run.queued)
             return true;
-    return false;
+    return slots_opening_busy(j);
 }
 
 void journal_abandon(struct journal *j)

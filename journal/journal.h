@@ -155,6 +155,16 @@ void journal_segment_free(struct journal *j, uint32_t segment);
  * the background like a full one (segment_sealed). Else this changes nothing. Costs what the segment had left. */
 void journal_segment_seal(struct journal *j, uint32_t segment);
 
+/* ---- segments for slots: places of copies that lie elsewhere too; the log knows nothing of what is in them ---- */
+
+/* Takes a free segment if more than `keep` are free, nobody's appends wait for one, and few are being opened: its header is made durable,
+ * then events.slots_opened tells of it. False: none was taken. */
+bool journal_slots_open(struct journal *j, uint32_t keep);
+/* Nothing in it is used any more, or in flight: it is free at once. Its header stays until the next one is written. */
+void journal_slots_free(struct journal *j, uint32_t segment);
+/* Writes behind the header of a slot segment of this shard, without a flush. */
+void journal_slots_write(struct journal *j, struct journal_loc loc, struct dev_io *io);
+
 /* Pin: while a read of it is in flight a segment that was freed is not handed out again. Cheap counters. */
 void journal_segment_pin(struct journal *j, uint32_t segment);
 void journal_segment_unpin(struct journal *j, uint32_t segment);
@@ -170,6 +180,8 @@ struct journal_events {        /* all on the journal's env */
     /* A segment was opened for a stream; before any append completes in it. Its header is durable. */
     void (*segment_opened)(void *ctx, uint32_t segment, enum journal_stream stream, uint64_t epoch);
     void (*segment_sealed)(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max);
+    /* A segment was taken for slots, and its header is durable; or err, and the segment is free again. NULL: none is ever taken. */
+    void (*slots_opened)(void *ctx, uint32_t segment, uint64_t epoch, int err);
     /* Free segments are at or below the reserve, or another shard's appends wait for one: reclaim now. */
     void (*space_wanted)(void *ctx);
     void (*failed)(void *ctx, int err);

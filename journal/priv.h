@@ -8,6 +8,7 @@
  * scan.c     finds the groups of a segment that has no summary
  * recover.c  replay: facts for judge.c, records to the owner
  * repair.c   what opening writes: drops torn groups for good, seals what a crash left open
+ * slots.c    segments for something else than the log
  * journal.c  making, opening, closing
  */
 #ifndef FIRN_JOURNAL_PRIV_H
@@ -27,6 +28,7 @@
 #define JRN_SEQ_MARGIN           4096u /* above every seq seen: more than the records that may have been in flight unseen */
 #define JRN_OSEGS                3u    /* a stream's open segments: filling, next, being sealed */
 #define JRN_IOV_MAX              1024u
+#define JRN_SLOTS_OPENING        4u    /* segments for slots whose header is being written */
 
 /* ---- segment.c --------------------------------------------------------------------------------------------------- */
 
@@ -44,6 +46,8 @@ struct seg_waiter {          /* a journal whose appends wait for a free segment 
 /* Takes a free segment unless no more than `keep` are left; false then, and w (if any) is told when one comes back. */
 bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream, uint32_t keep, struct seg_waiter *w,
                   uint32_t *segment, uint64_t *epoch);
+/* For slots: never while appends wait. */
+bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch);
 void segpool_give(struct segpool *p, uint32_t segment);
 /* Its use, with the transition asserted. */
 void segpool_set_use(struct segpool *p, uint32_t segment, enum segment_use use);
@@ -142,6 +146,16 @@ struct stream {
     uint32_t            nr_echo, prev_crc;
 };
 
+struct slots_open {           /* a segment for slots whose header is being written; reactor only */
+    struct journal *j;
+    bool            busy;
+    uint32_t        segment;
+    uint64_t        epoch;
+    uint8_t        *block;    /* the header's bytes */
+    struct dev_io   io;
+    struct iovec    iov;
+};
+
 struct recovery;
 
 struct journal {
@@ -164,6 +178,7 @@ struct journal {
     struct journal_stats   stats;
     struct metric_hist    *commit_hist;
     struct journal_bugs    bugs;
+    struct slots_open      slots_opening[JRN_SLOTS_OPENING];
     struct recovery       *recovery;    /* from replay to open */
     void                  *arena;       /* one mapping: groups' headers, summaries, blocks */
     size_t                 arena_bytes;
@@ -183,6 +198,11 @@ int  stream_open_sync(struct stream *st);      /* at start: the first segment */
 int  stream_seal_sync(struct stream *st);      /* at close */
 bool stream_busy(const struct stream *st);     /* a header or summary is being, or about to be, written */
 void oseg_set_state(struct oseg *s, enum oseg_state state);
+
+/* ---- slots.c ------------------------------------------------------------------------------------------------------- */
+
+void slots_opening_init(struct journal *j, uint8_t *blocks); /* JRN_SEG_HEADER_BYTES for each */
+bool slots_opening_busy(const struct journal *j);
 
 /* ---- append.c ------------------------------------------------------------------------------------------------------ */
 

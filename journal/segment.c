@@ -104,15 +104,17 @@ struct survey {               /* one segment looked at */
     uint64_t        epoch;    /* highest valid one found; 0: none */
     uint32_t        shard;
     enum journal_stream stream;
+    bool            slots;
 };
 
-static void survey_found(struct survey *s, uint64_t epoch, uint32_t shard, enum journal_stream stream)
+static void survey_found(struct survey *s, uint64_t epoch, uint32_t shard, enum journal_stream stream, bool slots)
 {
     if (epoch <= s->epoch)
         return;
     s->epoch = epoch;
     s->shard = shard;
     s->stream = stream;
+    s->slots = slots;
 }
 
 static int survey_footer(struct survey *s)
@@ -131,7 +133,7 @@ static int survey_footer(struct survey *s)
         err = jrn_footer_decode(geo, s->segment, buf, &f);
     }
     if (err == 0)
-        survey_found(s, f.head.epoch, f.head.shard, f.head.stream);
+        survey_found(s, f.head.epoch, f.head.shard, f.head.stream, false);
     return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
 }
 
@@ -142,7 +144,7 @@ static int survey_area(struct survey *s)
 
     for (uint32_t i = 0; !err && i < sc.nr; i++)
         if (sc.v[i].g.epoch <= NUMBER_START_MAX) /* payload of a host may look like a group, and claim what it likes */
-            survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream);
+            survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream, false);
     scan_free(&sc);
     return err;
 }
@@ -154,7 +156,7 @@ static void survey_first_group(struct survey *s)
 
     if (jrn_group_decode(&s->p->geo, s->segment, JRN_SEG_HEADER_BYTES, s->buf + JRN_SEG_HEADER_BYTES,
                          JRN_GROUP_HEADER_MAX, &g) == 0)
-        survey_found(s, g.epoch, g.shard, g.stream);
+        survey_found(s, g.epoch, g.shard, g.stream, false);
 }
 
 /* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
@@ -182,7 +184,7 @@ static int survey_segment(struct survey *s)
             return err;
         err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
         if (err == 0)
-            survey_found(s, h.epoch, h.shard, h.stream);
+            survey_found(s, h.epoch, h.shard, h.stream, h.slots);
         if (err != -FIRN_E_FORMAT_VERSION)
             survey_first_group(s); /* above the header's epoch when the header's write was lost */
     }
@@ -209,7 +211,7 @@ static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epo
         p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
         if (s.epoch > freed) {
             p->info[i] = (struct segment_info){
-                .use = SEGMENT_LOG_OPEN, .shard = s.shard, .stream = s.stream, .epoch = s.epoch};
+                .use = s.slots ? SEGMENT_SLOTS : SEGMENT_LOG_OPEN, .shard = s.shard, .stream = s.stream, .epoch = s.epoch};
         } else {
             p->info[i].epoch = freed; /* what it held up to here was given up on purpose */
             p->free_ring[p->free_nr++] = i;
@@ -339,24 +341,41 @@ void segpool_set_use(struct segpool *p, uint32_t segment, enum segment_use use)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* What is taken: for which shard and stream, with what epoch from now on. */
+static bool take_locked(struct segpool *p, uint32_t keep, struct segment_info want, uint32_t *segment, uint64_t *epoch)
+{
+    if (p->free_nr <= keep)
+        return false;
+    *segment = p->free_ring[p->free_head];
+    p->free_head = (p->free_head + 1) % p->geo.nr_segments;
+    __atomic_store_n(&p->free_nr, p->free_nr - 1, __ATOMIC_RELAXED);
+    *epoch = want.epoch = ++p->epoch_max;
+    set_use_locked(p, *segment, want.use);
+    p->info[*segment] = want;
+    return true;
+}
+
 bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream, uint32_t keep, struct seg_waiter *w,
                   uint32_t *segment, uint64_t *epoch)
 {
-    bool taken = false;
+    struct segment_info want = {.use = SEGMENT_LOG_OPEN, .shard = shard, .stream = stream};
+    bool taken;
 
     pthread_mutex_lock(&p->lock);
-    if (p->free_nr > keep) {
-        *segment = p->free_ring[p->free_head];
-        p->free_head = (p->free_head + 1) % p->geo.nr_segments;
-        __atomic_store_n(&p->free_nr, p->free_nr - 1, __ATOMIC_RELAXED);
-        *epoch = ++p->epoch_max;
-        set_use_locked(p, *segment, SEGMENT_LOG_OPEN);
-        p->info[*segment] = (struct segment_info){
-            .use = SEGMENT_LOG_OPEN, .shard = shard, .stream = stream, .epoch = *epoch};
-        taken = true;
-    } else if (w) {
+    taken = take_locked(p, keep, want, segment, epoch);
+    if (!taken && w)
         w->wanted = true;
-    }
+    pthread_mutex_unlock(&p->lock);
+    return taken;
+}
+
+bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch)
+{
+    struct segment_info want = {.use = SEGMENT_SLOTS, .shard = shard};
+    bool taken;
+
+    pthread_mutex_lock(&p->lock);
+    taken = p->hungry_nr == 0 && take_locked(p, keep, want, segment, epoch);
     pthread_mutex_unlock(&p->lock);
     return taken;
 }

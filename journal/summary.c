@@ -159,7 +159,7 @@ int jrn_footer_decode(const struct segpool_geometry *geo, uint32_t segment, cons
     err = jrn_seg_header_unpack(geo, segment, &raw->head, &out->head);
     if (err)
         return err;
-    return footer_fields_valid(geo, out) && jrn_all_zero(raw->reserved, sizeof(raw->reserved)) ? 0 : -FIRN_E_CORRUPT;
+    return !out->head.slots && footer_fields_valid(geo, out) && jrn_all_zero(raw->reserved, sizeof(raw->reserved)) ? 0 : -FIRN_E_CORRUPT;
 }
 
 /* ---- printers ------------------------------------------------------------------------------------------------------ */
@@ -168,7 +168,12 @@ static const char *stream_name(enum journal_stream s) { return s == JOURNAL_HOST
 
 void jrn_seg_header_print(struct strbuf *out, const struct jrn_seg_header *h)
 {
-    strbuf_add(out, "epoch %" PRIu64 " shard %" PRIu32 " stream %s", h->epoch, h->shard, stream_name(h->stream));
+    strbuf_add(out, "epoch %" PRIu64 " shard %" PRIu32, h->epoch, h->shard);
+    if (h->slots) {
+        strbuf_add(out, " slots");
+        return;
+    }
+    strbuf_add(out, " stream %s", stream_name(h->stream));
     if (h->prev_epoch)
         strbuf_add(out, " after segment %" PRIu32 " epoch %" PRIu64, h->prev_segment, h->prev_epoch);
     if (h->cut_group)

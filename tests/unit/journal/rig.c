@@ -115,7 +115,8 @@ static uint64_t commit_no(void *ctx) { return 1000 + ((struct rig *)ctx)->life; 
 
 static int open_journal(struct rig *r)
 {
-    struct journal_events ev = {r, on_opened, on_sealed, on_space, on_failed, commit_no};
+    struct journal_events ev = {.ctx = r, .segment_opened = on_opened, .segment_sealed = on_sealed, .space_wanted = on_space,
+                                .failed = on_failed, .meta_commit_no = commit_no};
     struct journal_replay_ops ops = {r, on_record, on_damage, on_segment};
     int err = segpool_open(r->dev, &r->geo, freed_epoch, r, &r->pool);
 

@@ -235,7 +235,8 @@ static int toy_start(struct toy *t, const struct journal_bugs *bugs)
     for (uint32_t i = 0; i < BLOCKS; i++)
         t->b[i].version = t->b[i].seq = 0;
     cr_assert_eq(sim_dev_open(t->disk, t->env, &t->dev), 0);
-    t->ev = (struct journal_events){t, toy_opened, toy_sealed, toy_wanted, toy_failed, toy_commit_no};
+    t->ev = (struct journal_events){.ctx = t, .segment_opened = toy_opened, .segment_sealed = toy_sealed, .space_wanted = toy_wanted,
+                                    .failed = toy_failed, .meta_commit_no = toy_commit_no};
     err = segpool_open(t->dev, &t->geo, toy_freed, t, &t->pool);
     err = err ? err : journal_new(t->env, t->dev, t->pool, &opts, &t->ev, &t->j);
     if (err == 0)

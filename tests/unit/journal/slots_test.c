@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Segments for slots: taken, found again, given back; the log knows nothing of what is in them. */
+#include "rig.h"
+
+#include "base/crc32c.h"
+
+TestSuite(journal_slots, .timeout = 30);
+
+static const struct segpool_geometry geo = {.base_bytes = 1 << 20, .segment_bytes = 256 * 1024, .nr_segments = 16, .align_bytes = 512,
+                                            .nr_shards = 4, .pool = {{7}}};
+static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .slots = true, .seq_floor = 12345};
+
+Test(journal_slots, a_header_survives_the_round_trip_and_belongs_to_no_stream)
+{
+    static uint8_t buf[JRN_SEG_HEADER_BYTES];
+    struct jrn_seg_header h, bad[] = {head, head, head, head, head};
+
+    jrn_seg_header_encode(&geo, 5, &head, buf);
+    cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), 0);
+    cr_assert(h.slots && h.epoch == 99 && h.shard == 3 && h.seq_floor == 12345);
+    bad[0].stream = JOURNAL_MOVES;
+    bad[1].prev_segment = 1;
+    bad[2].prev_epoch = 1;
+    bad[3].cut_group = 1;
+    bad[4].group_floor = 1;
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+        jrn_seg_header_encode(&geo, 5, &bad[i], buf);
+        cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_CORRUPT, "case %u", i);
+    }
+}
+
+Test(journal_slots, a_footer_is_the_logs_alone)
+{
+    static uint8_t buf[JRN_FOOTER_BYTES];
+    struct jrn_footer f = {.head = {.epoch = 9, .seq_floor = 1}, .summary_off = 64 * 1024, .summary_bytes = 100, .nr_entries = 1,
+                           .first_group = 1, .nr_groups = 1, .end_off = 8192};
+
+    jrn_footer_encode(&geo, 5, &f, buf);
+    cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), 0);
+    f.head.slots = true;
+    jrn_footer_encode(&geo, 5, &f, buf);
+    cr_assert_eq(jrn_footer_decode(&geo, 5, buf, &f), -FIRN_E_CORRUPT);
+}
+
+/* ---- with a journal ---- */
+
+static uint32_t opened, last;
+static void on_slots(void *ctx, uint32_t segment, uint64_t epoch, int err)
+{
+    (void)ctx;
+    cr_assert(err == 0 && epoch > 0);
+    opened++;
+    last = segment;
+}
+
+static uint32_t take(struct rig *r)
+{
+    uint32_t before = opened;
+
+    r->j->events.slots_opened = on_slots;
+    cr_assert(journal_slots_open(r->j, 4));
+    while (opened == before)
+        cr_assert_eq(env_run_once(r->env), 0);
+    return last;
+}
+
+static enum segment_use use_of(struct rig *r, uint32_t segment)
+{
+    struct segment_info info;
+
+    segpool_info(r->pool, segment, &info);
+    return info.use;
+}
+
+static struct rig *begin(void)
+{
+    struct rig *r = rig_new(&(struct rig_opts){.seed = 5, .nr_segments = 16});
+
+    opened = 0;
+    cr_assert_eq(rig_open(r), 0);
+    return r;
+}
+
+Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
+{
+    struct rig *r = begin();
+    uint32_t g;
+
+    for (uint64_t i = 0; i < 40; i++)
+        rig_write(r, i, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    g = take(r);
+    cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+/* It may have overwritten the only header that said how far numbers had come. */
+Test(journal_slots, what_is_taken_from_the_log_holds_nothing_of_it)
+{
+    struct rig *r = begin();
+    uint32_t taken = 0, sealed;
+
+    for (uint64_t i = 0; r->nr_sealed < 3; i++) {
+        rig_write(r, i, 8);
+        cr_assert_eq(rig_wait(r), 0);
+    }
+    sealed = r->sealed[0];
+    rig_free_oldest(r);
+    for (unsigned i = 0; i < 8 && use_of(r, sealed) != SEGMENT_SLOTS && segpool_free_nr(r->pool) > 5; i++, taken++)
+        take(r);
+    cr_assert_gt(taken, 0);
+    for (unsigned life = 0; life < 3; life++) {
+        rig_crash(r);
+        cr_assert_eq(rig_open(r), 0);
+        cr_assert_eq(rig_verify(r), 0);
+        rig_write(r, 5, 1);
+        cr_assert_eq(rig_wait(r), 0);
+    }
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+Test(journal_slots, the_log_comes_first)
+{
+    struct rig *r = begin();
+    uint32_t nr = 0, segs[16];
+
+    r->j->events.slots_opened = on_slots;
+    while (segpool_free_nr(r->pool) > 4)
+        segs[nr++] = take(r);
+    cr_assert_not(journal_slots_open(r->j, 4), "no more than were asked to stay free");
+    journal_slots_free(r->j, segs[0]);
+    cr_assert_eq(use_of(r, segs[0]), SEGMENT_FREE);
+    cr_assert_eq(segpool_free_nr(r->pool), 5);
+    rig_crash(r); /* it was not used again: its header still says what it was */
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(use_of(r, segs[0]), SEGMENT_SLOTS);
+    journal_slots_free(r->j, segs[0]);
+    for (uint64_t i = 0; use_of(r, segs[0]) != SEGMENT_LOG_SEALED; i++) {
+        rig_write(r, 100 + i, 8);
+        cr_assert_eq(rig_wait(r), 0);
+        if (r->nr_sealed > 2)
+            rig_free_oldest(r);
+    }
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_eq(use_of(r, segs[0]), SEGMENT_LOG_SEALED);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+/* Its header rots: nothing of it is found, and nobody misses it. */
+Test(journal_slots, a_damaged_header_frees_the_segment)
+{
+    struct rig *r = begin();
+    uint32_t g;
+
+    for (uint64_t i = 0; i < 20; i++)
+        rig_write(r, i, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    g = take(r);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_flip(r, g, 60, 3);
+    rig_down(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
