@@ -71,7 +71,7 @@ static void capture_block(struct shard *s, struct job *job, uint32_t i, const st
         return;
     if (n.flags & INDEX_DIRTY) {
         capture_dirty(s, job, i, &n);
-    } else if (bit_get(job->sums.valid, i) && job->sums.csum[i] == n.csum) {
+    } else if (!in_place(s, id) && bit_get(job->sums.valid, i) && job->sums.csum[i] == n.csum) {
         bit_set(job->bridge, i);
         hold(s, job, i, &n);
     }

@@ -8,7 +8,8 @@
  * 4. A frame lives until its turn comes, or until the map's idea of its block changes: the log takes a newer one (map_put), it is
  *    zeroed (map_discard), a batch says otherwise (sums_set, sums_drop). So a frame that is found holds what the map names; a hit compares
  *    the checksums all the same.
- * 5. A host's read that goes on with a stream starts fetches ahead of it, for which nobody waits.
+ * 5. What is worth a place on the SSD is copied there from its frame (fill.c).
+ * 6. A host's read that goes on with a stream starts fetches ahead of it, for which nobody waits.
  * Failures: what did not come well is not staged; the runs that wanted it repair it block by block (read.c), as if their own read had
  * failed. No frames or structs, or a device that keeps its share of them already: the run reads for itself, as from a device that does
  * not seek; nothing ever waits for a frame. Where the device refused a read nothing is fetched around what is asked for, for a while.
@@ -77,7 +78,7 @@ const void *fetch_staged(const struct shard *s, const struct run_at *at)
 {
     uint32_t f = stage_find(&s->stage, at->x, at->in_extent);
 
-    if (f == STAGE_NONE || stage_frame(&s->stage, f)->state != FRAME_READY || stage_frame(&s->stage, f)->csum != at->csum)
+    if (f == STAGE_NONE || !stage_holds(&s->stage, f) || stage_frame(&s->stage, f)->csum != at->csum)
         return NULL;
     return stage_block(&s->stage, f);
 }
@@ -175,6 +176,7 @@ static void fetch_done(struct dev_io *io)
     list_splice_back(&runs, &f->runs);
     list_for_each(r, &runs) /* all of them before any ends: who is answered may ask for frames at once */
         run_take(list_entry(r, struct run, node), f);
+    fill_arrived(s, f);
     map_read_done(s, f->x, f->place);
     pool_put(&s->fetches, f);
     while ((n = list_pop_front(&runs)) != NULL)
@@ -399,6 +401,7 @@ struct ahead fetch_plan_ahead(struct shard *s, uint32_t layer, uint64_t block, u
     if (s->ahead_blocks == 0)
         return a;
     a.stream = stream_read(&s->streams, layer, block, nblocks);
+    a.stream_blocks = a.stream->nblocks;
     n = stream_ahead(a.stream, s->ahead_blocks, &a.from);
     a.end = n == 0 || a.from >= size ? 0 : MIN(a.from + n, size);
     return a;
@@ -441,7 +444,7 @@ static void verify_frame(struct shard *s, uint32_t f)
     assert(e->layer != 0 && extent_mapped(e));
     assert(s->bugs.stage_keeps_overwritten || index_find(&s->ix, e->layer, block) == INDEX_NONE);
     verify_against_map(s, m);
-    if (m->state == FRAME_READY && !s->bugs.skip_csum)
+    if (stage_holds(&s->stage, f) && !s->bugs.skip_csum)
         assert(block_csum(stage_block(&s->stage, f), layer_at(s, e->layer)->id, block) == m->csum);
 }
 
@@ -449,6 +452,6 @@ void fetch_verify(struct shard *s)
 {
     stage_verify(&s->stage);
     for (uint32_t f = 1; f <= s->stage.nr; f++)
-        if (stage_frame(&s->stage, f)->state == FRAME_FETCHING || stage_frame(&s->stage, f)->state == FRAME_READY)
+        if (stage_frame(&s->stage, f)->state == FRAME_FETCHING || stage_holds(&s->stage, f))
             verify_frame(s, f);
 }

@@ -4,6 +4,13 @@
  */
 #include "tier/priv.h"
 
+/* An entry is no more; flags: what it had. */
+static void entry_gone(struct shard *s, uint32_t id, unsigned flags)
+{
+    if (in_place(s, id))
+        slots_gone(&s->places.slots, id, flags);
+}
+
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no)
 {
     uint32_t x = extent_find(&s->xt, layer, no);
@@ -61,11 +68,14 @@ void map_put(struct shard *s, const struct index_entry *n)
 {
     uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
     uint32_t old = index_find(&s->ix, n->layer, n->block);
+    unsigned was = old == INDEX_NONE ? 0 : index_flags_of(&s->ix, old);
     struct extent *e = extent_at(&s->xt, x);
 
     if (old != INDEX_NONE)
-        count_entry(s, e, index_flags_of(&s->ix, old), -1);
+        count_entry(s, e, was, -1);
     index_put(&s->ix, old, n);
+    if (old != INDEX_NONE)
+        entry_gone(s, old, was);
     fetch_forget(s, x, (uint32_t)(n->block % EXTENT_BLOCKS));
     count_entry(s, e, n->flags, 1);
     damage_mended(&s->damage, n->layer, n->block, 1);
@@ -78,6 +88,7 @@ void map_remove(struct shard *s, uint32_t id)
     index_get(&s->ix, id, &n);
     count_entry(s, extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block))), n.flags, -1);
     index_remove(&s->ix, id);
+    entry_gone(s, id, n.flags);
     if (n.flags & INDEX_DAMAGED) /* destaged: from now on the map says that it is lost; what zeroes it says so next */
         damage_note(&s->damage, n.layer, n.block);
 }

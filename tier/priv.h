@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
- * mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c and describe.c, reclaim.c, forget.c, oldest.c, recover.c, shard.c.
+ * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
+ * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c and describe.c, reclaim.c, forget.c,
+ * oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -20,6 +21,9 @@
  *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
  *  - A frame of the stage is found only while the index has nothing of its block and the map has what the frame holds: map_put,
  *    map_discard, sums_set and sums_drop see to it.
+ *  - An entry of the index that lies in a place (slots.h) is clean, has seq 0 and the checksum that the map has, and is there only
+ *    while the log has nothing of its block: a change of the block passes map_put or map_remove, which give the place back. Nothing is
+ *    ever bridged with it. It can be dropped at any time.
  */
 #ifndef FIRN_TIER_PRIV_H
 #define FIRN_TIER_PRIV_H
@@ -27,6 +31,7 @@
 #include "base/pool.h"
 #include "rt/blk.h"
 #include "rt/trace.h"
+#include "tier/admit.h"
 #include "tier/damage.h"
 #include "tier/extent.h"
 #include "tier/flush_turn.h"
@@ -34,6 +39,8 @@
 #include "tier/index.h"
 #include "tier/policy.h"
 #include "tier/shard.h"
+#include "tier/slot_table.h"
+#include "tier/slots.h"
 #include "tier/stage.h"
 #include "tier/stream.h"
 #include "tier/volume.h"
@@ -78,14 +85,15 @@ struct layer {                   /* a layer of an attached volume */
     struct list changed;         /* on s->ranges_changed: a range was given up */
 };
 
-struct seg {                     /* a log segment of this shard */
-    enum segment_use use;        /* FREE, LOG_OPEN, LOG_SEALED, FREEING */
+struct seg {                     /* a segment of this shard */
+    enum segment_use use;        /* FREE, LOG_OPEN, LOG_SEALED, FREEING, SLOTS: then epoch and filled64 alone count */
     enum journal_stream stream;
     uint64_t epoch;
     uint64_t seq_min;            /* of the records inside; 0: none */
     uint32_t discards, holds;    /* see above */
     uint32_t moving;             /* moves that read from it are under way */
     uint64_t skip_until_ns;      /* no victim before: a block in it could not be read */
+    uint64_t filled64;           /* mean of newest_epoch at the fills of its places, times 64 */
 };
 
 /* ---- checksums of extents (sums.c) ---- */
@@ -140,6 +148,10 @@ struct rio {                     /* a read of whole blocks */
     bool starved;                /* parked, for a run */
     struct list *turn;           /* of those that wait for a run, which it heads now: nobody else's turn comes first; or NULL */
     uint64_t ahead_end;          /* a fetch that it begins goes on to there, within the extent; 0: it belongs to no stream */
+    uint64_t stream_blocks;      /* length so far of the stream that it belongs to */
+    uint64_t missed;             /* chunk + 1 whose miss has been counted for it; 0: none */
+    uint64_t again_chunk;        /* blocks of it that RAM had, a bit each, not counted yet */
+    uint16_t again;
     struct hold *hold;           /* the request's: own, or its rmw's */
     struct hold own;
     void (*cb)(struct rio *r);
@@ -163,6 +175,8 @@ struct run {                     /* neighbouring blocks from one source: one dev
     struct dev_io io;
     struct rio *rio;
     struct fetch *fetch;         /* that brings them: no request of their own; else NULL */
+    struct slots_pin pin;        /* of the places that the request in flight reads */
+    bool     pinned;
     struct list node;            /* fetch.runs */
     struct run_at at;            /* of the first block of the request in flight */
     uint32_t first, n;           /* blocks of the request in flight */
@@ -251,6 +265,41 @@ static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
     io->priv.u[0] = at;
     io->priv.p[0] = of;
 }
+
+/* ---- clean copies in places (fill.c, places.c) ---- */
+
+#define FILL_BLOCKS  32u
+#define FILLS_MAX    64u
+#define TABLE_WRITES 4u
+struct fill {                    /* copies of blocks of one extent, on their way from frames to places that lie beside each other */
+    struct dev_io io;
+    struct shard *s;
+    uint64_t layer_id;
+    uint32_t layer, no, x;       /* extent */
+    uint32_t place, n;           /* slot id of the first place; how many */
+    uint32_t frame[FILL_BLOCKS];
+    uint16_t in_extent[FILL_BLOCKS];
+    uint32_t csum[FILL_BLOCKS];
+    struct iovec iov[FILL_BLOCKS];
+};
+struct table_write { struct dev_io io; struct iovec iov; struct shard *s; char *buf; uint32_t segment, page; bool busy; };
+
+struct places {
+    struct slots slots;
+    struct slot_table table;
+    struct admit admit;
+    struct admit_rules rules;
+    struct pool fills;
+    struct fill *cur;            /* not full yet, not written yet: within one call only */
+    uint32_t nr_lent;            /* frames that fills are reading */
+    uint32_t asks;               /* copies that went, or found no place */
+    uint32_t closing, cursor;    /* segment that is given back to the log, place that is dropped next; INDEX_NONE */
+    bool     off;                /* a write to a place failed: no more until the next start */
+    bool     wants_segment;      /* of the log, if one is cheap to empty */
+    uint64_t table_look_ns;      /* old pages may be due then; UINT64_MAX: none changed */
+    char    *table_bufs;
+    struct table_write table_write[TABLE_WRITES];
+};
 
 /* ---- mover ---- */
 
@@ -498,6 +547,8 @@ struct shard {
     uint32_t      shunned_next;
     char         *hole;          /* a block that nobody reads */
 
+    struct places places;
+
     struct lane  *lanes;         /* nr_capacity + 1 */
     uint32_t      nr_lanes;
     uint64_t      csum_errors[CAPACITY_DEVS_MAX];  /* figures: of stats.csum_errors_hdd, those of each device */
@@ -617,7 +668,7 @@ void     write_start(struct shard *s, uint32_t layer, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
                       const struct iovec *iov, int iovcnt, const uint32_t *crc);
 void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
-/* r->hold and r->ahead_end are set. */
+/* r->hold, r->ahead_end and r->stream_blocks are set. */
 void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
                      const struct iovec *iov, int iovcnt);
 void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
@@ -643,7 +694,7 @@ struct fetch *fetch_under_way(const struct shard *s, const struct run_at *at); /
 struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, uint64_t ahead_end);
 bool     fetch_full(const struct shard *s, uint16_t dev); /* there are enough in flight there: what needs another one waits */
 /* A host reads there: what should be read ahead of it; to be begun after the read itself has been. */
-struct ahead { struct stream *stream; uint64_t from, end; }; /* blocks; end 0: nothing */
+struct ahead { struct stream *stream; uint64_t from, end, stream_blocks; }; /* blocks; end 0: nothing; of the stream so far */
 struct ahead fetch_plan_ahead(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 void     fetch_ahead(struct shard *s, uint32_t layer, const struct ahead *a);
 /* Of the blocks from there on, so many come with it. */
@@ -659,6 +710,35 @@ void     fetch_forget_changed(struct shard *s, uint32_t x, const struct extent_s
 void     fetch_verify(struct shard *s);
 void     run_take(struct run *u, const struct fetch *f);  /* read.c: its fetch has ended: copies what came */
 void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
+
+/* fill.c */
+/* A fetch began for n blocks of the request, from its block `first` on. */
+void     fill_missed(struct rio *r, uint32_t x, uint32_t first, uint32_t n, const struct fetch *f);
+void     fill_again(struct rio *r, uint32_t i);           /* RAM had block i of it, or is about to */
+void     fill_again_end(struct rio *r);                   /* the pass over the request is over */
+void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are ready: those that are worth it are copied */
+bool     fill_busy(const struct shard *s);
+
+/* places.c: segments of places, from the log and back; their tables */
+int      places_init(struct shard *s);
+void     places_fini(struct shard *s);
+/* As slots_take(); takes another segment if places are short, and segments are not. */
+uint32_t places_take(struct shard *s, bool to_main);
+void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
+void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
+void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */
+bool     places_may_release(const struct shard *s);
+void     places_release(struct shard *s, uint32_t segment); /* gives it back to the pool, as soon as nobody reads it */
+bool     places_step(struct shard *s);                    /* true: more to do at once */
+uint64_t places_look_ns(const struct shard *s);           /* when to call it again */
+bool     places_busy(const struct shard *s);              /* something is in flight */
+void     places_stop(struct shard *s);                    /* straight-line: what of the tables was not written */
+/* As a log segment's; not looked at closely if it cannot be more than beat. */
+double   places_victim_score(const struct shard *s, uint32_t segment, double beat);
+void     places_verify(struct shard *s);
+static inline bool in_place(const struct shard *s, uint32_t id) { return slots_has(&s->places.slots, id); }
+/* recover_places.c: what the last run left in slot segments; straight-line, after replay. 0; -FIRN_E_STOPPED, -ENOMEM */
+int      places_recover(struct shard *s);
 
 uint64_t rmw_devs_before(const struct shard *s, uint32_t layer, uint64_t first, uint64_t last); /* of changes that it would wait for */
 void     rmw_cancel(struct rmw *m);
@@ -715,6 +795,7 @@ bool     describe_pending(struct shard *s);               /* a drain has to wait
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
 void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */
 bool     reclaim_busy(const struct shard *s);
+uint32_t reclaim_free_target(const struct shard *s);      /* of free segments: reclaim begins when there are no more than so many */
 uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);
 uint64_t shard_oldest_seq(const struct shard *s);         /* of what live log segments hold */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* read.c: a host's read, and those of the merge in rmw.c.
  *
- * 1. Each block is looked up: index (log), else map (capacity device), else zeros. Neighbours from one source that lie
- *    together become one run: one device request straight into the caller's memory; or, from a device that seeks, what RAM has, or
- *    is about to have (fetch.c).
+ * 1. Each block is looked up: index (log, or a copy in a place), else map (capacity device), else zeros. Neighbours from one
+ *    source that lie together become one run: one device request straight into the caller's memory; or, from a device that
+ *    seeks, what RAM has, or is about to have (fetch.c).
  * 2. What a run reads is pinned: the segment, or the extent's place. What is overwritten meanwhile may be answered either way,
  *    whole: the checksum taken at submission says which.
  * 3. Every block is verified. A request is answered when all its runs are.
  * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
  * there is one with the same checksum; then -FIRN_E_DAMAGED, or the device's error. Never zeros, never older bytes.
+ * A copy in a place that fails, for whatever reason, is dropped, and the block looked up again: no error, no second try.
  * Where a block lies cannot be read now: the metadata's error, which says nothing of the block.
  * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood. So does one for a device
  * that has its share of the structs already: a device that hangs gives none back.
@@ -159,6 +160,11 @@ static void run_unpin(struct run *u)
 {
     struct shard *s = u->rio->s;
 
+    if (u->pinned) {
+        slots_unpin(&s->places.slots, &u->pin);
+        u->pinned = false;
+        return;
+    }
     if (u->at.source == RUN_LOG) {
         journal_segment_unpin(s->j, u->at.loc.segment);
         return;
@@ -196,6 +202,18 @@ static void count_bad(struct run *u, uint32_t i)
           ssd ? u->at.loc.segment : u->at.place.slot);
 }
 
+/* A copy is still the one that was read, which is not what it should be, or cannot be had. */
+static void drop_copy(struct run *u, uint32_t i)
+{
+    struct shard *s = u->rio->s;
+    uint32_t id = u->pin.first + i;
+
+    if (index_find(&s->ix, u->rio->layer, u->rio->block + u->first + i) != id)
+        return;
+    figure_add(&s->stats.slots_stale, 1);
+    places_drop(s, id);
+}
+
 static void run_end(struct run *u)
 {
     struct rio *r = u->rio;
@@ -220,14 +238,16 @@ static void repair_begin(struct run *u)
 static void run_done(struct dev_io *io)
 {
     struct run *u = container_of(io, struct run, io);
-    bool any = false;
+    bool any = false, copy = u->pinned;
 
     run_unpin(u);
     u->last_err = io->err;
     for (uint32_t i = 0; i < u->n; i++) {
         bool ok = io->err == 0 && run_block_ok(u, i);
 
-        if (!ok && io->err == 0)
+        if (!ok && copy)
+            drop_copy(u, i);
+        else if (!ok && io->err == 0)
             count_bad(u, i);
         if (ok)
             damage_mended(&u->rio->s->damage, u->rio->layer, u->rio->block + u->first + i, 1);
@@ -285,7 +305,14 @@ void run_taken(struct run *u)
 
 static void run_submit_log(struct shard *s, struct run *u)
 {
-    journal_segment_pin(s->j, u->at.loc.segment);
+    u->pinned = in_place(s, u->at.slot);
+    if (u->pinned)
+        slots_pin(&s->places.slots, &u->pin, u->at.slot, u->n);
+    else
+        journal_segment_pin(s->j, u->at.loc.segment);
+    for (uint32_t i = 0; i < u->n; i++)
+        index_ref_add(&s->ix, u->at.slot + i);
+    figure_add(&s->stats.slot_hit_blocks, u->pinned ? u->n : 0);
     figure_add(&s->stats.read_hit_blocks, u->n);
     journal_read(s->j, u->at.loc, &u->io);
 }
@@ -302,6 +329,15 @@ static void run_submit_cold(struct shard *s, struct run *u)
     u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
     turn_head_to(turn_of(s, u->at.place.dev), u->io.off_bytes + u->io.len_bytes);
     dev_read(shard_capacity(s, u->at.place.dev), &u->io);
+}
+
+/* A copy in a place that cannot be had now is no reason to fail. True: it is dropped, and the block is to be looked up again. */
+static bool copy_given_up(struct shard *s, const struct run_at *at)
+{
+    if (at->source != RUN_LOG || !in_place(s, at->slot) || dev_usable(s, s->o.journal_dev))
+        return false;
+    places_drop(s, at->slot);
+    return true;
 }
 
 static bool run_dev_usable(struct shard *s, const struct run_at *at)
@@ -489,6 +525,8 @@ static enum repair repair_block(struct run *u, uint32_t i)
         block_unknown(r, r->block + u->whole_first + i, now.err);
         return REPAIR_OVER;
     }
+    if (copy_given_up(r->s, &now))
+        return repair_block(u, i);
     if (!run_dev_usable(r->s, &now)) {
         block_failed(r, r->block + u->whole_first + i, &now, -FIRN_E_DEVICE_FAILED);
         return REPAIR_OVER;
@@ -588,6 +626,11 @@ static bool run_fetch(struct run *u, struct fetch *f)
     if (f == NULL)
         return false;
     u->n = MIN(u->n, fetch_covers(f, &u->at));
+    if (shared)
+        for (uint32_t i = 0; i < u->n; i++)
+            fill_again(u->rio, u->first + i);
+    else
+        fill_missed(u->rio, u->at.x, u->first, u->n, f);
     fetch_join(f, u);
     hold_dev(s, u->rio->hold, u->at.place.dev);
     fg_begin(s, u->at.place.dev);
@@ -606,6 +649,7 @@ static bool serve_staged(struct rio *r, const struct run_at *at)
     if (block == NULL)
         return false;
     memcpy(iov_block(r->iov, r->iovcnt, r->next), block, BLOCK_BYTES);
+    fill_again(r, r->next);
     figure_add(&r->s->stats.stage_hit_blocks, 1);
     return true;
 }
@@ -617,6 +661,8 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     struct run *u;
     bool fetched;
 
+    if (copy_given_up(s, at))
+        return true;
     if (!run_dev_usable(s, at)) {
         block_failed(r, r->block + r->next, at, -FIRN_E_DEVICE_FAILED);
         r->next++;
@@ -628,7 +674,7 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     u->rio = r;
     u->at = *at;
     u->first = r->next;
-    u->repairing = false;
+    u->repairing = u->pinned = false;
     memset(u->bad, 0, sizeof(u->bad));
     memset(u->counted, 0, sizeof(u->counted));
     u->wait.fn = repair_wake;
@@ -682,6 +728,7 @@ static void rio_step(struct rio *r)
             break;
         }
     }
+    fill_again_end(r);
 }
 
 static void rio_wake(struct sums_waiter *w)
@@ -706,6 +753,8 @@ void read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block,
     r->next = r->in_flight = r->moves = 0;
     r->err = 0;
     r->damage.nblocks = 0;
+    r->missed = 0;
+    r->again = 0;
     r->parked = r->starved = false;
     r->turn = NULL;
     r->wait.fn = rio_wake;
@@ -787,6 +836,7 @@ void read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kin
     hold_begin(s, r->hold, kinds, devs);
     io_set_at(io, IO_READ, r);
     r->ahead_end = a.end;
+    r->stream_blocks = a.stream_blocks;
     read_blocks(s, r, layer, io->lba, io->nlb, io->iov, io->iovcnt);
     fetch_ahead(s, layer, &a);
 }

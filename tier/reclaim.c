@@ -339,28 +339,53 @@ static bool drop_clean(struct shard *s)
 
 /* ---- choosing, and the end ---- */
 
-static uint32_t victim(struct shard *s, bool at_any_price)
+enum price { PRICE_NOTHING, PRICE_HALF, PRICE_FAIR, PRICE_ANY }; /* what a victim may cost in moves; HALF: of its blocks */
+
+static double victim_score(const struct shard *s, uint32_t g, enum price price)
+{
+    struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment, .dirty = s->ix.seg_dirty[g] + s->seg[g].discards,
+                               .age = s->newest_epoch - s->seg[g].epoch};
+    double score;
+
+    if (p.dirty > s->victim_max || (price == PRICE_NOTHING && p.dirty > 0) || (price == PRICE_HALF && p.dirty > p.slots / 2))
+        return 0;
+    p.clean_counts = s->places.slots.nr_places > 0 && s->ix.seg_live[g] > 0 && price != PRICE_NOTHING;
+    score = policy_victim_score(&p);
+    return score == 0 && price == PRICE_ANY ? (double)(p.slots - p.dirty) / (double)p.slots / 1e6 : score;
+}
+
+/* Of the log. */
+static uint32_t victim(struct shard *s, enum price price, double *best_score)
 {
     uint64_t now = env_now_ns(s->env);
     uint32_t best = INDEX_NONE;
-    double best_score = 0;
 
+    *best_score = 0;
     for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
-        struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment,
-                                   .dirty = s->ix.seg_dirty[g] + s->seg[g].discards};
         double score;
 
         if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || s->seg[g].moving > 0 ||
             g == s->seq_high_segment || s->seg[g].skip_until_ns > now)
             continue;
-        p.age = s->newest_epoch - s->seg[g].epoch;
-        if (p.dirty > s->victim_max)
-            continue;
-        score = policy_victim_score(&p);
-        if (score == 0 && at_any_price)
-            score = (double)(p.slots - p.dirty) / (double)p.slots / 1e6;
-        if (score > best_score) {
-            best_score = score;
+        score = victim_score(s, g, price);
+        if (score > *best_score) {
+            *best_score = score;
+            best = g;
+        }
+    }
+    return best;
+}
+
+/* Of the segments for clean copies; one that is better than `score`. */
+static uint32_t slot_victim(struct shard *s, double score)
+{
+    uint32_t best = INDEX_NONE;
+
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+        double of = s->seg[g].use == SEGMENT_SLOTS ? places_victim_score(s, g, score) : 0;
+
+        if (of > score) {
+            score = of;
             best = g;
         }
     }
@@ -368,7 +393,7 @@ static uint32_t victim(struct shard *s, bool at_any_price)
 }
 
 /* The journal asks at its reserve and two more; in a tiny pool that would be every segment there is. */
-static uint32_t free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->ix.nr_segments / 2, 2u) - 1); }
+uint32_t reclaim_free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->ix.nr_segments / 2, 2u) - 1); }
 
 /* A draining shard begins nothing new but for appends that wait: hosts', or its own moves'. */
 static bool may_work(const struct shard *s, bool appends_wait)
@@ -381,11 +406,13 @@ static bool space_needed(struct shard *s)
     struct journal_load load;
 
     journal_load(s->j, &load);
-    if (!load.starved && load.free_segments > free_target(s))
+    if (!load.starved && load.free_segments > reclaim_free_target(s))
         s->rc.wanted = false;
     if (load.starved)
         s->rc.wanted = true;
-    return (s->rc.wanted && may_work(s, load.starved)) || oldest_victim(s) != INDEX_NONE;
+    if (s->places.wants_segment && (s->draining || load.free_segments > reclaim_free_target(s) + 1))
+        s->places.wants_segment = false;
+    return (s->rc.wanted && may_work(s, load.starved)) || s->places.wants_segment || oldest_victim(s) != INDEX_NONE;
 }
 
 static void take_victim(struct shard *s, uint32_t g)
@@ -400,6 +427,27 @@ static void take_victim(struct shard *s, uint32_t g)
     set_state(s, RECLAIM_MOVE);
 }
 
+/* Copies are evicted all the time: if a segment of the log is worth less than those, its place is theirs. */
+static void reclaim_for_places(struct shard *s)
+{
+    double score;
+    uint32_t g = victim(s, PRICE_HALF, &score);
+
+    s->places.wants_segment = false;
+    if (g != INDEX_NONE)
+        take_victim(s, g);
+}
+
+/* What the log gives, or the clean copies. */
+static uint32_t cheapest(struct shard *s, bool hurry)
+{
+    double score;
+    uint32_t g = victim(s, hurry ? PRICE_ANY : PRICE_FAIR, &score);
+    uint32_t copies = places_may_release(s) ? slot_victim(s, score) : INDEX_NONE;
+
+    return copies != INDEX_NONE ? copies : g;
+}
+
 static void reclaim_begin(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -410,14 +458,21 @@ static void reclaim_begin(struct shard *s)
         take_victim(s, g);
         return;
     }
-    if (rc->seen_changes == s->changes && rc->seen_starved == hurry)
+    if (!rc->wanted) {
+        reclaim_for_places(s);
         return;
-    g = victim(s, hurry);
+    }
+    if ((rc->seen_changes == s->changes && rc->seen_starved == hurry) || (!hurry && !places_may_release(s)))
+        return;
+    g = cheapest(s, hurry);
     rc->seen_changes = g == INDEX_NONE ? s->changes : UINT64_MAX;
     rc->seen_starved = hurry;
     if (g == INDEX_NONE)
         return;
-    take_victim(s, g);
+    if (s->seg[g].use == SEGMENT_SLOTS)
+        places_release(s, g);
+    else
+        take_victim(s, g);
 }
 
 /* Moves wait for a free segment themselves, or hosts wait for moves: destage has emptied other segments meanwhile, and those
@@ -425,13 +480,14 @@ static void reclaim_begin(struct shard *s)
 static void leave_for_empty_one(struct shard *s)
 {
     struct journal_load load;
+    double score;
     uint32_t g;
 
     journal_load(s->j, &load);
     if (load.free_segments > 0 && !load.starved)
         return;
-    g = victim(s, false);
-    if (g != INDEX_NONE && s->ix.seg_dirty[g] + s->seg[g].discards == 0)
+    g = victim(s, PRICE_NOTHING, &score);
+    if (g != INDEX_NONE)
         take_victim(s, g);
 }
 

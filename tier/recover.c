@@ -6,7 +6,8 @@
  *    copy if its checksum is the map's, else stale. Above: dirty, if nothing newer is known. Damage below the durable mark
  *    becomes an entry that fails reads.
  * 3. Zeroed ranges are collected and applied at the end (recover_zero.c).
- * 4. Dirty extents without a place get their reservation back. Then the log opens, and background work may follow.
+ * 4. Dirty extents without a place get their reservation back. Then the log opens, what slot segments hold is found again
+ *    (recover_places.c), and background work may follow.
  * Of two records the higher seq wins; equal seqs carry equal bytes, the later segment wins (its predecessor is the victim
  * that was being emptied), but intact bytes win over damage.
  * Failures: a map record that fails its checksum, or a place taken twice: refused, nothing is written.
@@ -362,7 +363,8 @@ static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct shard *)ct
 static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_rec *rec)
 {
     struct journal_events ev = {.ctx = s, .segment_opened = segment_opened, .segment_sealed = segment_sealed,
-                                .space_wanted = space_wanted, .failed = journal_failed, .meta_commit_no = commit_no};
+                                .slots_opened = places_opened, .space_wanted = space_wanted,
+                                .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
     int err;
@@ -463,6 +465,8 @@ int shard_open_log(struct shard *s)
 {
     int err = open_log(s);
 
+    if (err == 0)
+        err = places_recover(s);
     s->opened = err == 0;
     return err;
 }

@@ -110,13 +110,14 @@ static void part_read(struct rio *r)
 static void part_written(struct wio *w, int err) { rmw_part_done(w->ctx, err); }
 static void part_zeroed(struct zio *z, int err) { rmw_part_done(z->ctx, err); }
 
-static void start_read(struct rmw *m, int i, uint64_t block, uint32_t n, const struct iovec *iov, int iovcnt, uint64_t ahead_end)
+static void start_read(struct rmw *m, int i, uint64_t block, uint32_t n, const struct iovec *iov, int iovcnt, const struct ahead *a)
 {
     m->pending++;
     m->rio[i].cb = part_read;
     m->rio[i].ctx = m;
     m->rio[i].hold = &m->hold;
-    m->rio[i].ahead_end = ahead_end;
+    m->rio[i].ahead_end = a->end;
+    m->rio[i].stream_blocks = a->stream_blocks;
     read_blocks(m->s, &m->rio[i], m->layer, block, n, iov, iovcnt);
 }
 
@@ -172,10 +173,10 @@ static void whole_read(struct rmw *m)
 
     m->next = read_finish;
     if (m->buf == NULL) {
-        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->io->iov, m->io->iovcnt, a.end);
+        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->io->iov, m->io->iovcnt, &a);
     } else {
         m->iov[0] = (struct iovec){m->buf, m->nblocks * BLOCK_BYTES};
-        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->iov, 1, a.end);
+        start_read(m, 0, m->block, (uint32_t)m->nblocks, m->iov, 1, &a);
     }
     fetch_ahead(m->s, m->layer, &a);
 }
@@ -247,17 +248,18 @@ static void zero_merged(struct rmw *m)
 /* Reads the blocks that the request covers in part. */
 static void merge_start(struct rmw *m)
 {
+    static const struct ahead alone;
     bool tail = tail_bytes(m) != 0, one = m->nblocks == 1;
 
     m->next = m->io->op == BLK_WRITE ? write_merged : zero_merged;
     m->pending++;
     if (m->head_bytes != 0 || one) {
         m->iov[0] = (struct iovec){m->buf, BLOCK_BYTES};
-        start_read(m, 0, m->block, 1, &m->iov[0], 1, 0);
+        start_read(m, 0, m->block, 1, &m->iov[0], 1, &alone);
     }
     if (tail && !one) {
         m->iov[1] = (struct iovec){tail_at(m), BLOCK_BYTES};
-        start_read(m, 1, m->block + m->nblocks - 1, 1, &m->iov[1], 1, 0);
+        start_read(m, 1, m->block + m->nblocks - 1, 1, &m->iov[1], 1, &alone);
     }
     rmw_part_done(m, 0);
 }

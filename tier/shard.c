@@ -203,7 +203,7 @@ void shard_submit(struct shard *s, struct volume *v, struct blk_io *io)
 
 static bool work_left(struct shard *s)
 {
-    if (s->in_flight > 0 || mover_busy(s) || fetch_busy(s) || s->oldest.appending)
+    if (s->in_flight > 0 || mover_busy(s) || fetch_busy(s) || places_busy(s) || s->oldest.appending)
         return true;
     if (s->failed != 0) /* what is under way in the devices comes back; more will not happen */
         return s->rc.in_flight > 0 || s->rc.state == RECLAIM_COMMIT || s->tombs.committing || marks_busy(s) || heat_busy(s);
@@ -232,6 +232,7 @@ static bool background(struct shard *s)
 
     more |= forgets_step(s);
     more |= oldest_step(s);
+    more |= places_step(s);
     for (int i = 0; i < RECLAIM_STEPS; i++) {
         if (!reclaim_step(s))
             return more;
@@ -260,7 +261,7 @@ static void shard_work(struct env_task *task)
         bool more = background(s);
         uint64_t at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
 
-        arm(s, MIN(MIN(at, MIN(marks, heat)), reclaim_look_ns(s)));
+        arm(s, MIN(MIN(at, MIN(marks, heat)), MIN(reclaim_look_ns(s), places_look_ns(s))));
         if (more)
             shard_kick(s);
     }
@@ -402,6 +403,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
     err = err ? err : tables_init(s);
     err = err ? err : moves_init(s);
     err = err ? err : fetch_init(s);
+    err = err ? err : places_init(s);
     err = err ? err : mover_init(s);
     if (err) {
         shard_free(s);
@@ -423,6 +425,8 @@ int shard_stop(struct shard *s)
     env_timer_cancel(s->env, &s->timer);
     while (s->work.queued && err == 0)
         err = env_run_once(s->env);
+    if (err == 0 && s->failed == 0)
+        places_stop(s);
     if (err == 0 && s->j != NULL) { /* after a failure too: the device may still have summaries and headers in its hands */
         err = journal_close(s->j, s->failed == 0);
         s->j = NULL;
@@ -453,6 +457,7 @@ void shard_free(struct shard *s)
     for (size_t i = 0; i < ARRAY_LEN(pools); i++) /* after a crash in the simulator objects are still out */
         pool_abandon(pools[i]);
     mover_fini(s);
+    places_fini(s);
     fetch_fini(s);
     unreserve(s->seg, s->ix.nr_segments * sizeof(*s->seg));
     unreserve(s->layer, (LAYERS_MAX + 1) * sizeof(*s->layer));

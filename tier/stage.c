@@ -141,13 +141,36 @@ void stage_arrived(struct stage *st, uint32_t f, bool good)
     set_free(st, f);
 }
 
+void stage_lend(struct stage *st, uint32_t f)
+{
+    assert(stage_frame(st, f)->state == FRAME_READY);
+    leave_queue(st, f);
+    stage_frame(st, f)->state = FRAME_LENT;
+    st->nr_out++;
+}
+
+bool stage_returned(struct stage *st, uint32_t f)
+{
+    struct frame *m = stage_frame(st, f);
+
+    assert((m->state == FRAME_LENT || m->state == FRAME_DROPPED) && st->nr_out > 0);
+    st->nr_out--;
+    if (m->state == FRAME_DROPPED) {
+        set_free(st, f);
+        return false;
+    }
+    m->state = FRAME_READY;
+    join_queue(st, f);
+    return true;
+}
+
 void stage_drop(struct stage *st, uint32_t f)
 {
     struct frame *m = stage_frame(st, f);
 
-    assert(m->state == FRAME_FETCHING || m->state == FRAME_READY);
+    assert(m->state == FRAME_FETCHING || stage_holds(st, f));
     hide(st, f);
-    if (m->state == FRAME_FETCHING) {
+    if (m->state != FRAME_READY) {
         m->state = FRAME_DROPPED;
         return;
     }
@@ -179,9 +202,9 @@ void stage_verify(const struct stage *st)
         assert(st->frame[f].state == FRAME_READY);
     for (uint32_t f = 1; f <= st->nr; f++) {
         const struct frame *m = &st->frame[f];
-        bool found = m->state == FRAME_FETCHING || m->state == FRAME_READY;
+        bool found = m->state == FRAME_FETCHING || stage_holds(st, f);
 
-        nr_out += m->state == FRAME_FETCHING || m->state == FRAME_DROPPED;
+        nr_out += m->state == FRAME_FETCHING || m->state == FRAME_LENT || m->state == FRAME_DROPPED;
         nr_found += found;
         assert(!found || stage_find(st, m->x, m->in_extent) == f);
     }

@@ -3,7 +3,7 @@
  *
  * Pure memory. A frame is claimed for a read of the device, filled by it, then ready until its turn comes or the block changes. The
  * caller says what belongs to a block: it drops frames when the map's idea of their blocks changes. A frame that is dropped
- * while the device still writes into it is nobody's, but is not given out before that has ended.
+ * while a device still writes into it, or reads from it, is nobody's, but is not given out before that has ended.
  */
 #ifndef FIRN_TIER_STAGE_H
 #define FIRN_TIER_STAGE_H
@@ -15,11 +15,14 @@
 #define STAGE_FRAMES_MAX  (1u << 22)    /* 16 GiB */
 #define STAGE_FILTER      4096u
 
+enum fill_kind { FILL_NOT, FILL_SMALL, FILL_MAIN }; /* what is worth a place on the SSD, and in which queue it begins there */
+
 enum frame_state {
     FRAME_FREE,
     FRAME_FETCHING,              /* found, but the device has not answered */
     FRAME_READY,
-    FRAME_DROPPED,               /* not found any more; the device writes into it */
+    FRAME_LENT,                  /* as READY, but another device reads it: it keeps what it has */
+    FRAME_DROPPED,               /* not found any more; a device writes into it, or reads it */
 };
 
 struct fetch;
@@ -31,6 +34,7 @@ struct frame {
     uint32_t next, prev;         /* READY: oldest first; FREE: next */
     uint16_t in_extent;
     uint8_t  state;              /* enum frame_state */
+    uint8_t  fill;               /* FETCHING: enum fill_kind, for whoever sees it arrive */
 };
 
 struct stage {
@@ -38,14 +42,14 @@ struct stage {
     struct frame *frame;         /* [1..nr] */
     uint32_t     *hash;
     uint32_t      nr, hash_mask;
-    uint32_t      nr_out;        /* FETCHING or DROPPED: not to be had now */
+    uint32_t      nr_out;        /* FETCHING, LENT or DROPPED: not to be had now */
     uint32_t      free, first, last;
     uint32_t      filter[STAGE_FILTER]; /* frames that can be found, by the low bits of their extent's number */
 };
 
 int  stage_init(struct stage *st, uint32_t nr);
 void stage_fini(struct stage *st);
-/* The frame that is found for a block, FETCHING or READY; or STAGE_NONE. */
+/* The frame that is found for a block, FETCHING, READY or LENT; or STAGE_NONE. */
 uint32_t stage_find(const struct stage *st, uint32_t x, uint32_t in_extent);
 /* False: no frame of the extent is found. True: perhaps. */
 static inline bool stage_may_have(const struct stage *st, uint32_t x) { return st->filter[x % STAGE_FILTER] != 0; }
@@ -60,6 +64,14 @@ static inline uint32_t stage_claimable(const struct stage *st) { return st->nr -
 uint32_t stage_claim(struct stage *st, uint32_t x, uint32_t in_extent, uint32_t csum, struct fetch *fetch);
 /* The device has answered: a claimed frame becomes READY, or free. A dropped one becomes free in any case. */
 void stage_arrived(struct stage *st, uint32_t f, bool good);
+/* A ready frame is not given out until it has been returned. True: nobody has dropped it since, and it is READY again, as the latest. */
+void stage_lend(struct stage *st, uint32_t f);
+bool stage_returned(struct stage *st, uint32_t f);
+/* What is in it can be read. */
+static inline bool stage_holds(const struct stage *st, uint32_t f)
+{
+    return stage_frame(st, f)->state == FRAME_READY || stage_frame(st, f)->state == FRAME_LENT;
+}
 void stage_drop(struct stage *st, uint32_t f);             /* of a frame that is found */
 void stage_drop_block(struct stage *st, uint32_t x, uint32_t in_extent);
 void stage_drop_extent(struct stage *st, uint32_t x);

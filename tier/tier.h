@@ -65,6 +65,7 @@ struct tier_opts {
     uint32_t dirty_max_pct;          /* 0: 80 */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
+    uint32_t admit_touches;          /* misses that make a chunk of 64 KiB worth a copy on the SSD; 0: 2 */
     uint32_t read_ahead_max;         /* bytes ahead of a stream in one go; a block: none; 0: 1 MiB */
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
@@ -193,6 +194,14 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(fetch_ops,           "reads of capacity devices into RAM")                              \
     x(fetch_shared,        "reads that waited for one that was under way already")            \
     x(read_ahead_blocks,   "blocks read ahead of streams")                                    \
+    x(slot_hit_blocks,     "of the blocks read from the SSD, those that lay there as clean copies of others") \
+    x(fill_blocks,         "blocks copied from capacity devices to the SSD")                  \
+    x(fill_dropped,        "blocks worth copying that found no place, or changed meanwhile")  \
+    x(evicted_read,        "copies evicted that had been read")                               \
+    x(evicted_unread,      "copies evicted that nobody had read")                             \
+    x(slots_found,         "copies found again by the latest start")                         \
+    x(slots_stale,         "copies that were not what the map names: dropped, and read where they came from") \
+    x(table_bytes,         "bytes written of what slot segments say of themselves")           \
     x(read_zero_blocks,    "blocks read that were never written")                             \
     x(read_retried,        "reads repeated after a checksum or device error")                 \
     x(csum_errors_ssd,     "blocks from the SSD that failed their checksum")                  \
@@ -262,6 +271,8 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
     bool stage_keeps_overwritten;  /* RAM answers with a block that was written since */
+    bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
+    bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;

@@ -18,8 +18,11 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
         x = extent_find(&s->xt, e.layer, extent_no(e.block));
         assert(x != EXTENT_NONE);
         assert(s->seg[e.segment].use != SEGMENT_FREE); /* what it points to may not be written again */
-        assert(s->seg[e.segment].seq_min != 0 && s->seg[e.segment].seq_min <= e.seq);
-        if (e.flags & INDEX_KEPT) /* the map has it: only its being dirty is new */
+        if (in_place(s, id))
+            assert(s->seg[e.segment].use == SEGMENT_SLOTS && !(e.flags & INDEX_DIRTY) && extent_mapped(extent_at(&s->xt, x)));
+        else
+            assert(s->seg[e.segment].seq_min != 0 && s->seg[e.segment].seq_min <= e.seq);
+        if ((e.flags & INDEX_KEPT) && !in_place(s, id)) /* the map has it: only its being dirty is new */
             assert((e.flags & INDEX_DIRTY) && !(e.flags & (INDEX_ZERO | INDEX_DAMAGED)) && extent_mapped(extent_at(&s->xt, x)));
         else if (e.flags & INDEX_DIRTY)
             assert(e.seq > extent_at(&s->xt, x)->destaged_seq);
@@ -126,5 +129,6 @@ void shard_verify(struct shard *s)
     verify_layers(s, of);
     verify_segments(s);
     fetch_verify(s);
+    places_verify(s);
     free(of);
 }

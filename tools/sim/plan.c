@@ -102,6 +102,30 @@ static void draw_hosts(struct plan *p, struct sim *s)
     p->think_max_ns = PICK(s, 1, 100, 2000, 20000) * NS_PER_US;
 }
 
+/* Hosts that write in one boot and mostly read in the next, all over more than the SSD holds, and copies of whatever is read:
+ * those come and go all the time. */
+static void draw_readers(struct plan *p)
+{
+    p->segments += 4 * p->shards;
+    p->segment_bytes = SEGMENT_BYTES_MIN;
+    p->io_max_bytes = p->segment_bytes / 8;
+    p->admit_touches = 1;
+    p->readers = true;
+    p->hot_pct = 0;
+    p->dirty_start_pct = 10;
+    p->dirty_max_pct = 50;
+    p->volumes = 3;
+    p->volume_bytes_max = 4 * MIB;
+}
+
+void plan_boot(struct plan *p, uint32_t no)
+{
+    if (!p->readers)
+        return;
+    p->weight[BLK_READ] = no % 2 != 0 ? 10 : 100;
+    p->weight[BLK_WRITE] = no % 2 != 0 ? 100 : 5;
+}
+
 void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
 {
     enum sim_profile drawn = draw_profile(s);
@@ -110,6 +134,8 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     p->profile = opts->profile >= 0 ? (enum sim_profile)opts->profile : drawn;
     draw_geometry(p, s);
     draw_hosts(p, s);
+    if (opts->seed % 5 < 2)
+        draw_readers(p);
     p->boots = (uint32_t)sim_between(s, 4, 7);
     need = WORLD_VOLUMES * 2 * p->volume_bytes_max; /* every volume there may be, grown to twice its size */
     if (p->profile == PROFILE_FULL)

@@ -306,6 +306,7 @@ static void fill_score(struct replay_pool *p)
     s->described_bytes = t.descriptor_bytes - p->stats0.descriptor_bytes;
     s->ssd_host_bytes = j.host_bytes - p->journal0.host_bytes;
     s->ssd_moved_bytes = j.moved_bytes - p->journal0.moved_bytes;
+    s->ssd_fill_bytes = (t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES;
     s->meta_batches = p->prefill.batches;
     s->meta_pages = p->prefill.pages;
     for (uint32_t i = 0; i < p->nr_devs; i++) {

@@ -111,6 +111,7 @@ static void fill_tier_opts(struct world *w)
     t->tombstones_max = p->tombstones_max;
     t->stage_bytes = p->stage_bytes;
     t->heat_period_ns = 50 * NS_PER_MS; /* often, so that crashes meet it */
+    t->admit_touches = p->admit_touches;
     sim_machine_seams(&w->machine, &t->seams);
     t->envs = w->envs;
     t->nr_envs = p->envs;
@@ -287,6 +288,9 @@ static void count_stats(struct world *w)
     world_say(w, "stats: %" PRIu64 " reads %" PRIu64 " writes, %" PRIu64 " extents destaged, %" PRIu64 " segments reclaimed, %"
               PRIu64 " blocks moved, %" PRIu64 " waits", st.read_ops, st.write_ops, st.destage_extents, st.reclaim_segments,
               st.reclaim_moved_blocks, st.write_waits);
+    world_say(w, "copies: %" PRIu64 " found again, %" PRIu64 " filled, %" PRIu64 " dropped, %" PRIu64 " hits, %" PRIu64 " evicted, %" PRIu64
+              " stale", st.slots_found, st.fill_blocks, st.fill_dropped, st.slot_hit_blocks, st.evicted_read + st.evicted_unread,
+              st.slots_stale);
 }
 
 static void after_crash(struct world *w)
@@ -371,6 +375,7 @@ static void run_boot(struct world *w, uint32_t no)
 {
     int err;
 
+    plan_boot(&w->plan, no);
     open_pool(w);
     if (w->tier == NULL || w->res->lie_noticed)
         return;

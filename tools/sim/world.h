@@ -52,6 +52,8 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    rmw_unlocked,            PROFILE_CRASH)               \
     x(tier,    destage_ignores_rewrite, PROFILE_CRASH)               \
     x(tier,    stage_keeps_overwritten, PROFILE_CRASH)               \
+    x(tier,    fill_after_write,        PROFILE_CRASH)               \
+    x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
     x(export,  complete_before_blk,     PROFILE_NETWORK)
 
@@ -102,7 +104,8 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t capacity_devs;
     uint64_t capacity_bytes;      /* each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
-    uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard, stage_bytes;
+    bool     readers;             /* hosts mostly read, in every other boot */
+    uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard, stage_bytes, admit_touches;
     uint32_t tombstones_max;      /* 0: more than it will ever see */
     uint32_t volumes, slots;
     uint64_t volume_bytes_max;
@@ -114,6 +117,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint64_t think_max_ns;
 };
 void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts);
+void plan_boot(struct plan *p, uint32_t no); /* what changes from boot to boot; from 1 */
 
 enum vol_state { VOL_NONE, VOL_CREATING, VOL_LIVE, VOL_DELETING };
 

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clean copies in places: how they come, what they never show, how they go, and what a start finds of them. */
+#include "rig.h"
+
+#define VOLUME 1536u             /* blocks: six extents */
+
+static char buf[64 * BLOCK_BYTES] __attribute__((aligned(4096)));
+
+static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
+static bool is_set(void *ctx) { return *(bool *)ctx; }
+static bool filling(void *ctx) { return fill_busy(((struct rig *)ctx)->shard); }
+static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
+
+static void settle(struct rig *r) { cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0); }
+
+static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
+{
+    for (uint64_t b = from; b < to; b += 16)
+        rig_expect(r, b, 16, stamp);
+}
+
+static void drop_log_copies(struct rig *r)
+{
+    for (uint64_t b = 0; b < VOLUME; b++) {
+        uint32_t id = index_find(&r->shard->ix, 1, b);
+
+        if (id != INDEX_NONE && !(index_flags_of(&r->shard->ix, id) & INDEX_DIRTY))
+            map_remove(r->shard, id);
+    }
+}
+
+static bool lies_in_place(const struct rig *r, uint64_t block)
+{
+    uint32_t id = index_find(&r->shard->ix, 1, block);
+
+    return id != INDEX_NONE && in_place(r->shard, id);
+}
+
+static uint32_t nr_in_places(const struct rig *r)
+{
+    uint32_t nr = 0;
+
+    for (uint64_t b = 0; b < VOLUME; b++)
+        nr += lies_in_place(r, b);
+    return nr;
+}
+
+static uint64_t device_reads(const struct rig *r)
+{
+    return r->hdd_dev[0]->stats.ops[DEV_READ] + r->hdd_dev[1]->stats.ops[DEV_READ];
+}
+
+/* The volume is cold, of stamp 1, and whatever is read is copied; one segment is open for that. */
+static void begin(struct rig *r, uint32_t segments)
+{
+    rig_init(r, &(struct rig_opts){.seed = 91, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments});
+    r->opts.admit_touches = 1;
+    cr_assert_eq(rig_boot(r), 0);
+    for (uint64_t b = 0; b < VOLUME; b += 32)
+        cr_assert_eq(rig_write(r, b, 32, 1), 0);
+    rig_drain(r, true);
+    shard_start(r->shard);
+    drop_log_copies(r);
+    for (unsigned i = 0; i < 100 && r->shard->places.slots.nr_places == 0; i++) {
+        rig_expect(r, VOLUME - 16, 16, 1); /* asks for a segment; what RAM has of it goes again */
+        sim_run_for(r->sim, NS_PER_S);
+        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, VOLUME / EXTENT_BLOCKS - 1));
+    }
+    cr_assert_gt(r->shard->places.slots.nr_places, 0);
+}
+
+/* Each chunk is missed, and none belongs to a stream. */
+static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
+{
+    uint64_t nr = (to - from) / 16;
+
+    for (uint64_t i = 0; i < nr; i++) {
+        uint64_t block = from + i * 5 % nr * 16;
+
+        rig_expect(r, block, 16, 1);
+        settle(r);
+        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
+    }
+}
+
+static void finish(struct rig *r)
+{
+    rig_drain(r, true);
+    cr_assert(!places_busy(r->shard) && r->shard->places.nr_lent == 0 && r->shard->stage.nr_out == 0);
+    rig_fini(r);
+}
+
+Test(places, what_is_worth_it_is_read_from_the_ssd_next_time)
+{
+    struct rig r;
+    uint64_t before, hits;
+
+    begin(&r, 64);
+    copy_blocks(&r, 0, 16);
+    cr_assert_eq(nr_in_places(&r), 16);
+    cr_assert_eq(stage_find(&r.shard->stage, extent_find(&r.shard->xt, 1, 0), 3), STAGE_NONE, "the frame has done its duty");
+    before = device_reads(&r);
+    hits = shard_stats(r.shard)->slot_hit_blocks;
+    rig_expect(&r, 0, 16, 1);
+    cr_assert_eq(device_reads(&r), before);
+    cr_assert_eq(shard_stats(r.shard)->slot_hit_blocks - hits, 16);
+    finish(&r);
+}
+
+/* The same again for a write, a zero of some blocks and one of a whole extent, while the copy is on its way. */
+static void change_during_fill(enum blk_op op, uint32_t nlb, uint64_t stamp, bool at_its_end)
+{
+    static char data[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
+    struct iovec iov = {data, sizeof(data)};
+    bool done = false;
+    struct blk_io io = {.op = op, .lba = 0, .nlb = nlb, .cb = ended, .ctx = &done};
+    struct rig r;
+
+    begin(&r, 64);
+    if (op == BLK_WRITE) {
+        rig_fill(&r, data, 0, nlb, stamp);
+        io.iov = &iov;
+        io.iovcnt = 1;
+    }
+    rig_expect(&r, 0, 16, 1);
+    cr_assert(fill_busy(r.shard));
+    if (at_its_end)
+        settle(&r);
+    blk_submit(&r.vol.blk, &io);
+    cr_assert_eq(sim_run_until(r.sim, is_set, &done, 100 * NS_PER_S), 0);
+    cr_assert_eq(io.err, 0);
+    settle(&r);
+    rig_expect(&r, 0, 16, stamp);
+    for (uint64_t b = 0; b < 16; b++)
+        cr_assert_not(lies_in_place(&r, b));
+    shard_verify(r.shard);
+    rig_drain(&r, true);
+    rig_expect(&r, 0, 16, stamp);
+    rig_restart(&r);
+    rig_expect(&r, 0, 16, stamp);
+    finish(&r);
+}
+
+Test(places, what_is_written_while_it_is_copied_stays_new) { change_during_fill(BLK_WRITE, 16, 2, false); }
+Test(places, what_is_written_after_it_was_copied_is_new) { change_during_fill(BLK_WRITE, 16, 2, true); }
+Test(places, what_is_zeroed_while_it_is_copied_stays_zero) { change_during_fill(BLK_WRITE_ZEROES, 16, 0, false); }
+Test(places, what_is_zeroed_after_it_was_copied_is_zero) { change_during_fill(BLK_WRITE_ZEROES, 16, 0, true); }
+Test(places, an_extent_that_is_zeroed_while_it_is_copied_stays_zero) { change_during_fill(BLK_DISCARD, 256, 0, false); }
+Test(places, an_extent_that_is_zeroed_after_it_was_copied_is_zero) { change_during_fill(BLK_DISCARD, 256, 0, true); }
+
+Test(places, a_copy_of_what_the_map_has_not_any_more_is_given_up)
+{
+    struct rig r;
+
+    begin(&r, 64);
+    rig_expect(&r, 0, 16, 1);
+    cr_assert(fill_busy(r.shard));
+    for (uint32_t i = 0; i < 16; i += 2)
+        fetch_forget(r.shard, extent_find(&r.shard->xt, 1, 0), i);
+    settle(&r);
+    for (uint64_t b = 0; b < 16; b++)
+        cr_assert_eq(lies_in_place(&r, b), b % 2 != 0);
+    cr_assert_geq(shard_stats(r.shard)->fill_dropped, 8);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+Test(places, rot_in_a_copy_costs_nobody_an_error)
+{
+    struct rig r;
+    const struct tier_stats *st;
+
+    begin(&r, 64);
+    copy_blocks(&r, 0, 32);
+    memset(buf, 0xd1, BLOCK_BYTES);
+    sim_disk_poke(r.ssd, rig_log_offset(&r, 5), buf, BLOCK_BYTES);
+    sim_disk_latent(r.ssd, rig_log_offset(&r, 9), 512);
+    rig_expect(&r, 0, 16, 1);
+    st = shard_stats(r.shard);
+    cr_assert_geq(st->slots_stale, 2);
+    cr_assert(st->read_errors == 0 && st->csum_errors_ssd == 0 && st->csum_errors_hdd == 0);
+    cr_assert(!lies_in_place(&r, 5) && !lies_in_place(&r, 9));
+    rig_expect(&r, 0, 32, 1);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+Test(places, copies_are_evicted_for_others)
+{
+    struct rig r;
+
+    begin(&r, 12); /* twelve segments of sixty-odd places, most of them the log's reserve */
+    for (unsigned round = 0; round < 3; round++)
+        copy_blocks(&r, 0, VOLUME);
+    cr_assert_gt(shard_stats(r.shard)->evicted_unread + shard_stats(r.shard)->evicted_read, 100);
+    shard_verify(r.shard);
+    expect_all(&r, 0, VOLUME, 1);
+    finish(&r);
+}
+
+Test(places, the_log_gets_segments_back_when_it_needs_them)
+{
+    struct rig r;
+    uint64_t places;
+
+    begin(&r, 16);
+    for (unsigned round = 0; round < 2; round++)
+        copy_blocks(&r, 0, VOLUME);
+    places = r.shard->places.slots.nr_places;
+    cr_assert_gt(places, 180);
+    for (uint64_t i = 0; i < 48; i++) /* more than is free, and destage has no time */
+        cr_assert_eq(rig_write(&r, i * 16, 16, 2), 0);
+    cr_assert_lt(r.shard->places.slots.nr_places, places);
+    expect_all(&r, 0, 48 * 16, 2);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+static void restart_finds(bool orderly)
+{
+    struct rig r;
+    uint64_t before;
+    uint32_t had;
+
+    begin(&r, 16); /* the log has long forgotten the first extents */
+    for (unsigned round = 0; round < 3; round++)
+        copy_blocks(&r, 0, 256);
+    had = nr_in_places(&r);
+    cr_assert_gt(had, 200);
+    if (!orderly) {
+        sim_run_for(r.sim, 100 * NS_PER_S); /* old pages are written when nobody wants the device */
+        cr_assert_eq(dev_flush_sync(r.ssd_dev), 0); /* as it does by itself, some time */
+    }
+    if (orderly) {
+        rig_stop(&r);
+        cr_assert_eq(rig_boot(&r), 0);
+    } else {
+        rig_restart(&r);
+    }
+    cr_assert_geq(shard_stats(r.shard)->slots_found * 10, had * 9u);
+    cr_assert_eq(shard_stats(r.shard)->slots_found, nr_in_places(&r));
+    shard_verify(r.shard);
+    before = device_reads(&r);
+    expect_all(&r, 0, 256, 1);
+    cr_assert_leq(device_reads(&r) - before, 256u - had);
+    cr_assert_eq(shard_stats(r.shard)->slots_stale, 0);
+    finish(&r);
+}
+
+Test(places, a_stop_leaves_them_for_the_next_start) { restart_finds(true); }
+Test(places, a_crash_leaves_what_the_tables_say) { restart_finds(false); }
+
+Test(places, what_was_written_since_the_table_was_is_not_found)
+{
+    struct rig r;
+
+    begin(&r, 16);
+    copy_blocks(&r, 0, 64);
+    copy_blocks(&r, 0, 64);
+    sim_run_for(r.sim, 100 * NS_PER_S);
+    cr_assert_eq(dev_flush_sync(r.ssd_dev), 0);
+    for (uint64_t b = 0; b < 32; b += 16)
+        cr_assert_eq(rig_write(&r, b, 16, 2), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    cr_assert_eq(rig_write(&r, 32, 16, 3), 0); /* and this is in the log alone */
+    rig_restart(&r);
+    for (uint64_t b = 0; b < 48; b++)
+        cr_assert_not(lies_in_place(&r, b));
+    cr_assert(lies_in_place(&r, 48));
+    expect_all(&r, 0, 32, 2);
+    expect_all(&r, 32, 48, 3);
+    expect_all(&r, 48, 64, 1);
+    finish(&r);
+}
+
+/* Whatever lies in slot segments: no byte that is read changes. */
+static void spoil(struct rig *r, uint64_t off, uint64_t bytes)
+{
+    memset(buf, 0x77, sizeof(buf));
+    for (uint64_t at = 0; at < bytes; at += BLOCK_BYTES)
+        sim_disk_poke(r->ssd, off + at, buf, (uint32_t)MIN(bytes - at, BLOCK_BYTES));
+}
+
+static void restart_spoilt(uint64_t from, uint64_t to)
+{
+    struct rig r;
+    bool slots[16];
+
+    begin(&r, 16);
+    copy_blocks(&r, 0, 512);
+    for (uint32_t g = 0; g < 16; g++)
+        slots[g] = r.shard->seg[g].use == SEGMENT_SLOTS;
+    rig_stop(&r);
+    for (uint32_t g = 0; g < 16; g++)
+        if (slots[g])
+            spoil(&r, r.geo.base_bytes + g * (uint64_t)r.geo.segment_bytes + from, MIN(to, r.geo.segment_bytes) - from);
+    cr_assert_eq(rig_boot(&r), 0);
+    expect_all(&r, 0, VOLUME, 1);
+    cr_assert_eq(shard_stats(r.shard)->read_errors, 0);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+Test(places, a_rotten_header_loses_a_segment_of_copies_and_nothing_else) { restart_spoilt(0, 4096); }
+Test(places, a_rotten_page_loses_its_copies_and_nothing_else) { restart_spoilt(4096, 4608); }
+Test(places, rotten_places_are_found_out_one_by_one) { restart_spoilt(8192, UINT64_MAX); }
+Test(places, all_of_them_gone_change_nothing) { restart_spoilt(0, UINT64_MAX); }
+
+static void forgotten(void *ctx, int err)
+{
+    cr_assert_eq(err, 0);
+    *(bool *)ctx = true;
+}
+
+Test(places, a_volume_goes_while_it_is_copied_and_another_takes_its_number)
+{
+    struct volume next;
+    struct rig r;
+    bool gone = false;
+
+    begin(&r, 64);
+    copy_blocks(&r, 64, 128);
+    rig_expect(&r, 0, 16, 1);
+    cr_assert(filling(&r));
+    shard_detach(r.shard, &r.vol, forgotten, &gone);
+    cr_assert_eq(sim_run_until(r.sim, is_set, &gone, 100 * NS_PER_S), 0);
+    next = r.vol;
+    next.layer = RIG_LAYER + 1;
+    r.vol = next;
+    cr_assert_eq(shard_attach(r.shard, &r.vol), 0);
+    cr_assert_eq((uintptr_t)r.vol.priv, 1, "the same number");
+    expect_all(&r, 0, VOLUME, 0);
+    cr_assert_eq(nr_in_places(&r), 0);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+Test(places, a_drain_waits_for_what_is_copied)
+{
+    struct rig r;
+
+    begin(&r, 64);
+    rig_expect(&r, 0, 16, 1);
+    cr_assert(filling(&r));
+    rig_drain(&r, false);
+    cr_assert_not(filling(&r));
+    finish(&r);
+}
+
+/* The SSD takes no copy any more: hosts do not notice. */
+Test(places, an_ssd_that_refuses_copies_is_left_alone)
+{
+    struct rig r;
+
+    begin(&r, 64);
+    sim_disk_fail_nth(r.ssd, DEV_WRITE, 1, 1);
+    copy_blocks(&r, 0, 64);
+    cr_assert(r.shard->places.off);
+    cr_assert_eq(rig_write(&r, 0, 16, 2), 0);
+    rig_expect(&r, 0, 16, 2);
+    expect_all(&r, 16, VOLUME, 1);
+    finish(&r);
+}

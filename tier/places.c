@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* places.c: segments of places for clean copies: taken from the pool, written about in their tables, given back to the log.
+ *
+ * Taken: places run short, and more segments are free than reclaim wants to see free: the header is made durable, then its places are
+ *   given out. No segment is free: copies are evicted; now and then reclaim is asked for a log segment that is cheap to empty.
+ * Given back: reclaim finds that it costs less than emptying a segment of the log: nothing more is given out, its copies are
+ *   dropped, and when no read and no write is under way there it is free, at once and without a batch: losing copies loses nothing.
+ * Tables: pages are made from the index when they are written (slot_table.h says when): nothing is kept of them in RAM.
+ * Failures: a page that cannot be written comes again with its next changes.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "tier/priv.h"
+
+#define SMALL_PCT     10u
+#define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
+#define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
+#define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
+#define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
+#define NO_SEGMENT    UINT32_MAX
+
+/* ---- birth and end ---- */
+
+/* A copy went for another one, or found no place. */
+static void ask_for_segment(struct shard *s)
+{
+    struct places *p = &s->places;
+
+    if (++p->asks % ASK_EVERY != 0 && p->slots.nr_places > 0)
+        return;
+    p->wants_segment = true;
+    shard_kick(s);
+}
+
+/* Those that were used are main. */
+static void evict(void *ctx, uint32_t id)
+{
+    struct shard *s = ctx;
+    struct places *p = &s->places;
+    struct index_entry n;
+    bool read;
+
+    index_get(&s->ix, id, &n);
+    read = (n.flags & INDEX_MAIN) != 0;
+    admit_evicted(&p->admit, &p->rules, n.layer, n.block, read);
+    if (read)
+        figure_add(&s->stats.evicted_read, 1);
+    else
+        figure_add(&s->stats.evicted_unread, 1);
+    ask_for_segment(s);
+    places_drop(s, id);
+}
+
+static int tables_init(struct shard *s)
+{
+    struct places *p = &s->places;
+    size_t bytes = TABLE_WRITES * BLOCK_BYTES;
+
+    p->table_bufs = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p->table_bufs == MAP_FAILED) {
+        p->table_bufs = NULL;
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < TABLE_WRITES; i++) {
+        p->table_write[i].s = s;
+        p->table_write[i].buf = p->table_bufs + i * BLOCK_BYTES;
+    }
+    return 0;
+}
+
+int places_init(struct shard *s)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    struct places *p = &s->places;
+    uint64_t blocks = MAX(s->ix.nr_phys / geo->nr_shards, 1u), seed;
+    int err = slot_table_init(&p->table, geo);
+
+    env_random(s->env, &seed, sizeof(seed));
+    if (!err)
+        err = slots_init(&p->slots, &s->ix, p->table.layout.first_unit / JOURNAL_UNITS_PER_BLOCK, SMALL_PCT, evict, s);
+    err = err ? err : admit_init(&p->admit, blocks, seed);
+    err = err ? err : pool_init(&p->fills, sizeof(struct fill), 16, FILLS_MAX);
+    err = err ? err : tables_init(s);
+    admit_rules_init(&p->rules, blocks, false);
+    if (s->t.admit_touches != 0)
+        p->rules.touches_min = p->rules.touches = MIN(s->t.admit_touches, ADMIT_TOUCHES_MAX);
+    p->closing = NO_SEGMENT;
+    p->table_look_ns = UINT64_MAX;
+    return err;
+}
+
+void places_fini(struct shard *s)
+{
+    struct places *p = &s->places;
+
+    if (p->slots.seg != NULL)
+        slots_fini(&p->slots);
+    slot_table_fini(&p->table);
+    admit_fini(&p->admit);
+    pool_abandon(&p->fills);
+    if (p->table_bufs != NULL)
+        munmap(p->table_bufs, TABLE_WRITES * BLOCK_BYTES);
+}
+
+/* ---- taking segments ---- */
+
+static bool short_of_places(const struct slots *sl)
+{
+    uint32_t nr = 0;
+
+    list_for_each(n, &sl->with_free) {
+        const struct slots_seg *g = list_entry(n, struct slots_seg, with_free);
+
+        nr += g->fresh < sl->per_segment ? sl->per_segment - g->fresh : 1;
+        if (nr >= PLACES_AHEAD)
+            return false;
+    }
+    return true;
+}
+
+uint32_t places_take(struct shard *s, bool to_main)
+{
+    struct slots *sl = &s->places.slots;
+    uint32_t id;
+
+    if (!s->draining && short_of_places(sl))
+        (void)journal_slots_open(s->j, reclaim_free_target(s) + 1);
+    id = slots_take(sl, to_main);
+    if (id == INDEX_NONE)
+        ask_for_segment(s);
+    return id;
+}
+
+void places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err)
+{
+    struct shard *s = ctx;
+
+    if (err != 0) {
+        s->places.off = true;
+        return;
+    }
+    s->newest_epoch = MAX(s->newest_epoch, epoch);
+    s->seg[segment] = (struct seg){.use = SEGMENT_SLOTS, .epoch = epoch, .filled64 = s->newest_epoch * 64};
+    slots_open_segment(&s->places.slots, segment);
+    shard_kick(s);
+}
+
+/* ---- copies ---- */
+
+void places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags)
+{
+    struct places *p = &s->places;
+    uint32_t segment = id / p->slots.per_segment, at = id % p->slots.per_segment;
+    struct seg *g = &s->seg[segment];
+    uint64_t now = env_now_ns(s->env);
+
+    n->seq = 0;
+    n->segment = segment;
+    n->unit = at * JOURNAL_UNITS_PER_BLOCK;
+    n->flags = flags;
+    map_put(s, n);
+    g->filled64 += (s->newest_epoch * 64 - g->filled64) / p->table.layout.nr_places;
+    slot_table_changed(&p->table, segment, at - p->slots.first_slot, now);
+    if (p->table_look_ns == UINT64_MAX)
+        p->table_look_ns = now + SLOT_TABLE_AGE_NS;
+}
+
+void places_drop(struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+
+    assert(in_place(s, id));
+    index_get(&s->ix, id, &n);
+    map_remove(s, id);
+    map_settle(s, extent_find(&s->xt, n.layer, extent_no(n.block)));
+}
+
+/* ---- giving segments back ---- */
+
+/* Copies that were used twice since they came, or since the hand passed, would be missed. */
+static double hot_share(const struct shard *s, uint32_t segment)
+{
+    const struct slots *sl = &s->places.slots;
+    uint32_t nr = sl->per_segment - sl->first_slot, step = MAX(nr / SAMPLES, 1u), hot = 0, looked = 0;
+
+    for (uint32_t at = sl->first_slot; at < sl->per_segment; at += step, looked++) {
+        uint32_t id = segment * sl->per_segment + at;
+
+        hot += index_slot_used(&s->ix, id) && index_ref(&s->ix, id) >= 2;
+    }
+    return (double)hot / (double)looked;
+}
+
+/* As policy_victim_score(); never 0: it costs no moves. */
+double places_victim_score(const struct shard *s, uint32_t segment, double beat)
+{
+    double age = (double)(s->newest_epoch * 64 - s->seg[segment].filled64) / 64 + 1, u;
+
+    if (s->ix.seg_live[segment] == 0)
+        return 1e12 * age;
+    if (age <= beat)
+        return age;
+    u = hot_share(s, segment);
+    return MAX(age * (1 - u) / (1 + u), 1e-6);
+}
+
+bool places_may_release(const struct shard *s) { return s->places.closing == NO_SEGMENT; }
+
+void places_release(struct shard *s, uint32_t segment)
+{
+    struct places *p = &s->places;
+
+    assert(p->closing == NO_SEGMENT && s->seg[segment].use == SEGMENT_SLOTS);
+    p->closing = segment;
+    p->cursor = p->slots.first_slot;
+    slots_close_segment(&p->slots, segment);
+    shard_kick(s);
+}
+
+static bool table_in_flight(const struct places *p, uint32_t segment)
+{
+    for (uint32_t i = 0; i < TABLE_WRITES; i++)
+        if (p->table_write[i].busy && (segment == NO_SEGMENT || p->table_write[i].segment == segment))
+            return true;
+    return false;
+}
+
+/* True: it goes on at once. */
+static bool release_step(struct shard *s)
+{
+    struct places *p = &s->places;
+    uint32_t segment = p->closing, base = segment * p->slots.per_segment;
+
+    for (uint32_t i = 0; i < SCAN_BUDGET && p->cursor < p->slots.per_segment; i++, p->cursor++)
+        if (index_slot_used(&s->ix, base + p->cursor))
+            places_drop(s, base + p->cursor);
+    if (p->cursor < p->slots.per_segment)
+        return true;
+    if (!slots_closed(&p->slots, segment) || table_in_flight(p, segment))
+        return false;
+    slots_drop_segment(&p->slots, segment);
+    slot_table_forget(&p->table, segment);
+    s->seg[segment] = (struct seg){.use = SEGMENT_FREE};
+    p->closing = NO_SEGMENT;
+    s->changes++;
+    journal_slots_free(s->j, segment);
+    return true;
+}
+
+/* ---- tables ---- */
+
+static void page_make(const struct shard *s, uint32_t segment, uint32_t page, char *buf)
+{
+    const struct places *p = &s->places;
+    const struct slot_layout *l = &p->table.layout;
+    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = segment, .page = page, .nr = slot_page_entries(l, page)};
+
+    for (uint32_t i = 0; i < t.nr; i++) {
+        uint32_t id = segment * p->slots.per_segment + p->slots.first_slot + page * l->entries + i;
+        struct index_entry n;
+
+        t.entry[i] = (struct slot_entry){0};
+        if (!index_slot_used(&s->ix, id))
+            continue;
+        index_get(&s->ix, id, &n);
+        t.entry[i] = (struct slot_entry){.layer = layer_at(s, n.layer)->id, .block = n.block, .csum = n.csum};
+    }
+    slot_page_encode(segpool_geometry(s->o.segpool), &t, buf);
+}
+
+static void page_written(struct dev_io *io)
+{
+    struct table_write *w = container_of(io, struct table_write, io);
+    struct shard *s = w->s;
+    struct places *p = &s->places;
+
+    w->busy = false;
+    if (io->err == 0)
+        figure_add(&s->stats.table_bytes, p->table.layout.page_bytes);
+    else if (w->segment != p->closing)
+        slot_table_changed(&p->table, w->segment, w->page * p->table.layout.entries, env_now_ns(s->env));
+    shard_kick(s);
+}
+
+static void page_write(struct shard *s, struct table_write *w)
+{
+    const struct slot_layout *l = &s->places.table.layout;
+    struct journal_loc loc = {w->segment, slot_page_offset(l, w->page) / JOURNAL_UNIT_BYTES};
+
+    w->busy = true;
+    page_make(s, w->segment, w->page, w->buf);
+    w->iov = (struct iovec){w->buf, l->page_bytes};
+    w->io = (struct dev_io){.len_bytes = l->page_bytes, .iov = &w->iov, .iovcnt = 1, .cb = page_written};
+    journal_slots_write(s->j, loc, &w->io);
+}
+
+static bool any_changed(const struct slot_table *t)
+{
+    for (uint32_t i = 0; i < t->nr_segments; i++)
+        if (t->nr_changed[i] > 0)
+            return true;
+    return false;
+}
+
+/* Nobody wants the device now, and old pages may be due. */
+static enum slot_table_when when(struct shard *s, uint64_t now)
+{
+    return now >= s->places.table_look_ns && s->in_flight == 0 && !fill_busy(s) ? SLOT_TABLE_IDLE : SLOT_TABLE_BUSY;
+}
+
+static void tables_step(struct shard *s)
+{
+    struct places *p = &s->places;
+    uint64_t now = env_now_ns(s->env);
+    enum slot_table_when w = when(s, now);
+    bool found = true;
+
+    for (uint32_t i = 0; i < TABLE_WRITES && found; i++) {
+        struct table_write *t = &p->table_write[i];
+
+        if (t->busy)
+            continue;
+        found = slot_table_next(&p->table, w, now, &t->segment, &t->page);
+        if (found && t->segment != p->closing)
+            page_write(s, t);
+    }
+    if (now < p->table_look_ns || (w == SLOT_TABLE_IDLE && found))
+        return;
+    p->table_look_ns = w == SLOT_TABLE_BUSY ? now + BUSY_NS : any_changed(&p->table) ? now + SLOT_TABLE_AGE_NS / 4 : UINT64_MAX;
+}
+
+void places_stop(struct shard *s)
+{
+    struct places *p = &s->places;
+    const struct slot_layout *l = &p->table.layout;
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    uint32_t segment, page;
+
+    while (!p->off && slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
+        uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, page);
+
+        page_make(s, segment, page, p->table_bufs);
+        p->off = dev_write_sync(s->o.journal_dev, off, p->table_bufs, l->page_bytes, 0) != 0;
+    }
+}
+
+/* ---- the pass ---- */
+
+bool places_step(struct shard *s)
+{
+    if (s->failed != 0)
+        return false;
+    if (!s->places.off)
+        tables_step(s);
+    return s->places.closing != NO_SEGMENT && release_step(s);
+}
+
+uint64_t places_look_ns(const struct shard *s) { return s->failed != 0 || s->places.off ? UINT64_MAX : s->places.table_look_ns; }
+
+bool places_busy(const struct shard *s)
+{
+    return fill_busy(s) || table_in_flight(&s->places, NO_SEGMENT) || (s->places.closing != NO_SEGMENT && s->failed == 0);
+}
+
+/* ---- for tests ---- */
+
+static void verify_copy(struct shard *s, uint32_t id)
+{
+    struct sums *m;
+    struct index_entry n;
+    uint32_t x, i;
+
+    if (!index_slot_used(&s->ix, id))
+        return;
+    index_get(&s->ix, id, &n);
+    x = extent_find(&s->xt, n.layer, extent_no(n.block));
+    i = (uint32_t)(n.block % EXTENT_BLOCKS);
+    m = list_empty(&s->sums_blocked) ? sums_get(s, x, NULL) : NULL;
+    if (m == NULL)
+        return;
+    if (m->err == 0)
+        assert(bit_get(m->v.valid, i) && !bit_get(m->v.damaged, i) && m->v.csum[i] == n.csum);
+    sums_put(s, m);
+}
+
+void places_verify(struct shard *s)
+{
+    const struct slots *sl = &s->places.slots;
+
+    slots_verify(sl);
+    for (uint32_t g = 0; g < sl->nr_segments; g++) {
+        assert(sl->seg[g].open == (s->seg[g].use == SEGMENT_SLOTS));
+        for (uint32_t at = sl->first_slot; sl->seg[g].open && at < sl->per_segment; at++)
+            verify_copy(s, g * sl->per_segment + at);
+    }
+}
