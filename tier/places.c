@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* places.c: segments of places for clean copies: taken from the pool, written about in their tables, given back to the log.
  *
- * Taken: places run short, and more segments are free than reclaim wants to see free: the header is made durable, then its places are
- *   given out. No segment is free: copies are evicted; now and then reclaim is asked for a log segment that is cheap to empty.
+ * Taken: places run short, and more segments are free than reclaim wants to see free, or, while the log rests, than it keeps
+ *   for moves: the header is made durable, then its places are given out. No segment is free: copies are evicted; now and then
+ *   reclaim is asked for a log segment that is cheap to empty.
  * Given back: reclaim finds that it costs less than emptying a segment of the log: nothing more is given out, its copies are
  *   dropped, and when no read and no write is under way there it is free, at once and without a batch: losing copies loses nothing.
  * Tables: pages are made from the index when they are written (slot_table.h says when): nothing is kept of them in RAM.
@@ -17,6 +18,7 @@
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
 #define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
+#define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies */
 #define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 #define NO_SEGMENT    UINT32_MAX
 
@@ -119,13 +121,21 @@ static bool short_of_places(const struct slots *sl)
     return true;
 }
 
+/* Segments that must stay free. They come back at once when the log goes on, so while it rests its own reserve is enough. */
+static uint32_t keep_free(const struct shard *s)
+{
+    uint32_t busy = reclaim_free_target(s) + 1;
+
+    return env_now_ns(s->env) < s->places.log_took_ns + LOG_QUIET_NS ? busy : MIN(busy, s->reserve_segments + 1);
+}
+
 uint32_t places_take(struct shard *s, bool to_main)
 {
     struct slots *sl = &s->places.slots;
     uint32_t id;
 
     if (!s->draining && short_of_places(sl))
-        (void)journal_slots_open(s->j, reclaim_free_target(s) + 1);
+        (void)journal_slots_open(s->j, keep_free(s));
     id = slots_take(sl, to_main);
     if (id == INDEX_NONE)
         ask_for_segment(s);

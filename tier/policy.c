@@ -70,7 +70,7 @@ double policy_victim_score(const struct policy_segment *s)
 {
     double u = s->slots == 0 ? 1.0 : (double)s->dirty / (double)s->slots;
 
-    if (s->dirty == 0 && !s->clean_counts)
+    if (s->dirty == 0)
         return 1e12 * (double)(s->age + 1); /* costs nothing; the oldest copies first */
     if (u * 100 > VICTIM_FULL_PCT)
         return 0;

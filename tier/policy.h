@@ -51,11 +51,7 @@ bool policy_yields(const struct policy_state *p);
  * that wait for dirt to fall; held: anything does. */
 bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held);
 
-struct policy_segment {
-    uint32_t segment, dirty, slots;
-    uint64_t age;
-    bool     clean_counts; /* what is clean there is worth as much as what lies in places */
-};
+struct policy_segment { uint32_t segment; uint32_t dirty, slots; uint64_t age; };
 /* What a victim gains: age * (1 - u) / (1 + u); an empty one beats all; 0: not worth it. */
 double policy_victim_score(const struct policy_segment *s);
 

@@ -294,6 +294,7 @@ struct places {
     uint32_t nr_lent;            /* frames that fills are reading */
     uint32_t asks;               /* copies that went, or found no place */
     uint32_t closing, cursor;    /* segment that is given back to the log, place that is dropped next; INDEX_NONE */
+    uint64_t log_took_ns;        /* when the log took its last segment */
     bool     off;                /* a write to a place failed: no more until the next start */
     bool     wants_segment;      /* of the log, if one is cheap to empty */
     uint64_t table_look_ns;      /* old pages may be due then; UINT64_MAX: none changed */

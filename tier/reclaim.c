@@ -349,7 +349,6 @@ static double victim_score(const struct shard *s, uint32_t g, enum price price)
 
     if (p.dirty > s->victim_max || (price == PRICE_NOTHING && p.dirty > 0) || (price == PRICE_HALF && p.dirty > p.slots / 2))
         return 0;
-    p.clean_counts = s->places.slots.nr_places > 0 && s->ix.seg_live[g] > 0 && price != PRICE_NOTHING;
     score = policy_victim_score(&p);
     return score == 0 && price == PRICE_ANY ? (double)(p.slots - p.dirty) / (double)p.slots / 1e6 : score;
 }

@@ -322,6 +322,7 @@ static void segment_opened(void *ctx, uint32_t segment, enum journal_stream stre
 
     assert(s->ix.seg_live[segment] == 0 && s->seg[segment].discards == 0 && s->seg[segment].holds == 0);
     s->seg[segment] = (struct seg){.use = SEGMENT_LOG_OPEN, .stream = stream, .epoch = epoch};
+    s->places.log_took_ns = env_now_ns(s->env);
     s->newest_epoch = MAX(s->newest_epoch, epoch);
 }
 
