@@ -136,6 +136,12 @@ demo: ## the main job where one can see it: serve, write, SIGKILL, restart, prov
 bench: all ## figures and ratios, measured side by side
 	@tests/bench
 
+.PHONY: bench-mysql
+bench-mysql: ## MariaDB and sysbench in a guest on three pools: all SSD, SSD over a modelled HDD, that HDD alone
+	@tests/deps mariadb-server-core mariadb-client-core sysbench
+	@$(MAKE) --no-print-directory all
+	@O=$(O) tests/bench-mysql
+
 .PHONY: sim
 SEED ?= 1
 SEEDS ?= 100
