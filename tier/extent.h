@@ -49,6 +49,7 @@ struct extent {
     uint32_t hash_next;
     uint32_t next, prev;      /* the work list */
     uint32_t side_next, side_prev;
+    uint32_t written_s;       /* when a host last wrote to it, by the clock; 0: before the start */
     uint32_t users;           /* writes under way: they rely on a place or a reservation */
     uint32_t reads;           /* reads in flight at its place */
     uint32_t gives;           /* places that it has left and that wait for the reads in flight there */

@@ -165,6 +165,7 @@ static void fetch_done(struct dev_io *io)
     struct list runs, *n;
 
     s->fetching[dev]--;
+    fg_took(s, io, dev);
     turn_fg_end(turn_of(s, dev), env_now_ns(s->env));
     if (io->err != 0)
         shun(f);

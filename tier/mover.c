@@ -96,7 +96,15 @@ struct policy_state lane_policy(struct lane *l)
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
         .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || lane_waited_for(l),
+        .off_hours = !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
         .not_before_ns = MAX(l->not_before_ns, figure_get(&t->not_before_ns))};
+}
+
+bool lane_hurries(struct lane *l)
+{
+    struct policy_state p = lane_policy(l);
+
+    return policy_regime(&p) == POLICY_URGENT;
 }
 
 bool lane_yields(struct lane *l)
@@ -138,6 +146,8 @@ static void lane_begin(struct lane *l)
     l->bytes = 0;
     if (l->dev == EXTENT_NO_DEV)
         lane_pick_meta(l);
+    else if (l->at_rest)
+        l->cold_look_ns = lane_pick_cold(l);
     else
         lane_pick(l, lowest_bucket(l));
     if (l->nr_jobs == 0)
@@ -177,6 +187,20 @@ static uint64_t destage_at(struct lane *l)
     return policy_destage_at(&p);
 }
 
+/* In the idle regime: when an idle lane is to look for what is dense or cold; 0: now. */
+static uint64_t rest_at(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint64_t now = env_now_ns(s->env), at;
+    struct policy_state p;
+
+    if (l->dev == EXTENT_NO_DEV || s->draining || !lane_has_work(s, l) || !dev_usable(s, shard_capacity(s, l->dev)))
+        return UINT64_MAX;
+    p = lane_policy(l);
+    at = policy_rest_at(&p);
+    return policy_regime(&p) != POLICY_IDLE ? UINT64_MAX : now < l->cold_look_ns ? MAX(at, l->cold_look_ns) : at;
+}
+
 /* Is it worth another try? Else a pass would ask for another pass. */
 static bool run_may_go(struct lane *l)
 {
@@ -214,11 +238,15 @@ static uint64_t lane_look(struct lane *l)
     if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;
     at = destage_at(l);
-    if (at != 0) {
+    l->at_rest = at != 0 && rest_at(l) == 0;
+    if (at == 0 || l->at_rest)
+        lane_begin(l);
+    if (at != 0 && l->state == LANE_IDLE) {
+        uint64_t rest = rest_at(l);
+
         describe = describe_look(l);
-        return MIN(at, describe);
+        return MIN(at, MIN(rest, describe));
     }
-    lane_begin(l);
     return l->state == LANE_IDLE ? now + PAUSE_RETRY_NS : UINT64_MAX;
 }
 

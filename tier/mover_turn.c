@@ -6,6 +6,7 @@
  *    foreground request. What is left of it follows at once, and costs no way.
  * 3. The turn goes on to another shard when nothing can be written at once, or after LANE_STINT_NS: not after each run, for then two
  *    shards would send the head to and fro.
+ * 4. Where mover.latency_target is set, reads that take longer make runs that can wait pause, more and more, until they do not.
  * What leaves a device that refused it is written to another one without that one's turn: it is rare, and has a lane of its own there.
  * Failure: a run of another shard hangs: this one writes all the same, and meets its own deadline.
  */
@@ -82,7 +83,9 @@ void lane_run_end(struct lane *l, uint16_t dev)
     l->io_busy = false;
     if (dev != l->dev)
         return;
-    turn_charge(t, now, l->io.len_bytes, s->t.mover_bandwidth, 0);
+    turn_charge(t, now, l->io.len_bytes, s->t.mover_bandwidth, s->t.mover_iops);
+    if (!lane_hurries(l))
+        turn_pause(t, now);
     if (l->turn != TURN_HELD)
         return;
     turn_run_end(t);

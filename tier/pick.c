@@ -4,6 +4,7 @@
  * 1. Extents that have no place yet get one, near their neighbours: from then on they are the work of that device's lane.
  * 2. Candidates: the densest extents, urgent ones before all others; with each comes what is dirty in its region.
  * 3. The best regions for the time that the disk takes (choose.h), in one sweep from where the head is; their extents become the jobs.
+ * In the idle regime (policy.h) there is no choice either: what is dense and cool, or cold, in address order.
  * A shard that drains destages everything: what comes next on the device, round and round, without a choice.
  */
 #include "tier/choose.h"
@@ -172,6 +173,38 @@ void lane_pick(struct lane *l, unsigned lowest)
     c.nr = choose_best(c.r, c.nr, POLICY_BATCH_REGIONS, span_bytes, figure_get(&turn_of(l->s, l->dev)->head_bytes));
     for (uint32_t i = 0; i < c.nr; i++)
         add_dirty(l, c.r[i].id * CHOOSE_SLOTS, (c.r[i].id + 1) * CHOOSE_SLOTS);
+}
+
+/* Those of the slots [from, end) that are dense and cool, or cold; false: there are jobs enough. */
+static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *looks, uint64_t *next_ns)
+{
+    struct extent_slots *d = slots_of(l);
+    uint64_t now = env_now_ns(l->s->env);
+
+    for (uint32_t slot = slotset_next(&d->dirty, from); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
+        const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
+        uint64_t at = policy_cold_at(e->nr_dirty, e->written_s * NS_PER_S);
+
+        if ((*looks)++ == SCAN_BUDGET || l->nr_jobs == POLICY_BATCH_EXTENTS)
+            return false;
+        l->slot_from = slot + 1;
+        if (at <= now)
+            lane_add(l, d->x[slot]);
+        else
+            *next_ns = MIN(*next_ns, at);
+    }
+    return true;
+}
+
+uint64_t lane_pick_cold(struct lane *l)
+{
+    uint64_t now = env_now_ns(l->s->env), next_ns = now + POLICY_COOL_NS; /* what is written from now on is not due before */
+    uint32_t from = l->slot_from, looks = 0;
+
+    place_new_extents(l->s, 0);
+    if (add_cold(l, from, SLOT_NONE, &looks, &next_ns) && add_cold(l, 0, from, &looks, &next_ns))
+        return next_ns;
+    return now; /* there are more to look at */
 }
 
 void lane_pick_meta(struct lane *l)

@@ -30,19 +30,52 @@ static uint64_t silence_ns(const struct policy_state *p)
     return POLICY_IDLE_NS * (max - p->dirty) / (max - start);
 }
 
+enum policy_regime policy_regime(const struct policy_state *p)
+{
+    if (p->drain || p->urgent || policy_writes_wait(p->dirty, p->capacity, p->max_pct))
+        return POLICY_URGENT;
+    return p->dirty > pct_of(p->capacity, p->start_pct) ? POLICY_PROPORTIONAL : POLICY_IDLE;
+}
+
+bool policy_on_hours(uint64_t wall_ns, uint32_t from_min, uint32_t to_min)
+{
+    uint32_t min = (uint32_t)(wall_ns / (60 * NS_PER_S) % (24 * 60));
+
+    if (from_min <= to_min)
+        return from_min == to_min || (min >= from_min && min < to_min);
+    return min >= from_min || min < to_min;
+}
+
 uint64_t policy_destage_at(const struct policy_state *p)
 {
+    enum policy_regime regime = policy_regime(p);
     uint64_t at;
 
-    if (p->drain || p->urgent)
+    if (regime == POLICY_URGENT)
         at = p->not_before_ns;
-    else if (p->dirty <= pct_of(p->capacity, p->start_pct))
+    else if (p->off_hours || regime == POLICY_IDLE)
         return UINT64_MAX;
     else if (p->fg_in_flight > 0)
         at = p->now_ns + MAX(silence_ns(p), NS_PER_MS);
     else
         at = MAX(p->fg_last_ns + silence_ns(p), p->not_before_ns);
     return at <= p->now_ns ? 0 : at;
+}
+
+uint64_t policy_rest_at(const struct policy_state *p)
+{
+    uint64_t at = MAX(p->fg_last_ns + POLICY_REST_NS, p->not_before_ns);
+
+    if (p->off_hours)
+        return UINT64_MAX;
+    if (p->fg_in_flight > 0)
+        at = MAX(at, p->now_ns + POLICY_REST_NS);
+    return at <= p->now_ns ? 0 : at;
+}
+
+uint64_t policy_cold_at(uint32_t dirty_blocks, uint64_t written_ns)
+{
+    return written_ns + (dirty_blocks >= POLICY_DENSE_BLOCKS ? POLICY_COOL_NS : POLICY_COLD_NS);
 }
 
 uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe)
@@ -58,7 +91,7 @@ uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool
 
 bool policy_yields(const struct policy_state *p)
 {
-    return p->fg_in_flight > 0 && !p->drain && !p->urgent && !policy_writes_wait(p->dirty, p->capacity, p->max_pct);
+    return p->fg_in_flight > 0 && policy_regime(p) != POLICY_URGENT;
 }
 
 bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held)

@@ -8,6 +8,9 @@
 #include "base/types.h"
 
 #define POLICY_IDLE_NS         (20 * NS_PER_MS) /* foreground silence before the HDD is called idle */
+#define POLICY_REST_NS         NS_PER_S         /* and before it is at rest, so that what is dense or cold is destaged however little is dirty */
+#define POLICY_COOL_NS         (30 * NS_PER_S)  /* so long nobody has written to what is dense, */
+#define POLICY_COLD_NS         (4 * 3600 * NS_PER_S) /* or to what is not: after half an hour, cphy-vm took 2 % more of the disk */
 #define POLICY_DESCRIBE_NS     (200 * NS_PER_MS) /* silence, destage's included, before extents are described */
 #define POLICY_SETTLED_NS      (60 * NS_PER_S)  /* silence of destage, before those are that lie few in a region */
 #define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* so long after the last round they are also without it */
@@ -21,6 +24,13 @@
 #define POLICY_NEAR            32u              /* of them at most so many because they come next on the device */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent is destaged rather than moved */
 
+/* How much is dirty says how much a lane asks before it destages. */
+enum policy_regime {
+    POLICY_IDLE,               /* up to the start mark: only while the device rests, and only what is dense or cold */
+    POLICY_PROPORTIONAL,       /* to the limit: what is worth the disk's time most, after a silence that shrinks to nothing on the way */
+    POLICY_URGENT,             /* at the limit, or something waits: beside foreground requests, which wait for one run each */
+};
+
 struct policy_state {          /* of one lane, now */
     uint64_t now_ns;
     uint64_t fg_last_ns;       /* the last foreground request to the device ended then */
@@ -29,11 +39,19 @@ struct policy_state {          /* of one lane, now */
     uint32_t start_pct, max_pct;
     bool     drain;            /* everything is to be destaged */
     bool     urgent;           /* urgent extents wait, or host writes do */
-    uint64_t not_before_ns;    /* bandwidth cap, or the pause after an error */
+    bool     off_hours;        /* only what is urgent is destaged at this time of the day */
+    uint64_t not_before_ns;    /* the budget, or the pause after an error */
 };
 
+enum policy_regime policy_regime(const struct policy_state *p);
 /* 0: destage now. UINT64_MAX: not until something changes. Else look again at that time. */
 uint64_t policy_destage_at(const struct policy_state *p);
+/* Likewise for what is dense or cold, in the idle regime. */
+uint64_t policy_rest_at(const struct policy_state *p);
+/* An extent with so many dirty blocks, last written then: when it is dense and cool, or cold. */
+uint64_t policy_cold_at(uint32_t dirty_blocks, uint64_t written_ns);
+/* Is it a time of the day at which background work may be done? Minutes; equal: always. From 22:00 to 6:00 is at night. */
+bool policy_on_hours(uint64_t wall_ns, uint32_t from_min, uint32_t to_min);
 /* Likewise for descriptions of extents, which nobody waits for; busy_ns: the last batch of destages ended then; ripe: many lie
  * together, or have waited for long. */
 uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe);

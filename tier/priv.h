@@ -368,6 +368,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t begun_ns;           /* when this batch was */
     uint64_t bytes;              /* written by it */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
+    bool     at_rest;            /* this batch takes what is dense or cold (idle regime) */
+    uint64_t cold_look_ns;       /* nothing is before */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
     uint32_t slot_from;          /* where the sweep over the device goes on: behind the last extent that was picked */
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
@@ -599,6 +601,10 @@ static inline void fg_begin(struct shard *s, uint16_t dev)
     s->fg_in_flight[dev]++;
     turn_fg_begin(turn_of(s, dev));
 }
+static inline void fg_took(struct shard *s, const struct dev_io *io, uint16_t dev) /* as long as the device made a host wait */
+{
+    turn_fg_took(turn_of(s, dev), env_now_ns(s->env) - io->priv.start_ns, s->t.mover_latency_ns);
+}
 static inline void fg_end(struct shard *s, uint16_t dev)
 {
     s->fg_in_flight[dev]--;
@@ -761,6 +767,7 @@ uint64_t mover_step(struct shard *s);                     /* when to look again;
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 bool     lane_yields(struct lane *l);
+bool     lane_hurries(struct lane *l);                    /* it destages beside foreground requests */
 bool     lane_waited_for(struct lane *l);                 /* hosts' requests wait for what it destages */
 bool     lane_turn(struct lane *l);                       /* may a run go out now? false: lane_step() or describe_go_on() comes again */
 void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
@@ -782,6 +789,7 @@ static inline struct job *lane_reading(struct lane *l) { return &l->jobs[l->rd];
 static inline struct job *lane_writing(struct lane *l) { return &l->jobs[l->wr]; }
 static inline bool lane_writes(const struct lane *l) { return l->state == LANE_WORK && l->wr != JOB_NONE; }
 void     lane_pick(struct lane *l, unsigned lowest);      /* pick.c: jobs; of buckets from this one on */
+uint64_t lane_pick_cold(struct lane *l);                  /* jobs, in the idle regime; without one: when there may be one */
 void     lane_pick_meta(struct lane *l);
 void     lane_unpick(struct lane *l, const struct job *job); /* it was the last one, and has its turn another time */
 int      job_capture(struct lane *l, struct job *job, const struct sums *base); /* base: NULL, or what the map says; -EAGAIN */

@@ -169,6 +169,7 @@ static void run_unpin(struct run *u)
         journal_segment_unpin(s->j, u->at.loc.segment);
         return;
     }
+    fg_took(s, &u->io, u->at.place.dev);
     fg_end(s, u->at.place.dev);
     map_read_done(s, u->at.x, u->at.place);
 }

@@ -72,7 +72,10 @@ struct tier_opts {
     uint32_t tombstones_max;         /* a shard, before the oldest segment of its log has to go; 0: a quarter of what it has room for */
     uint64_t heat_half_life_ns;      /* of reads and writes; 0: 1 h. That of use is 24 times as long (heat.h) */
     uint64_t heat_period_ns;         /* between two saves of heat; 0: 60 s */
-    uint64_t mover_bandwidth;        /* bytes per second a capacity device; 0: no cap */
+    uint64_t mover_bandwidth;        /* background work: bytes per second a capacity device; 0: no cap */
+    uint32_t mover_iops;             /* and writes per second; 0: no cap */
+    uint64_t mover_latency_ns;       /* reads for hosts that take longer slow it down; 0: they do not */
+    uint32_t mover_from_min, mover_to_min; /* minutes of the day, UTC, between which it may do what is not urgent; equal: always */
     struct tier_seams seams;
     struct env **envs;
     uint32_t nr_envs;

@@ -8,6 +8,8 @@
 #include "tier/turn.h"
 
 #define STUCK_NS NS_PER_S
+#define PAUSE_MIN_NS (10 * NS_PER_MS)
+#define PAUSE_MAX_NS NS_PER_S
 
 static uint64_t bit_of(uint32_t shard)
 {
@@ -73,6 +75,29 @@ bool turn_stuck(const struct turn *t, uint64_t now_ns)
     uint64_t since = __atomic_load_n(&t->run_since_ns, __ATOMIC_RELAXED);
 
     return since != 0 && now_ns > since + STUCK_NS;
+}
+
+/* Racing shards may lose a step; the next request makes it good. */
+void turn_fg_took(struct turn *t, uint64_t took_ns, uint64_t target_ns)
+{
+    uint64_t pause = __atomic_load_n(&t->pause_ns, __ATOMIC_RELAXED);
+
+    if (target_ns == 0)
+        return;
+    if (took_ns > target_ns)
+        pause = MIN(MAX(2 * pause, PAUSE_MIN_NS), PAUSE_MAX_NS);
+    else
+        pause = pause / 2 < PAUSE_MIN_NS ? 0 : pause / 2;
+    __atomic_store_n(&t->pause_ns, pause, __ATOMIC_RELAXED);
+}
+
+void turn_pause(struct turn *t, uint64_t now_ns)
+{
+    uint64_t pause = __atomic_load_n(&t->pause_ns, __ATOMIC_RELAXED);
+
+    if (pause == 0 || now_ns > __atomic_load_n(&t->fg_last_ns, __ATOMIC_RELAXED) + PAUSE_MAX_NS)
+        return;
+    __atomic_store_n(&t->not_before_ns, MAX(t->not_before_ns, now_ns + pause), __ATOMIC_RELAXED);
 }
 
 void turn_charge(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s, uint64_t ops_per_s)

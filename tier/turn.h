@@ -29,6 +29,7 @@ struct turn {                    /* of one device; any thread */
     uint32_t fg;                 /* foreground requests in flight */
     uint64_t fg_last_ns;         /* when the last one ended */
     uint64_t run_since_ns;       /* the run in flight was begun then; 0: none is */
+    uint64_t pause_ns;           /* between two runs, because foreground requests take too long */
     uint64_t not_before_ns;      /* budget: the next run; whoever has the turn moves it */
     uint64_t head_bytes;         /* where the last request that was submitted ends */
 };
@@ -63,6 +64,11 @@ static inline void turn_fg_end(struct turn *t, uint64_t now_ns)
 }
 
 /* ---- budget ---- */
+
+/* A foreground request took so long: more than target_ns doubles the pause between runs, less halves it. 0: no target. */
+void turn_fg_took(struct turn *t, uint64_t took_ns, uint64_t target_ns);
+/* After a run that could wait: the next one pauses, while foreground requests come. */
+void turn_pause(struct turn *t, uint64_t now_ns);
 
 /* A run of so many bytes has been written: when the next one may begin, by these caps; 0: no cap. */
 void turn_charge(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s, uint64_t ops_per_s);

@@ -48,6 +48,8 @@ static void wio_appended(struct journal_append *a)
     list_remove(&w->node);
     s->writing_blocks -= a->nblocks;
     if (a->err == 0) {
+        for (uint32_t i = 0; i < w->nr_ext; i++)
+            extent_at(&s->xt, w->ext[i])->written_s = (uint32_t)(env_now_ns(s->env) / NS_PER_S);
         wio_index(w);
         trace(TRACE_TIER_WRITE_DONE, a->layer, a->lba, a->seq);
     }

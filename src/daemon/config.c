@@ -167,6 +167,9 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
     out->io_deadline_ns = config_num(c, tier_io_deadline_ns);
     out->mover_bandwidth = config_num(c, mover_bandwidth);
+    out->mover_iops = (uint32_t)config_num(c, mover_iops);
+    out->mover_latency_ns = config_num(c, mover_latency_ns);
+    config_hours(config_text(c, mover_hours), &out->mover_from_min, &out->mover_to_min);
     add_dev(out, TIER_JOURNAL, config_text(c, journal_path), config_num(c, journal_size));
     for (unsigned i = 0; i < c->nr_cache; i++)
         add_dev(out, TIER_CACHE, c->cache[i].path, c->cache[i].size_bytes);

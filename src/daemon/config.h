@@ -13,7 +13,7 @@
 #include "daemon/config_keys.h"
 
 enum config_kind {
-    CONFIG_NAME, CONFIG_PATH, CONFIG_ADDR, CONFIG_LEVEL, /* texts */
+    CONFIG_NAME, CONFIG_PATH, CONFIG_ADDR, CONFIG_LEVEL, CONFIG_HOURS, /* texts */
     CONFIG_UINT, CONFIG_SIZE, CONFIG_DURATION, CONFIG_PERCENT, CONFIG_BOOL, /* numbers; durations in ns */
 };
 
@@ -65,6 +65,8 @@ struct config_key_info {
 };
 const struct config_key_info *config_key_info(enum config_key key);
 bool config_kind_is_text(enum config_kind kind);
+/* "22:00-06:00" as minutes of the day; empty: 0, 0. False: it is neither. */
+bool config_hours(const char *text, uint32_t *from_min, uint32_t *to_min);
 /* The key of that path, or CONFIG_KEY_NR. */
 enum config_key config_key_by_path(const char *path);
 

@@ -60,8 +60,7 @@
     x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", 0,                \
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", 0,                  \
-      "part of a shard's log that may stay on the SSD: below it nothing is destaged, however idle; above it, in pauses. "  \
-      "Lower risks less")                                                                                               \
+      "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", 0,                  \
       "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
@@ -70,6 +69,12 @@
       "heat of 4 MiB that nobody reads or writes halves in so long; that of placement takes 24 times as long. Shorter forgets sooner") \
     x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO,            \
       "bytes per second that background work may take from a capacity device; 0: no cap")                               \
+    x("mover.iops",            UINT,     mover_iops,           1,           1000000,          "0", KEY_ZERO,           \
+      "writes per second that background work may send to a capacity device; 0: no cap")                               \
+    x("mover.latency_target",  DURATION, mover_latency_ns,     NS_PER_MS,   10 * NS_PER_S,    "0s", KEY_ZERO,          \
+      "reads of a capacity device that take longer make background work pause between its writes, unless it is urgent; 0: never") \
+    x("mover.hours",           HOURS,    mover_hours,          0,           11,               "", 0,                   \
+      "times of the day, in UTC, when background work may do what is not urgent, as \"22:00-06:00\"; empty: always")   \
     x("journal.segment_size",  SIZE,     journal_segment_size, 16 * MIB,    SEGMENT_BYTES_MAX, "0", KEY_ZERO,           \
       "unit of the log, chosen when the pool is formatted; 0: 1/1024 of it. Smaller is reclaimed sooner, with more moves") \
     x("journal.group_max",     SIZE,     journal_group_max,    16 * KIB,    GROUP_BYTES_MAX,  "256KiB", 0,              \

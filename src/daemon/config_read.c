@@ -73,6 +73,7 @@ static const char *type_wanted(enum config_kind kind)
     case CONFIG_PATH:
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
+    case CONFIG_HOURS:
         return "wrong type; allowed: a text in quotes";
     case CONFIG_UINT:
         return "wrong type; allowed: a whole number";

@@ -42,6 +42,7 @@ bool config_kind_is_text(enum config_kind kind)
     case CONFIG_PATH:
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
+    case CONFIG_HOURS:
         return true;
     case CONFIG_UINT:
     case CONFIG_SIZE:
@@ -160,6 +161,7 @@ static int parse_number(const struct config_key_info *k, const char *text, uint6
     case CONFIG_PATH:
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
+    case CONFIG_HOURS:
         assert(false && "a text is not parsed as a number");
     }
     if (err == -ERANGE)
@@ -186,6 +188,21 @@ static bool path_valid(const char *text)
     return text[0] == '/' || text[0] == '.';
 }
 
+bool config_hours(const char *text, uint32_t *from_min, uint32_t *to_min)
+{
+    unsigned h[2] = {0}, m[2] = {0};
+    int end = 0;
+
+    *from_min = *to_min = 0;
+    if (text[0] == '\0')
+        return true;
+    if (sscanf(text, "%2u:%2u-%2u:%2u%n", &h[0], &m[0], &h[1], &m[1], &end) != 4 || text[end] != '\0' || end != 11)
+        return false;
+    *from_min = h[0] * 60 + m[0];
+    *to_min = h[1] * 60 + m[1];
+    return h[0] < 24 && h[1] < 24 && m[0] < 60 && m[1] < 60 && *from_min != *to_min;
+}
+
 static int check_text(const struct config_key_info *k, const char *text, char why[static 256])
 {
     size_t len = strlen(text);
@@ -208,6 +225,11 @@ static int check_text(const struct config_key_info *k, const char *text, char wh
     } else if (k->kind == CONFIG_ADDR) {
         ok = addr_valid(text);
         form = "an IPv4 or IPv6 address in numbers";
+    } else if (k->kind == CONFIG_HOURS) {
+        uint32_t from, to;
+
+        ok = config_hours(text, &from, &to);
+        form = "hours of the day such as \"22:00-06:00\"; allowed: two different times from 00:00 to 23:59";
     } else {
         assert(k->kind == CONFIG_LEVEL);
         ok = log_level_parse(text, &level) == 0;

@@ -137,6 +137,12 @@ Test(config, every_text_refuses_what_does_not_fit)
             expect_refused(k->path, "\"../etc\"", "allowed");
         if (k->kind == CONFIG_ADDR)
             expect_refused(k->path, "\"localhost\"", "IPv4");
+        if (k->kind == CONFIG_HOURS) {
+            expect_refused(k->path, "\"22-06\"", "22:00-06:00");
+            expect_refused(k->path, "\"22:00-24:00\"", "23:59");
+            expect_refused(k->path, "\"22:60-06:00\"", "23:59");
+            expect_refused(k->path, "\"06:00-06:00\"", "two different times");
+        }
         if (k->kind == CONFIG_LEVEL)
             expect_refused(k->path, "\"loud\"", "debug, info, warn, error");
         if (k->kind == CONFIG_PATH)
@@ -260,6 +266,13 @@ Test(config, a_whole_file_reaches_the_tier)
     cr_assert_eq(o->groups_in_flight, 4);
     cr_assert_eq(o->dirty_start_pct, 40);
     cr_assert_eq(o->mover_bandwidth, 10 * MIB);
+    cr_assert_eq(o->mover_iops, 0);
+    cr_assert_eq(parse("mover: { iops = 30; latency_target = \"50ms\"; hours = \"22:30-06:05\"; };"), 0);
+    config_tier_opts(&c, o);
+    cr_assert_eq(o->mover_iops, 30);
+    cr_assert_eq(o->mover_latency_ns, 50 * NS_PER_MS);
+    cr_assert_eq(o->mover_from_min, 22 * 60 + 30);
+    cr_assert_eq(o->mover_to_min, 6 * 60 + 5);
     free(o);
 }
 

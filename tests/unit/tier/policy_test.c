@@ -87,3 +87,50 @@ Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones
     cr_assert_gt(policy_victim_score(&old), policy_victim_score(&young));
     cr_assert_eq(policy_victim_score(&full), 0);
 }
+
+Test(policy, the_regime_follows_from_the_dirt)
+{
+    struct policy_state p = state(600);
+
+    cr_assert_eq(policy_regime(&p), POLICY_IDLE);
+    p.urgent = true;
+    cr_assert_eq(policy_regime(&p), POLICY_URGENT, "something waits");
+    p = state(601);
+    cr_assert_eq(policy_regime(&p), POLICY_PROPORTIONAL);
+    p = state(800);
+    cr_assert_eq(policy_regime(&p), POLICY_URGENT);
+}
+
+Test(policy, a_device_at_rest_takes_what_is_dense_or_cold_below_the_start_mark)
+{
+    struct policy_state p = state(10);
+
+    cr_assert_eq(policy_destage_at(&p), UINT64_MAX);
+    cr_assert_eq(policy_rest_at(&p), p.fg_last_ns + POLICY_REST_NS);
+    p.fg_last_ns = 0;
+    cr_assert_eq(policy_rest_at(&p), 0);
+    p.fg_in_flight = 1;
+    cr_assert_gt(policy_rest_at(&p), p.now_ns);
+    cr_assert_lt(policy_cold_at(POLICY_DENSE_BLOCKS, 5), policy_cold_at(POLICY_DENSE_BLOCKS - 1, 5));
+    cr_assert_eq(policy_cold_at(256, 5), 5 + POLICY_COOL_NS, "not while it is being written");
+}
+
+Test(policy, only_what_is_urgent_is_destaged_off_hours)
+{
+    struct policy_state p = state(700);
+    uint64_t min = 60 * NS_PER_S;
+
+    p.fg_last_ns = 0;
+    p.off_hours = true;
+    cr_assert_eq(policy_destage_at(&p), UINT64_MAX);
+    cr_assert_eq(policy_rest_at(&p), UINT64_MAX);
+    p.urgent = true;
+    cr_assert_eq(policy_destage_at(&p), 0);
+    cr_assert(policy_on_hours(77 * min, 0, 0), "always");
+    cr_assert(policy_on_hours((1440 + 600) * min, 600, 601));
+    cr_assert_not(policy_on_hours(601 * min, 600, 601));
+    cr_assert_not(policy_on_hours(599 * min, 600, 601));
+    cr_assert(policy_on_hours(23 * 60 * min, 22 * 60, 6 * 60), "over midnight");
+    cr_assert(policy_on_hours(5 * 60 * min, 22 * 60, 6 * 60));
+    cr_assert_not(policy_on_hours(6 * 60 * min, 22 * 60, 6 * 60));
+}
