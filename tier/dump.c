@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/format_slots.h"
 #include "tier/format_heat.h"
 
 static const char *const streams[JOURNAL_STREAM_NR] = {[JOURNAL_HOST] = "host", [JOURNAL_MOVES] = "moves"};
@@ -118,6 +119,30 @@ static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *
     strbuf_add(dump->out, "\n");
 }
 
+/* What a slot segment says of its places. */
+static void dump_slots(struct offline *o, uint32_t segment, uint64_t epoch, struct strbuf *out)
+{
+    const struct segpool_geometry *geo = segpool_geometry(o->segpool);
+    struct slot_page t = {.epoch = epoch, .segment = segment};
+    uint32_t entries = 0, torn = 0, unwritten = 0;
+    struct slot_layout l;
+    _Alignas(4096) uint8_t buf[BLOCK_BYTES];
+
+    slot_layout_of(geo, &l);
+    for (t.page = 0; t.page < l.nr_pages; t.page++) {
+        uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(&l, t.page);
+        int err = dev_read_sync(o->devs.dev[0].on[0], off, buf, l.page_bytes);
+
+        err = err ? err : slot_page_decode(geo, buf, &t);
+        unwritten += err == -FIRN_E_NOT_FOUND;
+        torn += err != 0 && err != -FIRN_E_NOT_FOUND;
+        for (uint32_t i = 0; err == 0 && i < t.nr; i++)
+            entries += t.entry[i].layer != 0;
+    }
+    strbuf_add(out, "slots segment=%u places=%u named=%u pages=%u unwritten=%u torn=%u\n", segment, l.nr_places, entries, l.nr_pages,
+               unwritten, torn);
+}
+
 static void dump_segments(struct offline *o, struct strbuf *out)
 {
     static const char *const uses[] = {[SEGMENT_FREE] = "free", [SEGMENT_LOG_OPEN] = "log-open", [SEGMENT_LOG_SEALED] = "log-sealed",
@@ -133,6 +158,8 @@ static void dump_segments(struct offline *o, struct strbuf *out)
         strbuf_add(out, "segment no=%u use=%s shard=%u stream=%s epoch=%llu freed_epoch=%llu seq_min=%llu seq_max=%llu units=%u\n", i,
                    s.use < ARRAY_LEN(uses) ? uses[s.use] : "?", s.shard, s.stream == JOURNAL_HOST ? "host" : "moves", ull(s.epoch),
                    ull(o->epochs[i]), ull(s.seq_min), ull(s.seq_max), s.used_units);
+        if (s.use == SEGMENT_SLOTS)
+            dump_slots(o, i, s.epoch, out);
     }
     strbuf_add(out, "free segments=%u of=%u\n", segpool_free_nr(o->segpool), nr);
 }

@@ -31,6 +31,7 @@
     x(META_BATCH_KEPT,     "A1 a metadata batch whose callback never ran is there")               \
     x(META_ROT,            "B5 a metadata record fails its checksum")                             \
     x(HEAT_GONE,           "B5 the records of heat are gone between two starts")                  \
+    x(COPIES_SPOILT,       "B2 I20 clean copies on the SSD, or what it says of them, turn into noise") \
     x(META_FAIL,           "C6 a metadata commit fails")                                          \
     x(ROT_JOURNAL,         "B1 B3 flipped bits on the journal device")                            \
     x(ROT_CAPACITY,        "B4 flipped bits on a capacity device")                                \

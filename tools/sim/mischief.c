@@ -45,8 +45,42 @@ static void drop_heat(struct world *w)
         sim_fault_fired(w->sim, SIM_HEAT_GONE);
 }
 
+/* The segment's header, as it lies on the device, says that it holds nothing but copies. */
+static bool holds_copies(struct world *w, uint64_t base)
+{
+    struct { le32 crc, magic; le16 version, use; } head;
+
+    sim_disk_peek(journal_disk(w), base, &head, sizeof(head));
+    return from_le32(head.magic) == 0x534e5246u && from_le16(head.use) == 2;
+}
+
+/* What clean copies there are turns into noise, or what the SSD says of them: no byte that is read may change, and nothing may
+ * fail; unless another fault makes such a header lie. Drawn from the seed's number: its other chances stay what they were. */
+static void spoil_copies(struct world *w)
+{
+    uint64_t drawn = w->opts->seed / 2 + w->res->crashes;
+    static char noise[BLOCK_BYTES];
+
+    if (w->plan.profile == PROFILE_ROT || w->plan.profile == PROFILE_LYING || drawn % 3 != 0)
+        return;
+    memset(noise, 0xa5, sizeof(noise));
+    for (uint32_t g = (uint32_t)(drawn / 3 % 2); g < w->plan.segments; g += 2) {
+        uint64_t base = MIB + (uint64_t)g * w->plan.segment_bytes, from = (1 + (g + drawn) / 2 % 2) * BLOCK_BYTES;
+        uint64_t to = (g + drawn) % 3 == 0 ? 2 * BLOCK_BYTES : w->plan.segment_bytes;
+
+        if (!holds_copies(w, base))
+            continue;
+        for (uint64_t at = from; at < to; at += BLOCK_BYTES)
+            sim_disk_poke(journal_disk(w), base + at, noise, BLOCK_BYTES);
+        sim_fault_fired(w->sim, SIM_COPIES_SPOILT);
+        sim_fault_mattered(w->sim, SIM_COPIES_SPOILT);
+    }
+}
+
 void mischief_boot(struct world *w, uint32_t depth)
 {
+    if (depth == 0 && w->faults_on)
+        spoil_copies(w);
     if (depth == 0 && w->faults_on)
         drop_heat(w);
     if (depth < 5 && sim_chance(w->sim, 300000))
