@@ -256,6 +256,14 @@ static bool move_slot(struct shard *s, uint32_t id)
     return true;
 }
 
+/* To be moved, before the segment may go. */
+static bool keeps(const struct shard *s, uint32_t id)
+{
+    if (s->bugs.victim_dirty_dropped && index_ref(&s->ix, id) == 0)
+        return false;
+    return (index_flags_of(&s->ix, id) & INDEX_DIRTY) != 0;
+}
+
 static bool walk_payload(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -265,7 +273,7 @@ static bool walk_payload(struct shard *s)
 
         if (!may_look(s))
             return false;
-        if (index_slot_used(&s->ix, id) && (index_flags_of(&s->ix, id) & INDEX_DIRTY) && !move_slot(s, id))
+        if (index_slot_used(&s->ix, id) && keeps(s, id) && !move_slot(s, id))
             return false;
     }
     return true;
@@ -326,7 +334,7 @@ static bool drop_clean(struct shard *s)
 
         if (!may_look(s))
             return false;
-        if (!index_slot_used(&s->ix, id) || (index_flags_of(&s->ix, id) & INDEX_DIRTY) != 0)
+        if (!index_slot_used(&s->ix, id) || keeps(s, id))
             continue; /* dirty: since the victim was looked at, a destage began to bridge with it */
         index_get(&s->ix, id, &n);
         x = extent_find(&s->xt, n.layer, extent_no(n.block));
@@ -494,7 +502,7 @@ static bool needed(const struct shard *s)
 {
     const struct seg *g = &s->seg[s->rc.segment];
 
-    return s->ix.seg_dirty[s->rc.segment] > 0 || g->discards > 0 || g->holds > 0;
+    return (s->ix.seg_dirty[s->rc.segment] > 0 && !s->bugs.victim_dirty_dropped) || g->discards > 0 || g->holds > 0;
 }
 
 static void settle(struct shard *s)

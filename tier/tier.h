@@ -274,6 +274,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
     bool stage_keeps_overwritten;  /* RAM answers with a block that was written since */
+    bool victim_dirty_dropped;     /* reclaim takes dirty blocks that nobody has read for clean ones */
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */

@@ -52,6 +52,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    rmw_unlocked,            PROFILE_CRASH)               \
     x(tier,    destage_ignores_rewrite, PROFILE_CRASH)               \
     x(tier,    stage_keeps_overwritten, PROFILE_CRASH)               \
+    x(tier,    victim_dirty_dropped,    PROFILE_CRASH)               \
     x(tier,    fill_after_write,        PROFILE_CRASH)               \
     x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
