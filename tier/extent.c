@@ -121,7 +121,11 @@ void extent_set_state(struct extent *e, enum extent_state to)
 
 static unsigned bucket_of(const struct extent *e)
 {
-    return e->flags & EXTENT_URGENT ? EXTENT_BUCKETS - 1 : 31u - (unsigned)__builtin_clz(e->nr_dirty);
+    if (e->flags & EXTENT_URGENT)
+        return EXTENT_BUCKET_URGENT;
+    if (e->flags & (EXTENT_EAGER | EXTENT_PINNED))
+        return e->flags & EXTENT_EAGER ? EXTENT_BUCKET_EAGER : EXTENT_BUCKET_PINNED;
+    return EXTENT_BUCKET_DENSITY + 31u - (unsigned)__builtin_clz(e->nr_dirty);
 }
 
 static uint16_t list_wanted(const struct extent *e)

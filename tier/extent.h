@@ -28,10 +28,18 @@ enum extent_flags {
     EXTENT_URGENT   = 8, /* destaged before all others: its slots or its segment are wanted */
     EXTENT_SPARSE_MOVE = 16, /* a destage failed; reclaim moves it rather than wait */
     EXTENT_UNDESCRIBED = 32, /* its description on the device is older than its record */
+    EXTENT_EAGER  = 64,  /* its volume is for the HDD: destaged in the next pause, however little is dirty in all */
+    EXTENT_PINNED = 128, /* its volume is for the SSD: not destaged, unless it is urgent or all is to be */
 };
 
 /* Lists of work, by lane and density; extents in IDLE state with dirty blocks are on exactly one. */
-#define EXTENT_BUCKETS 10u  /* 0..8: log2 of dirty blocks; 9: urgent */
+enum extent_bucket {
+    EXTENT_BUCKET_PINNED,
+    EXTENT_BUCKET_DENSITY,      /* and 8 more: log2 of dirty blocks */
+    EXTENT_BUCKET_EAGER = EXTENT_BUCKET_DENSITY + 9,
+    EXTENT_BUCKET_URGENT,
+    EXTENT_BUCKETS
+};
 #define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
 enum extent_side_list {
     EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE,
@@ -77,7 +85,7 @@ struct extent_table {
     struct extent *node;      /* [1..nr_max] */
     uint32_t *hash;
     uint32_t  hash_mask, nr_max, nr_used, touched, free;
-    struct extent_list list[EXTENT_LANES * EXTENT_BUCKETS];
+    struct extent_list list[EXTENT_LANES * (unsigned)EXTENT_BUCKETS];
     struct extent_list side[EXTENT_SIDE_NR];
     struct extent_slots dev[CAPACITY_DEVS_MAX];
 };

@@ -159,9 +159,19 @@ void fill_arrived(struct shard *s, const struct fetch *f)
 
 /* ---- what is worth a place ---- */
 
+/* Nothing is, of a volume for the HDD. */
+static bool may_fill(const struct shard *s, uint32_t x)
+{
+    const struct volume *v = layer_at(s, extent_at(&s->xt, x)->layer)->vol;
+
+    return v == NULL || v->tier != VOLUME_HDD;
+}
+
 /* Blocks of a chunk, whose first block is `first` of extent x. */
 static void admitted(struct shard *s, uint32_t x, uint32_t first, struct admit_fill a)
 {
+    if (!may_fill(s, x))
+        return;
     for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
         enum fill_kind kind = a.main >> i & 1 ? FILL_MAIN : FILL_SMALL;
         uint32_t fr = a.fill >> i & 1 ? stage_find(&s->stage, x, first + i) : STAGE_NONE;

@@ -42,6 +42,15 @@ void map_place(struct shard *s, uint32_t x, struct extent_place p)
     extent_relist(&s->xt, x);
 }
 
+void map_tier(struct shard *s, struct extent *e)
+{
+    const struct volume *v = layer_at(s, e->layer)->vol;
+    enum volume_tier tier = v != NULL ? v->tier : VOLUME_AUTO;
+    unsigned bit = tier == VOLUME_HDD ? EXTENT_EAGER : tier == VOLUME_SSD ? EXTENT_PINNED : 0;
+
+    e->flags = (uint8_t)((e->flags & ~(unsigned)(EXTENT_EAGER | EXTENT_PINNED)) | bit);
+}
+
 static void count_entry(struct shard *s, struct extent *e, unsigned flags, int by)
 {
     struct layer *l = layer_at(s, e->layer);
@@ -50,6 +59,7 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
     count_share(s, e, -1);
     if (e->nr_live + by == 0 || e->nr_live == 0)
         figure_add(&s->live_extents, (uint64_t)(int64_t)by);
+    map_tier(s, e);
     e->nr_live = (uint16_t)(e->nr_live + by);
     l->nr_live += (uint64_t)(int64_t)by;
     if (dirty) {

@@ -79,9 +79,9 @@ bool lane_waited_for(struct lane *l)
     return hosts_wait(l->s) || !list_empty(&l->s->writes_dev[l->dev]) || !list_empty(&l->s->zeroes_wait);
 }
 
-static struct extent_list *urgent_list(struct shard *s, unsigned lane)
+static bool any_in(const struct shard *s, const struct lane *l, enum extent_bucket b)
 {
-    return &s->xt.list[lane * EXTENT_BUCKETS + EXTENT_BUCKETS - 1];
+    return s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0;
 }
 
 struct policy_state lane_policy(struct lane *l)
@@ -95,7 +95,7 @@ struct policy_state lane_policy(struct lane *l)
         .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
-        .urgent = urgent_list(s, l->dev)->nr > 0 || urgent_list(s, CAPACITY_DEVS_MAX)->nr > 0 || lane_waited_for(l),
+        .urgent = any_in(s, l, EXTENT_BUCKET_URGENT) || lane_waited_for(l), .eager = any_in(s, l, EXTENT_BUCKET_EAGER),
         .off_hours = !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
         .not_before_ns = MAX(l->not_before_ns, figure_get(&t->not_before_ns))};
 }
@@ -114,13 +114,31 @@ bool lane_yields(struct lane *l)
     return policy_yields(&p);
 }
 
-/* Only urgent extents, unless there is more reason to work than them. */
+/* What is pinned goes if all is to, or if writes wait and nothing else is left that would let them go on. */
+static bool takes_pinned(struct lane *l)
+{
+    if (l->s->draining && l->s->drain_all)
+        return true;
+    for (unsigned b = EXTENT_BUCKET_DENSITY; b < EXTENT_BUCKETS; b++)
+        if (any_in(l->s, l, (enum extent_bucket)b))
+            return false;
+    return lane_waited_for(l);
+}
+
+/* Only urgent extents, or those that wait for a pause, unless there is more reason to work than them. */
 static unsigned lowest_bucket(struct lane *l)
 {
     struct policy_state p = lane_policy(l);
+    bool eager = p.eager;
 
+    if (l->takes_pinned)
+        return EXTENT_BUCKET_PINNED;
     p.urgent = lane_waited_for(l);
-    return policy_destage_at(&p) == 0 ? 0 : EXTENT_BUCKETS - 1;
+    p.eager = false;
+    if (policy_destage_at(&p) == 0)
+        return EXTENT_BUCKET_DENSITY;
+    p.eager = eager;
+    return policy_destage_at(&p) == 0 ? EXTENT_BUCKET_EAGER : EXTENT_BUCKET_URGENT;
 }
 
 void lane_rest(struct lane *l)
@@ -144,12 +162,15 @@ static void lane_begin(struct lane *l)
     l->flush_devs = 0;
     l->flush_failures = cold_flush_failures(l->s->o.cold);
     l->bytes = 0;
-    if (l->dev == EXTENT_NO_DEV)
+    if (l->dev == EXTENT_NO_DEV) {
         lane_pick_meta(l);
-    else if (l->at_rest)
+    } else if (l->at_rest) {
+        l->takes_pinned = false;
         l->cold_look_ns = lane_pick_cold(l);
-    else
+    } else {
+        l->takes_pinned = takes_pinned(l);
         lane_pick(l, lowest_bucket(l));
+    }
     if (l->nr_jobs == 0)
         return;
     l->io_busy = false;
@@ -158,12 +179,12 @@ static void lane_begin(struct lane *l)
     lane_step(l);
 }
 
-static bool lane_has_work(const struct shard *s, const struct lane *l)
+static bool lane_has_work(const struct shard *s, struct lane *l)
 {
     if (l->dev == EXTENT_NO_DEV)
         return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0;
-    for (unsigned b = 0; b < EXTENT_BUCKETS; b++)
-        if (s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0)
+    for (unsigned b = takes_pinned(l) ? EXTENT_BUCKET_PINNED : EXTENT_BUCKET_DENSITY; b < EXTENT_BUCKETS; b++)
+        if (any_in(s, l, (enum extent_bucket)b))
             return true;
     return false;
 }

@@ -2,7 +2,7 @@
 /* pick.c: what a lane destages next.
  *
  * 1. Extents that have no place yet get one, near their neighbours: from then on they are the work of that device's lane.
- * 2. Candidates: the densest extents, urgent ones before all others; with each comes what is dirty in its region.
+ * 2. Candidates: the densest extents, urgent ones before all others; with each comes what is dirty in its region. What is pinned stays.
  * 3. The best regions for the time that the disk takes (choose.h), in one sweep from where the head is; their extents become the jobs.
  * In the idle regime (policy.h) there is no choice either: what is dense and cool, or cold, in address order.
  * A shard that drains destages everything: what comes next on the device, round and round, without a choice.
@@ -80,15 +80,23 @@ static void lane_add(struct lane *l, uint32_t x)
 
 static struct extent_slots *slots_of(struct lane *l) { return &l->s->xt.dev[l->dev]; }
 
+static bool drains(const struct lane *l) { return l->s->draining && l->s->drain_all; }
+
+static bool stays(const struct lane *l, const struct extent *e)
+{
+    return (e->flags & (EXTENT_PINNED | EXTENT_URGENT)) == EXTENT_PINNED && !l->takes_pinned;
+}
+
 /* What is dirty in these slots, in their order; one that is taken leaves the set. */
 static void add_dirty(struct lane *l, uint32_t from, uint32_t end)
 {
     struct extent_slots *d = slots_of(l);
     uint32_t slot = slotset_next(&d->dirty, from);
 
-    for (; slot < end && l->nr_jobs < POLICY_BATCH_EXTENTS; slot = slotset_next(&d->dirty, slot)) {
+    for (; slot < end && l->nr_jobs < POLICY_BATCH_EXTENTS; slot = slotset_next(&d->dirty, slot + 1)) {
         l->slot_from = slot + 1;
-        lane_add(l, d->x[slot]);
+        if (!stays(l, extent_at(&l->s->xt, d->x[slot])))
+            lane_add(l, d->x[slot]);
     }
 }
 
@@ -134,11 +142,13 @@ static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, u
     for (slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
 
+        if (stays(l, e))
+            continue;
         r->urgent |= (e->flags & EXTENT_URGENT) != 0;
         r->write_heat = MAX(r->write_heat, heat_of_extent(l->s, d->x[slot]).write);
         choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
     }
-    c->nr++;
+    c->nr += r->blocks > 0;
 }
 
 /* Those next to where the last batch ended, and the densest of all. */
@@ -149,7 +159,7 @@ static void find_candidates(struct lane *l, unsigned lowest, struct candidates *
     struct shard *s = l->s;
 
     c->nr = 0;
-    for (; lowest == 0 && slot != SLOT_NONE && looks < POLICY_NEAR; slot = slotset_next(dirty, slot + 1), looks++)
+    for (; lowest <= EXTENT_BUCKET_DENSITY && slot != SLOT_NONE && looks < POLICY_NEAR; slot = slotset_next(dirty, slot + 1), looks++)
         add_candidate(l, c, slot, span_bytes);
     for (unsigned b = EXTENT_BUCKETS; b-- > lowest && looks < POLICY_CANDIDATES;) {
         uint32_t x = s->xt.list[l->dev * EXTENT_BUCKETS + b].first;
@@ -165,7 +175,7 @@ void lane_pick(struct lane *l, unsigned lowest)
     struct candidates c;
 
     place_new_extents(l->s, lowest);
-    if (l->s->draining && l->s->drain_all) {
+    if (drains(l)) {
         pick_next(l);
         return;
     }
@@ -188,6 +198,8 @@ static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *look
         if ((*looks)++ == SCAN_BUDGET || l->nr_jobs == POLICY_BATCH_EXTENTS)
             return false;
         l->slot_from = slot + 1;
+        if (stays(l, e))
+            continue;
         if (at <= now)
             lane_add(l, d->x[slot]);
         else
@@ -201,7 +213,7 @@ uint64_t lane_pick_cold(struct lane *l)
     uint64_t now = env_now_ns(l->s->env), next_ns = now + POLICY_COOL_NS; /* what is written from now on is not due before */
     uint32_t from = l->slot_from, looks = 0;
 
-    place_new_extents(l->s, 0);
+    place_new_extents(l->s, EXTENT_BUCKET_DENSITY);
     if (add_cold(l, from, SLOT_NONE, &looks, &next_ns) && add_cold(l, 0, from, &looks, &next_ns))
         return next_ns;
     return now; /* there are more to look at */

@@ -27,7 +27,7 @@ static uint64_t silence_ns(const struct policy_state *p)
 
     if (p->dirty >= max || max <= start)
         return 0;
-    return POLICY_IDLE_NS * (max - p->dirty) / (max - start);
+    return MIN(POLICY_IDLE_NS * (max - p->dirty) / (max - start), POLICY_IDLE_NS);
 }
 
 enum policy_regime policy_regime(const struct policy_state *p)
@@ -53,7 +53,7 @@ uint64_t policy_destage_at(const struct policy_state *p)
 
     if (regime == POLICY_URGENT)
         at = p->not_before_ns;
-    else if (p->off_hours || regime == POLICY_IDLE)
+    else if (p->off_hours || (regime == POLICY_IDLE && !p->eager))
         return UINT64_MAX;
     else if (p->fg_in_flight > 0)
         at = p->now_ns + MAX(silence_ns(p), NS_PER_MS);

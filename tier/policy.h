@@ -39,6 +39,7 @@ struct policy_state {          /* of one lane, now */
     uint32_t start_pct, max_pct;
     bool     drain;            /* everything is to be destaged */
     bool     urgent;           /* urgent extents wait, or host writes do */
+    bool     eager;            /* extents wait for a pause, however little is dirty */
     bool     off_hours;        /* only what is urgent is destaged at this time of the day */
     uint64_t not_before_ns;    /* the budget, or the pause after an error */
 };

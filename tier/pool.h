@@ -132,6 +132,8 @@ void volume_free(struct volume *v);
 void volume_rec_of(const struct volume *v, struct volume_rec *out);
 void volume_info_get(const struct tier *t, const struct volume *v, struct volume_info *out);
 int  volume_hosts_replace(struct volume *v, const char *const *nqns, uint32_t nr); /* -ENOMEM: nothing changed */
+/* Is there room to pin so much in that shard's part of the log, beside all others that are? */
+bool volume_pin_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes);
 int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */

@@ -371,6 +371,7 @@ struct lane {                    /* destages for one device, one batch at a time
     bool     at_rest;            /* this batch takes what is dense or cold (idle regime) */
     uint64_t cold_look_ns;       /* nothing is before */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
+    bool     takes_pinned;       /* this batch: what is pinned, too */
     uint32_t slot_from;          /* where the sweep over the device goes on: behind the last extent that was picked */
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
     uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
@@ -561,6 +562,7 @@ struct shard {
     uint64_t      dev_dirty[CAPACITY_DEVS_MAX]; /* dirty blocks of extents that have their place there */
     uint64_t      dev_zero[CAPACITY_DEVS_MAX];  /* of them zeroed */
     uint32_t      hung_scan;     /* node at which the search for extents that can leave hung devices goes on */
+    uint32_t      retier;        /* node at which the walk after a change of a volume's tier goes on; 0: none is under way */
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
     struct marks   marks;
@@ -624,6 +626,7 @@ void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);
 void     map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq);
 int      map_reserve(struct shard *s, struct extent *e);          /* a reservation if it has no place; -FIRN_E_NO_SPACE */
 void     map_place(struct shard *s, uint32_t x, struct extent_place p); /* its place changes, and whose dirt it is */
+void     map_tier(struct shard *s, struct extent *e);              /* flags as its volume's tier has it; before extent_relist() */
 void     map_settle(struct shard *s, uint32_t x);                 /* lists; reservation given back, node freed if nothing needs it */
 void     map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v); /* before map_settle */
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */

@@ -220,14 +220,14 @@ void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
 
 /* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
 
-/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait. */
+/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait; but not those that are pinned. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;
-    if (e->nr_dirty < POLICY_DENSE_BLOCKS || s->rc.passes > 1 || (e->flags & EXTENT_SPARSE_MOVE) || starved(s))
+    if (e->nr_dirty < POLICY_DENSE_BLOCKS || s->rc.passes > 1 || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || starved(s))
         return false;
     e->flags |= EXTENT_URGENT;
     extent_relist(&s->xt, x);

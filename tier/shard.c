@@ -226,6 +226,42 @@ static void check_drained(struct shard *s)
     cb(s->drain_ctx);
 }
 
+/* ---- a volume's tier ---- */
+
+void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier)
+{
+    v->tier = tier;
+    s->retier = 1;
+    shard_kick(s);
+}
+
+uint64_t shard_pin_max(const struct shard *s)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+
+    return (uint64_t)(geo->nr_segments / geo->nr_shards) * geo->segment_bytes * s->t.pin_pct / 100;
+}
+
+/* True: more to do at once. */
+static bool retier_step(struct shard *s)
+{
+    uint32_t end = MIN(s->retier + SCAN_BUDGET, s->xt.touched + 1);
+
+    if (s->retier == 0)
+        return false;
+    for (; s->retier < end; s->retier++) {
+        struct extent *e = extent_at(&s->xt, s->retier);
+
+        if (e->layer == 0 || e->nr_dirty == 0)
+            continue;
+        map_tier(s, e);
+        extent_relist(&s->xt, s->retier);
+    }
+    if (s->retier > s->xt.touched)
+        s->retier = 0;
+    return s->retier != 0;
+}
+
 static bool background(struct shard *s)
 {
     bool more = zeroes_step(s);
@@ -233,6 +269,7 @@ static bool background(struct shard *s)
     more |= forgets_step(s);
     more |= oldest_step(s);
     more |= places_step(s);
+    more |= retier_step(s);
     for (int i = 0; i < RECLAIM_STEPS; i++) {
         if (!reclaim_step(s))
             return more;
@@ -296,6 +333,7 @@ static void defaults(struct tier_opts *t)
     t->stage_bytes = t->stage_bytes != 0 ? t->stage_bytes : 16 * MIB;
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;
+    t->pin_pct = t->pin_pct != 0 ? t->pin_pct : 50;
     t->heat_half_life_ns = t->heat_half_life_ns != 0 ? t->heat_half_life_ns : 3600 * NS_PER_S;
     t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
     t->ios_per_shard = t->ios_per_shard != 0 ? t->ios_per_shard : IOS_DEFAULT;
@@ -480,6 +518,7 @@ void shard_info(const struct shard *s, struct tier_info *add)
     add->journal_dirty_bytes += figure_get(&s->ix.nr_dirty) * BLOCK_BYTES;
     add->index_blocks += entries;
     add->index_bytes += index_bytes_at(&s->ix, entries);
+    add->pin_max_bytes = shard_pin_max(s);
     add->ssd_extents += figure_get(&s->live_extents);
     add->damaged_blocks += figure_get(&s->damaged_blocks) + __atomic_load_n(&s->damage.nr, __ATOMIC_RELAXED);
     add->damaged_more |= __atomic_load_n(&s->damage.full, __ATOMIC_RELAXED);

@@ -61,6 +61,11 @@ int  shard_attach(struct shard *s, struct volume *v);
  * space goes back when the batches that unmap the extents have committed. cb on the shard's env. */
 void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int err), void *ctx);
 
+/* Its tier changes, on the shard's env: extents that are dirty are listed anew, a few at a time. */
+void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier);
+/* So much, in bytes, may be pinned to the SSD; any thread. */
+uint64_t shard_pin_max(const struct shard *s);
+
 /* blk_ops.submit of volumes ends here, range already checked by blk_submit(). */
 void shard_submit(struct shard *s, struct volume *v, struct blk_io *io);
 /* blk_ops.cancel of volumes: cancel.c. */

@@ -70,6 +70,7 @@ struct tier_opts {
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
     uint32_t tombstones_max;         /* a shard, before the oldest segment of its log has to go; 0: a quarter of what it has room for */
+    uint32_t pin_pct;                /* of a shard's part of the log: so large may its volumes of tier ssd be; 0: 50 */
     uint64_t heat_half_life_ns;      /* of reads and writes; 0: 1 h. That of use is 24 times as long (heat.h) */
     uint64_t heat_period_ns;         /* between two saves of heat; 0: 60 s */
     uint64_t mover_bandwidth;        /* background work: bytes per second a capacity device; 0: no cap */
@@ -174,6 +175,7 @@ struct tier_info {
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t index_blocks, index_bytes;      /* entries, memory */
     uint64_t ssd_extents;                    /* of which the SSD holds blocks */
+    uint64_t pin_max_bytes;                  /* of volumes of tier ssd, a shard */
     uint64_t damaged_blocks; bool damaged_more; /* known not to be readable, each once; more: there are others */
     uint64_t commit_no;
     bool read_only;                          /* a write failed for good: until the next start volumes take none */

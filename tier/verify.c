@@ -47,6 +47,17 @@ static void verify_slots(const struct shard *s, uint32_t x)
     assert((e->list == 0 && e->side < EXTENT_SIDE_DESCRIBE) || d->x[e->place.slot] == x);
 }
 
+/* A change of the tier reaches extents a few at a time. */
+static void verify_tier(const struct shard *s, const struct extent *e)
+{
+    const struct volume *v = layer_at(s, e->layer)->vol;
+
+    if (v == NULL || e->nr_dirty == 0 || s->retier != 0)
+        return;
+    assert(((e->flags & EXTENT_EAGER) != 0) == (v->tier == VOLUME_HDD));
+    assert(((e->flags & EXTENT_PINNED) != 0) == (v->tier == VOLUME_SSD));
+}
+
 static void verify_extent(const struct shard *s, uint32_t x, const struct count *c)
 {
     const struct extent *e = extent_at(&s->xt, x);
@@ -55,6 +66,7 @@ static void verify_extent(const struct shard *s, uint32_t x, const struct count 
     assert(extent_find(&s->xt, e->layer, e->no) == x);
     assert(layer_at(s, e->layer)->id != 0);
     verify_slots(s, x);
+    verify_tier(s, e);
     if (c->dirty > c->zeroes || e->users > 0) /* what was acknowledged can settle; zeros need no place */
         assert(extent_placed(e) || (e->flags & EXTENT_RESERVED));
     if (e->state == EXTENT_IDLE && e->nr_dirty > 0)

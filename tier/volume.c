@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "tier/pool.h"
 
 /* ---- the table: sorted by name, searched by halves ---- */
@@ -110,7 +111,7 @@ struct volume *volume_new(struct tier *t, const struct volume_rec *rec)
     memcpy(v->name, rec->name, sizeof(v->name));
     v->p.size_bytes = rec->size_bytes;
     v->p.lba_bytes = rec->lba_bytes;
-    v->p.tier = (enum volume_tier)rec->tier;
+    v->p.tier = v->tier = (enum volume_tier)rec->tier;
     v->p.iops = rec->iops;
     v->p.bandwidth = rec->bandwidth;
     list_init(&v->node);
@@ -272,6 +273,30 @@ static int load_hosts(struct tier *t, struct volume *v)
     return err;
 }
 
+bool volume_pin_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes)
+{
+    uint64_t max = shard_pin_max(t->shards[shard_no]);
+
+    for (uint32_t i = 0; i < t->nr_vols && bytes <= max; i++)
+        if (t->vols[i] != but && t->vols[i]->shard_no == shard_no)
+            bytes += t->vols[i]->pin_bytes;
+    return bytes <= max;
+}
+
+/* The log may be another one than when they were pinned. */
+static void load_pin(struct tier *t, struct volume *v)
+{
+    if (v->p.tier != VOLUME_SSD)
+        return;
+    if (volume_pin_fits(t, v, v->shard_no, v->p.size_bytes)) {
+        v->pin_bytes = v->p.size_bytes;
+        return;
+    }
+    v->tier = VOLUME_AUTO;
+    log_warn("a volume is not kept on the SSD: there is no room to pin it", "volume=%s bytes=%llu max=%llu", v->p.name,
+             (unsigned long long)v->p.size_bytes, (unsigned long long)shard_pin_max(v->shard));
+}
+
 int tier_volumes_load(struct tier *t, char why[static 256])
 {
     struct meta_key prefix = meta_key_tag('V');
@@ -279,6 +304,7 @@ int tier_volumes_load(struct tier *t, char why[static 256])
     int err = t->meta->ops->scan_sync(t->meta, &prefix, load_volume, &l);
 
     for (uint32_t i = 0; i < t->nr_vols && !err; i++) {
+        load_pin(t, t->vols[i]);
         err = load_layer(t->vols[i], t->meta, why);
         if (!err)
             err = load_hosts(t, t->vols[i]);

@@ -32,6 +32,8 @@ struct request {
     struct env_task  task;
     struct list      node;       /* t->requests */
     struct volume_params p;      /* set */
+    uint64_t         was_pinned; /* set: pin_bytes, if it fails */
+    enum volume_tier tier;       /* set: as it is going to act */
     uint64_t         loss_wall_ns; /* loss clear: what is put back if it fails */
     uint32_t         nr_hosts;   /* set_hosts */
     char             hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
@@ -262,6 +264,8 @@ static int create_volume(struct request *r, const struct volume_params *p)
     struct layer_rec layer = {.volume = rec.id};
     int err;
 
+    if (p->tier == VOLUME_SSD && !volume_pin_fits(t, NULL, rec.shard, p->size_bytes))
+        return -FIRN_E_NO_SPACE;
     env_random(t->envs[0], rec.uuid.b, sizeof(rec.uuid.b));
     rec.uuid.b[6] = (uint8_t)((rec.uuid.b[6] & 0x0f) | 0x40);
     rec.uuid.b[8] = (uint8_t)((rec.uuid.b[8] & 0x3f) | 0x80);
@@ -270,6 +274,7 @@ static int create_volume(struct request *r, const struct volume_params *p)
     if (r->v == NULL)
         return -ENOMEM;
     r->v->busy = r->v->creating = true;
+    r->v->pin_bytes = p->tier == VOLUME_SSD ? p->size_bytes : 0;
     err = tier_insert(t, r->v);
     if (err) {
         volume_free(r->v);
@@ -356,25 +361,34 @@ void tier_loss_clear(struct tier *t, tier_volume_cb *cb, void *ctx)
 static void set_home(struct request *r)
 {
     r->v->p = r->p;
+    if (r->p.tier != VOLUME_SSD)
+        r->v->pin_bytes = 0;
     finish(r);
 }
 
-static void resize_on_shard(struct request *r)
+static void set_on_shard(struct request *r)
 {
+    bool resized = r->v->size_blocks != r->p.size_bytes / BLOCK_BYTES;
+
+    if (r->v->tier != r->tier)
+        shard_set_tier(r->v->shard, r->v, r->tier);
     r->v->size_blocks = r->p.size_bytes / BLOCK_BYTES;
     r->v->blk.size_lba = r->p.size_bytes / r->v->blk.lba_bytes;
-    blk_notify(&r->v->blk, BLK_EVENT_RESIZED);
+    if (resized)
+        blk_notify(&r->v->blk, BLK_EVENT_RESIZED);
     go_home(r, set_home);
 }
 
 static void set_committed(struct request *r)
 {
-    if (r->err)
+    if (r->err) {
+        r->v->pin_bytes = r->was_pinned;
         finish(r);
-    else if (r->p.size_bytes != r->v->p.size_bytes)
-        go_to_shard(r, resize_on_shard);
-    else
+    } else if (r->p.size_bytes != r->v->p.size_bytes || r->tier != r->v->tier) {
+        go_to_shard(r, set_on_shard);
+    } else {
         set_home(r);
+    }
 }
 
 /* The volume's parameters with those of the mask replaced; 0, or what is wrong with them. */
@@ -394,6 +408,24 @@ static int params_merge(const struct volume_params *is, unsigned mask, const str
     return out->size_bytes < is->size_bytes || out->tier > VOLUME_HDD ? -FIRN_E_INVALID : 0;
 }
 
+/* What is going to be pinned is taken at once: another request may ask for it as well. A volume for which there was no room at the
+ * start stays without it until its tier is asked for again. */
+static int pin(struct request *r, unsigned mask)
+{
+    r->was_pinned = r->v->pin_bytes;
+    r->tier = r->p.tier;
+    if (r->p.tier != VOLUME_SSD)
+        return 0;
+    if (!(mask & VOLUME_F_TIER) && r->was_pinned == 0) {
+        r->tier = VOLUME_AUTO;
+        return 0;
+    }
+    if (!volume_pin_fits(r->t, r->v, r->v->shard_no, r->p.size_bytes))
+        return -FIRN_E_NO_SPACE;
+    r->v->pin_bytes = r->p.size_bytes;
+    return 0;
+}
+
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx)
 {
@@ -404,7 +436,8 @@ void tier_volume_set(struct tier *t, const char *name, unsigned mask, const stru
     if (r == NULL)
         return;
     err = params_merge(&r->v->p, mask, params, &r->p);
-    if (err || same_params(&r->p, &r->v->p)) {
+    err = err ? err : pin(r, mask);
+    if (err || (same_params(&r->p, &r->v->p) && r->v->pin_bytes == r->was_pinned)) {
         r->v->busy = err == 0;
         answer(r, err);
         return;

@@ -120,6 +120,16 @@ static void reply_err(struct api *a, struct reply *out, int err)
         reply_error(out, api_http_status(err), err_code(err), err_text(err));
 }
 
+/* Of a request that wanted a volume pinned. */
+static void reply_pin_err(struct api *a, struct reply *out, int err)
+{
+    struct tier_info info;
+
+    node_pool_info(a->node, &info);
+    reply_detail(out, api_http_status(err), err_code(err), "tier ssd: there is no room to keep it on the SSD; volumes of that tier may "
+                 "have %s in all on each reactor, half of its part of the journal", size_format(info.pin_max_bytes, (char[32]){0}));
+}
+
 /* About the volume of that name. */
 static void reply_volume_err(struct api *a, struct reply *out, int err, const char *name)
 {
@@ -345,7 +355,9 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
         else {
             int err = node_volume_create(a->node, &p, &created, v);
 
-            if (err == -FIRN_E_EXISTS)
+            if (err == -FIRN_E_NO_SPACE && p.tier == VOLUME_SSD)
+                reply_pin_err(a, out, err);
+            else if (err == -FIRN_E_EXISTS)
                 reply_exists(a, &p, (unsigned)seen, v, out);
             else if (err)
                 reply_not_created(a, out, err, p.name);
@@ -375,7 +387,7 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
     struct volume_view *v = calloc(1, sizeof(*v));
     json_t *o = body_object(body, len, out);
     char why[256] = "";
-    int seen;
+    int seen, err;
 
     if (o && v) {
         seen = api_volume_params(o, API_SIZE | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
@@ -383,8 +395,10 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
             reply_error(out, 400, "invalid", why);
         else if ((seen & API_SIZE) && node_volume_get(a->node, name, v) == 0 && ROUND_UP(p.size_bytes, MIB) < v->info.p.size_bytes)
             reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
+        else if ((err = change_volume(a, name, seen, &p, v)) == -FIRN_E_NO_SPACE)
+            reply_pin_err(a, out, err);
         else
-            reply_view(a, out, change_volume(a, name, seen, &p, v), 200, name, v);
+            reply_view(a, out, err, 200, name, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");
     }

@@ -21,7 +21,7 @@
     x(version,     NULL,     true,   "print the version")                                          \
     x(size,        "SIZE",   false,  "size of the volume, such as 10GiB: at least 1MiB, rounded up to whole MiB")                          \
     x(lba,         "BYTES",  false,  "block size hosts see: 4096 (default) or 512")                \
-    x(tier,        "TIER",   false,  "auto (default), ssd or hdd; no effect yet")                                 \
+    x(tier,        "TIER",   false,  "auto (default), ssd: written blocks stay there; hdd: they go there soon") \
     x(iops,        "N",      false,  "at most N operations a second; 0: no cap")                   \
     x(bandwidth,   "SIZE",   false,  "at most SIZE a second, 1MiB or more; 0: no cap")                           \
     x(force,       NULL,     false,  "also while hosts are connected: they are cut off")           \

@@ -150,7 +150,8 @@ int cmd_heat(const struct args *a)
     int err;
 
     if (a->npos > 0 && !name_valid(a->pos[0])) {
-        fprintf(stderr, "firnctl: VOLUME: \"%s\" is not valid; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit\n", a->pos[0]);
+        fprintf(stderr, "firnctl: VOLUME: \"%s\" is not valid; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit\n",
+                a->pos[0]);
         return CTL_USAGE;
     }
     if (a->npos == 0 && arg(a, svg)) {

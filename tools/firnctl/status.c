@@ -55,11 +55,12 @@ static void print_tiers(const json_t *s)
         char b1[32], b2[32], b3[32];
 
         printf("  %-9s %s of %s, %s %s; %" PRId64 " extents\n", json_text(tier, "tier"), size_of(tier, "used", b1),
-               size_of(tier, "size", b2), size_of(tier, rest, b3), rest[0] == 'd' ? "not yet destaged" : "reserved", json_num(tier, "extents"));
+               size_of(tier, "size", b2), size_of(tier, rest, b3), rest[0] == 'd' ? "not yet destaged" : "reserved",
+               json_num(tier, "extents"));
     }
     if (all > 0)
-        printf("  reads     %.1f %% of blocks from the SSD, %.1f %% from RAM, %.1f %% from capacity devices\n", 100 * ssd / all,
-               100 * ram / all, 100 * hdd / all);
+        printf("  reads     %.1f %% of blocks from the SSD, %.1f %% from RAM, %.1f %% from capacity devices\n",
+               100 * ssd / all, 100 * ram / all, 100 * hdd / all);
 }
 
 static void print_pool(const json_t *pool, const json_t *s)

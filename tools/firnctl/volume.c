@@ -101,15 +101,6 @@ static int put_field(json_t *body, const char *key, const char *text)
     return usage("key", key, "tier, iops, bandwidth");
 }
 
-/* Whoever asks for a tier is told; a script that wants no such lines says --quiet. */
-static void note_tier(const struct args *a, const json_t *body)
-{
-    const char *tier = json_text(body, "tier");
-
-    if (tier[0] && strcmp(tier, "auto") != 0 && !arg(a, quiet))
-        fprintf(stderr, "firnctl: note: tier %s is kept and shown, and has no effect yet (see README, limits)\n", tier);
-}
-
 static const char *size_of(const json_t *o, const char *key, char buf[static 32])
 {
     return size_format((uint64_t)json_num(o, key), buf);
@@ -178,8 +169,6 @@ int cmd_volume_create(const struct args *a)
     err = client_json(a, what, "POST", "/v1/volumes", body, &v, &status);
     if (!err && !print_json(a, v) && !arg(a, quiet))
         print_made(v, body, status == 201);
-    if (!err)
-        note_tier(a, body);
     json_decref(body);
     json_decref(v);
     return err;
@@ -303,8 +292,6 @@ int cmd_volume_set(const struct args *a)
     }
     json_incref(body); /* the request takes one */
     err = on_volume(a, "change", "PATCH", "", body, true);
-    if (!err)
-        note_tier(a, body);
     json_decref(body);
     return err;
 }

@@ -110,6 +110,8 @@ static void resized(void *ctx, int err, struct blk *blk, const struct volume_inf
         if (v->blk->size_lba * v->params.lba_bytes != v->size_new)
             world_fail(w, "%s: was resized and is %" PRIu64 " blocks", v->params.name, v->blk->size_lba);
         vol_grew(v, v->size_new);
+    } else if (err == -FIRN_E_NO_SPACE) { /* it is pinned, and the log has no room for more of it */
+        v->size_new = 0;
     } else if (!control_error_allowed(w, err)) {
         world_fail(w, "resizing %s: %s", v->params.name, err_text(err));
     }
@@ -123,6 +125,30 @@ static void grow(struct world *w, struct vol *v)
     w->control = v;
     world_say(w, "resize %s to %" PRIu64, v->params.name, v->size_new);
     tier_volume_resize(w->tier, v->params.name, v->size_new, resized, w);
+}
+
+/* ---- tier ---- */
+
+static void tier_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct world *w = ctx;
+    struct vol *v = w->control;
+
+    (void)blk;
+    (void)info;
+    w->control = NULL;
+    control_soon(w);
+    if (err != 0 && err != -FIRN_E_NO_SPACE && !control_error_allowed(w, err)) /* more would be pinned than the log has room for */
+        world_fail(w, "setting the tier of %s: %s", v->params.name, err_text(err));
+}
+
+static void set_tier(struct world *w, struct vol *v, enum volume_tier tier)
+{
+    struct volume_params p = {.tier = tier};
+
+    w->control = v;
+    world_say(w, "tier %u for %s", (unsigned)tier, v->params.name);
+    tier_volume_set(w->tier, v->params.name, VOLUME_F_TIER, &p, tier_set, w);
 }
 
 /* ---- delete ---- */
@@ -183,6 +209,8 @@ static void control_act(struct world *w)
         delete_when_quiet(w, v);
     else if (v->state == VOL_LIVE && dice < 30)
         grow(w, v);
+    else if (v->state == VOL_LIVE && dice < 60)
+        set_tier(w, v, (enum volume_tier)(dice % 3));
 }
 
 static void control_tick(struct sim_event *ev)

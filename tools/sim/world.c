@@ -110,6 +110,7 @@ static void fill_tier_opts(struct world *w)
     t->ios_per_shard = p->ios_per_shard;
     t->tombstones_max = p->tombstones_max;
     t->stage_bytes = p->stage_bytes;
+    t->pin_pct = 1000; /* more than there is: what is pinned must give way where nothing else can */
     t->heat_period_ns = 50 * NS_PER_MS; /* often, so that crashes meet it */
     t->admit_touches = p->admit_touches;
     sim_machine_seams(&w->machine, &t->seams);

@@ -216,6 +216,24 @@ Test(places, the_log_gets_segments_back_when_it_needs_them)
     finish(&r);
 }
 
+Test(places, nothing_of_a_volume_for_the_hdd_is_copied)
+{
+    struct rig r;
+    uint64_t had;
+
+    begin(&r, 16);
+    had = shard_stats(r.shard)->fill_blocks;
+    shard_set_tier(r.shard, &r.vol, VOLUME_HDD);
+    for (unsigned round = 0; round < 3; round++)
+        copy_blocks(&r, 0, 256);
+    cr_assert_eq(shard_stats(r.shard)->fill_blocks, had);
+    shard_set_tier(r.shard, &r.vol, VOLUME_AUTO);
+    for (unsigned round = 0; round < 3; round++)
+        copy_blocks(&r, 0, 256);
+    cr_assert_gt(shard_stats(r.shard)->fill_blocks, had);
+    finish(&r);
+}
+
 static void restart_finds(bool orderly)
 {
     struct rig r;

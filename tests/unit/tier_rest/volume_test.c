@@ -504,6 +504,59 @@ Test(volumes, a_change_of_size_and_caps_is_one_batch)
     close_pool();
 }
 
+static int set_tier(const char *name, enum volume_tier to, uint64_t size)
+{
+    struct volume_params p = {.tier = to, .size_bytes = size};
+    struct answer a = {0};
+
+    tier_volume_set(tier, name, VOLUME_F_TIER | (size != 0 ? VOLUME_F_SIZE : 0u), &p, answered, &a);
+    return wait_for(&a);
+}
+
+Test(volumes, half_of_a_shards_log_may_be_pinned)
+{
+    struct volume_info *info = calloc(1, sizeof(*info));
+    struct volume_params p = params("pinned", 2 * MIB);
+    struct tier_info t;
+    struct answer a = {0};
+
+    opts.nr_shards = 1;
+    opts.force = true;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    open_pool();
+    tier_info_get(tier, &t);
+    cr_assert_eq(t.pin_max_bytes, t.journal_bytes / 2);
+    opts.pin_pct = 20;
+    close_pool();
+    open_pool();
+    p.tier = VOLUME_SSD;
+    tier_volume_create(tier, &p, answered, &a);
+    cr_assert_eq(wait_for(&a), 0);
+    create("db", 3 * MIB);
+    cr_assert_eq(set_tier("db", VOLUME_SSD, 9 * MIB), -FIRN_E_NO_SPACE, "its new size counts");
+    cr_assert_eq(tier_volume_get(tier, "db", info, NULL), 0);
+    cr_assert(info->p.tier == VOLUME_AUTO && info->p.size_bytes == 3 * MIB, "all of it or nothing");
+    cr_assert_eq(set_tier("db", VOLUME_SSD, 0), 0);
+    cr_assert_eq(set_tier("db", VOLUME_SSD, 0), 0, "as it is");
+    p = params("more", 4 * MIB);
+    p.tier = VOLUME_SSD;
+    a = (struct answer){0};
+    tier_volume_create(tier, &p, answered, &a);
+    cr_assert_eq(wait_for(&a), -FIRN_E_NO_SPACE);
+    cr_assert_eq(set_tier("pinned", VOLUME_HDD, 0), 0);
+    a = (struct answer){0};
+    tier_volume_create(tier, &p, answered, &a);
+    cr_assert_eq(wait_for(&a), 0, "what is no longer pinned makes room");
+    close_pool();
+    opts.pin_pct = 8; /* less than before */
+    open_pool();
+    cr_assert_eq(tier_volume_get(tier, "more", info, NULL), 0);
+    cr_assert_eq(info->p.tier, VOLUME_SSD, "what was asked for is kept");
+    cr_assert_eq(set_tier("more", VOLUME_SSD, 0), -FIRN_E_NO_SPACE, "but does not hold");
+    free(info);
+    close_pool();
+}
+
 /* ---- what check finds ---- */
 
 static void make_data(void)
