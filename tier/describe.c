@@ -9,9 +9,10 @@
  *    extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
  * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
- * repeated: the map is what counts, and the next destage of that extent describes it anew. Checksums that cannot be read: again later.
- * After a crash the extents that settled while the log's oldest record was young are described again: which of them
- * already were is not known. A drain without destage, as every stop is, gives up after DESCRIBE_STOP_NS.
+ * repeated: the map is what counts, and the next destage of that extent describes it anew, or the next start. Checksums that cannot
+ * be read: again later.
+ * How far all this has come the metadata knows (described.c): at a start whatever it does not call described is due. A drain without
+ * destage, as every stop is, gives up after DESCRIBE_STOP_NS.
  */
 #include "tier/priv.h"
 
@@ -80,6 +81,7 @@ static void describe_written(struct dev_io *io)
     if (io->err != 0)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
     l->bytes += io->len_bytes;
+    described_written(l->s, l->dev, io->err);
     for (uint32_t i = 0; i < l->desc_n; i++)
         describe_release(l, l->desc_at + i, true);
     l->desc_at += l->desc_n;
@@ -275,18 +277,4 @@ uint64_t describe_look(struct lane *l)
         pick_ripe(l);
     describe_step(l);
     return UINT64_MAX;
-}
-
-void describe_after_crash(struct shard *s)
-{
-    uint64_t oldest = shard_oldest_seq(s);
-
-    for (uint32_t x = 1; x <= s->xt.touched; x++) {
-        struct extent *e = extent_at(&s->xt, x);
-
-        if (e->layer == 0 || !extent_placed(e) || !(e->flags & EXTENT_RECORD) || e->destaged_seq < oldest)
-            continue;
-        e->flags |= EXTENT_UNDESCRIBED;
-        map_settle(s, x);
-    }
 }

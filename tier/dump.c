@@ -182,7 +182,7 @@ static int dump_shard(void *ctx, const struct meta_key *key, const void *value, 
     for (unsigned i = 0; i < JOURNAL_STREAM_NR; i++)
         strbuf_add(d->out, " %s_group=%llu %s_segment=%u %s_epoch=%llu", streams[i], ull(rec.mark[i].group), streams[i],
                    rec.mark[i].segment, streams[i], ull(rec.mark[i].epoch));
-    strbuf_add(d->out, "\n");
+    strbuf_add(d->out, " described_seq=%llu\n", ull(rec.described_seq));
     return 0;
 }
 

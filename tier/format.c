@@ -10,7 +10,7 @@
 #include "tier/tier.h"
 
 #define REC_VERSION 1u
-#define SHARD_REC_VERSION 2u /* 1 had no marks */
+#define SHARD_REC_VERSION 3u /* 1 had no marks, 2 no described_seq */
 
 /* ---- keys: a tag and big-endian numbers ---- */
 
@@ -300,6 +300,7 @@ struct shard_rec_media {
     uint8_t           reserved[4];  /*  4 zero */
     le64              durable_seq;  /*  8 */
     struct mark_media mark[2];      /* 16 host, moves */
+    le64              described_seq; /* 64 */
 };
 static_assert(sizeof(struct shard_rec_media) == SHARD_REC_BYTES, "on-disk size is frozen");
 static_assert(JOURNAL_STREAM_NR == 2, "a mark a stream");
@@ -313,6 +314,7 @@ uint32_t shard_rec_encode(const struct shard_rec *r, void *buf)
         m.mark[i].epoch = to_le64(r->mark[i].epoch);
         m.mark[i].segment = to_le32(r->mark[i].segment);
     }
+    m.described_seq = to_le64(r->described_seq);
     memcpy(buf, &m, sizeof(m));
     return sizeof(m);
 }
@@ -335,7 +337,8 @@ int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
         return err;
     memcpy(&m, buf, sizeof(m));
     out->durable_seq = from_le64(m.durable_seq);
-    if (out->durable_seq > SEQ_MEDIA_MAX)
+    out->described_seq = from_le64(m.described_seq);
+    if (out->durable_seq > SEQ_MEDIA_MAX || out->described_seq > out->durable_seq)
         return -FIRN_E_CORRUPT;
     for (unsigned i = 0; i < ARRAY_LEN(m.mark) && !err; i++)
         err = mark_decode(&m.mark[i], &out->mark[i]);

@@ -47,7 +47,7 @@ int  label_decode(const void *buf, struct label *out);
  *  'E' layer_id extent_no extent: place, destaged_seq (tombstone: no place)
  *  'C' layer_id extent_no its checksums and bitmaps
  *  'G' segment            epoch up to which the segment is free
- *  'S' shard              durable_seq named by the last batch (finds a journal that lost acknowledged records)
+ *  'S' shard              durable_seq named by the last batch (finds a journal that lost acknowledged records), marks, described_seq
  */
 /* meta.h's implementations keep this behind every value (little-endian, 4 bytes), and check it: LMDB has no checksums. */
 #define META_CRC_BYTES 4u
@@ -92,6 +92,7 @@ struct volume_rec {
 struct shard_rec {
     uint64_t durable_seq;      /* of the newest record that was durable and indexed */
     struct journal_mark mark[JOURNAL_STREAM_NR]; /* the newest durable group of each stream */
+    uint64_t described_seq;    /* extents destaged up to there are described on their devices (described.c); <= durable_seq */
 };
 
 struct layer_rec { uint64_t volume, parent; }; /* parent 0: the bottom */
@@ -122,7 +123,7 @@ uint32_t extent_sums_encode(const struct extent_sums *s, void *buf);
 int      extent_sums_decode(const void *buf, uint32_t len, struct extent_sums *out);
 uint32_t segment_rec_encode(uint64_t free_epoch, void *buf);
 int      segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch);
-#define SHARD_REC_BYTES 64u
+#define SHARD_REC_BYTES 72u
 uint32_t shard_rec_encode(const struct shard_rec *r, void *buf);
 int      shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out);
 

@@ -253,6 +253,8 @@ void map_settle(struct shard *s, uint32_t x)
         give_promise_back(s, x);
     extent_relist(&s->xt, x);
     extent_side(&s->xt, x, side_wanted(e));
+    if (e->side >= EXTENT_SIDE_DESCRIBE)
+        described_due(s, e->destaged_seq);
     if (!unused || e->nr_dirty > 0)
         return;
     if (!extent_placed(e) && !(e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->reads == 0 && e->gives == 0 &&

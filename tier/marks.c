@@ -2,6 +2,8 @@
 /* marks.c: the shard's record in the metadata names the newest durable group of each stream of its log, so that the next
  * start can tell rot in acknowledged groups, or writes that a lying device lost, from the torn tail of a crash.
  *
+ * The record also says how far the descriptions have come (described.c).
+ *
  * 1. Every batch of destages and of reclaim carries the record.
  * 2. Where none comes along, a batch of its own names what became durable since: at once after a rest, else MARKS_PERIOD_NS
  *    behind the last record, later where commits are slow. Writes never wait for it. A drain does, so a stopped shard has
@@ -23,6 +25,8 @@ static bool behind(const struct shard *s)
 
     if (s->j == NULL)
         return false;
+    if (described_unsaid(s))
+        return true;
     journal_marks(s->j, now);
     for (unsigned i = 0; i < JOURNAL_STREAM_NR; i++)
         if (now[i].group != s->marks.said[i].group || now[i].epoch != s->marks.said[i].epoch)
@@ -32,7 +36,7 @@ static bool behind(const struct shard *s)
 
 uint32_t marks_encode(struct shard *s, void *buf)
 {
-    struct shard_rec rec = {.durable_seq = s->seq_high};
+    struct shard_rec rec = {.durable_seq = s->seq_high, .described_seq = described_say(s)};
 
     journal_marks(s->j, rec.mark);
     memcpy(s->marks.said, rec.mark, sizeof(rec.mark));
@@ -65,22 +69,22 @@ static void set_op(struct shard *s)
 uint64_t marks_step(struct shard *s)
 {
     struct marks *m = &s->marks;
-    uint64_t now = env_now_ns(s->env), at;
+    uint64_t described = described_step(s), now = env_now_ns(s->env), at;
 
     if (s->failed != 0 || m->committing || !behind(s))
-        return UINT64_MAX;
+        return described;
     at = s->draining || m->said_ns == 0 ? now : MAX(m->said_ns + MARKS_PERIOD_NS, m->not_before_ns);
     if (at > now)
-        return at;
+        return MIN(at, described);
     set_op(s);
     m->committing = true;
     m->begun_ns = now;
     m->batch = (struct meta_batch){.ops = &m->op, .nr = 1, .env = s->env, .cb = marks_committed, .ctx = s};
     meta_commit(s->o.meta, &m->batch);
-    return UINT64_MAX;
+    return described;
 }
 
-bool marks_busy(const struct shard *s) { return s->marks.committing || (s->failed == 0 && behind(s)); }
+bool marks_busy(struct shard *s) { return s->marks.committing || described_busy(s) || (s->failed == 0 && behind(s)); }
 
 int shard_marks_commit(struct shard *s)
 {

@@ -186,8 +186,6 @@ static int recover_shards(struct tier *t, char why[static 256])
             return err;
         t->loss |= t->reports[i].groups_unnamed > 0; /* recovery ends there unless that is accepted */
         report_damage(t, i);
-        if (t->reports[i].segments_scanned > 0) /* an orderly stop leaves a summary in every segment */
-            describe_after_crash(t->shards[i]);
     }
     err = loss_settle(t, commit_no, layer_max);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
- * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c and describe.c, reclaim.c, forget.c,
+ * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, describe.c and described.c, reclaim.c, forget.c,
  * oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -459,6 +459,26 @@ struct marks {
     uint8_t  rec[SHARD_REC_BYTES];
 };
 
+/* ---- how far descriptions have come (described.c) ---- */
+
+enum described_round { DESCRIBED_REST, DESCRIBED_LOOK, DESCRIBED_FLUSH, DESCRIBED_ROUND_NR };
+struct described {
+    uint64_t seq;                /* extents destaged up to there are described */
+    uint64_t said;               /* as in the last record handed to the metadata */
+    enum described_round round;
+    bool     wanted;             /* descriptions were written since the last round began */
+    bool     stuck;              /* what lies on a device is not known: seq stays until the next start */
+    bool     flushing;           /* io is in flight */
+    uint64_t began_ns;           /* the last round; 0: none */
+    uint64_t drain_ns;           /* drain_began_ns of the last drain that had one */
+    uint64_t low;                /* the round: lowest destaged_seq so far that is not described, or may come to be so */
+    uint16_t dev;                /* LOOK: goes on there */
+    uint32_t slot;
+    uint64_t unflushed;          /* devices, a bit each, that got descriptions since their last flush here began */
+    uint64_t to_flush;           /* of them, in this round */
+    struct dev_io io;
+};
+
 /* ---- heat (heat_meta.c) ---- */
 
 #define HEAT_BATCH 8u
@@ -566,6 +586,7 @@ struct shard {
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
     struct reclaim rc;
     struct marks   marks;
+    struct described described;
     struct heat       heat;
     struct heat_saver heat_saver;
     struct forget  tombs;        /* tombstones that no log segment needs */
@@ -638,7 +659,17 @@ void     map_unuse(struct shard *s, const uint32_t *ext, uint32_t nr);
 /* marks.c */
 uint32_t marks_encode(struct shard *s, void *buf);        /* the 'S' record, for a batch that is committed next */
 uint64_t marks_step(struct shard *s);                     /* when to be called again */
-bool     marks_busy(const struct shard *s);               /* the metadata does not name everything yet */
+bool     marks_busy(struct shard *s);                     /* the metadata does not name everything yet */
+
+/* described.c */
+uint64_t described_step(struct shard *s);                 /* as mover_step() */
+bool     described_busy(struct shard *s);                 /* a round is under way, or a drain has to wait for one */
+void     described_due(struct shard *s, uint64_t seq);    /* an extent destaged then is to be described */
+void     described_written(struct shard *s, uint16_t dev, int err); /* a description was, there */
+uint64_t described_say(struct shard *s);                  /* for a record that is committed next */
+bool     described_unsaid(const struct shard *s);
+void     described_load(struct shard *s, uint64_t seq);   /* as the metadata has it */
+void     described_start(const struct shard *s, struct extent *e); /* before map_settle(), at a start */
 
 /* heat_meta.c */
 uint32_t heat_now_s(const struct shard *s);               /* the heat clock */

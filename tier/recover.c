@@ -95,6 +95,7 @@ static int load_shard_rec(struct recovery *r, struct shard_rec *rec)
         return 0;
     err = err ? err : shard_rec_decode(buf, len, rec);
     r->seq_named = MAX(r->seq_named, rec->durable_seq);
+    described_load(s, rec->described_seq);
     return err;
 }
 
@@ -291,6 +292,7 @@ static int settle_extents(struct shard *s)
         if (err != 0)
             return err;
         map_keep_bridges(s, x);
+        described_start(s, e);
         map_settle(s, x);
     }
     return 0;

@@ -51,9 +51,6 @@ void shard_heat_load(struct shard *s);
  * The first request, drain or detach implies it. */
 void shard_start(struct shard *s);
 
-/* Before shard_start(), when the last run did not end in shard_stop(): what it may have left undescribed is described. */
-void describe_after_crash(struct shard *s);
-
 /* A layer's bottom of the stack is attached with the volume; runs on the shard's env (or before the threads run). */
 struct volume;  /* defined in volume.h: blk, layers, policy, counters */
 int  shard_attach(struct shard *s, struct volume *v);

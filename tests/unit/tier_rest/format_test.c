@@ -193,6 +193,16 @@ Test(format, pool_volume_layer_and_device_records_are_stable)
     STABLE(struct device_rec, d, device_rec_encode, device_rec_decode);
 }
 
+Test(format, a_shard_record_calls_no_more_described_than_durable)
+{
+    struct shard_rec in = {.durable_seq = 9, .described_seq = 9, .mark = {{7, 3, 1}}}, out;
+    uint8_t buf[META_VALUE_MAX] = {0};
+
+    STABLE(struct shard_rec, in, shard_rec_encode, shard_rec_decode);
+    in.described_seq = 10;
+    cr_assert_eq(shard_rec_decode(buf, shard_rec_encode(&in, buf), &out), -FIRN_E_CORRUPT);
+}
+
 Test(format, ids_after_which_there_is_no_next_one_are_refused)
 {
     struct pool_rec last = {.name = "default", .next_volume_id = NEXT_ID_MAX, .next_layer_id = NEXT_ID_MAX, .nr_shards = 1,

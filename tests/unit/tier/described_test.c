@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* described_test.c: what the metadata calls described is described on its device, whatever happened, and what is not is due. */
+#include "rig.h"
+
+#define EXTENTS 40u
+#define OPS     24u
+#define CRASHES 60u
+
+static const struct described *of(const struct rig *r) { return &r->shard->described; }
+
+static void boot(struct rig *r, uint64_t seed)
+{
+    rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 120, .volume_blocks = EXTENTS * EXTENT_BLOCKS});
+    cr_assert_eq(rig_boot(r), 0);
+}
+
+/* As the device keeps it through a power failure. */
+static bool says_what_the_map_says(struct rig *r, const struct extent *e)
+{
+    static char buf[DESC_BYTES];
+    struct extent_desc d;
+
+    sim_disk_peek(r->hdd[e->place.dev], cold_desc_offset(r->cold, e->place), buf, sizeof(buf));
+    return extent_desc_decode(buf, &d) == 0 && d.extent == e->no && d.destaged_seq == e->destaged_seq;
+}
+
+/* A start has just been: of what is not due, all says on its device what the map says. Returns how many that are. */
+static uint32_t expect_described(struct rig *r)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t x = 1; x <= r->shard->xt.touched; x++) {
+        const struct extent *e = extent_at(&r->shard->xt, x);
+
+        if (e->layer == 0 || !(e->flags & EXTENT_RECORD) || !extent_mapped(e) || (e->flags & EXTENT_UNDESCRIBED))
+            continue;
+        cr_assert(says_what_the_map_says(r, e), "extent %u, destaged %lu, described %lu", e->no, (unsigned long)e->destaged_seq,
+                  (unsigned long)of(r)->seq);
+        nr++;
+    }
+    return nr;
+}
+
+Test(described, nothing_is_described_twice_because_of_a_crash)
+{
+    struct rig r;
+
+    boot(&r, 61);
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS, 2, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(of(&r)->seq, r.shard->seq_high);
+    cr_assert_eq(of(&r)->said, of(&r)->seq, "the drain has committed it");
+    rig_restart(&r);
+    cr_assert_eq(expect_described(&r), EXTENTS);
+    cr_assert_eq(sim_run_for(r.sim, 2 * POLICY_OVERDUE_NS), 0);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0);
+    rig_fini(&r);
+}
+
+Test(described, a_shard_that_has_said_all_commits_and_flushes_nothing_more)
+{
+    uint64_t batches, flushes;
+    struct rig r;
+
+    boot(&r, 62);
+    r.shard->t.dirty_start_pct = 0;
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS, 2, 1), 0);
+    cr_assert_eq(sim_run_for(r.sim, 3 * POLICY_SETTLED_NS), 0);
+    cr_assert_eq(of(&r)->said, r.shard->seq_high, "without any drain");
+    cr_assert_eq(sim_run_for(r.sim, POLICY_SETTLED_NS), 0); /* heat, too */
+    batches = shard_stats(r.shard)->meta_batches;
+    flushes = r.hdd_dev[0]->stats.ops[DEV_FLUSH] + r.hdd_dev[1]->stats.ops[DEV_FLUSH];
+    cr_assert_eq(sim_run_for(r.sim, 2 * POLICY_OVERDUE_NS), 0);
+    cr_assert_eq(shard_stats(r.shard)->meta_batches, batches);
+    cr_assert_eq(r.hdd_dev[0]->stats.ops[DEV_FLUSH] + r.hdd_dev[1]->stats.ops[DEV_FLUSH], flushes);
+    rig_restart(&r);
+    cr_assert_eq(expect_described(&r), EXTENTS);
+    rig_fini(&r);
+}
+
+/* All settled; then descriptions, of which one write or the flush behind them fails. */
+static void describe_badly(enum dev_op op, uint64_t seed)
+{
+    struct rig r;
+
+    boot(&r, seed);
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS, 2, 1), 0);
+    r.shard->t.dirty_start_pct = 0;
+    shard_kick(r.shard);
+    for (int i = 0; i < 100 && r.shard->ix.nr_dirty > 0; i++)
+        cr_assert_eq(sim_run_for(r.sim, 10 * NS_PER_MS), 0);
+    cr_assert_eq(shard_stats(r.shard)->descriptor_writes, 0);
+    for (uint32_t i = 0; i < RIG_HDDS; i++)
+        sim_disk_fail_nth(r.hdd[i], op, 1, 1);
+    cr_assert_eq(sim_run_for(r.sim, 3 * POLICY_SETTLED_NS), 0);
+    cr_assert_gt(shard_stats(r.shard)->descriptor_writes, 0);
+    cr_assert(of(&r)->stuck);
+    cr_assert_eq(of(&r)->seq, 0);
+    rig_drain(&r, false);
+    rig_restart(&r);
+    cr_assert_eq(of(&r)->seq, 0);
+    cr_assert_eq(expect_described(&r), 0, "all are due");
+    cr_assert_eq(sim_run_for(r.sim, 3 * POLICY_SETTLED_NS), 0);
+    cr_assert_gt(of(&r)->seq, 0);
+    rig_restart(&r);
+    cr_assert_eq(expect_described(&r), EXTENTS);
+    rig_fini(&r);
+}
+
+Test(described, a_description_that_could_not_be_written_is_due_at_the_next_start) { describe_badly(DEV_WRITE, 63); }
+Test(described, descriptions_behind_a_failed_flush_are_due_at_the_next_start) { describe_badly(DEV_FLUSH, 64); }
+
+/* Another one settles with an S that is not above what is called described: its own batch takes that back. */
+Test(described, a_destage_that_names_a_lower_seq_is_due)
+{
+    struct rig r;
+
+    boot(&r, 65);
+    cr_assert_eq(rig_write(&r, 0, 2, 1), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(rig_write(&r, EXTENT_BLOCKS, 2, 1), 0);
+    r.shard->described.seq = r.shard->described.said = r.shard->seq_high; /* as if the zero that holds S down had come before */
+    r.shard->t.dirty_start_pct = 0;
+    shard_kick(r.shard);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_lt(of(&r)->seq, r.shard->seq_high);
+    rig_restart(&r);
+    cr_assert_eq(expect_described(&r), 1);
+    rig_fini(&r);
+}
+
+static void one_op(struct rig *r, uint64_t stamp)
+{
+    uint64_t block = sim_below(r->sim, (EXTENTS - 2) * EXTENT_BLOCKS);
+    uint32_t n = 1 + (uint32_t)sim_below(r->sim, 16);
+
+    switch (sim_below(r->sim, 8)) {
+    case 0:
+        cr_assert_eq(rig_zero(r, block, n), 0);
+        break;
+    case 1:
+        cr_assert_eq(rig_zero(r, block / EXTENT_BLOCKS * EXTENT_BLOCKS, EXTENT_BLOCKS), 0);
+        break;
+    case 2:
+        cr_assert_eq(sim_run_for(r->sim, sim_below(r->sim, 3) == 0 ? 2 * POLICY_SETTLED_NS : sim_below(r->sim, NS_PER_S)), 0);
+        break;
+    case 3:
+        rig_drain(r, sim_below(r->sim, 3) == 0);
+        shard_start(r->shard);
+        break;
+    default:
+        cr_assert_eq(rig_write(r, block, n, stamp), 0);
+        break;
+    }
+}
+
+Test(described, what_is_not_due_after_any_crash_is_described, .timeout = 120)
+{
+    uint64_t stamp = 1;
+    uint32_t nr = 0;
+    struct rig r;
+
+    boot(&r, 66);
+    for (uint32_t crash = 0; crash < CRASHES; crash++) {
+        r.shard->t.dirty_start_pct = crash % 3 == 0 ? 60 : 0;
+        for (uint32_t i = 0, n = (uint32_t)sim_below(r.sim, OPS); i < n; i++)
+            one_op(&r, stamp++);
+        if (sim_below(r.sim, 4) == 0) {
+            rig_stop(&r);
+            cr_assert_eq(rig_boot(&r), 0);
+        } else {
+            rig_restart(&r);
+        }
+        nr += expect_described(&r);
+    }
+    cr_assert_gt(nr, CRASHES * 4);
+    rig_fini(&r);
+}
