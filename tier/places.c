@@ -19,6 +19,7 @@
 #define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies */
+#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer */
 #define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 #define NO_SEGMENT    UINT32_MAX
 
@@ -345,9 +346,11 @@ void places_stop(struct shard *s)
     struct places *p = &s->places;
     const struct slot_layout *l = &p->table.layout;
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    uint64_t until = env_now_ns(s->env) + STOP_NS;
     uint32_t segment, page;
 
-    while (!p->off && slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
+    while (!p->off && env_now_ns(s->env) < until &&
+           slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
         uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, page);
 
         page_make(s, segment, page, p->table_bufs);

@@ -13,7 +13,7 @@
 #include "tier/priv.h"
 
 struct found { uint32_t layer, id, csum; uint64_t block; };
-struct adopt { struct shard *s; struct found *v; uint32_t nr; void *buf; };
+struct adopt { struct shard *s; struct found *v; uint32_t nr; char *buf; }; /* buf: all pages of a segment */
 
 static int by_block(const void *pa, const void *pb)
 {
@@ -37,23 +37,33 @@ static void page_found(struct adopt *a, const struct slot_page *t)
     }
 }
 
-static int pages_read(struct adopt *a, uint32_t segment)
+static int read_at(struct adopt *a, uint32_t segment, uint32_t page, uint32_t nr)
 {
     struct shard *s = a->s;
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     const struct slot_layout *l = &s->places.table.layout;
-    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = segment};
+    uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, page);
 
-    for (t.page = 0; t.page < l->nr_pages; t.page++) {
-        uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, t.page);
-        int err = dev_read_sync(s->o.journal_dev, off, a->buf, l->page_bytes);
+    return dev_read_sync(s->o.journal_dev, off, a->buf + (size_t)page * l->page_bytes, (size_t)nr * l->page_bytes);
+}
+
+/* All in one go, or, if that fails, one by one. */
+static int pages_read(struct adopt *a, uint32_t segment)
+{
+    struct shard *s = a->s;
+    const struct slot_layout *l = &s->places.table.layout;
+    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = segment};
+    int all = read_at(a, segment, 0, l->nr_pages);
+
+    for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED; t.page++) {
+        int err = all == 0 ? 0 : read_at(a, segment, t.page, 1);
 
         if (err == -FIRN_E_STOPPED)
             return err;
-        if (err == 0 && slot_page_decode(geo, a->buf, &t) == 0)
+        if (err == 0 && slot_page_decode(segpool_geometry(s->o.segpool), a->buf + (size_t)t.page * l->page_bytes, &t) == 0)
             page_found(a, &t);
     }
-    return 0;
+    return all == -FIRN_E_STOPPED ? all : 0;
 }
 
 static bool named_by_map(struct shard *s, const struct found *f, const struct sums *m)
@@ -102,7 +112,9 @@ static int segment_adopt(struct adopt *a, uint32_t segment, uint64_t epoch)
 
 int places_recover(struct shard *s)
 {
-    struct adopt a = {.s = s, .v = calloc(s->places.table.layout.nr_places, sizeof(*a.v)), .buf = aligned_alloc(BLOCK_BYTES, BLOCK_BYTES)};
+    const struct slot_layout *l = &s->places.table.layout;
+    struct adopt a = {.s = s, .v = calloc(l->nr_places, sizeof(*a.v)),
+                      .buf = aligned_alloc(BLOCK_BYTES, ROUND_UP((size_t)l->nr_pages * l->page_bytes, BLOCK_BYTES))};
     int err = a.v == NULL || a.buf == NULL ? -ENOMEM : 0;
 
     for (uint32_t g = 0; g < s->ix.nr_segments && err == 0; g++) {
