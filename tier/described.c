@@ -168,7 +168,7 @@ static uint64_t look(struct shard *s)
         set_round(s, DESCRIBED_REST); /* nothing to be gained: what is due is as old as that */
     else if (over)
         set_round(s, DESCRIBED_FLUSH);
-    d->to_flush = d->unflushed;
+    d->to_flush = s->bugs.described_unflushed ? 0 : d->unflushed;
     return d->round == DESCRIBED_REST ? UINT64_MAX : env_now_ns(s->env);
 }
 

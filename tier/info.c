@@ -177,3 +177,9 @@ void tier_verify(struct tier *t)
     cold_usage(t->cold, EXTENT_NO_DEV, &total, &used);
     assert(used <= total);
 }
+
+void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx)
+{
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_described(t->shards[i], fn, ctx);
+}

@@ -87,5 +87,6 @@ uint64_t shard_csum_errors(const struct shard *s, uint16_t dev); /* blocks of a 
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out); /* shard's thread or racy */
 void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal);
 void shard_verify(struct shard *s);
+void shard_described(struct shard *s, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);
 
 #endif

@@ -279,6 +279,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool victim_dirty_dropped;     /* reclaim takes dirty blocks that nobody has read for clean ones */
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
+    bool described_unflushed;      /* the metadata calls extents described whose descriptions no flush followed */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;
@@ -287,5 +288,8 @@ void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct jo
 void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
 /* Asserts the runtime invariants by a full walk; in tests and the simulator. */
 void tier_verify(struct tier *t);
+/* Tells of every extent whose description is no longer due: where it lies, and what it must say. */
+struct tier_described { uint16_t dev; uint64_t off_bytes, layer, extent, destaged_seq; };
+void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);
 
 #endif

@@ -144,3 +144,15 @@ void shard_verify(struct shard *s)
     places_verify(s);
     free(of);
 }
+
+void shard_described(struct shard *s, void (*fn)(void *ctx, const struct tier_described *e), void *ctx)
+{
+    for (uint32_t x = 1; x <= s->xt.touched; x++) {
+        const struct extent *e = extent_at(&s->xt, x);
+
+        if (e->layer == 0 || !(e->flags & EXTENT_RECORD) || (e->flags & EXTENT_UNDESCRIBED) || !extent_mapped(e))
+            continue;
+        fn(ctx, &(struct tier_described){.dev = e->place.dev, .off_bytes = cold_desc_offset(s->o.cold, e->place),
+                                         .layer = layer_at(s, e->layer)->id, .extent = e->no, .destaged_seq = e->destaged_seq});
+    }
+}

@@ -248,6 +248,7 @@ static void open_pool(struct world *w)
     if (w->tier == NULL)
         return;
     look_for_alert(w);
+    descs_check(w);
     if (w->plan.profile == PROFILE_NETWORK)
         net_world_start(w);
 }

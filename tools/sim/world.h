@@ -55,6 +55,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    victim_dirty_dropped,    PROFILE_CRASH)               \
     x(tier,    fill_after_write,        PROFILE_CRASH)               \
     x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
+    x(tier,    described_unflushed,     PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
     x(export,  complete_before_blk,     PROFILE_NETWORK)
 
@@ -206,6 +207,9 @@ void mischief_heal(struct world *w);                /* lifts every fault that ca
 
 /* After a crash, when the machine is up again: lifts what no start could tell from a tear in the log; rot: plants some first. */
 void tail_crashed(struct world *w, bool rot);
+
+/* After a start: what it will not describe again is described. */
+void descs_check(struct world *w);
 
 /* NETWORK: a small NVMe/TCP host a volume. */
 struct net_host *net_host_new(struct world *w, struct vol *v);
