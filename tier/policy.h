@@ -17,7 +17,7 @@
 #define POLICY_BATCH_EXTENTS   64u              /* at most these share one flush and one metadata batch */
 #define POLICY_BATCH_REGIONS   16u              /* in which they lie, unless everything is destaged */
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
-#define POLICY_HOLD_BYTES      (16u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
+#define POLICY_HOLD_BYTES      (32u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
 #define POLICY_HOLD_WRITES     8u               /* or when so many wait */
 #define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long */
 #define POLICY_CANDIDATES      128u             /* extents that are looked at for a batch */
