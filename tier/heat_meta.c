@@ -78,7 +78,7 @@ void shard_heat_load(struct shard *s)
         if (layer_at(s, l.layer)->id != 0)
             err = s->o.meta->ops->scan_sync(s->o.meta, &prefix, load_group, &l);
     }
-    s->heat_saver.began_ns = env_now_ns(s->env);
+    s->heat_saver.began_ns = s->heat_saver.saved_ns = env_now_ns(s->env);
     if (l.left_out > 0 || err)
         log_warn("heat is not all known: some records cannot be read", "shard=%u records=%u error=\"%s\"", s->o.no, l.left_out,
                  err ? err_text(err) : "damaged");

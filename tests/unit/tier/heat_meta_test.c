@@ -80,6 +80,21 @@ Test(heat_meta, a_crash_costs_a_minute, .timeout = 60)
     rig_fini(&r);
 }
 
+Test(heat_meta, the_first_save_of_a_start_takes_its_time, .timeout = 60)
+{
+    struct rig r;
+
+    boot(&r, 7);
+    wait_for(&r, 100 * NS_PER_S);
+    rig_restart(&r);
+    cr_assert_eq(rig_write(&r, 0, 1, 5), 0);
+    wait_for(&r, NS_PER_S);
+    cr_assert_eq(records(&r), 0);
+    wait_for(&r, 60 * NS_PER_S);
+    cr_assert_eq(records(&r), 1);
+    rig_fini(&r);
+}
+
 Test(heat_meta, what_has_not_changed_is_not_written_again, .timeout = 60)
 {
     struct rig r;
