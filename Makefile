@@ -136,6 +136,10 @@ demo: ## the main job where one can see it: serve, write, SIGKILL, restart, prov
 bench: all ## figures and ratios, measured side by side
 	@tests/bench
 
+.PHONY: bench-destage
+bench-destage: all ## durable writes while destage works at full load on a modelled HDD, against none
+	@FIRN_BUILD=$(O) tests/bench-destage
+
 .PHONY: bench-mysql
 bench-mysql: ## MariaDB and sysbench in a guest on three pools: all SSD, SSD over a modelled HDD, that HDD alone
 	@tests/deps mariadb-server-core mariadb-client-core sysbench

@@ -10,7 +10,8 @@ TestSuite(stream, .timeout = 60);
 
 static void open_yard(uint32_t nr_shards, uint64_t log_bytes)
 {
-    yard_open(&y, &(struct yard_opts){.nr_shards = nr_shards, .nr_hdd = 1, .nr_vols = nr_shards, .hdd_bytes = 4032 * MIB, .log_bytes = log_bytes,
+    yard_open(&y, &(struct yard_opts){.nr_shards = nr_shards, .nr_hdd = 1, .nr_vols = nr_shards,
+                                      .hdd_bytes = 4032 * MIB, .log_bytes = log_bytes,
                                       .vol_bytes = 800 * MIB, .tune = {.segment_bytes = 1 << 20}});
 }
 
@@ -23,7 +24,8 @@ static void stream_to(uint32_t nr_shards, double part)
 
     open_yard(nr_shards, nr_shards * 192 * MIB);
     for (uint32_t i = 0; i < nr_shards; i++) {
-        h[i] = (struct yard_host){.yard = &y, .vol = i, .write = true, .ordered = true, .len_bytes = 512 * KIB, .within_bytes = y.o.vol_bytes};
+        h[i] = (struct yard_host){.yard = &y, .vol = i, .write = true, .ordered = true, .len_bytes = 512 * KIB,
+                                  .within_bytes = y.o.vol_bytes};
         yard_host_start(&h[i]);
     }
     sim_run_for(y.sim, 3 * NS_PER_S / 2);
