@@ -346,12 +346,14 @@ static void go_ahead(struct shard *s, uint32_t x, uint32_t from, uint32_t to)
         figure_add(&s->stats.read_ahead_blocks, f->frame[i] != STAGE_NONE);
 }
 
-/* The checksums have come, or not; the layer may be another's by now. */
+/* The checksums have come, or not; the layer may be another's by now, or be going: its extents must not get new readers once their
+ * records are being deleted. */
 static void ahead_wake(struct sums_waiter *w)
 {
     struct fetch *f = container_of(w, struct fetch, wait);
     struct shard *s = f->s;
-    bool same = layer_at(s, f->layer)->id == f->layer_id;
+    const struct layer *y = layer_at(s, f->layer);
+    bool same = y->id == f->layer_id && y->vol != NULL;
     uint32_t x = same ? extent_find(&s->xt, f->layer, f->no) : EXTENT_NONE, from = f->first, n = f->n;
 
     pool_put(&s->fetches, f);

@@ -499,3 +499,26 @@ Test(fetch, a_device_that_hangs_leaves_ram_to_the_others)
         expect_end(&r, &reqs[i], 1);
     finish(&r);
 }
+
+static bool is_forgetting(void *ctx) { return extent_of(ctx, 1)->state == EXTENT_FORGETTING; }
+
+/* Checksums come for what was to be read ahead when the extent's records are being deleted already. */
+Test(fetch, nothing_is_read_ahead_of_a_volume_that_goes)
+{
+    struct rig r;
+    uint32_t x;
+
+    begin_sized(&r, BLOCK_BYTES, 4, 0);
+    x = extent_find(&r.shard->xt, 1, 1);
+    sums_drop(r.shard, x);
+    sim_disk_faults(disk_of(&r, EXTENT_BLOCKS))->hung = 1000000;
+    fetch_ahead(r.shard, 1, &(struct ahead){.stream = &r.shard->streams.of[0], .from = EXTENT_BLOCKS, .end = EXTENT_BLOCKS + 64});
+    cr_assert(fetch_busy(r.shard), "it waits for checksums");
+    forgotten = 0;
+    shard_detach(r.shard, &r.vol, on_forgotten, NULL);
+    cr_assert_eq(sim_run_until(r.sim, is_forgetting, &r, NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, is_forgotten, NULL, 10 * NS_PER_S), 0);
+    cr_assert_not(fetch_busy(r.shard));
+    shard_verify(r.shard);
+    rig_fini(&r);
+}
