@@ -50,8 +50,10 @@ static void give_buf(struct lane *l, struct job *job)
     job->buf = NULL;
 }
 
+/* Whatever it still holds of the log would be held as long as the device takes for the others of the batch. */
 static void job_over(struct lane *l, struct job *job)
 {
+    job_release(l, job);
     give_buf(l, job);
     job_set_stage(job, JOB_DONE);
 }

@@ -655,6 +655,26 @@ Test(shard, a_destage_that_hangs_keeps_no_segment_from_being_reclaimed)
     rig_fini(&r);
 }
 
+/* One extent's write hangs; the log does not give the next one's payload, which ends its part in the batch. */
+Test(shard, a_destage_that_was_given_up_beside_one_that_hangs_holds_no_segment)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 44});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 4, 1), 0);
+    cr_assert_eq(rig_write(&r, EXTENT_BLOCKS, 4, 1), 0);
+    sim_disk_latent(r.ssd, rig_log_offset(&r, EXTENT_BLOCKS), BLOCK_BYTES);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_faults(r.hdd[i])->hung = 1000000;
+    shard_drain(r.shard, true, nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, NS_PER_S), 0);
+    sim_run_for(r.sim, NS_PER_S);
+    for (uint32_t g = 0; g < r.o.segments; g++)
+        cr_assert_eq(r.shard->seg[g].holds, 0);
+    rig_fini(&r);
+}
+
 /* It looks again when the read is answered or a moment has passed, not in each pass. */
 Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
 {
