@@ -84,6 +84,15 @@ static bool any_in(const struct shard *s, const struct lane *l, enum extent_buck
     return s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0;
 }
 
+/* One of the batch is waited for: on the lists it no longer is. */
+static bool batch_urgent(const struct lane *l)
+{
+    for (uint32_t i = 0; l->state == LANE_WORK && i < l->nr_jobs; i++)
+        if (extent_at(&l->s->xt, l->jobs[i].x)->flags & EXTENT_URGENT)
+            return true;
+    return false;
+}
+
 struct policy_state lane_policy(struct lane *l)
 {
     struct shard *s = l->s;
@@ -95,7 +104,8 @@ struct policy_state lane_policy(struct lane *l)
         .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
-        .urgent = any_in(s, l, EXTENT_BUCKET_URGENT) || lane_waited_for(l), .eager = any_in(s, l, EXTENT_BUCKET_EAGER),
+        .urgent = any_in(s, l, EXTENT_BUCKET_URGENT) || batch_urgent(l) || lane_waited_for(l),
+        .eager = any_in(s, l, EXTENT_BUCKET_EAGER),
         .off_hours = !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
         .not_before_ns = MAX(l->not_before_ns, figure_get(&t->not_before_ns))};
 }

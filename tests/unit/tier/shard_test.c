@@ -703,6 +703,28 @@ Test(shard, a_destage_that_yields_to_a_read_does_not_spin)
     rig_fini(&r);
 }
 
+/* Somebody waits for it: it yields neither before it was picked nor after. */
+Test(shard, an_urgent_destage_does_not_wait_for_reads_to_end)
+{
+    struct rig r;
+    uint32_t x;
+
+    rig_init(&r, &(struct rig_opts){.seed = 45});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 8, 1), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]++; /* there is always one */
+    x = extent_find(&r.shard->xt, 1, 0);
+    extent_at(&r.shard->xt, x)->flags |= EXTENT_URGENT;
+    extent_relist(&r.shard->xt, x);
+    shard_start(r.shard);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]--;
+    rig_expect(&r, 0, 8, 1);
+    rig_fini(&r);
+}
+
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
 
 Test(shard, deleting_a_layer_gives_everything_back)
