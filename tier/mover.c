@@ -84,12 +84,15 @@ static bool any_in(const struct shard *s, const struct lane *l, enum extent_buck
     return s->xt.list[l->dev * EXTENT_BUCKETS + b].nr > 0 || s->xt.list[CAPACITY_DEVS_MAX * EXTENT_BUCKETS + b].nr > 0;
 }
 
-/* One of the batch is waited for: on the lists it no longer is. */
+/* An extent of the batch is waited for: on the lists it no longer is. A deletion waits for those of its volume. */
 static bool batch_urgent(const struct lane *l)
 {
-    for (uint32_t i = 0; l->state == LANE_WORK && i < l->nr_jobs; i++)
-        if (extent_at(&l->s->xt, l->jobs[i].x)->flags & EXTENT_URGENT)
+    for (uint32_t i = 0; l->state == LANE_WORK && i < l->nr_jobs; i++) {
+        const struct extent *e = extent_at(&l->s->xt, l->jobs[i].x);
+
+        if ((e->flags & EXTENT_URGENT) || layer_at(l->s, e->layer)->vol == NULL)
             return true;
+    }
     return false;
 }
 

@@ -726,6 +726,30 @@ Test(shard, an_urgent_destage_does_not_wait_for_reads_to_end)
 }
 
 static void detached(void *ctx, int e) { *(int *)ctx = e; }
+static bool is_detached(void *ctx) { return *(int *)ctx == 0; }
+
+/* The lane has its extents, and yields to reads that never end: of another volume's, on the same disk. */
+Test(shard, a_deletion_does_not_wait_for_reads_to_end)
+{
+    int gone = 1;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 46});
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint64_t b = 0; b < 200; b += 2)
+        cr_assert_eq(rig_write(&r, b, 1, 1), 0);
+    r.shard->t.dirty_start_pct = 0;
+    shard_start(r.shard);
+    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, 10 * NS_PER_S), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]++;
+    shard_detach(r.shard, &r.vol, detached, &gone);
+    cr_assert_eq(sim_run_until(r.sim, is_detached, &gone, 10 * NS_PER_S), 0);
+    cr_assert_eq(rig_used(&r), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        r.shard->fg_in_flight[i]--;
+    rig_fini(&r);
+}
 
 Test(shard, deleting_a_layer_gives_everything_back)
 {
