@@ -53,7 +53,7 @@ static uint64_t device_reads(const struct rig *r)
 /* The volume is cold, of stamp 1, and whatever is read is copied; one segment is open for that. */
 static void begin(struct rig *r, uint32_t segments)
 {
-    rig_init(r, &(struct rig_opts){.seed = 6, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments});
+    rig_init(r, &(struct rig_opts){.seed = 91, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments});
     r->opts.admit_touches = 1;
     cr_assert_eq(rig_boot(r), 0);
     for (uint64_t b = 0; b < VOLUME; b += 32)
@@ -203,7 +203,7 @@ Test(places, the_log_gets_segments_back_when_it_needs_them)
     struct rig r;
     uint64_t places;
 
-    begin(&r, 16);
+    begin(&r, 24);
     for (unsigned round = 0; round < 2; round++)
         copy_blocks(&r, 0, VOLUME);
     places = r.shard->places.slots.nr_places;
