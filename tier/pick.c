@@ -193,7 +193,7 @@ static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *look
 
     for (uint32_t slot = slotset_next(&d->dirty, from); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
-        uint64_t at = policy_cold_at(e->nr_dirty, e->written_s * NS_PER_S);
+        uint64_t at = policy_cold_at(e->nr_dirty, MAX(e->written_s, l->s->opened_s) * NS_PER_S);
 
         if ((*looks)++ == SCAN_BUDGET || l->nr_jobs == POLICY_BATCH_EXTENTS)
             return false;

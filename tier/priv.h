@@ -521,6 +521,7 @@ struct shard {
                                   * seq leaps ahead at a start; a record in the log must bear witness to what the map names.) */
     uint32_t          seq_high_segment; /* holds that record: it is not reclaimed */
     bool              opened, started, stopping;
+    uint32_t          opened_s;           /* by the clock; what was dirty then counts as written then: nobody knows better */
     uint32_t          victim_max; /* blocks that a victim may have to be moved: emptying it gains space, see reclaim.c */
     uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
     uint64_t          writing_blocks;   /* appended, not yet durable */

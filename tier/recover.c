@@ -471,5 +471,6 @@ int shard_open_log(struct shard *s)
     if (err == 0)
         err = places_recover(s);
     s->opened = err == 0;
+    s->opened_s = (uint32_t)(env_now_ns(s->env) / NS_PER_S);
     return err;
 }

@@ -38,10 +38,10 @@ void zipf_init(struct zipf *z, uint64_t nr, double theta, uint64_t run)
     z->near = 2 - inverse(theta, integral(theta, 2.5) - pow(2, -theta));
 }
 
-uint64_t zipf_rank(const struct zipf *z, uint64_t (*random)(void *ctx), void *ctx)
+uint64_t zipf_rank(const struct zipf *z, uint64_t (*bits)(void *ctx), void *ctx)
 {
     for (;;) {
-        double u = z->high + (double)(random(ctx) >> 11) * 0x1p-53 * (z->low - z->high), x = inverse(z->theta, u);
+        double u = z->high + (double)(bits(ctx) >> 11) * 0x1p-53 * (z->low - z->high), x = inverse(z->theta, u);
         double k = MIN(MAX(floor(x + 0.5), 1.0), (double)z->nr);
 
         if (k - x <= z->near || u >= integral(z->theta, k + 0.5) - pow(k, -z->theta))
@@ -56,12 +56,12 @@ uint64_t zipf_place(const struct zipf *z, uint64_t rank)
     return (uint64_t)((unsigned __int128)run * z->step % z->runs) * z->run + (rank - 1) % z->run;
 }
 
-uint64_t zipf_next(const struct zipf *z, uint64_t (*random)(void *ctx), void *ctx)
+uint64_t zipf_next(const struct zipf *z, uint64_t (*bits)(void *ctx), void *ctx)
 {
     uint64_t place;
 
     do
-        place = zipf_place(z, zipf_rank(z, random, ctx));
+        place = zipf_place(z, zipf_rank(z, bits, ctx));
     while (place >= z->nr);
     return place;
 }

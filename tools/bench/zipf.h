@@ -16,9 +16,9 @@ struct zipf {
 #define ZIPF_THETA_MAX 3.0
 
 void     zipf_init(struct zipf *z, uint64_t nr, double theta, uint64_t run);
-/* 0..nr-1: the rank's number of place; random() gives 64 random bits, and is asked once or more. */
-uint64_t zipf_next(const struct zipf *z, uint64_t (*random)(void *ctx), void *ctx);
-uint64_t zipf_rank(const struct zipf *z, uint64_t (*random)(void *ctx), void *ctx); /* 1..nr, 1 the most popular */
+/* 0..nr-1: the rank's number of place; bits() gives 64 random bits, and is asked once or more. */
+uint64_t zipf_next(const struct zipf *z, uint64_t (*bits)(void *ctx), void *ctx);
+uint64_t zipf_rank(const struct zipf *z, uint64_t (*bits)(void *ctx), void *ctx); /* 1..nr, 1 the most popular */
 /* Place of a rank; nr or more where the last run is short: to be drawn again. */
 uint64_t zipf_place(const struct zipf *z, uint64_t rank);
 
