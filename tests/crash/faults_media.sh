@@ -108,7 +108,7 @@ REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_sta
 up
 volume_make v 256MiB
 nqn=$(volume_nqn v)
-host "$nqn" write 0 400 1 >/dev/null
+host "$nqn" write 0 512 1 >/dev/null # whole extents: the densest go first
 # pushes all of it out of the log
 "$bench" run --port "$port" --nqn "$nqn" --rw write --bs 64KiB --qd 8 --offset 8MiB --size 240MiB --bytes 480MiB --time 60s >/dev/null 2>&1 || bad "the load that pushes data out"
 down

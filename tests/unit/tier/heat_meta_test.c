@@ -112,7 +112,7 @@ Test(heat_meta, what_has_not_changed_is_not_written_again, .timeout = 60)
 
 Test(heat_meta, without_its_records_every_byte_reads_the_same, .timeout = 60)
 {
-    static char with[BLOCKS * BLOCK_BYTES], without[BLOCKS * BLOCK_BYTES];
+    static _Alignas(4096) char with[BLOCKS * BLOCK_BYTES], without[BLOCKS * BLOCK_BYTES];
 
     for (int how = 0; how < 3; how++) {
         struct rig r;
