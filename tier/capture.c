@@ -114,9 +114,12 @@ void job_own_bridges(struct lane *l, struct job *job)
     const struct extent *e = extent_at(&s->xt, job->x);
     uint64_t first = (uint64_t)e->no * EXTENT_BLOCKS;
 
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        if (bit_get(job->bridge, i) && index_find(&s->ix, e->layer, first + i) == INDEX_NONE)
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        uint32_t id = bit_get(job->bridge, i) ? index_find(&s->ix, e->layer, first + i) : INDEX_NONE;
+
+        if (id == INDEX_NONE || in_place(s, id))
             bit_clear(job->bridge, i);
+    }
     job_keep_bridges(job);
     for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
         uint32_t id = bit_get(job->bridge, i) ? index_find(&s->ix, e->layer, first + i) : INDEX_NONE;

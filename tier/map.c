@@ -123,6 +123,7 @@ void map_set_kept(struct shard *s, uint32_t id)
     struct index_entry n;
     struct extent *e;
 
+    assert(!in_place(s, id)); /* a place promises nothing */
     index_get(&s->ix, id, &n);
     e = extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
     index_set_kept(&s->ix, id);
