@@ -53,6 +53,7 @@ void jrn_seg_header_pack(const struct segpool_geometry *geo, uint32_t segment, c
     raw->cut_group = to_le64(h->cut_group);
     raw->group_floor = to_le64(h->group_floor);
     raw->seq_floor = to_le64(h->seq_floor);
+    raw->meta_commit_no = to_le64(h->meta_commit_no);
 }
 
 /* Nothing in it belongs to a stream. */
@@ -80,11 +81,13 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
         .cut_group = from_le64(raw->cut_group),
         .group_floor = from_le64(raw->group_floor),
         .seq_floor = from_le64(raw->seq_floor),
+        .meta_commit_no = from_le64(raw->meta_commit_no),
     };
     if (out->epoch == 0 || out->epoch > NUMBER_MEDIA_MAX || out->cut_group > NUMBER_MEDIA_MAX ||
         out->group_floor > NUMBER_MEDIA_MAX || out->shard >= geo->nr_shards || from_le32(raw->stream) >= JOURNAL_STREAM_NR ||
         out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch || out->seq_floor > SEQ_MEDIA_MAX ||
-        from_le32(raw->zero) != 0 || !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
+        out->meta_commit_no > (out->slots ? NUMBER_MEDIA_MAX : 0) || from_le32(raw->zero) != 0 ||
+        !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
         return -FIRN_E_CORRUPT;
     return out->slots && !slots_fields_valid(out) ? -FIRN_E_CORRUPT : 0;
 }

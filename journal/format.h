@@ -28,7 +28,7 @@
 struct jrn_seg_header {
     uint64_t epoch;        /* pool-wide, rising, never used twice */
     uint32_t shard;
-    bool     slots;        /* not a segment of the log: of all below it has seq_floor alone */
+    bool     slots;        /* not a segment of the log: of all below it has seq_floor and meta_commit_no alone */
     enum journal_stream stream;
     uint32_t prev_segment; /* the segment before this one in its stream; prev_epoch 0: none */
     uint64_t prev_epoch;
@@ -36,6 +36,7 @@ struct jrn_seg_header {
                             * recovery. 0: opened ahead of need, nothing was cut */
     uint64_t group_floor;  /* the stream's next group number when this was written */
     uint64_t seq_floor;    /* HOST: no record here, or in older segments of the shard, has a higher seq */
+    uint64_t meta_commit_no; /* slots: the newest metadata batch known committed; in the log its groups say that. 0: none */
 };
 
 void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header *h,

@@ -25,7 +25,8 @@ struct jrn_seg_header_raw {
     le64 cut_group;
     le64 group_floor;
     le64 seq_floor;
-    uint8_t reserved[24];
+    le64 meta_commit_no;
+    uint8_t reserved[16];
 } __attribute__((packed));
 
 struct jrn_fixed_raw {

@@ -256,6 +256,7 @@ static void set_numbers(struct recovery *r)
         }
     }
     r->report->seq_max = r->seq_max;
+    r->report->meta_commit_no_max = MAX(r->report->meta_commit_no_max, segpool_meta_commit_no(j->pool));
     j->next_seq = MAX(MAX(r->seq_max, segpool_seq_floor(j->pool, j->opts.shard)), j->opts.seq_floor) + JRN_SEQ_MARGIN;
     j->durable_seq = j->next_seq - 1;
 }

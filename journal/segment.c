@@ -22,6 +22,7 @@ struct segpool {
     uint32_t  hungry_nr;        /* waiters that are hungry; likewise */
     uint64_t  epoch_max;
     uint64_t  seq_floor[REACTORS_MAX];
+    uint64_t  meta_commit_no;
     struct list waiters;
 };
 
@@ -192,6 +193,7 @@ static int survey_segment(struct survey *s)
         return err;
     if (err == 0) {
         p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);
+        p->meta_commit_no = MAX(p->meta_commit_no, h.meta_commit_no);
         return 0;
     }
     zeros = !unreadable && s->buf[0] == 0 && memcmp(s->buf, s->buf + 1, JRN_SEG_HEADER_BYTES - 1) == 0;
@@ -268,6 +270,7 @@ const struct segpool_geometry *segpool_geometry(const struct segpool *p) { retur
 uint32_t segpool_free_nr(const struct segpool *p) { return __atomic_load_n(&p->free_nr, __ATOMIC_RELAXED); }
 bool segpool_hungry(const struct segpool *p) { return __atomic_load_n(&p->hungry_nr, __ATOMIC_RELAXED) > 0; }
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard) { return p->seq_floor[shard]; }
+uint64_t segpool_meta_commit_no(const struct segpool *p) { return p->meta_commit_no; }
 
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out)
 {

@@ -2,8 +2,10 @@
 /* slots.c: segments for slots: copies of blocks that lie elsewhere too, which the owner places, finds and forgets by itself.
  *
  * Taken from the pool, a segment gets a header with a new epoch, durably: from then on nothing that it held of the log counts (its owner
- * had called that free before), and recovery leaves it alone. Given back it keeps that header, and the owner may find
- * its copies again if the machine stops now: they are as good as they were. The header of its next use ends that.
+ * had called that free before), and recovery leaves it alone. The batch that called it free has committed, so the number of the newest
+ * one in the header is no lower: groups that named such batches may be gone, and metadata from before them must still be told.
+ * Given back it keeps that header, and the owner may find its copies again if the machine stops now: they are as good as they
+ * were. The header of its next use ends that.
  * A header that cannot be written: the segment is free again, and the next header, of whatever use, has a higher epoch.
  */
 #include "journal/priv.h"
@@ -60,6 +62,7 @@ bool journal_slots_open(struct journal *j, uint32_t keep)
         return false;
     o->busy = true;
     head.epoch = o->epoch;
+    head.meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0;
     head.seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES); /* as a log segment's: it may overwrite the highest */
     jrn_seg_header_encode(&j->geo, o->segment, &head, o->block);
     o->iov = (struct iovec){o->block, JRN_SEG_HEADER_BYTES};

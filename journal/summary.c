@@ -170,7 +170,7 @@ void jrn_seg_header_print(struct strbuf *out, const struct jrn_seg_header *h)
 {
     strbuf_add(out, "epoch %" PRIu64 " shard %" PRIu32, h->epoch, h->shard);
     if (h->slots) {
-        strbuf_add(out, " slots");
+        strbuf_add(out, " slots, batch %" PRIu64, h->meta_commit_no);
         return;
     }
     strbuf_add(out, " stream %s", stream_name(h->stream));

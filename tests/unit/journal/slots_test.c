@@ -8,21 +8,24 @@ TestSuite(journal_slots, .timeout = 30);
 
 static const struct segpool_geometry geo = {.base_bytes = 1 << 20, .segment_bytes = 256 * 1024, .nr_segments = 16, .align_bytes = 512,
                                             .nr_shards = 4, .pool = {{7}}};
-static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .slots = true, .seq_floor = 12345};
+static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .slots = true, .seq_floor = 12345,
+                                           .meta_commit_no = NUMBER_MEDIA_MAX};
 
 Test(journal_slots, a_header_survives_the_round_trip_and_belongs_to_no_stream)
 {
     static uint8_t buf[JRN_SEG_HEADER_BYTES];
-    struct jrn_seg_header h, bad[] = {head, head, head, head, head};
+    struct jrn_seg_header h, bad[] = {head, head, head, head, head, head, head};
 
     jrn_seg_header_encode(&geo, 5, &head, buf);
     cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), 0);
-    cr_assert(h.slots && h.epoch == 99 && h.shard == 3 && h.seq_floor == 12345);
+    cr_assert(h.slots && h.epoch == 99 && h.shard == 3 && h.seq_floor == 12345 && h.meta_commit_no == NUMBER_MEDIA_MAX);
     bad[0].stream = JOURNAL_MOVES;
     bad[1].prev_segment = 1;
     bad[2].prev_epoch = 1;
     bad[3].cut_group = 1;
     bad[4].group_floor = 1;
+    bad[5].meta_commit_no++;
+    bad[6].slots = false; /* a log's groups say it */
     for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_seg_header_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_CORRUPT, "case %u", i);
@@ -95,6 +98,24 @@ Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
     cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+/* Groups that named it may have lain there. */
+Test(journal_slots, a_header_names_the_newest_batch_of_metadata)
+{
+    struct rig *r = begin();
+    uint32_t g = take(r);
+
+    cr_assert_eq(r->report.meta_commit_no_max, 0);
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.meta_commit_no_max, 1001);
+    journal_slots_free(r->j, g);
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.meta_commit_no_max, 1001);
     cr_assert_eq(rig_close(r, true), 0);
     rig_free(r);
 }
