@@ -70,6 +70,8 @@ struct segment_info {
 int  segpool_open(struct dev *d, const struct segpool_geometry *geo,
                   uint64_t (*freed_epoch)(void *ctx, uint32_t segment), void *ctx, struct segpool **out);
 void segpool_close(struct segpool *p);
+/* Before any log is opened: segments of slots are called free, the oldest first, until so many are free or none is left. */
+void segpool_free_slots(struct segpool *p, uint32_t nr_free);
 const struct segpool_geometry *segpool_geometry(const struct segpool *p);
 uint32_t segpool_free_nr(const struct segpool *p);  /* any thread */
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out);

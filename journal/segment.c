@@ -402,6 +402,25 @@ void segpool_give(struct segpool *p, uint32_t segment)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* SEGMENTS_MAX: none. */
+static uint32_t oldest_slots(const struct segpool *p)
+{
+    uint32_t best = SEGMENTS_MAX;
+
+    for (uint32_t i = 0; i < p->geo.nr_segments; i++)
+        if (p->info[i].use == SEGMENT_SLOTS && (best == SEGMENTS_MAX || p->info[i].epoch < p->info[best].epoch))
+            best = i;
+    return best;
+}
+
+void segpool_free_slots(struct segpool *p, uint32_t nr_free)
+{
+    uint32_t g;
+
+    while (segpool_free_nr(p) < nr_free && (g = oldest_slots(p)) != SEGMENTS_MAX)
+        segpool_give(p, g);
+}
+
 void segpool_waiter_add(struct segpool *p, struct seg_waiter *w)
 {
     pthread_mutex_lock(&p->lock);

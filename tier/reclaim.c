@@ -9,7 +9,7 @@
  * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
- * No segment is free for moves either: victims that destage has emptied since go first; those moves wait.
+ * No segment is free for moves either: victims that destage has emptied since go first, then clean copies; those moves wait.
  *
  * Why moving always gains space. What a victim needs in the stream of moves fits in one segment, headers and all: moves are appended
  * in batches that share a header, and a segment with more than victim_max blocks to be moved is no victim. So after V victims,
@@ -483,7 +483,7 @@ static void reclaim_begin(struct shard *s)
 }
 
 /* Moves wait for a free segment themselves, or hosts wait for moves: destage has emptied other segments meanwhile, and those
- * cost nothing. */
+ * cost nothing; nor do copies. */
 static void leave_for_empty_one(struct shard *s)
 {
     struct journal_load load;
@@ -496,6 +496,8 @@ static void leave_for_empty_one(struct shard *s)
     g = victim(s, PRICE_NOTHING, &score);
     if (g != INDEX_NONE)
         take_victim(s, g);
+    else if (places_may_release(s) && (g = slot_victim(s, 0)) != INDEX_NONE)
+        places_release(s, g);
 }
 
 static bool needed(const struct shard *s)

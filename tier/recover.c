@@ -458,6 +458,7 @@ int shard_recover(struct shard *s, struct journal_replay_report *report, uint64_
     *layer_max = MAX(*layer_max, r.layer_max);
     if (err != 0)
         return err;
+    segpool_free_slots(s->o.segpool, reclaim_free_target(s) + 1); /* what the last run had given back looks as it did before */
     if (r.damaged_ranges > 0)
         log_error("acknowledged data is damaged", "shard=%u ranges=%llu blocks=%llu", s->o.no,
                   (unsigned long long)r.damaged_ranges, (unsigned long long)s->damaged_blocks);
