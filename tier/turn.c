@@ -41,7 +41,8 @@ bool turn_take(struct turn *t, uint32_t shard, struct turn_want *w)
 
 bool turn_withdraw(struct turn *t, uint32_t shard) { return unmark(t, shard); }
 
-bool turn_others_wait(const struct turn *t) { return __atomic_load_n(&t->waiting, __ATOMIC_RELAXED) != 0; }
+/* Whoever puts the turn down must see the bit of one who found it taken: both write first and look then, in one order for all. */
+bool turn_others_wait(const struct turn *t) { return __atomic_load_n(&t->waiting, __ATOMIC_SEQ_CST) != 0; }
 
 /* The next one after this shard, round and round; false: nobody waits. */
 static bool hand_over(struct turn *t, uint32_t shard)
