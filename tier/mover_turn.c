@@ -45,6 +45,9 @@ void lane_turn_over(struct lane *l)
     l->turn = TURN_NONE;
 }
 
+/* A run is in flight; what else the lane has in flight needs no turn. */
+static bool run_is_out(const struct lane *l) { return l->io_busy && (lane_writes(l) || l->state == LANE_DESCRIBE); }
+
 static void granted(struct env_task *task)
 {
     struct lane *l = container_of(task, struct lane, turn_want.granted);
@@ -56,7 +59,7 @@ static void granted(struct env_task *task)
         describe_go_on(l);
     else if (lane_writes(l) && !l->io_busy)
         lane_step(l);
-    if (!l->io_busy)
+    if (!run_is_out(l))
         lane_turn_over(l);
     shard_kick(l->s);
 }

@@ -107,3 +107,33 @@ Test(turn, a_run_of_another_shard_that_hangs_is_not_waited_for, .timeout = 60)
         cr_assert(r.turns.dev[d].taken && !turn_others_wait(&r.turns.dev[d]), "it stays whose it is");
     rig_fini(&r);
 }
+
+static bool flushes(void *ctx)
+{
+    const struct lane *l = ctx;
+
+    return l->state == LANE_FLUSH && l->io_busy;
+}
+
+/* It was asked for, and not wanted any more when it had been handed over already. */
+Test(turn, a_turn_that_comes_too_late_is_given_back, .timeout = 60)
+{
+    struct rig r;
+    struct turn *t;
+    struct lane *l;
+
+    some_dirt(&r);
+    l = &r.shard->lanes[extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev];
+    t = &r.turns.dev[l->dev];
+    r.shard->t.dirty_start_pct = 0;
+    shard_start(r.shard);
+    cr_assert_eq(sim_run_until(r.sim, flushes, l, 5 * NS_PER_S), 0);
+    cr_assert(l->turn == TURN_NONE && !t->taken);
+    t->taken = true;
+    l->turn = TURN_ASKED;
+    env_post(r.env, &l->turn_want.granted);
+    cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 5 * NS_PER_S), 0);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert(l->turn == TURN_NONE && !t->taken);
+    rig_fini(&r);
+}
