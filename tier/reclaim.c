@@ -445,12 +445,13 @@ static void reclaim_for_places(struct shard *s)
         take_victim(s, g);
 }
 
-/* What the log gives, or the clean copies. */
+/* What the log gives, or the clean copies. While a segment of those closes, and nothing hurries, only what costs nothing. */
 static uint32_t cheapest(struct shard *s, bool hurry)
 {
+    bool may_release = places_may_release(s);
     double score;
-    uint32_t g = victim(s, hurry ? PRICE_ANY : PRICE_FAIR, &score);
-    uint32_t copies = places_may_release(s) ? slot_victim(s, score) : INDEX_NONE;
+    uint32_t g = victim(s, hurry ? PRICE_ANY : may_release ? PRICE_FAIR : PRICE_NOTHING, &score);
+    uint32_t copies = may_release ? slot_victim(s, score) : INDEX_NONE;
 
     return copies != INDEX_NONE ? copies : g;
 }
@@ -469,7 +470,7 @@ static void reclaim_begin(struct shard *s)
         reclaim_for_places(s);
         return;
     }
-    if ((rc->seen_changes == s->changes && rc->seen_starved == hurry) || (!hurry && !places_may_release(s)))
+    if (rc->seen_changes == s->changes && rc->seen_starved == hurry)
         return;
     g = cheapest(s, hurry);
     rc->seen_changes = g == INDEX_NONE ? s->changes : UINT64_MAX;

@@ -380,3 +380,40 @@ Test(places, an_ssd_that_refuses_copies_is_left_alone)
     expect_all(&r, 16, VOLUME, 1);
     finish(&r);
 }
+
+/* A read of the copy hangs, so its segment cannot close: nothing is looked for again and again, and what the log has to give is taken. */
+Test(places, reclaim_waits_for_a_segment_that_closes, .timeout = 60)
+{
+    struct iovec iov = {buf, BLOCK_BYTES};
+    bool done = false;
+    struct blk_io io = {.op = BLK_READ, .nlb = 1, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &done};
+    struct rig r;
+    struct shard *s;
+    uint64_t events;
+
+    begin(&r, 12);
+    s = r.shard;
+    for (unsigned round = 0; round < 2; round++)
+        copy_blocks(&r, 0, 256);
+    sim_run_for(r.sim, 60 * NS_PER_S);
+    while (segpool_free_nr(r.segpool) > 4) {
+        cr_assert(journal_slots_open(s->j, 4));
+        sim_run_for(r.sim, NS_PER_S);
+    }
+    while (io.lba < 256 && !lies_in_place(&r, io.lba))
+        io.lba++;
+    cr_assert_lt(io.lba, 256);
+    sim_disk_faults(r.ssd)->hung = 1000000;
+    blk_submit(&r.vol.blk, &io);
+    sim_run_for(r.sim, NS_PER_MS);
+    places_release(s, index_find(&s->ix, 1, io.lba) / s->ix.slots_per_segment);
+    s->rc.wanted = true;
+    s->rc.seen_changes = UINT64_MAX;
+    events = sim_events_run(r.sim);
+    shard_kick(s);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert_not(places_may_release(s));
+    cr_assert_gt(segpool_free_nr(r.segpool), 4);
+    cr_assert_lt(sim_events_run(r.sim) - events, 100, "it does not spin");
+    rig_fini(&r);
+}
