@@ -185,5 +185,8 @@ int sums_get_sync(struct shard *s, uint32_t x, struct sums **out)
         m->state = SUMS_READY;
     }
     *out = m;
-    return sums_lost(m) ? 0 : m->err;
+    err = sums_lost(m) ? 0 : m->err;
+    if (err != 0)
+        sums_unhash(s, m);
+    return err;
 }

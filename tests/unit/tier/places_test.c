@@ -417,3 +417,49 @@ Test(places, reclaim_waits_for_a_segment_that_closes, .timeout = 60)
     cr_assert_lt(sim_events_run(r.sim) - events, 100, "it does not spin");
     rig_fini(&r);
 }
+
+/* ---- the metadata cannot be read while a start looks for copies ---- */
+
+static struct unread { struct rig *r; const struct meta_ops *under; struct meta_ops ops; uint32_t failed; } unread;
+
+static bool looks_for_copies(const struct rig *r)
+{
+    for (uint32_t g = 0; r->shard != NULL && g < r->o.segments; g++)
+        if (r->shard->seg[g].use == SEGMENT_SLOTS)
+            return true;
+    return false;
+}
+
+static int get_sync(struct meta *m, const struct meta_key *key, void *out, uint32_t *len)
+{
+    if (key->b[0] != 'C' || !looks_for_copies(unread.r))
+        return unread.under->get_sync(m, key, out, len);
+    unread.failed++;
+    return -FIRN_E_META;
+}
+
+static void break_gets(struct rig *r)
+{
+    unread = (struct unread){.r = r, .under = r->meta->ops, .ops = *r->meta->ops};
+    unread.ops.get_sync = get_sync;
+    r->meta->ops = &unread.ops;
+}
+
+Test(places, checksums_that_a_start_could_not_read_are_read_later)
+{
+    struct rig r;
+
+    begin(&r, 16);
+    for (unsigned round = 0; round < 3; round++)
+        copy_blocks(&r, 0, 256);
+    cr_assert_gt(nr_in_places(&r), 0);
+    rig_stop(&r);
+    r.on_meta = break_gets;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_gt(unread.failed, 0);
+    cr_assert_eq(shard_stats(r.shard)->slots_found, 0);
+    expect_all(&r, 0, 256, 1);
+    shard_verify(r.shard);
+    r.on_meta = NULL;
+    finish(&r);
+}

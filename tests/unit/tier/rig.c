@@ -62,6 +62,8 @@ int rig_boot(struct rig *r)
     r->env = sim_env_new(r->sim);
     cr_assert_eq(sim_dev_open(r->ssd, r->env, &r->ssd_dev), 0);
     cr_assert_eq(sim_meta_open(r->store, &r->meta), 0);
+    if (r->on_meta != NULL)
+        r->on_meta(r);
     for (unsigned i = 0; i < RIG_HDDS; i++) {
         cr_assert_eq(sim_dev_open(r->hdd[i], r->env, &r->hdd_dev[i]), 0);
         desc[i] = (struct cold_dev_desc){.ext_base_bytes = EXT_BASE, .ext_nr = r->o.hdd_extents};

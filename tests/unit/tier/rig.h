@@ -32,6 +32,7 @@ struct rig {
     struct shard    *shard;
     struct volume    vol;
     struct journal_replay_report report;
+    void   (*on_meta)(struct rig *r);     /* each boot, when the metadata is open; NULL: nothing */
 };
 
 void rig_init(struct rig *r, const struct rig_opts *o);
