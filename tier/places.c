@@ -369,7 +369,20 @@ bool places_step(struct shard *s)
     return s->places.closing != NO_SEGMENT && release_step(s);
 }
 
-uint64_t places_look_ns(const struct shard *s) { return s->failed != 0 || s->places.off ? UINT64_MAX : s->places.table_look_ns; }
+static bool tables_full(const struct places *p)
+{
+    uint32_t busy = 0;
+
+    for (uint32_t i = 0; i < TABLE_WRITES; i++)
+        busy += p->table_write[i].busy;
+    return busy == TABLE_WRITES;
+}
+
+/* While all writes of tables that there may be are under way, the end of one is waited for. */
+uint64_t places_look_ns(const struct shard *s)
+{
+    return s->failed != 0 || s->places.off || tables_full(&s->places) ? UINT64_MAX : s->places.table_look_ns;
+}
 
 bool places_busy(const struct shard *s)
 {

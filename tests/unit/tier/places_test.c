@@ -418,6 +418,34 @@ Test(places, reclaim_waits_for_a_segment_that_closes, .timeout = 60)
     rig_fini(&r);
 }
 
+/* All writes of tables that there may be at once hang: who waits for them waits for their end, not by the clock. */
+Test(places, tables_that_hang_keep_nobody_awake, .timeout = 60)
+{
+    struct rig r;
+    struct places *p;
+    uint32_t nr = 0;
+    uint64_t events;
+
+    begin(&r, 24);
+    p = &r.shard->places;
+    for (unsigned round = 0; round < 2; round++)
+        copy_blocks(&r, 0, 256);
+    sim_run_for(r.sim, 100 * NS_PER_S);
+    for (uint32_t g = 0; g < 24; g++)
+        for (uint32_t page = 0; page < p->table.layout.nr_pages && r.shard->seg[g].use == SEGMENT_SLOTS; page++, nr++)
+            slot_table_changed(&p->table, g, page * p->table.layout.entries, env_now_ns(r.env));
+    cr_assert_gt(nr, TABLE_WRITES);
+    p->table_look_ns = env_now_ns(r.env) + SLOT_TABLE_AGE_NS;
+    sim_disk_faults(r.ssd)->hung = 1000000;
+    shard_kick(r.shard);
+    sim_run_for(r.sim, SLOT_TABLE_AGE_NS + NS_PER_MS);
+    cr_assert(places_busy(r.shard));
+    events = sim_events_run(r.sim);
+    sim_run_for(r.sim, 100 * NS_PER_MS);
+    cr_assert_lt(sim_events_run(r.sim) - events, 100, "it does not spin");
+    rig_fini(&r);
+}
+
 /* ---- the metadata cannot be read while a start looks for copies ---- */
 
 static struct unread { struct rig *r; const struct meta_ops *under; struct meta_ops ops; uint32_t failed; } unread;
