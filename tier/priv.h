@@ -21,7 +21,8 @@
  *    still being applied. A segment is free to go when index dirty == 0, discards == 0, holds == 0.
  *  - A frame of the stage is found only while the index has nothing of its block and the map has what the frame holds: map_put,
  *    map_discard, sums_set and sums_drop see to it.
- *  - An entry of the index that lies in a place (slots.h) is clean, has seq 0 and the checksum that the map has, and is there only
+ *  - An entry of the index that lies in a place (slots.h) is clean, has seq 0 and the checksum that the map has (or had: a block whose
+ *    record was lost is damaged for the map, its copy is not), and is there only
  *    while the log has nothing of its block: a change of the block passes map_put or map_remove, which give the place back. Nothing is
  *    ever bridged with it. It can be dropped at any time.
  */
