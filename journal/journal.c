@@ -123,7 +123,8 @@ int journal_new(struct env *env, struct dev *d, struct segpool *p, const struct 
     j->waiter.task.fn = space_returned;
     j->waiter.ask.fn = space_asked;
     segpool_waiter_add(p, &j->waiter);
-    j->pins = calloc(j->geo.nr_segments, sizeof(*j->pins));
+    assert(segpool_areas(p) == 1 || opts->areas);
+    j->pins = calloc(segpool_segments(p), sizeof(*j->pins));
     if (!j->pins)
         err = -ENOMEM;
     for (uint32_t i = 0; i < JOURNAL_STREAM_NR && !err; i++)
@@ -232,25 +233,32 @@ void journal_segment_seal(struct journal *j, uint32_t segment)
 
 void journal_segment_pin(struct journal *j, uint32_t segment)
 {
-    assert(segment < j->geo.nr_segments && j->pins[segment] < UINT32_MAX);
+    assert(segment < segpool_segments(j->pool) && j->pins[segment] < UINT32_MAX);
     j->pins[segment]++;
 }
 
 void journal_segment_unpin(struct journal *j, uint32_t segment)
 {
-    assert(segment < j->geo.nr_segments && j->pins[segment] > 0);
+    assert(segment < segpool_segments(j->pool) && j->pins[segment] > 0);
     if (--j->pins[segment] == 0 && segpool_slot(j->pool, segment)->use == SEGMENT_FREEING)
         give(j, segment);
+}
+
+struct dev *journal_segment_dev(const struct journal *j, uint32_t segment)
+{
+    uint32_t area = segpool_at(j->pool, segment).area;
+
+    return area == 0 ? j->dev : j->opts.areas[area - 1];
 }
 
 void journal_read(struct journal *j, struct journal_loc loc, struct dev_io *io)
 {
     uint64_t off = (uint64_t)loc.unit * JOURNAL_UNIT_BYTES;
 
-    assert(loc.segment < j->geo.nr_segments && off >= JRN_SEG_HEADER_BYTES);
+    assert(off >= JRN_SEG_HEADER_BYTES);
     assert(io->len_bytes <= j->geo.segment_bytes && off <= j->geo.segment_bytes - io->len_bytes);
-    io->off_bytes = segment_base(&j->geo, loc.segment) + off;
-    dev_read(j->dev, io);
+    io->off_bytes = segpool_offset(j->pool, loc.segment, off);
+    dev_read(journal_segment_dev(j, loc.segment), io);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* journal.h: the pool of segments on the journal device, and one shard's write-ahead log in it.
+/* journal.h: the pool of segments, on the journal device and perhaps on others, and one shard's write-ahead log in it.
  *
  * A host's write is acknowledged once its record is durable here. The same record is then the cached copy that serves
  * reads: journal_append tells where each block went. Layer ids and LBAs are opaque numbers; the log never interprets them.
@@ -27,7 +27,7 @@ struct segpool;
 
 /* ---- where things lie ------------------------------------------------------------------------------------------ */
 
-/* A place on the journal device: `unit` counts 512-byte units from the segment's start. Blocks of one record lie
+/* A place on a device of the pool of segments: `unit` counts 512-byte units from the segment's start. Blocks of one record lie
  * together: block i of a record at unit + 8*i. */
 struct journal_loc { uint32_t segment; uint32_t unit; };
 #define JOURNAL_UNIT_BYTES 512u
@@ -43,15 +43,21 @@ enum journal_rec_type {
 
 /* ---- the pool of segments -------------------------------------------------------------------------------------- */
 
-/* Geometry of the segment area of the journal device; kept in its label by the caller. */
+/* Geometry of an area: the segments of one device. Of the journal device it is kept in its label by the caller; the log is made of
+ * its segments alone. Areas on other devices (segpool_add()) have segments of the same size, which are used for slots. */
 struct segpool_geometry {
     uint64_t base_bytes;     /* where segment 0 begins; multiple of 4096 */
     uint32_t segment_bytes;  /* SEGMENT_BYTES_MIN..MAX, a multiple of 4096 */
     uint32_t nr_segments;
     uint32_t align_bytes;    /* 512 or 4096: where headers and groups may begin; >= the device's logical block */
     uint32_t nr_shards;      /* fixed when the pool is formatted */
-    struct uuid pool;        /* seeds every header's checksum: another pool's bytes never verify */
+    struct uuid pool;        /* seeds every header's checksum: another pool's bytes never verify. Of other areas: their device's own */
 };
+
+/* Segments are numbered through all areas: those of the journal device, area 0, come first, then the others' in the order in which they
+ * were added. On media each area counts its own from 0. */
+#define SEGMENT_AREAS_MAX (1u + CACHE_DEVS_MAX + CAPACITY_DEVS_MAX)
+struct segment_at { uint32_t area, no; };
 
 enum segment_use { SEGMENT_FREE, SEGMENT_LOG_OPEN, SEGMENT_LOG_SEALED, SEGMENT_SLOTS, SEGMENT_FREEING };
 
@@ -70,15 +76,30 @@ struct segment_info {
 int  segpool_open(struct dev *d, const struct segpool_geometry *geo,
                   uint64_t (*freed_epoch)(void *ctx, uint32_t segment), void *ctx, struct segpool **out);
 void segpool_close(struct segpool *p);
-/* Before any log is opened: segments of slots are called free, the oldest first, until so many are free or none is left. */
+/* Adds another device's segments (straight-line, before any log is made of the pool). From then on all segments for slots are taken from
+ * areas that were added. What is there already is kept if a header of this area says so, and is never a log. 0; -FIRN_E_INVALID:
+ * segments of another size, or they do not fit; device errors: it is as if this had not been tried. */
+int  segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry *geo);
+/* Before any log is opened: the journal device's segments of slots are called free, the oldest first, until so many are free or none
+ * is left. */
 void segpool_free_slots(struct segpool *p, uint32_t nr_free);
-const struct segpool_geometry *segpool_geometry(const struct segpool *p);
-uint32_t segpool_free_nr(const struct segpool *p);  /* any thread */
+const struct segpool_geometry *segpool_geometry(const struct segpool *p); /* of the journal device's area */
+const struct segpool_geometry *segpool_area(const struct segpool *p, uint32_t area);
+uint32_t segpool_areas(const struct segpool *p);      /* 1: the journal device alone */
+uint32_t segpool_segments(const struct segpool *p);   /* of all areas */
+struct segment_at segpool_at(const struct segpool *p, uint32_t segment);
+/* On the area's device: bytes from the segment's start. */
+uint64_t segpool_offset(const struct segpool *p, uint32_t segment, uint64_t off_bytes);
+uint32_t segpool_free_nr(const struct segpool *p);  /* segments that the log may take; any thread */
+uint32_t segpool_area_free_nr(const struct segpool *p, uint32_t area); /* any thread */
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out);
 /* Cuts geometry for a device or file: label areas of 1 MiB at both ends are left out. segment_bytes 0: 1/1024 of the
  * device, rounded to 1 MiB, between 16 and 256 MiB. -FIRN_E_INVALID if fewer than 8 segments a shard fit. */
 int  segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_bytes, uint32_t nr_shards,
                   struct segpool_geometry *out);
+/* Cuts an area on another device: as many of the log's segments as it has room for. -FIRN_E_INVALID: not one. */
+int  segpool_plan_area(uint64_t device_bytes, const struct uuid *device, const struct segpool_geometry *log,
+                       struct segpool_geometry *out);
 /* Clears headers and footers of all segments, then flushes: what the device held before can neither be taken for a log
  * nor make segpool_open search for one. Part of formatting a pool; straight-line. */
 int  segpool_format(struct dev *d, const struct segpool_geometry *geo);
@@ -159,8 +180,8 @@ void journal_segment_seal(struct journal *j, uint32_t segment);
 
 /* ---- segments for slots: places of copies that lie elsewhere too; the log knows nothing of what is in them ---- */
 
-/* Takes a free segment if more than `keep` are free, nobody's appends wait for one, and few are being opened: its header is made durable,
- * then events.slots_opened tells of it. False: none was taken. */
+/* Takes a free segment, of the journal device if more than `keep` are free there and nobody's appends wait for one, unless few are
+ * being opened: its header is made durable, then events.slots_opened tells of it. False: none was taken. */
 bool journal_slots_open(struct journal *j, uint32_t keep);
 /* Nothing in it is used any more, or in flight: it is free at once. Its header stays until the next one is written. */
 void journal_slots_free(struct journal *j, uint32_t segment);
@@ -170,6 +191,9 @@ void journal_slots_write(struct journal *j, struct journal_loc loc, struct dev_i
 /* Pin: while a read of it is in flight a segment that was freed is not handed out again. Cheap counters. */
 void journal_segment_pin(struct journal *j, uint32_t segment);
 void journal_segment_unpin(struct journal *j, uint32_t segment);
+
+/* The device that holds it, of this journal's env. */
+struct dev *journal_segment_dev(const struct journal *j, uint32_t segment);
 
 /* Reads nblocks of payload at loc into iov (checked against the segment's bounds); the dev's request is the caller's.
  * Verification is the caller's: the checksum lives in the index. */
@@ -199,6 +223,7 @@ struct journal_opts {
     bool     accept_loss;       /* go on although acknowledged data is known to be missing */
     uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
     struct journal_mark marks[JOURNAL_STREAM_NR]; /* as the metadata has them; not trusted */
+    struct dev *const *areas;   /* this env's devices of the areas from 1 on: [area - 1]; borrowed. NULL: there are none */
 };
 
 struct journal_record {         /* one replayed record */

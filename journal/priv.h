@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: what the files of journal/ share.
  *
- * segment.c  the pool: which segment is used for what
+ * segment.c  the pool: where a segment lies, which is used for what
+ * survey.c   opening the pool: what headers say
  * stream.c   a stream's open segments: opening ahead, switching, sealing
  * append.c   requests -> groups -> durable -> callbacks
  * judge.c    the decision table of recovery, pure
@@ -15,6 +16,7 @@
 #define FIRN_JOURNAL_PRIV_H
 
 #include <inttypes.h>
+#include <pthread.h>
 
 #include "base/log.h"
 #include "journal/format.h"
@@ -43,10 +45,34 @@ struct seg_waiter {          /* a journal whose appends wait for a free segment 
     bool            asked;   /* like posted */
 };
 
-/* Takes a free segment unless no more than `keep` are left; false then, and w (if any) is told when one comes back. */
+struct segpool_area {         /* a device's segments */
+    struct segpool_geometry geo;
+    uint32_t  first;          /* number of its segment 0 in the pool */
+    uint32_t *free_ring;      /* free segments, oldest first: wear spreads */
+    uint32_t  free_head;
+    uint32_t  free_nr;        /* written under the lock, read by any thread */
+};
+
+struct segpool {
+    pthread_mutex_t lock;
+    struct segpool_area area[SEGMENT_AREAS_MAX]; /* [0]: the journal device's, and the log's */
+    uint32_t  nr_areas, nr_segments;
+    struct segment_info *info;  /* use changes under the lock */
+    uint32_t  hungry_nr;        /* waiters that are hungry; written under the lock, read by any thread */
+    uint64_t  epoch_max;
+    uint64_t  seq_floor[REACTORS_MAX]; /* of all headers on the journal device, like meta_commit_no */
+    uint64_t  meta_commit_no;
+    struct list waiters;
+};
+
+bool segpool_geometry_valid(const struct dev *d, const struct segpool_geometry *geo);
+void area_free_push(struct segpool_area *a, uint32_t segment);
+
+/* Takes a free segment of the journal device unless no more than `keep` are left; false then, and w (if any) is told when one comes
+ * back. */
 bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream, uint32_t keep, struct seg_waiter *w,
                   uint32_t *segment, uint64_t *epoch);
-/* For slots: never while appends wait. */
+/* For slots: from other areas than the journal device's if there are any; else never while appends wait. */
 bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch);
 void segpool_give(struct segpool *p, uint32_t segment);
 /* Its use, with the transition asserted. */
@@ -68,7 +94,7 @@ uint64_t segpool_epoch_new(struct segpool *p, uint32_t segment);     /* for a he
 
 static inline uint64_t segment_base(const struct segpool_geometry *geo, uint32_t segment)
 {
-    assert(segment < geo->nr_segments);
+    assert(segment < geo->nr_segments); /* the area's own */
     return geo->base_bytes + (uint64_t)segment * geo->segment_bytes;
 }
 

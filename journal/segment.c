@@ -1,30 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* segment.c: the pool of segments: what each is used for, handing out and taking back.
+/* segment.c: the pool of segments: where each lies, what it is used for, handing out and taking back. survey.c opens it.
  *
- * At start every header is read: epoch above the metadata's free mark = in use. The first group is read with it: its epoch
- * is the higher one when the header's write was lost. Behind a damaged header the footer says the same; else the whole area
- * is searched, unless the header is all zeros as formatting left it. A mutex guards the table's free list; it is taken when
- * a segment changes hands, never once a write.
+ * A mutex guards the table and the areas' lists of free segments; it is taken when a segment changes hands, never once a write.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "journal/priv.h"
-
-struct segpool {
-    pthread_mutex_t lock;
-    struct segpool_geometry geo;
-    struct segment_info *info;  /* use changes under the lock */
-    uint32_t *free_ring;        /* free segments, oldest first: wear spreads */
-    uint32_t  free_head;
-    uint32_t  free_nr;          /* written under the lock, read by any thread */
-    uint32_t  hungry_nr;        /* waiters that are hungry; likewise */
-    uint64_t  epoch_max;
-    uint64_t  seq_floor[REACTORS_MAX];
-    uint64_t  meta_commit_no;
-    struct list waiters;
-};
 
 #define LABELS_BYTES       MIB /* left out at both ends */
 #define SEGMENTS_AIM       1024u
@@ -54,12 +36,24 @@ int segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_b
     return 0;
 }
 
+int segpool_plan_area(uint64_t device_bytes, const struct uuid *device, const struct segpool_geometry *log,
+                      struct segpool_geometry *out)
+{
+    uint64_t nr = device_bytes < 2 * LABELS_BYTES ? 0 : (device_bytes - 2 * LABELS_BYTES) / log->segment_bytes;
+
+    *out = *log;
+    out->base_bytes = LABELS_BYTES;
+    out->nr_segments = (uint32_t)MIN(nr, (uint64_t)SEGMENTS_MAX);
+    out->pool = *device;
+    return nr == 0 ? -FIRN_E_INVALID : 0;
+}
+
 uint32_t segpool_record_blocks_max(const struct segpool_geometry *geo)
 {
     return MIN(GROUP_BYTES_MAX, geo->segment_bytes / 2) / BLOCK_BYTES;
 }
 
-static bool geometry_valid(const struct dev *d, const struct segpool_geometry *geo)
+bool segpool_geometry_valid(const struct dev *d, const struct segpool_geometry *geo)
 {
     return (geo->align_bytes == 512 || geo->align_bytes == 4096) && geo->align_bytes >= d->caps.block_bytes &&
            geo->segment_bytes >= SEGMENT_BYTES_MIN && geo->segment_bytes <= SEGMENT_BYTES_MAX &&
@@ -74,7 +68,7 @@ int segpool_format(struct dev *d, const struct segpool_geometry *geo)
     void *zeros;
     int err = 0;
 
-    if (!geometry_valid(d, geo))
+    if (!segpool_geometry_valid(d, geo))
         return -FIRN_E_INVALID;
     zeros = aligned_alloc(4096, JRN_SEG_HEADER_BYTES);
     if (!zeros)
@@ -92,182 +86,43 @@ int segpool_format(struct dev *d, const struct segpool_geometry *geo)
     return err;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------- */
-
-#define SURVEY_BYTES (JRN_SEG_HEADER_BYTES + JRN_GROUP_HEADER_MAX)
-
-struct survey {               /* one segment looked at */
-    struct segpool *p;
-    struct dev     *d;
-    uint32_t        segment;
-    uint64_t        freed;    /* the metadata calls it free up to this epoch */
-    uint8_t        *buf;      /* SURVEY_BYTES */
-    uint64_t        epoch;    /* highest valid one found; 0: none */
-    uint32_t        shard;
-    enum journal_stream stream;
-    bool            slots;
-};
-
-static void survey_found(struct survey *s, uint64_t epoch, uint32_t shard, enum journal_stream stream, bool slots)
-{
-    if (epoch <= s->epoch)
-        return;
-    s->epoch = epoch;
-    s->shard = shard;
-    s->stream = stream;
-    s->slots = slots;
-}
-
-static int survey_footer(struct survey *s)
-{
-    const struct segpool_geometry *geo = &s->p->geo;
-    struct jrn_footer f;
-    bool unreadable = false;
-    uint8_t *buf = s->buf + JRN_SEG_HEADER_BYTES;
-    int err = -FIRN_E_CORRUPT;
-
-    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, buf, JRN_FOOTER_BYTES,
-                        &unreadable);
-        if (err)
-            return err;
-        err = jrn_footer_decode(geo, s->segment, buf, &f);
-    }
-    if (err == 0)
-        survey_found(s, f.head.epoch, f.head.shard, f.head.stream, false);
-    return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
-}
-
-static int survey_area(struct survey *s)
-{
-    struct scan sc = {0};
-    int err = scan_segment(s->d, &s->p->geo, s->segment, SCAN_ANY, &sc);
-
-    for (uint32_t i = 0; !err && i < sc.nr; i++)
-        if (sc.v[i].g.epoch <= NUMBER_START_MAX) /* payload of a host may look like a group, and claim what it likes */
-            survey_found(s, sc.v[i].g.epoch, sc.v[i].g.shard, sc.v[i].g.stream, false);
-    scan_free(&sc);
-    return err;
-}
-
-/* The first group, read along with the header. */
-static void survey_first_group(struct survey *s)
-{
-    struct jrn_group g;
-
-    if (jrn_group_decode(&s->p->geo, s->segment, JRN_SEG_HEADER_BYTES, s->buf + JRN_SEG_HEADER_BYTES,
-                         JRN_GROUP_HEADER_MAX, &g) == 0)
-        survey_found(s, g.epoch, g.shard, g.stream, false);
-}
-
-/* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
-static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
-{
-    int err = survey_footer(s);
-
-    if (err == -EIO && header_unreadable)
-        return err; /* this is not a bad spot: the device is gone */
-    if (err && err != -EIO)
-        return err;
-    return zeros || s->epoch > s->freed ? 0 : survey_area(s);
-}
-
-static int survey_segment(struct survey *s)
-{
-    struct segpool *p = s->p;
-    struct jrn_seg_header h;
-    bool unreadable = false, zeros;
-    int err = -FIRN_E_CORRUPT;
-
-    for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_soft(s->d, segment_base(&p->geo, s->segment), s->buf, SURVEY_BYTES, &unreadable);
-        if (err)
-            return err;
-        err = jrn_seg_header_decode(&p->geo, s->segment, s->buf, &h);
-        if (err == 0)
-            survey_found(s, h.epoch, h.shard, h.stream, h.slots);
-        if (err != -FIRN_E_FORMAT_VERSION)
-            survey_first_group(s); /* above the header's epoch when the header's write was lost */
-    }
-    if (err == -FIRN_E_FORMAT_VERSION)
-        return err;
-    if (err == 0) {
-        p->seq_floor[h.shard] = MAX(p->seq_floor[h.shard], h.seq_floor);
-        p->meta_commit_no = MAX(p->meta_commit_no, h.meta_commit_no);
-        return 0;
-    }
-    zeros = !unreadable && s->buf[0] == 0 && memcmp(s->buf, s->buf + 1, JRN_SEG_HEADER_BYTES - 1) == 0;
-    return survey_damaged(s, zeros, unreadable);
-}
-
-static int segpool_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epoch)(void *, uint32_t), void *ctx)
-{
-    uint8_t *buf = aligned_alloc(4096, SURVEY_BYTES);
-    int err = buf ? 0 : -ENOMEM;
-
-    for (uint32_t i = 0; i < p->geo.nr_segments && !err; i++) {
-        uint64_t freed = freed_epoch(ctx, i);
-        struct survey s = {.p = p, .d = d, .segment = i, .freed = freed, .buf = buf};
-
-        err = freed <= NUMBER_MEDIA_MAX ? survey_segment(&s) : -FIRN_E_CORRUPT;
-        p->epoch_max = MAX(p->epoch_max, MAX(freed, s.epoch));
-        if (s.epoch > freed) {
-            p->info[i] = (struct segment_info){
-                .use = s.slots ? SEGMENT_SLOTS : SEGMENT_LOG_OPEN, .shard = s.shard, .stream = s.stream, .epoch = s.epoch};
-        } else {
-            p->info[i].epoch = freed; /* what it held up to here was given up on purpose */
-            p->free_ring[p->free_nr++] = i;
-        }
-    }
-    free(buf);
-    return err;
-}
-
-int segpool_open(struct dev *d, const struct segpool_geometry *geo, uint64_t (*freed_epoch)(void *ctx, uint32_t segment),
-                 void *ctx, struct segpool **out)
-{
-    struct segpool *p;
-    int err = -ENOMEM;
-
-    if (!geometry_valid(d, geo))
-        return -FIRN_E_INVALID;
-    p = calloc(1, sizeof(*p));
-    if (!p)
-        return -ENOMEM;
-    p->geo = *geo;
-    pthread_mutex_init(&p->lock, NULL);
-    list_init(&p->waiters);
-    p->info = calloc(geo->nr_segments, sizeof(*p->info));
-    p->free_ring = calloc(geo->nr_segments, sizeof(*p->free_ring));
-    if (p->info && p->free_ring)
-        err = segpool_survey(p, d, freed_epoch, ctx);
-    if (!err && p->epoch_max > NUMBER_START_MAX) {
-        log_error("a segment of the log claims an epoch that leaves none for the next", "epoch=%" PRIu64 " most=%" PRIu64, p->epoch_max,
-                  (uint64_t)NUMBER_START_MAX);
-        err = -FIRN_E_CORRUPT;
-    }
-    if (err) {
-        segpool_close(p);
-        return err;
-    }
-    *out = p;
-    return 0;
-}
-
-void segpool_close(struct segpool *p)
-{
-    if (!p)
-        return;
-    pthread_mutex_destroy(&p->lock);
-    free(p->info);
-    free(p->free_ring);
-    free(p);
-}
-
 /* ---- looking ------------------------------------------------------------------------------------------------------- */
 
-const struct segpool_geometry *segpool_geometry(const struct segpool *p) { return &p->geo; }
-uint32_t segpool_free_nr(const struct segpool *p) { return __atomic_load_n(&p->free_nr, __ATOMIC_RELAXED); }
+const struct segpool_geometry *segpool_geometry(const struct segpool *p) { return &p->area[0].geo; }
+uint32_t segpool_areas(const struct segpool *p) { return p->nr_areas; }
+uint32_t segpool_segments(const struct segpool *p) { return p->nr_segments; }
+uint32_t segpool_free_nr(const struct segpool *p) { return segpool_area_free_nr(p, 0); }
+
+const struct segpool_geometry *segpool_area(const struct segpool *p, uint32_t area)
+{
+    assert(area < p->nr_areas);
+    return &p->area[area].geo;
+}
+
+uint32_t segpool_area_free_nr(const struct segpool *p, uint32_t area)
+{
+    assert(area < p->nr_areas);
+    return __atomic_load_n(&p->area[area].free_nr, __ATOMIC_RELAXED);
+}
+
+struct segment_at segpool_at(const struct segpool *p, uint32_t segment)
+{
+    uint32_t area = 0;
+
+    assert(segment < p->nr_segments);
+    while (segment - p->area[area].first >= p->area[area].geo.nr_segments)
+        area++;
+    return (struct segment_at){area, segment - p->area[area].first};
+}
+
+uint64_t segpool_offset(const struct segpool *p, uint32_t segment, uint64_t off_bytes)
+{
+    struct segment_at at = segpool_at(p, segment);
+
+    assert(off_bytes < p->area[at.area].geo.segment_bytes);
+    return segment_base(&p->area[at.area].geo, at.no) + off_bytes;
+}
+
 bool segpool_hungry(const struct segpool *p) { return __atomic_load_n(&p->hungry_nr, __ATOMIC_RELAXED) > 0; }
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard) { return p->seq_floor[shard]; }
 uint64_t segpool_meta_commit_no(const struct segpool *p) { return p->meta_commit_no; }
@@ -276,7 +131,7 @@ void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info
 {
     struct segpool *m = (struct segpool *)(uintptr_t)p;
 
-    assert(segment < p->geo.nr_segments);
+    assert(segment < p->nr_segments);
     pthread_mutex_lock(&m->lock);
     *out = m->info[segment];
     pthread_mutex_unlock(&m->lock);
@@ -284,7 +139,7 @@ void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info
 
 struct segment_info *segpool_slot(struct segpool *p, uint32_t segment)
 {
-    assert(segment < p->geo.nr_segments);
+    assert(segment < p->nr_segments);
     return &p->info[segment];
 }
 
@@ -338,20 +193,27 @@ static void set_use_locked(struct segpool *p, uint32_t segment, enum segment_use
 
 void segpool_set_use(struct segpool *p, uint32_t segment, enum segment_use use)
 {
-    assert(segment < p->geo.nr_segments);
+    assert(segment < p->nr_segments);
     pthread_mutex_lock(&p->lock);
     set_use_locked(p, segment, use);
     pthread_mutex_unlock(&p->lock);
 }
 
-/* What is taken: for which shard and stream, with what epoch from now on. */
-static bool take_locked(struct segpool *p, uint32_t keep, struct segment_info want, uint32_t *segment, uint64_t *epoch)
+void area_free_push(struct segpool_area *a, uint32_t segment)
 {
-    if (p->free_nr <= keep)
+    a->free_ring[(a->free_head + a->free_nr) % a->geo.nr_segments] = segment;
+    __atomic_store_n(&a->free_nr, a->free_nr + 1, __ATOMIC_RELAXED);
+}
+
+/* What is taken: for which shard and stream, with what epoch from now on. */
+static bool take_locked(struct segpool *p, struct segpool_area *a, uint32_t keep, struct segment_info want, uint32_t *segment,
+                        uint64_t *epoch)
+{
+    if (a->free_nr <= keep)
         return false;
-    *segment = p->free_ring[p->free_head];
-    p->free_head = (p->free_head + 1) % p->geo.nr_segments;
-    __atomic_store_n(&p->free_nr, p->free_nr - 1, __ATOMIC_RELAXED);
+    *segment = a->free_ring[a->free_head];
+    a->free_head = (a->free_head + 1) % a->geo.nr_segments;
+    __atomic_store_n(&a->free_nr, a->free_nr - 1, __ATOMIC_RELAXED);
     *epoch = want.epoch = ++p->epoch_max;
     set_use_locked(p, *segment, want.use);
     p->info[*segment] = want;
@@ -365,11 +227,22 @@ bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream,
     bool taken;
 
     pthread_mutex_lock(&p->lock);
-    taken = take_locked(p, keep, want, segment, epoch);
+    taken = take_locked(p, &p->area[0], keep, want, segment, epoch);
     if (!taken && w)
         w->wanted = true;
     pthread_mutex_unlock(&p->lock);
     return taken;
+}
+
+/* Of the areas that are not the log's, the one that has most: so all their devices serve reads. */
+static struct segpool_area *emptiest(struct segpool *p)
+{
+    struct segpool_area *best = &p->area[1];
+
+    for (uint32_t i = 2; i < p->nr_areas; i++)
+        if (p->area[i].free_nr > best->free_nr)
+            best = &p->area[i];
+    return best;
 }
 
 bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch)
@@ -378,18 +251,16 @@ bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32
     bool taken;
 
     pthread_mutex_lock(&p->lock);
-    taken = p->hungry_nr == 0 && take_locked(p, keep, want, segment, epoch);
+    if (p->nr_areas > 1)
+        taken = take_locked(p, emptiest(p), 0, want, segment, epoch);
+    else
+        taken = p->hungry_nr == 0 && take_locked(p, &p->area[0], keep, want, segment, epoch);
     pthread_mutex_unlock(&p->lock);
     return taken;
 }
 
-void segpool_give(struct segpool *p, uint32_t segment)
+static void waiters_tell_locked(struct segpool *p)
 {
-    assert(segment < p->geo.nr_segments);
-    pthread_mutex_lock(&p->lock);
-    set_use_locked(p, segment, SEGMENT_FREE);
-    p->free_ring[(p->free_head + p->free_nr) % p->geo.nr_segments] = segment;
-    __atomic_store_n(&p->free_nr, p->free_nr + 1, __ATOMIC_RELAXED);
     list_for_each(n, &p->waiters) {
         struct seg_waiter *w = list_entry(n, struct seg_waiter, node);
 
@@ -399,6 +270,17 @@ void segpool_give(struct segpool *p, uint32_t segment)
             env_post(w->env, &w->task);
         }
     }
+}
+
+void segpool_give(struct segpool *p, uint32_t segment)
+{
+    uint32_t area = segpool_at(p, segment).area;
+
+    pthread_mutex_lock(&p->lock);
+    set_use_locked(p, segment, SEGMENT_FREE);
+    area_free_push(&p->area[area], segment);
+    if (area == 0)
+        waiters_tell_locked(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -407,7 +289,7 @@ static uint32_t oldest_slots(const struct segpool *p)
 {
     uint32_t best = SEGMENTS_MAX;
 
-    for (uint32_t i = 0; i < p->geo.nr_segments; i++)
+    for (uint32_t i = 0; i < p->area[0].geo.nr_segments; i++)
         if (p->info[i].use == SEGMENT_SLOTS && (best == SEGMENTS_MAX || p->info[i].epoch < p->info[best].epoch))
             best = i;
     return best;

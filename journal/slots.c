@@ -52,25 +52,35 @@ static struct slots_open *opening_idle(struct journal *j)
     return NULL;
 }
 
+/* What the log needs to know later stands in headers of its own device: it may have been in what this one overwrites. */
+static void header_make(struct slots_open *o)
+{
+    struct journal *j = o->j;
+    struct segment_at at = segpool_at(j->pool, o->segment);
+    struct jrn_seg_header head = {.epoch = o->epoch, .shard = j->opts.shard, .slots = true};
+
+    if (at.area == 0) {
+        head.meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0;
+        head.seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES); /* as a log segment's: it may overwrite the highest */
+    }
+    jrn_seg_header_encode(segpool_area(j->pool, at.area), at.no, &head, o->block);
+    o->iov = (struct iovec){o->block, JRN_SEG_HEADER_BYTES};
+}
+
 bool journal_slots_open(struct journal *j, uint32_t keep)
 {
     struct slots_open *o = opening_idle(j);
-    struct jrn_seg_header head = {.shard = j->opts.shard, .slots = true};
 
     if (!o || j->failed || j->closing || !j->events.slots_opened ||
         !segpool_take_slots(j->pool, j->opts.shard, keep, &o->segment, &o->epoch))
         return false;
     o->busy = true;
-    head.epoch = o->epoch;
-    head.meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0;
-    head.seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES); /* as a log segment's: it may overwrite the highest */
-    jrn_seg_header_encode(&j->geo, o->segment, &head, o->block);
-    o->iov = (struct iovec){o->block, JRN_SEG_HEADER_BYTES};
-    o->io = (struct dev_io){.off_bytes = segment_base(&j->geo, o->segment), .len_bytes = JRN_SEG_HEADER_BYTES, .iov = &o->iov,
+    o->io = (struct dev_io){.off_bytes = segpool_offset(j->pool, o->segment, 0), .len_bytes = JRN_SEG_HEADER_BYTES, .iov = &o->iov,
                             .iovcnt = 1, .flags = DEV_DSYNC, .cb = header_written, .ctx = o};
+    header_make(o);
     figure_add(&j->stats.segments_opened, 1);
     figure_add(&j->stats.header_bytes, JRN_SEG_HEADER_BYTES);
-    dev_write(j->dev, &o->io);
+    dev_write(journal_segment_dev(j, o->segment), &o->io);
     return true;
 }
 
@@ -88,6 +98,6 @@ void journal_slots_write(struct journal *j, struct journal_loc loc, struct dev_i
 
     assert(segpool_slot(j->pool, loc.segment)->use == SEGMENT_SLOTS && off >= JRN_SEG_HEADER_BYTES);
     assert(io->len_bytes <= j->geo.segment_bytes && off <= j->geo.segment_bytes - io->len_bytes);
-    io->off_bytes = segment_base(&j->geo, loc.segment) + off;
-    dev_write(j->dev, io);
+    io->off_bytes = segpool_offset(j->pool, loc.segment, off);
+    dev_write(journal_segment_dev(j, loc.segment), io);
 }

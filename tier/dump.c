@@ -122,15 +122,16 @@ static void damage_line(void *ctx, uint32_t shard, const struct journal_damage *
 /* What a slot segment says of its places. */
 static void dump_slots(struct offline *o, uint32_t segment, uint64_t epoch, struct strbuf *out)
 {
-    const struct segpool_geometry *geo = segpool_geometry(o->segpool);
-    struct slot_page t = {.epoch = epoch, .segment = segment};
+    struct segment_at at = segpool_at(o->segpool, segment);
+    const struct segpool_geometry *geo = segpool_area(o->segpool, at.area);
+    struct slot_page t = {.epoch = epoch, .segment = at.no};
     uint32_t entries = 0, torn = 0, unwritten = 0;
     struct slot_layout l;
     _Alignas(4096) uint8_t buf[BLOCK_BYTES];
 
     slot_layout_of(geo, &l);
     for (t.page = 0; t.page < l.nr_pages; t.page++) {
-        uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(&l, t.page);
+        uint64_t off = segpool_offset(o->segpool, segment, slot_page_offset(&l, t.page));
         int err = dev_read_sync(o->devs.dev[0].on[0], off, buf, l.page_bytes);
 
         err = err ? err : slot_page_decode(geo, buf, &t);
@@ -147,7 +148,7 @@ static void dump_segments(struct offline *o, struct strbuf *out)
 {
     static const char *const uses[] = {[SEGMENT_FREE] = "free", [SEGMENT_LOG_OPEN] = "log-open", [SEGMENT_LOG_SEALED] = "log-sealed",
                                        [SEGMENT_SLOTS] = "slots", [SEGMENT_FREEING] = "freeing"};
-    uint32_t nr = segpool_geometry(o->segpool)->nr_segments;
+    uint32_t nr = segpool_segments(o->segpool);
 
     for (uint32_t i = 0; i < nr; i++) {
         struct segment_info s;

@@ -77,7 +77,7 @@ int places_init(struct shard *s)
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     struct places *p = &s->places;
     uint64_t blocks = MAX(s->ix.nr_phys / geo->nr_shards, 1u), seed;
-    int err = slot_table_init(&p->table, geo);
+    int err = slot_table_init(&p->table, geo, segpool_segments(s->o.segpool));
 
     env_random(s->env, &seed, sizeof(seed));
     if (!err)
@@ -265,7 +265,8 @@ static void page_make(const struct shard *s, uint32_t segment, uint32_t page, ch
 {
     const struct places *p = &s->places;
     const struct slot_layout *l = &p->table.layout;
-    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = segment, .page = page, .nr = slot_page_entries(l, page)};
+    struct segment_at at = segpool_at(s->o.segpool, segment);
+    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = at.no, .page = page, .nr = slot_page_entries(l, page)};
 
     for (uint32_t i = 0; i < t.nr; i++) {
         uint32_t id = segment * p->slots.per_segment + p->slots.first_slot + page * l->entries + i;
@@ -277,7 +278,7 @@ static void page_make(const struct shard *s, uint32_t segment, uint32_t page, ch
         index_get(&s->ix, id, &n);
         t.entry[i] = (struct slot_entry){.layer = layer_at(s, n.layer)->id, .block = n.block, .csum = n.csum};
     }
-    slot_page_encode(segpool_geometry(s->o.segpool), &t, buf);
+    slot_page_encode(segpool_area(s->o.segpool, at.area), &t, buf);
 }
 
 static void page_written(struct dev_io *io)
@@ -345,16 +346,15 @@ void places_stop(struct shard *s)
 {
     struct places *p = &s->places;
     const struct slot_layout *l = &p->table.layout;
-    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     uint64_t until = env_now_ns(s->env) + STOP_NS;
     uint32_t segment, page;
 
     while (!p->off && env_now_ns(s->env) < until &&
            slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
-        uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, page);
+        uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
 
         page_make(s, segment, page, p->table_bufs);
-        p->off = dev_write_sync(s->o.journal_dev, off, p->table_bufs, l->page_bytes, 0) != 0;
+        p->off = dev_write_sync(shard_segment_dev(s, segment), off, p->table_bufs, l->page_bytes, 0) != 0;
     }
 }
 

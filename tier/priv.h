@@ -524,6 +524,7 @@ struct shard {
     bool              opened, started, stopping;
     uint32_t          opened_s;           /* by the clock; what was dirty then counts as written then: nobody knows better */
     uint32_t          victim_max; /* blocks that a victim may have to be moved: emptying it gains space, see reclaim.c */
+    uint32_t          log_segments; /* numbers below it: the journal device's; index and seg[] have those of all areas */
     uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
     uint64_t          writing_blocks;   /* appended, not yet durable */
     uint64_t          changes;   /* events after which another victim may be worth a look: reclaim.c */
@@ -618,6 +619,7 @@ uint32_t layer_find(const struct shard *s, uint64_t id);  /* 0: not attached */
 uint32_t *layer_hash_head(const struct shard *s, uint64_t id);
 static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return &s->layer[l]; }
 bool     dev_usable(const struct shard *s, const struct dev *d); /* there, and nothing hangs in it past the deadline */
+struct dev *shard_segment_dev(const struct shard *s, uint32_t segment);
 struct dev *shard_capacity(const struct shard *s, uint16_t dev);
 bool     shard_writes_wait(const struct shard *s);
 static inline struct turn *turn_of(const struct shard *s, uint16_t dev) { return &s->o.turns->dev[dev]; }

@@ -335,7 +335,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
 /* A copy in a place that cannot be had now is no reason to fail. True: it is dropped, and the block is to be looked up again. */
 static bool copy_given_up(struct shard *s, const struct run_at *at)
 {
-    if (at->source != RUN_LOG || !in_place(s, at->slot) || dev_usable(s, s->o.journal_dev))
+    if (at->source != RUN_LOG || !in_place(s, at->slot) || dev_usable(s, shard_segment_dev(s, at->loc.segment)))
         return false;
     places_drop(s, at->slot);
     return true;
@@ -343,7 +343,7 @@ static bool copy_given_up(struct shard *s, const struct run_at *at)
 
 static bool run_dev_usable(struct shard *s, const struct run_at *at)
 {
-    return dev_usable(s, at->source == RUN_LOG ? s->o.journal_dev : shard_capacity(s, at->place.dev));
+    return dev_usable(s, at->source == RUN_LOG ? shard_segment_dev(s, at->loc.segment) : shard_capacity(s, at->place.dev));
 }
 
 /* want: the checksum of the block, when only one is repaired. */
@@ -387,9 +387,7 @@ static struct run_at at_of_block(const struct run *u, uint32_t i)
 
 static uint64_t log_offset(const struct shard *s, struct journal_loc loc)
 {
-    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
-
-    return geo->base_bytes + (uint64_t)loc.segment * geo->segment_bytes + (uint64_t)loc.unit * JOURNAL_UNIT_BYTES;
+    return segpool_offset(s->o.segpool, loc.segment, (uint64_t)loc.unit * JOURNAL_UNIT_BYTES);
 }
 
 static enum damage_kind kind_of(const struct run_at *at, int err)
@@ -408,7 +406,7 @@ static void note_damage(struct rio *r, uint64_t block, const struct run_at *at, 
     struct damage_run d = {.kind = kind_of(at, err), .block = block, .nblocks = 1, .err = err != 0 ? err : -FIRN_E_DAMAGED};
 
     if (at->source == RUN_LOG) {
-        d.dev = s->o.journal_dev;
+        d.dev = shard_segment_dev(s, at->loc.segment);
         d.off_bytes = log_offset(s, at->loc);
     } else if (at->source == RUN_COLD) {
         d.dev = shard_capacity(s, at->place.dev);

@@ -368,7 +368,7 @@ static uint32_t victim(struct shard *s, enum price price, double *best_score)
     uint32_t best = INDEX_NONE;
 
     *best_score = 0;
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->log_segments; g++) {
         double score;
 
         if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].holds > 0 || s->seg[g].moving > 0 ||
@@ -388,7 +388,7 @@ static uint32_t slot_victim(struct shard *s, double score)
 {
     uint32_t best = INDEX_NONE;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->log_segments; g++) { /* what lies on other devices is of no use to the log */
         double of = s->seg[g].use == SEGMENT_SLOTS ? places_victim_score(s, g, score) : 0;
 
         if (of > score) {
@@ -400,7 +400,7 @@ static uint32_t slot_victim(struct shard *s, double score)
 }
 
 /* The journal asks at its reserve and two more; in a tiny pool that would be every segment there is. */
-uint32_t reclaim_free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->ix.nr_segments / 2, 2u) - 1); }
+uint32_t reclaim_free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->log_segments / 2, 2u) - 1); }
 
 /* A draining shard begins nothing new but for appends that wait: hosts', or its own moves'. */
 static bool may_work(const struct shard *s, bool appends_wait)

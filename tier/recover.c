@@ -369,7 +369,7 @@ static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_
                                 .slots_opened = places_opened, .space_wanted = space_wanted,
                                 .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
-                             .accept_loss = s->t.accept_loss, .seq_floor = seq_floor};
+                             .accept_loss = s->t.accept_loss, .seq_floor = seq_floor, .areas = s->o.areas};
     int err;
 
     memcpy(o.marks, rec->mark, sizeof(o.marks));

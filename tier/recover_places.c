@@ -24,10 +24,10 @@ static int by_block(const void *pa, const void *pb)
     return a->block != b->block ? (a->block < b->block ? -1 : 1) : 0;
 }
 
-static void page_found(struct adopt *a, const struct slot_page *t)
+static void page_found(struct adopt *a, uint32_t segment, const struct slot_page *t)
 {
     const struct places *p = &a->s->places;
-    uint32_t first = t->segment * p->slots.per_segment + p->slots.first_slot + t->page * p->table.layout.entries;
+    uint32_t first = segment * p->slots.per_segment + p->slots.first_slot + t->page * p->table.layout.entries;
 
     for (uint32_t i = 0; i < t->nr; i++) {
         uint32_t l = t->entry[i].layer == 0 ? 0 : layer_find(a->s, t->entry[i].layer);
@@ -40,11 +40,10 @@ static void page_found(struct adopt *a, const struct slot_page *t)
 static int read_at(struct adopt *a, uint32_t segment, uint32_t page, uint32_t nr)
 {
     struct shard *s = a->s;
-    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     const struct slot_layout *l = &s->places.table.layout;
-    uint64_t off = geo->base_bytes + (uint64_t)segment * geo->segment_bytes + slot_page_offset(l, page);
+    uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
 
-    return dev_read_sync(s->o.journal_dev, off, a->buf + (size_t)page * l->page_bytes, (size_t)nr * l->page_bytes);
+    return dev_read_sync(shard_segment_dev(s, segment), off, a->buf + (size_t)page * l->page_bytes, (size_t)nr * l->page_bytes);
 }
 
 /* All in one go, or, if that fails, one by one. */
@@ -52,7 +51,8 @@ static int pages_read(struct adopt *a, uint32_t segment)
 {
     struct shard *s = a->s;
     const struct slot_layout *l = &s->places.table.layout;
-    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = segment};
+    struct segment_at at = segpool_at(s->o.segpool, segment);
+    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = at.no};
     int all = read_at(a, segment, 0, l->nr_pages);
 
     for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED; t.page++) {
@@ -60,8 +60,8 @@ static int pages_read(struct adopt *a, uint32_t segment)
 
         if (err == -FIRN_E_STOPPED)
             return err;
-        if (err == 0 && slot_page_decode(segpool_geometry(s->o.segpool), a->buf + (size_t)t.page * l->page_bytes, &t) == 0)
-            page_found(a, &t);
+        if (err == 0 && slot_page_decode(segpool_area(s->o.segpool, at.area), a->buf + (size_t)t.page * l->page_bytes, &t) == 0)
+            page_found(a, segment, &t);
     }
     return all == -FIRN_E_STOPPED ? all : 0;
 }

@@ -100,6 +100,13 @@ bool dev_usable(const struct shard *s, const struct dev *d)
     return d != NULL && dev_oldest_ns(d) <= s->t.io_deadline_ns;
 }
 
+struct dev *shard_segment_dev(const struct shard *s, uint32_t segment)
+{
+    uint32_t area = segpool_at(s->o.segpool, segment).area;
+
+    return area == 0 ? s->o.journal_dev : s->o.areas[area - 1];
+}
+
 struct dev *shard_capacity(const struct shard *s, uint16_t dev)
 {
     return dev < s->o.nr_capacity ? s->o.capacity[dev] : NULL;
@@ -382,13 +389,14 @@ static int moves_init(struct shard *s)
 static int tables_init(struct shard *s)
 {
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    uint32_t nr_segments = segpool_segments(s->o.segpool);
     uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, nr_extents, total, used, seed;
     uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
     int err;
 
     env_random(s->env, &seed, sizeof(seed));
     cold_usage(s->o.cold, EXTENT_NO_DEV, &nr_extents, &used);
-    err = index_init(&s->ix, geo->nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
+    err = index_init(&s->ix, nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
         err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2));
     for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {
@@ -397,13 +405,14 @@ static int tables_init(struct shard *s)
     }
     if (!err) /* a cell for what can have a place; with holes in between, and for what has none, the coldest go */
         err = heat_init(&s->heat, nr_extents / HEAT_CELL_EXTENTS, (uint32_t)(s->t.heat_half_life_ns / NS_PER_S));
-    s->seg = reserve(geo->nr_segments * sizeof(*s->seg));
+    s->seg = reserve(nr_segments * sizeof(*s->seg));
     s->layer = reserve((LAYERS_MAX + 1) * sizeof(*s->layer));
     s->layer_hash = reserve(LAYER_HASH * sizeof(*s->layer_hash));
     s->sums = reserve((SUMS_CACHE + 1) * sizeof(*s->sums));
     s->sums_hash = reserve(SUMS_CACHE * 2 * sizeof(*s->sums_hash));
     if (!err && (!s->seg || !s->layer || !s->layer_hash || !s->sums || !s->sums_hash))
         err = -ENOMEM;
+    s->log_segments = geo->nr_segments;
     s->reserve_segments = 2 * geo->nr_shards;
     s->victim_max = segpool_moved_blocks_max(geo, MOVES_BATCH);
     s->log_blocks = (share > 2 + LANES_OPEN_SEGS ? share - 2 - LANES_OPEN_SEGS : 1) * (uint64_t)s->victim_max;
@@ -497,7 +506,7 @@ void shard_free(struct shard *s)
     mover_fini(s);
     places_fini(s);
     fetch_fini(s);
-    unreserve(s->seg, s->ix.nr_segments * sizeof(*s->seg));
+    unreserve(s->seg, segpool_segments(s->o.segpool) * sizeof(*s->seg));
     unreserve(s->layer, (LAYERS_MAX + 1) * sizeof(*s->layer));
     unreserve(s->layer_hash, LAYER_HASH * sizeof(*s->layer_hash));
     unreserve(s->sums, (SUMS_CACHE + 1) * sizeof(*s->sums));

@@ -23,6 +23,7 @@ struct shard_opts {
     struct env     *env;
     struct segpool *segpool;
     struct dev     *journal_dev;                     /* this env's handles; the shard does not close them */
+    struct dev     *areas[SEGMENT_AREAS_MAX - 1];    /* of the segment pool's areas from 1 on */
     struct dev     *capacity[CAPACITY_DEVS_MAX];     /* NULL: missing (the volume's reads there fail) */
     uint32_t        nr_capacity;
     struct cold    *cold;

@@ -7,14 +7,14 @@
 
 #define FULL_MAX 64u             /* of a page of 4096 bytes: 1.6 % of the fills' bytes; of one of 512 bytes half its entries, 1.1 % */
 
-int slot_table_init(struct slot_table *t, const struct segpool_geometry *geo)
+int slot_table_init(struct slot_table *t, const struct segpool_geometry *geo, uint32_t nr_segments)
 {
-    *t = (struct slot_table){.nr_segments = geo->nr_segments};
+    *t = (struct slot_table){.nr_segments = nr_segments};
     slot_layout_of(geo, &t->layout);
     t->full = MIN(t->layout.entries / 2, FULL_MAX);
-    t->changed = calloc((size_t)geo->nr_segments * t->layout.nr_pages, sizeof(*t->changed));
-    t->since_ns = calloc(geo->nr_segments, sizeof(*t->since_ns));
-    t->nr_changed = calloc(geo->nr_segments, sizeof(*t->nr_changed));
+    t->changed = calloc((size_t)nr_segments * t->layout.nr_pages, sizeof(*t->changed));
+    t->since_ns = calloc(nr_segments, sizeof(*t->since_ns));
+    t->nr_changed = calloc(nr_segments, sizeof(*t->nr_changed));
     if (t->changed && t->since_ns && t->nr_changed)
         return 0;
     slot_table_fini(t);

@@ -28,7 +28,7 @@ struct slot_table {
     uint32_t  scan;              /* segment */
 };
 
-int  slot_table_init(struct slot_table *t, const struct segpool_geometry *geo); /* 0, -ENOMEM */
+int  slot_table_init(struct slot_table *t, const struct segpool_geometry *geo, uint32_t nr_segments); /* 0, -ENOMEM */
 void slot_table_fini(struct slot_table *t);
 /* The index has a new entry in that place, or the write of the page failed. */
 void slot_table_changed(struct slot_table *t, uint32_t segment, uint32_t place, uint64_t now_ns);

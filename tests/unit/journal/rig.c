@@ -9,6 +9,20 @@
 
 static uint64_t freed_epoch(void *ctx, uint32_t segment) { return ((struct rig *)ctx)->freed[segment]; }
 
+static void areas_new(struct rig *r)
+{
+    struct sim_disk_opts d = {.block_bytes = 512, .torn_bytes = 512,
+                              .size_bytes = 2 * MIB + (uint64_t)r->opts.segment_bytes * RIG_AREA_SEGMENTS};
+    struct uuid device;
+
+    for (uint32_t i = 0; i < r->opts.nr_areas; i++) {
+        memset(&device, 0xa0 + (int)i, sizeof(device));
+        r->area_disk[i] = sim_disk_new(r->sim, "cache", &d);
+        cr_assert_eq(segpool_plan_area(d.size_bytes, &device, &r->geo, &r->area_geo[i]), 0);
+        cr_assert_eq(r->area_geo[i].nr_segments, RIG_AREA_SEGMENTS);
+    }
+}
+
 struct rig *rig_new(const struct rig_opts *opts)
 {
     struct rig *r = calloc(1, sizeof(*r));
@@ -30,6 +44,7 @@ struct rig *rig_new(const struct rig_opts *opts)
     cr_assert_eq(segpool_plan(d.size_bytes, r->opts.segment_bytes, r->opts.align_bytes, 1, &r->geo), 0);
     memset(&r->geo.pool, 0x5a, sizeof(r->geo.pool));
     cr_assert_eq(r->geo.nr_segments, r->opts.nr_segments);
+    areas_new(r);
     return r;
 }
 
@@ -44,6 +59,8 @@ void rig_free(struct rig *r)
     free(r->rec);
     free(r->image);
     sim_disk_free(r->disk);
+    for (uint32_t i = 0; i < r->opts.nr_areas; i++)
+        sim_disk_free(r->area_disk[i]);
     sim_free(r->sim);
     free(r);
 }
@@ -113,6 +130,26 @@ static void on_failed(void *ctx, int err)
 
 static uint64_t commit_no(void *ctx) { return 1000 + ((struct rig *)ctx)->life; }
 
+static void areas_open(struct rig *r)
+{
+    uint32_t nr = 0;
+
+    r->areas_refused = 0;
+    for (uint32_t i = 0; i < r->opts.nr_areas; i++) {
+        if (r->areas_absent >> i & 1)
+            continue;
+        cr_assert_eq(sim_dev_open(r->area_disk[i], r->env, &r->area_dev[nr]), 0);
+        if (segpool_add(r->pool, r->area_dev[nr], &r->area_geo[i]) == 0) {
+            nr++;
+            continue;
+        }
+        r->areas_refused |= 1u << i;
+        dev_close(r->area_dev[nr]);
+        r->area_dev[nr] = NULL;
+    }
+    r->opts.journal.areas = r->area_dev;
+}
+
 static int open_journal(struct rig *r)
 {
     struct journal_events ev = {.ctx = r, .segment_opened = on_opened, .segment_sealed = on_sealed, .space_wanted = on_space,
@@ -120,6 +157,8 @@ static int open_journal(struct rig *r)
     struct journal_replay_ops ops = {r, on_record, on_damage, on_segment};
     int err = segpool_open(r->dev, &r->geo, freed_epoch, r, &r->pool);
 
+    if (!err)
+        areas_open(r);
     if (!err)
         err = journal_new(r->env, r->dev, r->pool, &r->opts.journal, &ev, &r->j);
     if (err)
@@ -151,6 +190,11 @@ static void release(struct rig *r)
     segpool_close(r->pool);
     if (r->dev)
         dev_close(r->dev);
+    for (uint32_t i = 0; i < RIG_AREAS; i++) {
+        if (r->area_dev[i])
+            dev_close(r->area_dev[i]);
+        r->area_dev[i] = NULL;
+    }
     if (r->env)
         sim_env_free(r->env);
     r->j = NULL;

@@ -31,14 +31,23 @@ struct wr {                       /* one write and its fate */
 struct rig_opts {
     uint64_t seed;
     uint32_t segment_bytes, nr_segments, align_bytes;
+    uint32_t nr_areas;            /* other devices with segments for slots: so many, of RIG_AREA_SEGMENTS each */
     uint64_t latency_min_ns, latency_max_ns;
     uint32_t torn_bytes;
     struct journal_opts journal;
     struct journal_bugs bugs;
 };
 
+#define RIG_AREAS         2u
+#define RIG_AREA_SEGMENTS 4u
+
 struct rig {
     struct rig_opts opts;
+    struct sim_disk *area_disk[RIG_AREAS];
+    struct dev      *area_dev[RIG_AREAS]; /* of this life; NULL: not there */
+    struct segpool_geometry area_geo[RIG_AREAS];
+    uint32_t         areas_absent;        /* a bit each: left out of the next life */
+    uint32_t         areas_refused;       /* a bit each: segpool_add() did, in this life */
     struct sim      *sim;
     struct sim_disk *disk;
     struct env      *env;

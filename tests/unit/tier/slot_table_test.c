@@ -16,7 +16,7 @@ static void table_up(struct slot_table *t, uint32_t align)
 {
     struct segpool_geometry geo = geometry(align);
 
-    cr_assert_eq(slot_table_init(t, &geo), 0);
+    cr_assert_eq(slot_table_init(t, &geo, geo.nr_segments), 0);
 }
 
 Test(slot_table, a_page_is_due_once_half_of_it_or_64_entries_have_changed)
