@@ -53,8 +53,10 @@ uint64_t policy_destage_at(const struct policy_state *p)
 
     if (regime == POLICY_URGENT)
         at = p->not_before_ns;
-    else if (p->off_hours || (regime == POLICY_IDLE && !p->eager))
+    else if (regime == POLICY_IDLE && !p->eager)
         return UINT64_MAX;
+    else if (p->off_hours)
+        return p->now_ns + POLICY_HOURS_NS;
     else if (p->fg_in_flight > 0)
         at = p->now_ns + MAX(silence_ns(p), NS_PER_MS);
     else
@@ -67,7 +69,7 @@ uint64_t policy_rest_at(const struct policy_state *p)
     uint64_t at = MAX(p->fg_last_ns + POLICY_REST_NS, p->not_before_ns);
 
     if (p->off_hours)
-        return UINT64_MAX;
+        return p->now_ns + POLICY_HOURS_NS;
     if (p->fg_in_flight > 0)
         at = MAX(at, p->now_ns + POLICY_REST_NS);
     return at <= p->now_ns ? 0 : at;

@@ -11,6 +11,7 @@
 #define POLICY_REST_NS         NS_PER_S         /* and before it is at rest: then what is dense or cold goes, however little is dirty */
 #define POLICY_COOL_NS         (30 * NS_PER_S)  /* so long nobody has written to what is dense, */
 #define POLICY_COLD_NS         (4 * 3600 * NS_PER_S) /* or to what is not: half an hour took cphy-vm 2 % more of the disk */
+#define POLICY_HOURS_NS        (60 * NS_PER_S)  /* off its hours, how often to see whether they have come: the clock on the wall may jump */
 #define POLICY_DESCRIBE_NS     (200 * NS_PER_MS) /* silence, destage's included, before extents are described */
 #define POLICY_SETTLED_NS      (60 * NS_PER_S)  /* silence of destage, before those are that lie few in a region */
 #define POLICY_OVERDUE_NS      (600 * NS_PER_S) /* so long after the last round they are also without it */

@@ -122,8 +122,8 @@ Test(policy, only_what_is_urgent_is_destaged_off_hours)
 
     p.fg_last_ns = 0;
     p.off_hours = true;
-    cr_assert_eq(policy_destage_at(&p), UINT64_MAX);
-    cr_assert_eq(policy_rest_at(&p), UINT64_MAX);
+    cr_assert_eq(policy_destage_at(&p), p.now_ns + POLICY_HOURS_NS);
+    cr_assert_eq(policy_rest_at(&p), p.now_ns + POLICY_HOURS_NS);
     p.urgent = true;
     cr_assert_eq(policy_destage_at(&p), 0);
     cr_assert(policy_on_hours(77 * min, 0, 0), "always");
