@@ -110,7 +110,7 @@ struct policy_state lane_policy(struct lane *l)
         .urgent = any_in(s, l, EXTENT_BUCKET_URGENT) || batch_urgent(l) || lane_waited_for(l),
         .eager = any_in(s, l, EXTENT_BUCKET_EAGER),
         .off_hours = !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
-        .not_before_ns = MAX(l->not_before_ns, figure_get(&t->not_before_ns))};
+        .not_before_ns = MAX(l->not_before_ns, lane_budget_ns(l))};
 }
 
 bool lane_hurries(struct lane *l)
@@ -241,7 +241,7 @@ static bool run_may_go(struct lane *l)
     const struct turn *t = turn_of(l->s, l->dev);
     uint64_t now = env_now_ns(l->s->env);
 
-    return !lane_yields(l) && now >= figure_get(&t->not_before_ns) && (l->turn != TURN_ASKED || turn_stuck(t, now));
+    return !lane_yields(l) && now >= lane_budget_ns(l) && (l->turn != TURN_ASKED || turn_stuck(t, now));
 }
 
 /* When a lane that has a run to write, and could not, is to try again. */
@@ -251,7 +251,7 @@ static uint64_t run_again_at(const struct lane *l)
 
     if (l->turn == TURN_ASKED) /* it will be told; unless a run of another shard hangs */
         return now + LANE_PAUSE_ERROR_NS;
-    return MAX(now + NS_PER_MS, figure_get(&turn_of(l->s, l->dev)->not_before_ns));
+    return MAX(now + NS_PER_MS, lane_budget_ns(l));
 }
 
 /* When the lane is to be looked at again. */

@@ -6,7 +6,8 @@
  * 2. The writer takes the first one that was read; its runs are written in place (mover_io.c). The log still holds every block that is
  *    written, as a dirty one, so a torn write is never visible.
  * 3. When all are done those that were given up leave the batch; the others are flushed and committed together.
- * When hosts' writes wait for space a batch is not carried to its end: what it has written commits first, the rest has another turn.
+ * When hosts' writes wait for space, or a stop waits, a batch is not carried to its end: what it has written commits first, the rest has
+ * another turn.
  * An extent that ends up all zeros becomes a tombstone: a record without place.
  * Failures: a damaged block becomes a damaged bit, the rest goes on; a device that refuses a write is degraded, and the
  * extent begins again on another one; else the extent stays dirty and is tried again later. Dirty data is never dropped.
@@ -258,12 +259,15 @@ static uint32_t writes_waiting(const struct lane *l)
     return nr;
 }
 
-/* Writes of hosts wait for this batch to commit: what it has written so far is what they wait for. */
+/* Writes of hosts wait for this batch to commit: what it has written so far is what they wait for. Or a stop does, and wants no more. */
 static void end_early(struct lane *l)
 {
-    if (l->dev == EXTENT_NO_DEV || l->s->draining)
+    bool waited;
+
+    if (l->dev == EXTENT_NO_DEV || (l->s->draining && l->s->drain_all))
         return;
-    if (policy_ends_batch(l->bytes, env_now_ns(l->s->env) - l->begun_ns, writes_waiting(l), lane_waited_for(l)))
+    waited = lane_waited_for(l);
+    if ((l->s->draining && !waited) || policy_ends_batch(l->bytes, env_now_ns(l->s->env) - l->begun_ns, writes_waiting(l), waited))
         drop_waiting_jobs(l);
 }
 

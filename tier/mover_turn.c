@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mover_turn.c: how a lane's runs share a device with those of other shards and with foreground requests.
  *
- * 1. No run goes out without the device's turn (turn.h) and before the device's budget allows it.
+ * 1. No run goes out without the device's turn (turn.h) and before the device's budget allows it; a stop waits for no budget.
  * 2. A run is cut so that the model of an HDD writes it within RUN_NS, the way to it included: that is how long it can hold up a
  *    foreground request. What is left of it follows at once, and costs no way.
  * 3. The turn goes on to another shard when nothing can be written at once, or after LANE_STINT_NS: not after each run, for then two
@@ -15,13 +15,18 @@
 
 #define RUN_NS (20 * NS_PER_MS)
 
+uint64_t lane_budget_ns(const struct lane *l)
+{
+    return l->s->draining && !l->s->drain_all ? 0 : figure_get(&turn_of(l->s, l->dev)->not_before_ns);
+}
+
 bool lane_turn(struct lane *l)
 {
     struct shard *s = l->s;
     struct turn *t = turn_of(s, l->dev);
     uint64_t now = env_now_ns(s->env);
 
-    if (now < figure_get(&t->not_before_ns)) {
+    if (now < lane_budget_ns(l)) {
         lane_turn_over(l);
         return false;
     }

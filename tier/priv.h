@@ -813,6 +813,7 @@ void     lane_turn_init(struct lane *l);
 void     lane_run_begin(struct lane *l, uint16_t dev);    /* l->io goes there */
 void     lane_run_end(struct lane *l, uint16_t dev);      /* it is over; its bytes count against the budget */
 uint32_t lane_run_blocks(const struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks); /* so many of them in one run */
+uint64_t lane_budget_ns(const struct lane *l);            /* no run goes out before */
 struct policy_state lane_policy(struct lane *l);
 void     lane_rest(struct lane *l);                       /* the batch is over */
 int      lane_read_start(struct lane *l);                 /* mover_io.c: the payload of the job that is read; then lane_read_done */
