@@ -194,6 +194,8 @@ static void describe_step(struct lane *l)
         describe_write(l);
     else if (l->turn == TURN_NONE) /* the budget is spent */
         describe_end(l);
+    else
+        shard_kick(l->s); /* whether it ever comes is looked at by the clock */
 }
 
 void describe_go_on(struct lane *l)

@@ -254,6 +254,19 @@ static uint64_t run_again_at(const struct lane *l)
     return MAX(now + NS_PER_MS, lane_budget_ns(l));
 }
 
+/* A batch of descriptions that waits for the turn is told; unless a run of another shard hangs. */
+static uint64_t describe_again_at(struct lane *l)
+{
+    struct shard *s = l->s;
+    uint64_t now = env_now_ns(s->env);
+
+    if (l->turn != TURN_ASKED)
+        return UINT64_MAX;
+    if (turn_stuck(turn_of(s, l->dev), now))
+        describe_go_on(l);
+    return now + LANE_PAUSE_ERROR_NS;
+}
+
 /* When the lane is to be looked at again. */
 static uint64_t lane_look(struct lane *l)
 {
@@ -269,6 +282,8 @@ static uint64_t lane_look(struct lane *l)
         lane_flush_step(l);
         return l->state == LANE_FLUSH && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }
+    if (l->state == LANE_DESCRIBE)
+        return describe_again_at(l);
     if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;
     at = destage_at(l);
