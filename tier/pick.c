@@ -185,8 +185,8 @@ void lane_pick(struct lane *l, unsigned lowest)
         add_dirty(l, c.r[i].id * CHOOSE_SLOTS, (c.r[i].id + 1) * CHOOSE_SLOTS);
 }
 
-/* Those of the slots [from, end) that are dense and cool, or cold; false: there are jobs enough. */
-static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *looks, uint64_t *next_ns)
+/* Those of the slots [from, end) that are dense and cool, or cold; false: there are jobs enough, or it took long enough. */
+static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *looks)
 {
     struct extent_slots *d = slots_of(l);
     uint64_t now = env_now_ns(l->s->env);
@@ -198,25 +198,32 @@ static bool add_cold(struct lane *l, uint32_t from, uint32_t end, uint32_t *look
         if ((*looks)++ == SCAN_BUDGET || l->nr_jobs == POLICY_BATCH_EXTENTS)
             return false;
         l->slot_from = slot + 1;
-        if (stays(l, e))
-            continue;
-        if (at <= now)
+        if (!stays(l, e) && at <= now) {
             lane_add(l, d->x[slot]);
-        else
-            *next_ns = MIN(*next_ns, at);
+            continue;
+        }
+        l->cold_looked++;
+        if (!stays(l, e))
+            l->cold_next_ns = MIN(l->cold_next_ns, at);
     }
     return true;
 }
 
+/* Once around takes several calls if much is dirty; then it rests until something is due. */
 uint64_t lane_pick_cold(struct lane *l)
 {
-    uint64_t now = env_now_ns(l->s->env), next_ns = now + POLICY_COOL_NS; /* what is written from now on is not due before */
+    uint64_t now = env_now_ns(l->s->env);
     uint32_t from = l->slot_from, looks = 0;
 
+    if (l->cold_looked == 0)
+        l->cold_next_ns = now + POLICY_COOL_NS; /* what is written from now on is not due before */
     place_new_extents(l->s, EXTENT_BUCKET_DENSITY);
-    if (add_cold(l, from, SLOT_NONE, &looks, &next_ns) && add_cold(l, 0, from, &looks, &next_ns))
-        return next_ns;
-    return now; /* there are more to look at */
+    if (add_cold(l, from, SLOT_NONE, &looks))
+        add_cold(l, 0, from, &looks);
+    if (l->cold_looked < slots_of(l)->dirty.nr)
+        return now;
+    l->cold_looked = 0;
+    return l->cold_next_ns;
 }
 
 void lane_pick_meta(struct lane *l)

@@ -371,6 +371,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
     bool     at_rest;            /* this batch takes what is dense or cold (idle regime) */
     uint64_t cold_look_ns;       /* nothing is before */
+    uint32_t cold_looked;        /* extents that this way around the device has left as they are, so far */
+    uint64_t cold_next_ns;       /* the first of them is due then */
     uint32_t desc[DESCRIBE_BATCH]; /* describe.c: extents of this batch, by slot */
     bool     takes_pinned;       /* this batch: what is pinned, too */
     uint32_t slot_from;          /* where the sweep over the device goes on: behind the last extent that was picked */

@@ -3,6 +3,8 @@
 #include "yard.h"
 
 #include "tier/policy.h"
+#include "tier/pool.h"
+#include "tier/priv.h"
 
 static struct yard y;
 
@@ -51,6 +53,23 @@ Test(budget, what_is_written_again_and_again_is_not_destaged_at_rest)
         sim_run_for(y.sim, POLICY_COOL_NS * 2 / 3);
     }
     cr_assert_eq(yard_stats(&y).destage_blocks, 0);
+    yard_close(&y);
+}
+
+/* More extents than a pass looks at, none of them due for hours. */
+Test(budget, a_server_at_rest_does_not_look_at_the_same_dirt_all_the_time)
+{
+    const struct lane *l;
+
+    yard_open(&y, &(struct yard_opts){.nr_shards = 1, .nr_hdd = 1, .nr_vols = 1, .hdd_bytes = 6 * GIB, .log_bytes = 128 * MIB,
+                                      .vol_bytes = 5 * GIB, .ssd_free = true, .tune = {.segment_bytes = 1 << 20}});
+    l = &y.tier->shards[0]->lanes[0];
+    for (uint64_t x = 0; x < SCAN_BUDGET + 500; x++)
+        yard_io(&y, 0, BLK_WRITE, x * EXTENT_BYTES, BLOCK_BYTES);
+    sim_run_for(y.sim, 5 * NS_PER_S);
+    cr_assert_gt(l->cold_look_ns, sim_now_ns(y.sim) + NS_PER_S);
+    sim_run_for(y.sim, POLICY_COLD_NS + 600 * NS_PER_S);
+    cr_expect_eq(yard_dirty(&y), 0);
     yard_close(&y);
 }
 
