@@ -52,6 +52,18 @@ static uint64_t hdd_bytes(const struct replay_pool *p)
 
 /* ---- commands ---- */
 
+static uint64_t span_bytes(const struct replay_pool *p) { return p->volume_bytes / p->o->nr_hdd; }
+
+/* An HDD's commands reach it in the order in which the model serves them: the same cost, again, for the use that it is of. */
+static void count_use(struct replay_dev *d, bool write, uint64_t off, uint64_t len)
+{
+    uint64_t in_region = (off - LABEL_AREA_BYTES) % REGION_BYTES, seeks = 0;
+    enum score_use use = !write ? SCORE_READ : in_region < DESC_TABLE_BYTES ? SCORE_DESCRIBE : SCORE_DESTAGE;
+
+    d->pool->score->use_ns[d->pool->flushing][use] +=
+        dev_model_hdd_cost_ns(ROUND_UP(span_bytes(d->pool), GIB), &d->head_bytes, write, off, len, &seeks);
+}
+
 static void saw_command(void *ctx, enum dev_op op, uint64_t off, uint64_t len)
 {
     struct replay_dev *d = ctx;
@@ -64,6 +76,8 @@ static void saw_command(void *ctx, enum dev_op op, uint64_t off, uint64_t len)
         s->reads++;
         s->read_bytes += len;
     }
+    if (d->kind == 'H')
+        count_use(d, op == DEV_WRITE, off, len);
     if (d->oplog != NULL)
         fprintf(d->oplog, "%c,%c,%" PRIu64 ",%" PRIu64 "\n", d->kind, op == DEV_WRITE ? 'W' : 'R', off, len);
 }
@@ -75,7 +89,7 @@ static int open_dev(void *ctx, struct env *env, const struct tier_dev_opts *dev,
 {
     struct replay_pool *p = ctx;
     struct replay_dev *d = NULL;
-    struct dev_model_params params = {.scale = 1, .span_bytes = p->volume_bytes / p->o->nr_hdd};
+    struct dev_model_params params = {.scale = 1, .span_bytes = span_bytes(p)};
     struct dev *below;
     int err;
 
@@ -283,6 +297,7 @@ int replay_pool_count(struct replay_pool *p, char why[static 256])
     }
     for (uint32_t i = 0; i < p->nr_devs; i++) {
         dev_model_restart(p->dev[i].model);
+        p->dev[i].head_bytes = 0;
         media_watch_set(p->dev[i].media, saw_command, &p->dev[i]);
     }
     tier_stats_get(p->tier, &p->stats0);
@@ -323,6 +338,7 @@ int replay_pool_flush(struct replay_pool *p, char why[static 256])
     uint64_t began_ns = sim_now_ns(p->sim);
     int err;
 
+    p->flushing = true;
     tier_drain(p->tier, true, done, &w);
     err = wait_for(p, &w, "the final flush", why);
     if (err != 0)

@@ -17,6 +17,7 @@ struct replay_dev {              /* [0]: the SSD; then HDDs */
     struct dev   *model, *below; /* while the pool is open to be charged; model wraps below */
     char          path[16];
     FILE         *oplog;
+    uint64_t      head_bytes;    /* HDD: as the model has it */
     char          kind;          /* 'S', 'H' */
 };
 
@@ -31,6 +32,7 @@ struct replay_pool {
     uint32_t      nr_devs;
     uint64_t      volume_bytes;
     bool          modelled;      /* devices opened from now on take time */
+    bool          flushing;      /* the final flush has begun */
     struct tier_opts topts;
     struct tier  *tier;
     struct blk   *blk;

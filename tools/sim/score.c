@@ -61,6 +61,18 @@ static void print_dev(struct strbuf *out, const char *name, const struct score_d
     strbuf_add(out, "\n");
 }
 
+static void print_hdd_parts(struct strbuf *out, const struct score *s)
+{
+    static const char *const name[] = {[SCORE_READ] = "reads", [SCORE_DESTAGE] = "destage", [SCORE_DESCRIBE] = "descriptions"};
+
+    strbuf_add(out, "  time      ");
+    for (unsigned u = 0; u < SCORE_USE_NR; u++)
+        strbuf_add(out, " %s %.3f s + %.3f s%s", name[u], (double)s->use_ns[0][u] / 1e9, (double)s->use_ns[1][u] / 1e9,
+                   u + 1 < SCORE_USE_NR ? "," : " (run + final flush)\n");
+    strbuf_add(out, "  of it      %.3f MB destaged, %.3f MB bridging holes, %.3f MB descriptions\n",
+               mb(s->destaged_blocks * BLOCK_BYTES), mb(s->bridged_blocks * BLOCK_BYTES), mb(s->described_bytes));
+}
+
 static void print_ssd_parts(struct strbuf *out, const struct score *s)
 {
     strbuf_add(out, "  written    host %.3f MB, headers %.3f MB, relocated %.3f MB, fill %.3f MB\n", mb(s->ssd_host_bytes),
@@ -79,8 +91,7 @@ void score_print(struct strbuf *out, const struct score *s)
                size_format(s->segment_bytes, segment), s->nr_hdd);
     strbuf_add(out, "read hits    %.3f %% of %" PRIu64 " blocks\n", 100 * score_read_hit(s), s->blocks_read);
     print_dev(out, "HDD", &s->hdd);
-    strbuf_add(out, "  of it      %.3f MB destaged, %.3f MB bridging holes, %.3f MB descriptions\n",
-               mb(s->destaged_blocks * BLOCK_BYTES), mb(s->bridged_blocks * BLOCK_BYTES), mb(s->described_bytes));
+    print_hdd_parts(out, s);
     print_dev(out, "SSD", &s->ssd);
     print_ssd_parts(out, s);
     strbuf_add(out, "latency ms   mean %.6f   p50 %.6f   p99 %.6f   p99.9 %.6f   (%" PRIu64 " writes waited for space)\n",

@@ -12,12 +12,15 @@ struct score_dev {               /* commands that reached a kind of device, as i
     uint64_t busy_ns;
 };
 
+enum score_use { SCORE_READ, SCORE_DESTAGE, SCORE_DESCRIBE, SCORE_USE_NR };
+
 struct score {
     uint64_t requests, reads, writes;
     uint64_t blocks_read;        /* asked for, in whole blocks */
     uint64_t blocks_missed;      /* of them: not on the SSD nor in RAM */
     uint64_t blocks_written;
     struct score_dev hdd, ssd;   /* of all HDDs; journal and cache */
+    uint64_t use_ns[2][SCORE_USE_NR]; /* hdd.busy_ns by what the HDDs did; [1]: in the final flush */
     uint64_t ssd_host_bytes;     /* of ssd.write_bytes: payload of host writes, */
     uint64_t ssd_moved_bytes;    /* of blocks that reclaim moved, */
     uint64_t ssd_fill_bytes;     /* of clean copies; the rest is headers, summaries and tables */
