@@ -77,7 +77,7 @@ static void describe_written(struct dev_io *io)
 {
     struct lane *l = container_of(io, struct lane, io);
 
-    lane_run_end(l, l->dev);
+    lane_run_end(l, l->dev, io);
     if (io->err != 0)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
     l->bytes += io->len_bytes;
@@ -101,7 +101,7 @@ static void describe_write(struct lane *l)
     l->iov = (struct iovec){l->buf, (size_t)l->desc_n * DESC_BYTES};
     l->io = (struct dev_io){.off_bytes = cold_desc_offset(s->o.cold, place_of(l, l->desc_at)), .len_bytes = l->iov.iov_len,
                             .iov = &l->iov, .iovcnt = 1, .cb = describe_written};
-    lane_run_begin(l, l->dev);
+    lane_run_begin(l, l->dev, &l->io);
     dev_write(shard_capacity(s, l->dev), &l->io);
 }
 

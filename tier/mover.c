@@ -187,7 +187,6 @@ static void lane_begin(struct lane *l)
     if (l->nr_jobs == 0)
         return;
     l->io_busy = false;
-    l->write_err = 0;
     lane_set_state(l, LANE_WORK);
     lane_step(l);
 }

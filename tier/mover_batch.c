@@ -24,7 +24,8 @@ static void job_set_stage(struct job *job, enum job_stage to)
         [JOB_PICKED]  = {[JOB_READING] = true, [JOB_DONE] = true},
         [JOB_READING] = {[JOB_READ] = true, [JOB_DONE] = true},
         [JOB_READ]    = {[JOB_WRITING] = true, [JOB_DONE] = true},
-        [JOB_WRITING] = {[JOB_PICKED] = true, [JOB_DONE] = true},
+        [JOB_WRITING] = {[JOB_SENT] = true},
+        [JOB_SENT]    = {[JOB_PICKED] = true, [JOB_DONE] = true},
     };
 
     assert(job->stage < JOB_STAGE_NR && to < JOB_STAGE_NR && allowed[job->stage][to]);
@@ -175,6 +176,7 @@ bool lane_relocate(struct lane *l, struct job *job)
     job->relocate = true;
     job->old_place = e->place;
     job->place = to;
+    job->write_err = 0;
     job_set_stage(job, JOB_PICKED);
     return true;
 }
@@ -271,17 +273,31 @@ static void end_early(struct lane *l)
         drop_waiting_jobs(l);
 }
 
-/* True: a job is over, and its buffer another one's. */
+void lane_job_written(struct lane *l, uint32_t i)
+{
+    struct job *job = &l->jobs[i];
+
+    if (job->write_err != 0 && lane_relocate(l, job))
+        return;
+    job->err = job->write_err;
+    job_over(l, job);
+    end_early(l);
+}
+
+/* True: a job was sent; perhaps its buffer is another one's. */
 static bool writer_next(struct lane *l)
 {
+    uint32_t i;
+
     if (l->wr == JOB_NONE)
         writer_take(l);
-    if (l->wr == JOB_NONE || l->io_busy || !lane_write_more(l))
+    if (l->wr == JOB_NONE || !lane_write_more(l))
         return false;
-    if (lane_writing(l)->stage == JOB_WRITING)
-        job_over(l, lane_writing(l));
+    i = l->wr;
+    job_set_stage(&l->jobs[i], JOB_SENT);
     l->wr = JOB_NONE;
-    end_early(l);
+    if (l->jobs[i].runs == 0)
+        lane_job_written(l, i);
     return true;
 }
 
@@ -291,9 +307,9 @@ void lane_step(struct lane *l)
         while (reader_next(l))
             ;
     } while (writer_next(l));
-    if (l->wr == JOB_NONE || (!l->io_busy && l->turn == TURN_HELD))
+    if (!l->io_busy && (l->wr == JOB_NONE || l->turn == TURN_HELD))
         lane_turn_over(l);
-    if (l->rd != JOB_NONE || l->wr != JOB_NONE)
+    if (l->rd != JOB_NONE || l->wr != JOB_NONE || l->runs > 0)
         return;
     lane_drop_failed(l);
     if (l->nr_jobs == 0) {

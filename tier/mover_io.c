@@ -7,8 +7,9 @@
  * A block that is dirty only because an earlier destage may have torn it (INDEX_KEPT) has one more copy, perhaps: the
  * device's. If the log does not give it, that one is read and verified; if it is whole it stays as it is: nothing is written
  * over the only copy that is left.
- * Writes: one run at a time, in address order, each yielding to foreground requests: none waits for more than one run, of all shards
- * (mover_turn.c). All that they write over is dirty in the
+ * Writes: runs in address order, of one extent after the other, in trains: what takes the device no longer than one run may goes out
+ * together, also from several extents, and nothing behind it before all of it has come back. Between two trains the device is the
+ * hosts': none waits for more than one, of all shards (mover_turn.c). All that they write over is dirty in the
  * index by then, and stays so until the batch has committed: a torn write is never visible, whatever becomes of the destage.
  */
 #include <errno.h>
@@ -252,35 +253,50 @@ int lane_read_start(struct lane *l)
 
 static bool write_wanted(const struct job *job, uint32_t i) { return bit_get(job->put, i) || bit_get(job->bridge, i); }
 
-/* True, as lane_write_more(): the job is over, or begins again elsewhere. */
-static bool write_failed(struct lane *l, int err)
+/* Nothing more of the job goes to that device. */
+static void write_failed(struct lane *l, struct job *job, int err)
 {
-    struct job *job = lane_writing(l);
-
     shard_degrade(l->s, job->place.dev, err);
-    if (!lane_relocate(l, job))
-        job->err = err;
-    return true;
+    job->write_err = err;
 }
 
 static void write_done(struct dev_io *io)
 {
-    struct lane *l = container_of(io, struct lane, io);
+    struct lane_run *r = container_of(io, struct lane_run, io);
+    struct lane *l = r->lane;
+    struct job *job = &l->jobs[r->job];
 
-    lane_run_end(l, lane_writing(l)->place.dev);
-    l->write_err = io->err;
+    r->busy = false;
+    job->runs--;
+    lane_run_end(l, job->place.dev, io);
     if (io->err == 0)
         l->bytes += io->len_bytes;
+    else
+        write_failed(l, job, io->err);
+    if (job->stage == JOB_SENT && job->runs == 0)
+        lane_job_written(l, r->job);
     lane_step(l);
 }
 
-static void write_run(struct lane *l, uint32_t first, uint32_t n)
+static struct lane_run *run_get(struct lane *l)
+{
+    for (uint32_t i = 0; i < LANE_RUNS; i++)
+        if (!l->run[i].busy)
+            return &l->run[i];
+    return NULL;
+}
+
+/* False: another time. */
+static bool write_run(struct lane *l, uint32_t first, uint32_t n)
 {
     struct shard *s = l->s;
     struct job *job = lane_writing(l);
     uint64_t off = cold_offset(s->o.cold, job->place) + (uint64_t)first * BLOCK_BYTES;
+    struct lane_run *r = run_get(l);
 
     n = lane_run_blocks(l, job->place.dev, off, n);
+    if (r == NULL || !lane_train_takes(l, job->place.dev, off, n))
+        return false;
     for (uint32_t i = first; i < first + n; i++) {
         figure_add(&s->stats.destage_blocks, bit_get(job->put, i));
         figure_add(&s->stats.destage_bridged, !bit_get(job->put, i));
@@ -288,34 +304,53 @@ static void write_run(struct lane *l, uint32_t first, uint32_t n)
     l->next_block = first + n;
     l->flush_devs |= UINT64_C(1) << job->place.dev;
     job->wrote = true;
-    l->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
-    l->io = (struct dev_io){.off_bytes = off, .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = write_done};
-    lane_run_begin(l, job->place.dev);
-    dev_write(shard_capacity(s, job->place.dev), &l->io);
+    job->runs++;
+    r->lane = l;
+    r->job = l->wr;
+    r->busy = true;
+    r->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
+    r->io = (struct dev_io){.off_bytes = off, .len_bytes = r->iov.iov_len, .iov = &r->iov, .iovcnt = 1, .cb = write_done};
+    lane_run_begin(l, job->place.dev, &r->io);
+    dev_write(shard_capacity(s, job->place.dev), &r->io);
+    return true;
+}
+
+/* A train sets out as a whole, or not at all. */
+static bool train_may_go(struct lane *l)
+{
+    const struct job *job = lane_writing(l);
+
+    if (lane_yields(l))
+        return false;
+    if (figure_get(&turn_of(l->s, l->dev)->fg) > 0 && (l->runs > 0 || l->rd != JOB_NONE))
+        return false;
+    return job->place.dev != l->dev || lane_turn(l);
 }
 
 bool lane_write_more(struct lane *l)
 {
     struct job *job = lane_writing(l);
-    uint32_t first = l->next_block, n = 0;
-    int err = l->write_err;
 
-    l->write_err = 0;
-    if (err != 0)
-        return write_failed(l, err);
-    while (first < EXTENT_BLOCKS && !write_wanted(job, first))
-        first++;
-    while (first + n < EXTENT_BLOCKS && write_wanted(job, first + n))
-        n++;
-    if (n == 0)
-        return true;
-    if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev)))
-        return write_failed(l, -FIRN_E_DEVICE_FAILED);
-    if (lane_yields(l) || (job->place.dev == l->dev && !lane_turn(l)))
-        shard_kick(l->s);
-    else
-        write_run(l, first, n);
-    return false;
+    while (job->write_err == 0) {
+        uint32_t first = l->next_block, n = 0;
+
+        while (first < EXTENT_BLOCKS && !write_wanted(job, first))
+            first++;
+        while (first + n < EXTENT_BLOCKS && write_wanted(job, first + n))
+            n++;
+        if (n == 0)
+            return true;
+        if (!dev_usable(l->s, shard_capacity(l->s, job->place.dev))) {
+            write_failed(l, job, -FIRN_E_DEVICE_FAILED);
+            return true;
+        }
+        if (!train_may_go(l) || !write_run(l, first, n)) {
+            if (l->runs == 0)
+                shard_kick(l->s);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- flush ---- */

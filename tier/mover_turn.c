@@ -3,7 +3,9 @@
  *
  * 1. No run goes out without the device's turn (turn.h) and before the device's budget allows it; a stop waits for no budget.
  * 2. A run is cut so that the model of an HDD writes it within RUN_NS, the way to it included: that is how long it can hold up a
- *    foreground request. What is left of it follows at once, and costs no way.
+ *    foreground request. What is left of it follows at once, and costs no way. Shorter ones go out together, as a train that takes no
+ *    longer: where hosts read between any two, each would begin with a way back. Measured, a tenth of the footprint as SSD: tencent-50k
+ *    takes 241 s of the disk, not 258, cphy-vm 124.5, not 127.5, tpcc-small 82.9, not 86.4.
  * 3. The turn goes on to another shard when nothing can be written at once, or after LANE_STINT_NS: not after each run, for then two
  *    shards would send the head to and fro.
  * 4. Where mover.latency_target is set, reads that take longer make runs that can wait pause, more and more, until they do not.
@@ -27,7 +29,8 @@ bool lane_turn(struct lane *l)
     uint64_t now = env_now_ns(s->env);
 
     if (now < lane_budget_ns(l)) {
-        lane_turn_over(l);
+        if (l->runs == 0)
+            lane_turn_over(l);
         return false;
     }
     if (l->turn == TURN_ASKED && turn_stuck(t, now))
@@ -74,28 +77,33 @@ void lane_turn_init(struct lane *l)
     l->turn_want = (struct turn_want){.env = l->s->env, .granted = {.fn = granted}};
 }
 
-void lane_run_begin(struct lane *l, uint16_t dev)
+void lane_run_begin(struct lane *l, uint16_t dev, const struct dev_io *io)
 {
     l->io_busy = true;
-    turn_head_to(turn_of(l->s, dev), l->io.off_bytes + l->io.len_bytes);
-    if (dev == l->dev && l->turn == TURN_HELD)
+    turn_head_to(turn_of(l->s, dev), io->off_bytes + io->len_bytes);
+    if (l->runs++ == 0 && dev == l->dev && l->turn == TURN_HELD)
         turn_run_begin(turn_of(l->s, dev), env_now_ns(l->s->env));
 }
 
-void lane_run_end(struct lane *l, uint16_t dev)
+void lane_run_end(struct lane *l, uint16_t dev, const struct dev_io *io)
 {
     struct shard *s = l->s;
     struct turn *t = turn_of(s, dev);
     uint64_t now = env_now_ns(s->env);
 
-    l->io_busy = false;
+    assert(l->runs > 0);
+    l->io_busy = --l->runs > 0;
     if (dev != l->dev)
         return;
-    turn_charge(t, now, l->io.len_bytes, s->t.mover_bandwidth, s->t.mover_iops);
+    turn_charge(t, now, io->len_bytes, s->t.mover_bandwidth, s->t.mover_iops);
     if (!lane_hurries(l))
         turn_pause(t, now);
     if (l->turn != TURN_HELD)
         return;
+    if (l->runs > 0) { /* the next one of the train is in the device's hands from now on */
+        turn_run_begin(t, now);
+        return;
+    }
     turn_run_end(t);
     if (turn_others_wait(t) && now >= l->turn_ns + LANE_STINT_NS)
         lane_turn_over(l);
@@ -120,4 +128,19 @@ uint32_t lane_run_blocks(const struct lane *l, uint16_t dev, uint64_t off_bytes,
     if (whole_ns <= RUN_NS)
         return nblocks;
     return way_ns >= RUN_NS ? 1 : MAX((uint32_t)(nblocks * (RUN_NS - way_ns) / (whole_ns - way_ns)), 1u);
+}
+
+bool lane_train_takes(struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks)
+{
+    const struct dev *d = shard_capacity(l->s, dev);
+    uint64_t ns = RUN_NS;
+
+    if (d->caps.rotational && dev == l->dev)
+        ns = run_ns(d->caps.size_bytes, figure_get(&turn_of(l->s, dev)->head_bytes), off_bytes, nblocks);
+    if (l->runs == 0)
+        l->train_ns = 0;
+    else if (l->train_ns + ns > RUN_NS)
+        return false;
+    l->train_ns += ns;
+    return true;
 }

@@ -70,7 +70,8 @@ static void lane_add(struct lane *l, uint32_t x)
     extent_set_state(extent_at(&s->xt, x), EXTENT_DESTAGING);
     map_settle(s, x);
     job->x = x;
-    job->err = 0;
+    job->err = job->write_err = 0;
+    job->runs = 0;
     job->stage = JOB_PICKED;
     job->buf = NULL;
     job->captured = job->tombstone = job->relocate = job->wrote = false;

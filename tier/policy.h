@@ -29,7 +29,7 @@
 enum policy_regime {
     POLICY_IDLE,               /* up to the start mark: only while the device rests, and only what is dense or cold */
     POLICY_PROPORTIONAL,       /* to the limit: what is worth the disk's time most, after a silence that shrinks to nothing on the way */
-    POLICY_URGENT,             /* at the limit, or something waits: beside foreground requests, which wait for one run each */
+    POLICY_URGENT,             /* at the limit, or something waits: beside foreground requests, which wait for one train of runs each */
 };
 
 struct policy_state {          /* of one lane, now */

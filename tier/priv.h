@@ -305,7 +305,7 @@ struct places {
 
 /* ---- mover ---- */
 
-enum job_stage { JOB_PICKED, JOB_READING, JOB_READ, JOB_WRITING, JOB_DONE, JOB_STAGE_NR };
+enum job_stage { JOB_PICKED, JOB_READING, JOB_READ, JOB_WRITING, JOB_SENT, JOB_DONE, JOB_STAGE_NR }; /* SENT: all of its runs were */
 #define JOB_NONE UINT32_MAX
 struct job {                     /* one extent's destage */
     uint32_t x;
@@ -313,6 +313,8 @@ struct job {                     /* one extent's destage */
     char    *buf;                /* EXTENT_BYTES, one of the lane's: block i at i * BLOCK_BYTES; NULL: none yet, or no longer */
     uint64_t seq;                /* S */
     int      err;                /* given up */
+    uint32_t runs;               /* of its payload in flight */
+    int      write_err;          /* of one of them */
     bool     captured, tombstone, relocate, wrote;
     struct extent_place place;   /* where it will be */
     struct extent_place old_place; /* to be given back after the commit; EXTENT_NO_DEV: none */
@@ -331,12 +333,14 @@ struct job {                     /* one extent's destage */
 enum lane_state { LANE_IDLE, LANE_WORK, LANE_FLUSH, LANE_COMMIT, LANE_DESCRIBE, LANE_STATE_NR };
 enum lane_turn { TURN_NONE, TURN_ASKED, TURN_HELD };
 #define LANE_READS 32u
-#define LANE_BUFS  2u            /* one extent is read while another one is written: a stream does not wait for the log */
+#define LANE_BUFS  4u            /* some extents are read while others are written: neither a stream nor a train waits for the log */
+#define LANE_RUNS  16u           /* of a train at most */
 #define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
 #define LANE_STINT_NS (200 * NS_PER_MS) /* one lane keeps its device's turn so long before another shard's has it */
 #define DESCRIBE_BATCH 64u
 struct lane;
 struct lane_read { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t first, n; bool busy; };
+struct lane_run { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t job; bool busy; };
 
 struct lane {                    /* destages for one device, one batch at a time; the last lane does what needs no device */
     struct shard *s;
@@ -348,16 +352,18 @@ struct lane {                    /* destages for one device, one batch at a time
     char    *buf;                /* LANE_BUFS of EXTENT_BYTES */
     bool     buf_busy[LANE_BUFS];
     uint32_t reads_in_flight;
-    uint32_t next_block;         /* writes: all before it were started */
+    uint32_t next_block;         /* of the job that is written: all before it were started */
+    struct lane_run run[LANE_RUNS];
+    uint32_t runs;               /* in flight; of payload, or the one of descriptions */
+    uint64_t train_ns;           /* what the train in flight takes the device, from when it had nothing of this lane */
     uint64_t want[CAPTURE_WORDS];/* reads of this pass: not started yet */
     uint64_t bad[CAPTURE_WORDS]; /* failed in this pass */
     uint64_t unread[CAPTURE_WORDS]; /* of this job: the log's device gave an error, not bytes */
     int      read_err;           /* a device error among them */
     uint32_t pass;               /* of reads: what failed is read again, alone, REREADS_MAX times before it is called damaged */
-    bool     io_busy;            /* io is in flight */
-    int      write_err;          /* of the last run that was written, until it has been seen to */
+    bool     io_busy;            /* io, or a run, is in flight */
     struct lane_read read[LANE_READS];
-    struct dev_io io;            /* write, flush */
+    struct dev_io io;            /* descriptions, flush */
     struct iovec  iov;
     enum lane_turn turn;         /* to write to its device: turn.h */
     struct turn_want turn_want;
@@ -812,14 +818,16 @@ bool     lane_waited_for(struct lane *l);                 /* hosts' requests wai
 bool     lane_turn(struct lane *l);                       /* may a run go out now? false: lane_step() or describe_go_on() comes again */
 void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
 void     lane_turn_init(struct lane *l);
-void     lane_run_begin(struct lane *l, uint16_t dev);    /* l->io goes there */
-void     lane_run_end(struct lane *l, uint16_t dev);      /* it is over; its bytes count against the budget */
+void     lane_run_begin(struct lane *l, uint16_t dev, const struct dev_io *io); /* it goes there */
+void     lane_run_end(struct lane *l, uint16_t dev, const struct dev_io *io);   /* it is over; its bytes count against the budget */
 uint32_t lane_run_blocks(const struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks); /* so many of them in one run */
 uint64_t lane_budget_ns(const struct lane *l);            /* no run goes out before */
+bool     lane_train_takes(struct lane *l, uint16_t dev, uint64_t off_bytes, uint32_t nblocks); /* then the run counts as a part of it */
 struct policy_state lane_policy(struct lane *l);
 void     lane_rest(struct lane *l);                       /* the batch is over */
 int      lane_read_start(struct lane *l);                 /* mover_io.c: the payload of the job that is read; then lane_read_done */
-bool     lane_write_more(struct lane *l);                 /* of the job that is written; true: it is over */
+bool     lane_write_more(struct lane *l);                 /* of the job that is written; true: all of it was sent, or will not be */
+void     lane_job_written(struct lane *l, uint32_t job);  /* mover_batch.c: it was sent, and nothing of it is in flight */
 void     lane_drop_failed(struct lane *l);                /* jobs that were given up leave the batch */
 void     lane_flush(struct lane *l);                      /* then lane_commit */
 void     lane_flush_step(struct lane *l);                 /* goes on if it is its turn */
@@ -828,7 +836,7 @@ void     lane_step(struct lane *l);                       /* goes on with what c
 void     lane_read_done(struct lane *l);                  /* or given up with job->err */
 static inline struct job *lane_reading(struct lane *l) { return &l->jobs[l->rd]; }
 static inline struct job *lane_writing(struct lane *l) { return &l->jobs[l->wr]; }
-static inline bool lane_writes(const struct lane *l) { return l->state == LANE_WORK && l->wr != JOB_NONE; }
+static inline bool lane_writes(const struct lane *l) { return l->state == LANE_WORK && (l->wr != JOB_NONE || l->runs > 0); }
 void     lane_pick(struct lane *l, unsigned lowest);      /* pick.c: jobs; of buckets from this one on */
 uint64_t lane_pick_cold(struct lane *l);                  /* jobs, in the idle regime; without one: when there may be one */
 void     lane_pick_meta(struct lane *l);

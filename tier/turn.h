@@ -2,8 +2,8 @@
 /* turn.h: what the shards of a pool must know of each other at a capacity device: whose turn it is to write there in the
  * background, which foreground requests are in flight, and what of the budget is left. No lock, and nobody waits inside a call.
  *
- * 1. A lane takes the device's turn before a run; with it, it writes one run after the other. So of all shards one run at
- *    most is in flight, and a foreground read waits for one run, not for one of each shard.
+ * 1. A lane takes the device's turn before a run, or a train of short ones; with it, it writes one after the other. So of all shards
+ *    one train at most is in flight, and a foreground read waits for one, not for one of each shard.
  * 2. It gives the turn back when it has nothing to write at once, when it yields, or when others wait and it has had its time.
  * 3. Who gives it back hands it to the next that waits, in the order of shards, and says so on that one's own thread. The turn is
  *    never free while somebody waits.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A foreground read waits for one run of destage at most, whichever shards destage to its device (turn.h). */
+/* A foreground read waits for one train of runs at most, whichever shards destage to its device (turn.h). */
 #include "yard.h"
 
 #define SHARDS 4u
-#define RUN_MS 20.0
+#define TRAIN_MS 20.0
 /* A read's own time on the model at its worst: command, the longest way, half a turn, what is fetched with it. */
 #define READ_MS (0.1 + 0.23 + 13.44 + 4.16 + 128.0 * 1024 / 200e3)
 
@@ -43,11 +43,11 @@ static void read_beside(uint32_t write_bytes, bool ordered)
     cr_expect_gt(r.nr, 200, "%llu reads", (unsigned long long)r.nr);
     cr_expect_gt(y.dev[1].written_bytes - destaged, (ordered ? 300 : 16) * MIB, "destage at full load: %llu MiB",
                  (unsigned long long)((y.dev[1].written_bytes - destaged) / MIB));
-    cr_expect_eq(y.dev[1].writes_at_once, 1, "%u runs in flight at once", y.dev[1].writes_at_once);
-    cr_expect_leq(y.dev[1].longest_write_ns, (RUN_MS + 0.1) * 1e6, "a run of %.1f ms", (double)y.dev[1].longest_write_ns / 1e6);
-    cr_expect_leq((double)r.longest_ns / 1e6, RUN_MS + READ_MS + 1, "%.1f ms", (double)r.longest_ns / 1e6);
+    cr_expect_gt(y.dev[1].writes_at_once, 1, "runs go out together");
+    cr_expect_leq(y.dev[1].longest_write_ns, (TRAIN_MS + 0.1) * 1e6, "a train of %.1f ms", (double)y.dev[1].longest_write_ns / 1e6);
+    cr_expect_leq((double)r.longest_ns / 1e6, TRAIN_MS + READ_MS + 1, "%.1f ms", (double)r.longest_ns / 1e6);
     yard_close(&y);
 }
 
-Test(wait, a_read_waits_for_one_run_of_all_shards_that_destage_streams) { read_beside(256 * KIB, true); }
-Test(wait, a_read_waits_for_one_run_of_all_shards_that_destage_here_and_there) { read_beside(16 * KIB, false); }
+Test(wait, a_read_waits_for_one_train_of_all_shards_that_destage_streams) { read_beside(256 * KIB, true); }
+Test(wait, a_read_waits_for_one_train_of_all_shards_that_destage_here_and_there) { read_beside(16 * KIB, false); }
