@@ -190,13 +190,16 @@ static bool path_valid(const char *text)
 
 bool config_hours(const char *text, uint32_t *from_min, uint32_t *to_min)
 {
+    static const char form[] = "00:00-00:00"; /* sscanf() would take signs and spaces, too */
     unsigned h[2] = {0}, m[2] = {0};
-    int end = 0;
 
     *from_min = *to_min = 0;
     if (text[0] == '\0')
         return true;
-    if (sscanf(text, "%2u:%2u-%2u:%2u%n", &h[0], &m[0], &h[1], &m[1], &end) != 4 || text[end] != '\0' || end != 11)
+    for (size_t i = 0; i < sizeof(form); i++)
+        if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+            return false;
+    if (sscanf(text, "%2u:%2u-%2u:%2u", &h[0], &m[0], &h[1], &m[1]) != 4)
         return false;
     *from_min = h[0] * 60 + m[0];
     *to_min = h[1] * 60 + m[1];

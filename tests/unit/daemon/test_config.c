@@ -276,6 +276,18 @@ Test(config, a_whole_file_reaches_the_tier)
     free(o);
 }
 
+Test(config, hours_are_two_times_of_the_day)
+{
+    static const char *const bad[] = {"22:00", "22:00-22:00", "24:00-06:00", "22:60-06:00", "22:00-06:000", "22.00-06:00", "2:00-06:00",
+                                      "+2:00-06:00", "-0:00-06:00", " 2:00-06:00", "22:00-+6:00", "22:00- 6:00"};
+    uint32_t from, to;
+
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++)
+        cr_expect(!config_hours(bad[i], &from, &to), "%s", bad[i]);
+    cr_assert(config_hours("23:59-00:00", &from, &to) && from == 1439 && to == 0);
+    cr_assert(config_hours("", &from, &to) && from == 0 && to == 0);
+}
+
 Test(config, a_file_that_cannot_be_used_is_told)
 {
     FILE *f = fopen("/tmp/firn-config-nul", "w");
