@@ -49,12 +49,18 @@ void admit_fini(struct admit *ad)
  * - low wear: blocks alone, at their second miss or fourth use in RAM, remembered for six turns, take 175 and 748 MiB of fills where
  *   balanced takes 775 and 1375, at 3 % more and 7 % less disk time. A third miss within a turn hardly ever comes while the cache is
  *   still empty: 6 MiB in all of the first trace. */
-void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, bool low_wear)
+void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set)
 {
     uint64_t window = MIN(MAX(cache_blocks / 8, (uint64_t)WINDOW_MIN), (uint64_t)UINT32_MAX);
 
-    *r = (struct admit_rules){.by_block = low_wear, .touches_min = 2, .touches = 2, .again = low_wear ? 4 : 3,
-                              .asked_turns = low_wear ? 6 : 1, .stream_blocks = STREAM_BLOCKS, .window = (uint32_t)window};
+    r->by_block = set->by_block;
+    r->touches_min = set->touches_min == 0 ? 2 : MIN(set->touches_min, ADMIT_TOUCHES_MAX);
+    r->again = set->again == 0 ? 3 : MIN(set->again, ADMIT_TOUCHES_MAX);
+    r->asked_turns = set->asked_turns == 0 ? 1 : MIN(set->asked_turns, ADMIT_TURNS_MAX);
+    r->stream_blocks = set->stream_blocks == 0 ? STREAM_BLOCKS : set->stream_blocks;
+    r->window = (uint32_t)window;
+    r->touches = r->touches_min;
+    r->nr_read = r->nr_unread = 0;
 }
 
 /* ---- the table ---- */

@@ -17,6 +17,7 @@
 
 #define CHUNK_BLOCKS      16u
 #define ADMIT_TOUCHES_MAX 4u
+#define ADMIT_TURNS_MAX   255u
 #define ADMIT_WAYS        16u
 
 struct admit_entry {
@@ -47,7 +48,9 @@ struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; 
 
 int  admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed); /* 0, -ENOMEM */
 void admit_fini(struct admit *ad);
-void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, bool low_wear);
+/* Of set: by_block, touches_min, again, asked_turns, stream_blocks; 0: 2, 3, 1, 4 MiB. Also while the table is in use: then the guard
+ * begins anew. */
+void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set);
 
 /* Blocks of a chunk were missed: neither SSD nor RAM had them. have: blocks of the chunk that the SSD has. stream_blocks: length so far
  * of the stream that the request belongs to. */

@@ -44,16 +44,22 @@ static bool any_seeks(const struct shard *s)
     return false;
 }
 
-int fetch_init(struct shard *s)
+void fetch_retune(struct shard *s)
 {
-    uint32_t nr = frames_of(s), unit = MAX(s->t.fetch_bytes / BLOCK_BYTES, 1u);
-    int err = stage_init(&s->stage, nr);
+    uint32_t nr = s->stage.nr, unit = MAX(s->t.fetch_bytes / BLOCK_BYTES, 1u);
 
     while (unit > UNIT_SHRUNK && unit * 16 > nr)
         unit /= 2;
     s->fetch_blocks = MIN(unit, EXTENT_BLOCKS);
     s->fetch_depth = MIN(MAX(nr / 2 / s->fetch_blocks, 1u), FETCH_DEPTH_MAX);
     s->ahead_blocks = any_seeks(s) && s->t.read_ahead_max > BLOCK_BYTES ? MIN(s->t.read_ahead_max / BLOCK_BYTES, nr / 8) : 0;
+}
+
+int fetch_init(struct shard *s)
+{
+    int err = stage_init(&s->stage, frames_of(s));
+
+    fetch_retune(s);
     s->hole = mmap(NULL, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (s->hole == MAP_FAILED) {
         s->hole = NULL;

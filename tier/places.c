@@ -72,22 +72,33 @@ static int tables_init(struct shard *s)
     return 0;
 }
 
+static uint64_t cache_blocks(const struct shard *s)
+{
+    return MAX(s->ix.nr_phys / segpool_geometry(s->o.segpool)->nr_shards, 1u);
+}
+
+void places_retune(struct shard *s)
+{
+    const struct admit_rules set = {.by_block = s->t.admit_blocks, .touches_min = s->t.admit_touches, .again = s->t.admit_again,
+                                    .asked_turns = s->t.admit_turns, .stream_blocks = s->t.stream_cutoff / BLOCK_BYTES};
+
+    admit_rules_init(&s->places.rules, cache_blocks(s), &set);
+}
+
 int places_init(struct shard *s)
 {
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     struct places *p = &s->places;
-    uint64_t blocks = MAX(s->ix.nr_phys / geo->nr_shards, 1u), seed;
+    uint64_t seed;
     int err = slot_table_init(&p->table, geo, segpool_segments(s->o.segpool));
 
     env_random(s->env, &seed, sizeof(seed));
     if (!err)
         err = slots_init(&p->slots, &s->ix, p->table.layout.first_unit / JOURNAL_UNITS_PER_BLOCK, SMALL_PCT, evict, s);
-    err = err ? err : admit_init(&p->admit, blocks, seed);
+    err = err ? err : admit_init(&p->admit, cache_blocks(s), seed);
     err = err ? err : pool_init(&p->fills, sizeof(struct fill), 16, FILLS_MAX);
     err = err ? err : tables_init(s);
-    admit_rules_init(&p->rules, blocks, false);
-    if (s->t.admit_touches != 0)
-        p->rules.touches_min = p->rules.touches = MIN(s->t.admit_touches, ADMIT_TOUCHES_MAX);
+    places_retune(s);
     p->closing = NO_SEGMENT;
     p->table_look_ns = UINT64_MAX;
     return err;

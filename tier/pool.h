@@ -80,6 +80,14 @@ struct shard_step {              /* one shard's part of a drain or stop */
 #define REFUSALS_MAX 64u         /* answers under way to requests there was no memory for */
 struct refusal { struct env_task task; struct tier *t; tier_volume_cb *cb; void *ctx; };
 
+struct retune {                  /* retune.c: knobs on their way from shard to shard */
+    struct env_task task;
+    uint32_t        shard;       /* next */
+    struct tier_opts opts;       /* of them TIER_LIVE */
+    tier_retune_cb *cb;          /* NULL: none is under way */
+    void           *ctx;
+};
+
 struct tier {
     struct tier_opts opts;
     struct env      *envs[REACTORS_MAX];
@@ -109,6 +117,7 @@ struct tier {
     bool             stopping, stop_begun; /* envs[0] */
     void           (*stop_cb)(void *ctx);
     void            *stop_ctx;
+    struct retune    retune;      /* its cb: envs[0] */
     struct shard_step steps[REACTORS_MAX];
     uint32_t         steps_left;  /* envs[0]; 0: no drain or stop under way */
     bool             steps_destage_all, steps_seal;

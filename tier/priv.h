@@ -618,6 +618,7 @@ struct shard {
 };
 
 /* shard.c */
+void     shard_defaults(struct tier_opts *t);             /* for what is 0 there */
 void     shard_kick(struct shard *s);                     /* runs a pass of waiting work, from the loop */
 void     shard_io_later(struct shard *s, struct blk_io *io, int err);  /* answers from the loop */
 void     shard_io_done(struct shard *s, struct blk_io *io, int err);
@@ -738,6 +739,7 @@ bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
 /* fetch.c */
 int      fetch_init(struct shard *s);
+void     fetch_retune(struct shard *s);                   /* how much is read at once, as s->t has it now */
 void     fetch_fini(struct shard *s);
 bool     fetch_busy(const struct shard *s);
 /* A cold block that RAM holds, as the map has it now; NULL: it does not. */
@@ -775,6 +777,7 @@ bool     fill_busy(const struct shard *s);
 /* places.c: segments of places, from the log and back; their tables */
 int      places_init(struct shard *s);
 void     places_fini(struct shard *s);
+void     places_retune(struct shard *s);                  /* what is worth a place, as s->t has it now */
 /* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_take(struct shard *s, bool to_main);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);

@@ -28,6 +28,7 @@
 
 #define SETTLE_NS  (2 * NS_PER_MS)
 #define SKIP_NS    NS_PER_S
+#define PASSES_DESTAGE 100u /* over one whose dirt is all to be destaged: then it moves after all */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -220,14 +221,16 @@ void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
 
 /* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
 
-/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait; but not those that are pinned. */
+/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait; but not those that are pinned. With
+ * destage_victims all are, and hosts wait: if moves went on for them, the log would fill faster than any HDD empties it. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
+    bool wanted = s->t.destage_victims ? s->rc.passes <= PASSES_DESTAGE : e->nr_dirty >= POLICY_DENSE_BLOCKS && s->rc.passes <= 1;
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;
-    if (e->nr_dirty < POLICY_DENSE_BLOCKS || s->rc.passes > 1 || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || starved(s))
+    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || (!s->t.destage_victims && starved(s)))
         return false;
     e->flags |= EXTENT_URGENT;
     extent_relist(&s->xt, x);

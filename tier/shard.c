@@ -333,7 +333,7 @@ void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void 
 
 /* ---- birth ---- */
 
-static void defaults(struct tier_opts *t)
+void shard_defaults(struct tier_opts *t)
 {
     t->dirty_start_pct = t->dirty_start_pct != 0 ? t->dirty_start_pct : 60;
     t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 80;
@@ -444,7 +444,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
     s->o = *opts;
     s->t = *opts->tier;
     s->env = opts->env;
-    defaults(&s->t);
+    shard_defaults(&s->t);
     lists_init(s);
     err = pools_init(s);
     err = err ? err : tables_init(s);

@@ -59,6 +59,8 @@ int  shard_attach(struct shard *s, struct volume *v);
  * space goes back when the batches that unmap the extents have committed. cb on the shard's env. */
 void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int err), void *ctx);
 
+/* The knobs of TIER_LIVE change, on the shard's env. */
+void shard_retune(struct shard *s, const struct tier_opts *o);
 /* Its tier changes, on the shard's env: extents that are dirty are listed anew, a few at a time. */
 void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier);
 /* So much, in bytes, may be pinned to the SSD; any thread. */

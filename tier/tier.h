@@ -65,7 +65,13 @@ struct tier_opts {
     uint32_t dirty_max_pct;          /* 0: 80 */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
-    uint32_t admit_touches;          /* misses that make a chunk of 64 KiB worth a copy on the SSD; 0: 2 */
+    /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */
+    uint32_t admit_touches;          /* misses that make a chunk of 64 KiB worth it; 0: 2; at most 4 */
+    bool     admit_blocks;           /* no chunk is: its blocks alone, each for itself */
+    uint32_t admit_again;            /* asks, the first one included, that make a block in RAM worth it; 0: 3; at most 4 */
+    uint32_t admit_turns;            /* so many turns of the cache what a block was asked for counts; 0: 1; at most 255 */
+    uint64_t stream_cutoff;          /* bytes: nothing of a stream that is longer; 0: 4 MiB; UINT64_MAX: all streams */
+    bool     destage_victims;        /* all that is dirty in a victim is destaged; else what lies few moves within the SSD */
     uint32_t read_ahead_max;         /* bytes ahead of a stream in one go; a block: none; 0: 1 MiB */
     uint64_t io_deadline_ns;         /* a device whose oldest request is older is degraded: new I/O fails at once; 0: 30 s */
     uint32_t ios_per_shard;          /* blk requests a shard carries at once; 0: 1024 */
@@ -84,6 +90,12 @@ struct tier_opts {
     const struct journal_bugs *journal_bugs; /* likewise */
 };
 
+/* Of these, what may change while a pool is open. */
+#define TIER_LIVE(x)                                                                                                    \
+    x(admit_touches) x(admit_blocks) x(admit_again) x(admit_turns) x(stream_cutoff) x(destage_victims) x(fetch_bytes)   \
+    x(read_ahead_max) x(dirty_start_pct) x(dirty_max_pct) x(mover_bandwidth) x(mover_iops) x(mover_latency_ns)          \
+    x(mover_from_min) x(mover_to_min)
+
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
  * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */
 int  tier_format(const struct tier_opts *opts, char why[static 256]);
@@ -98,6 +110,11 @@ void tier_stop(struct tier *t, void (*cb)(void *ctx), void *ctx);
 /* After tier_stop's cb: 0, or why something of what was accepted is in the log only, and the next start replays it. */
 int  tier_stop_err(const struct tier *t);
 void tier_close(struct tier *t); /* after tier_stop's cb (or, in the simulator, after a crash) */
+
+/* All of TIER_LIVE is from now on as in opts; 0 there: the default. 0: cb is called when every shard has taken it; else not:
+ * -FIRN_E_IN_USE, another change is under way; -FIRN_E_STOPPED. */
+typedef void tier_retune_cb(void *ctx);
+int  tier_retune(struct tier *t, const struct tier_opts *opts, tier_retune_cb *cb, void *ctx);
 
 /* ---- volumes ---- */
 

@@ -162,6 +162,12 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->stage_bytes = config_num(c, tier_stage_size);
     out->fetch_bytes = (uint32_t)config_num(c, tier_fetch_size);
     out->read_ahead_max = (uint32_t)config_num(c, tier_read_ahead_max);
+    out->admit_touches = (uint32_t)config_num(c, tier_admit);
+    out->admit_blocks = config_num(c, tier_admit_blocks);
+    out->admit_again = (uint32_t)config_num(c, tier_admit_again);
+    out->admit_turns = (uint32_t)config_num(c, tier_admit_memory);
+    out->stream_cutoff = config_num(c, tier_stream_cutoff) != 0 ? config_num(c, tier_stream_cutoff) : UINT64_MAX;
+    out->destage_victims = config_num(c, tier_destage_victims);
     out->heat_half_life_ns = config_num(c, tier_heat_half_life_ns);
     out->dirty_start_pct = (uint32_t)config_num(c, tier_dirty_start);
     out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
@@ -204,7 +210,10 @@ static void print_key(struct strbuf *b, const struct config_key_info *k, const c
     strbuf_add(b, "%s# %s", indent, k->help);
     print_range(b, k);
     strbuf_add(b, "%s\n", k->flags & KEY_RELOAD ? " (SIGHUP applies it)" : "");
-    strbuf_add(b, "%s%s = %s%s%s;\n", indent, name, quoted ? "\"" : "", k->shown, quoted ? "\"" : "");
+    if (k->kind == CONFIG_PROFILE)
+        config_profile_print(b, indent);
+    strbuf_add(b, "%s%s%s = %s%s%s;\n", indent, config_profile_sets(config_key_by_path(k->path)) ? "# " : "", name, quoted ? "\"" : "",
+               k->shown, quoted ? "\"" : "");
 }
 
 static void print_group(struct strbuf *b, const char *group, const char *indent)
@@ -226,7 +235,8 @@ void config_print_default(struct strbuf *b)
 
     strbuf_add(b, "# firn.conf: every key of firnd with its default, its range and what it trades.\n"
                   "# Sizes take KiB MiB GiB TiB (or Ki Mi Gi Ti) or bytes; durations us ms s m h; rates are per second.\n"
-                  "# `firnd --check --config FILE` tells what is wrong with a file and changes nothing.\n\n");
+                  "# `firnd --check --config FILE` tells what is wrong with a file and changes nothing.\n"
+                  "# Keys whose defaults depend on tier.profile are commented out; they stand here as balanced has them.\n\n");
     print_group(b, "", "");
     strbuf_add(b, "\npool: {\n");
     print_group(b, "pool", "  ");

@@ -13,7 +13,7 @@
 #include "daemon/config_keys.h"
 
 enum config_kind {
-    CONFIG_NAME, CONFIG_PATH, CONFIG_ADDR, CONFIG_LEVEL, CONFIG_HOURS, /* texts */
+    CONFIG_NAME, CONFIG_PATH, CONFIG_ADDR, CONFIG_LEVEL, CONFIG_HOURS, CONFIG_PROFILE, /* texts */
     CONFIG_UINT, CONFIG_SIZE, CONFIG_DURATION, CONFIG_PERCENT, CONFIG_BOOL, /* numbers; durations in ns */
 };
 
@@ -86,7 +86,14 @@ int  config_set_text(struct config *c, enum config_key key, const char *text, ch
 void config_value_print(struct strbuf *b, const struct config *c, enum config_key key);
 bool config_value_equal(const struct config *a, const struct config *b, enum config_key key);
 
-/* etc/firn.conf: every key with its default and its line of help. */
+/* tier.profile: gives the keys that were not set (line 0) the defaults of the profile. config_parse() has done so. */
+void config_profile_apply(struct config *c);
+bool config_profile_sets(enum config_key key); /* some profile does */
+bool config_profile_valid(const char *name);
+/* A comment: what each profile sets. */
+void config_profile_print(struct strbuf *b, const char *indent);
+
+/* etc/firn.conf: every key with its default and its line of help. Those that a profile sets are commented out: named, they would win. */
 void config_print_default(struct strbuf *b);
 
 bool config_addr_is_loopback(const char *addr);

@@ -53,27 +53,41 @@
       "TCP port of the HTTP API; 0: the kernel chooses")                                                                \
     x("api.token_file",        PATH,     api_token_file,       0,           200,              "", KEY_RELOAD,           \
       "file with the token that TCP clients send; empty: TCP answers /healthz, /readyz and /metrics only")              \
+    x("tier.profile",          PROFILE,  tier_profile,         1,           16,               "balanced", KEY_RELOAD,   \
+      "balanced, low-wear, mysql, cassandra or archive: other defaults for the keys named here; a key that is set wins")      \
+    x("tier.admit",            UINT,     tier_admit,           1,           4,                "2", KEY_RELOAD,          \
+      "times that a chunk of 64 KiB is missed before it is copied to the SSD; more writes less there and warms up later") \
+    x("tier.admit_blocks",     BOOL,     tier_admit_blocks,    0,           1,                "false", KEY_RELOAD,      \
+      "copy of a chunk only the blocks that were asked for again; writes less, and misses the neighbours once more")    \
+    x("tier.admit_again",      UINT,     tier_admit_again,     1,           4,                "3", KEY_RELOAD,          \
+      "times that a block is asked for while it is in memory before it is copied to the SSD")                           \
+    x("tier.admit_memory",     UINT,     tier_admit_memory,    1,           255,              "1", KEY_RELOAD,          \
+      "turns of the cache for which it is remembered that a block was asked for; longer finds what is rarely read")     \
+    x("tier.stream_cutoff",    SIZE,     tier_stream_cutoff,   64 * KIB,    TIB,              "4MiB", KEY_ZERO | KEY_RELOAD, \
+      "nothing of a stream of reads that is longer is copied to the SSD; 0: streams are as good as anything")           \
+    x("tier.destage_victims",  BOOL,     tier_destage_victims, 0,           1,                "false", KEY_RELOAD,      \
+      "what is dirty in a log segment that is emptied goes to the HDD, not to another segment: spares the SSD, costs seeks") \
     x("tier.stage_size",       SIZE,     tier_stage_size,      256 * KIB,   16 * GIB,         "16MiB", 0,               \
       "memory for what was read from HDDs, of all reactors together: neighbours of what was asked for, and streams read ahead") \
-    x("tier.fetch_size",       SIZE,     tier_fetch_size,      4 * KIB,     MIB,              "128KiB", 0,              \
+    x("tier.fetch_size",       SIZE,     tier_fetch_size,      4 * KIB,     MIB,              "128KiB", KEY_RELOAD,     \
       "what a read of an HDD fetches, aligned; more spares seeks where neighbours are read soon, else it costs transfer and memory") \
-    x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", 0,                \
+    x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", KEY_RELOAD,       \
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
-    x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", 0,                  \
+    x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
-    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", 0,                  \
+    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", KEY_RELOAD,         \
       "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \
       "heat of 4 MiB that nobody reads or writes halves in so long; that of placement takes 24 times as long. Shorter forgets sooner") \
-    x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO,            \
+    x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO | KEY_RELOAD, \
       "bytes per second that background work may take from a capacity device; 0: no cap")                               \
-    x("mover.iops",            UINT,     mover_iops,           1,           1000000,          "0", KEY_ZERO,           \
+    x("mover.iops",            UINT,     mover_iops,           1,           1000000,          "0", KEY_ZERO | KEY_RELOAD, \
       "writes per second that background work may send to a capacity device; 0: no cap")                               \
-    x("mover.latency_target",  DURATION, mover_latency_ns,     NS_PER_MS,   10 * NS_PER_S,    "0s", KEY_ZERO,          \
+    x("mover.latency_target",  DURATION, mover_latency_ns,     NS_PER_MS,   10 * NS_PER_S,    "0s", KEY_ZERO | KEY_RELOAD, \
       "reads of a capacity device that take longer make background work pause between its writes, unless it is urgent; 0: never") \
-    x("mover.hours",           HOURS,    mover_hours,          0,           11,               "", 0,                   \
+    x("mover.hours",           HOURS,    mover_hours,          0,           11,               "", KEY_RELOAD,                   \
       "times of the day, in UTC, when background work may do what is not urgent, as \"22:00-06:00\"; empty: always")   \
     x("journal.segment_size",  SIZE,     journal_segment_size, 16 * MIB,    SEGMENT_BYTES_MAX, "0", KEY_ZERO,           \
       "unit of the log, chosen when the pool is formatted; 0: 1/1024 of it. Smaller is reclaimed sooner, with more moves") \

@@ -74,6 +74,7 @@ static const char *type_wanted(enum config_kind kind)
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
     case CONFIG_HOURS:
+    case CONFIG_PROFILE:
         return "wrong type; allowed: a text in quotes";
     case CONFIG_UINT:
         return "wrong type; allowed: a whole number";
@@ -256,6 +257,7 @@ int config_parse(const char *text, const char *file, struct config *out, struct 
         read_group(&r, config_root_setting(&cfg), "");
     }
     config_destroy(&cfg);
+    config_profile_apply(out);
     return r.nr_problems ? -FIRN_E_INVALID : 0;
 }
 

@@ -43,6 +43,7 @@ bool config_kind_is_text(enum config_kind kind)
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
     case CONFIG_HOURS:
+    case CONFIG_PROFILE:
         return true;
     case CONFIG_UINT:
     case CONFIG_SIZE:
@@ -162,6 +163,7 @@ static int parse_number(const struct config_key_info *k, const char *text, uint6
     case CONFIG_ADDR:
     case CONFIG_LEVEL:
     case CONFIG_HOURS:
+    case CONFIG_PROFILE:
         assert(false && "a text is not parsed as a number");
     }
     if (err == -ERANGE)
@@ -233,6 +235,9 @@ static int check_text(const struct config_key_info *k, const char *text, char wh
 
         ok = config_hours(text, &from, &to);
         form = "hours of the day such as \"22:00-06:00\"; allowed: two different times from 00:00 to 23:59";
+    } else if (k->kind == CONFIG_PROFILE) {
+        ok = config_profile_valid(text);
+        form = "a profile; allowed: balanced, low-wear, mysql, cassandra, archive";
     } else {
         assert(k->kind == CONFIG_LEVEL);
         ok = log_level_parse(text, &level) == 0;

@@ -47,6 +47,8 @@ const char *node_name(const struct node *n);
 bool node_has_pool(const struct node *n);
 void node_set_volumes_max(struct node *n, uint64_t max); /* any thread */
 uint64_t node_volumes_max(const struct node *n);         /* any thread */
+/* What of tier and mover may change while the pool is open (TIER_LIVE) is from now on as in cfg; not from a reactor. */
+int  node_retune(struct node *n, const struct config *cfg);
 uint32_t node_reactors(const struct node *n);
 void node_reactor_stats(const struct node *n, uint32_t i, struct reactor_stats *out);
 

@@ -13,6 +13,8 @@
 #include "daemon/node.h"
 #include "daemon/options.h"
 
+#define SET_BY_REQUEST 1u /* line of a key that a request has set: it is no default */
+
 struct settings {
     pthread_mutex_t mu;
     struct config   cfg;
@@ -42,7 +44,15 @@ void settings_free(struct settings *s)
     free(s);
 }
 
-/* Every KEY_RELOAD key has its line here; the assertion finds one that was forgotten. */
+static bool tunes(enum config_key key)
+{
+    const char *path = config_key_info(key)->path;
+
+    return strncmp(path, "tier.", 5) == 0 || strncmp(path, "mover.", 6) == 0;
+}
+
+/* Every KEY_RELOAD key has its line here; the assertion finds one that was forgotten. What tunes the tier takes effect all at once, with
+ * tune(). */
 static int apply(struct settings *s, enum config_key key, const struct config *from, char why[static 256])
 {
     enum log_level level;
@@ -51,7 +61,7 @@ static int apply(struct settings *s, enum config_key key, const struct config *f
         log_set_level(level);
     } else if (key == CONFIG_KEY_limits_volumes) {
         node_set_volumes_max(s->node, config_num(from, limits_volumes));
-    } else {
+    } else if (!tunes(key)) {
         int err;
 
         assert(key == CONFIG_KEY_api_token_file);
@@ -75,9 +85,21 @@ static void log_lines(const char *text)
     }
 }
 
+/* What tunes the tier is there already, in s->cfg. */
+static int tune(struct settings *s)
+{
+    int err = node_retune(s->node, &s->cfg);
+
+    if (err)
+        log_error("not applied", "key=tier why=\"%s\"", err_text(err));
+    return err;
+}
+
+/* Where keys stand in the file that was read: what no longer stands there is the profile's from now on. */
 static void apply_changes(struct settings *s, const struct config *fresh)
 {
     char why[256], quoted[LOG_QUOTED_BYTES];
+    bool tuned = false;
 
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
         enum config_key key = (enum config_key)i;
@@ -91,12 +113,17 @@ static void apply_changes(struct settings *s, const struct config *fresh)
         } else if (!same || key == CONFIG_KEY_api_token_file) { /* the token may be new under the old name */
             if (apply(s, key, fresh, why) != 0)
                 log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
+            else if (tunes(key))
+                tuned = true, log_info("applied", "key=%s", k->path);
             else if (!same || tokens != http_token_changes(s->http))
                 log_info("applied", "key=%s", k->path);
         }
     }
     if (fresh->nr_cache != s->cfg.nr_cache || fresh->nr_capacity != s->cfg.nr_capacity)
         log_warn("needs a restart", "key=%s", fresh->nr_cache != s->cfg.nr_cache ? "pool.cache" : "pool.capacity");
+    memcpy(s->cfg.line, fresh->line, sizeof(s->cfg.line));
+    if (tuned)
+        tune(s);
 }
 
 static int reload_token(struct settings *s)
@@ -144,21 +171,55 @@ int settings_reload(struct settings *s)
     return err;
 }
 
+/* A value as the file would have it; NULL: it is no value. */
+static const char *value_text(const json_t *v, char num[static 32])
+{
+    if (json_is_string(v))
+        return json_string_value(v);
+    if (json_is_boolean(v))
+        return json_is_true(v) ? "true" : "false";
+    snprintf(num, 32, "%" PRId64, (int64_t)json_integer_value(v));
+    return json_is_integer(v) ? num : NULL;
+}
+
 /* One key of a request, into fresh. */
 static int set_one(struct config *fresh, const char *path, const json_t *v, char why[static 256])
 {
     enum config_key key = config_key_by_path(path);
     char num[32];
+    const char *text = value_text(v, num);
+    int err = -FIRN_E_INVALID;
 
-    snprintf(num, sizeof(num), "%" PRId64, (int64_t)json_integer_value(v));
     if (key == CONFIG_KEY_NR)
         snprintf(why, 256, "%.100s: unknown key", path);
     else if (!(config_key_info(key)->flags & KEY_RELOAD) || key == CONFIG_KEY_api_token_file)
         snprintf(why, 256, "%.100s: needs a restart; set it in the file", path);
-    else if (!json_is_string(v) && !json_is_integer(v))
-        snprintf(why, 256, "%.100s: not a text or number", path);
+    else if (text == NULL)
+        snprintf(why, 256, "%.100s: not a text, number, true or false", path);
     else
-        return config_set_text(fresh, key, json_is_string(v) ? json_string_value(v) : num, why);
+        err = config_set_text(fresh, key, text, why);
+    if (!err)
+        fresh->line[key] = SET_BY_REQUEST;
+    return err;
+}
+
+/* All keys of a request, and what they are together. */
+static int set_all(struct config *fresh, json_t *keys, char why[static 256])
+{
+    const char *path;
+    json_t *v;
+    int err = 0;
+
+    json_object_foreach(keys, path, v)
+    {
+        if (!err)
+            err = set_one(fresh, path, v, why);
+    }
+    if (!err)
+        config_profile_apply(fresh);
+    if (err || config_num(fresh, tier_dirty_start) < config_num(fresh, tier_dirty_max))
+        return err;
+    snprintf(why, 256, "tier.dirty_start: not below tier.dirty_max");
     return -FIRN_E_INVALID;
 }
 
@@ -172,28 +233,39 @@ static void log_applied(const struct settings *s, enum config_key key)
     strbuf_fini(&b);
 }
 
+/* Those that the request names, and those that follow a profile. */
+static int apply_request(struct settings *s, const struct config *fresh, json_t *keys, char why[static 256])
+{
+    bool tuned = false;
+    int err = 0;
+
+    for (unsigned i = 0; i < CONFIG_KEY_NR && !err; i++) {
+        enum config_key key = (enum config_key)i;
+
+        if (json_object_get(keys, config_key_info(key)->path) == NULL && config_value_equal(&s->cfg, fresh, key))
+            continue;
+        err = apply(s, key, fresh, why); /* cannot fail: what may, the token, is not set this way */
+        s->cfg.line[key] = fresh->line[key];
+        tuned |= tunes(key);
+        log_applied(s, key);
+    }
+    if (!err && tuned && (err = tune(s)) != 0)
+        snprintf(why, 256, "the pool has not taken it: %s", err_text(err));
+    return err;
+}
+
 int settings_set(struct settings *s, json_t *keys, char why[static 256])
 {
     struct config *fresh = calloc(1, sizeof(*fresh));
-    const char *path;
-    json_t *v;
-    int err = 0;
+    int err;
 
     if (!fresh)
         return -FIRN_E_NO_RESOURCES;
-    json_object_foreach(keys, path, v)
-    {
-        if (!err)
-            err = set_one(fresh, path, v, why);
-    }
     pthread_mutex_lock(&s->mu);
-    json_object_foreach(keys, path, v)
-    {
-        if (!err) /* cannot fail: what may, the token, is not set this way */
-            err = apply(s, config_key_by_path(path), fresh, why);
-        if (!err)
-            log_applied(s, config_key_by_path(path));
-    }
+    *fresh = s->cfg;
+    err = set_all(fresh, keys, why);
+    if (!err)
+        err = apply_request(s, fresh, keys, why);
     pthread_mutex_unlock(&s->mu);
     free(fresh);
     return err;

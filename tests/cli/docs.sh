@@ -38,7 +38,7 @@ while IFS= read -r line; do
     elif [[ $line =~ ^\ \ journal:\ \{ ]]; then group=pool.journal.
     elif [[ $line =~ ^\ \ \}\; ]]; then group=pool.
     elif [[ $line =~ ^\}\; ]]; then group=
-    elif [[ $line =~ ^\ *([a-z_]+)\ =  ]] || [[ $line =~ ^\ \ (cache|capacity):  ]]; then mentions firn.conf.5 "$group${BASH_REMATCH[1]}"
+    elif [[ $line =~ ^\ *(#\ )?([a-z_]+)\ =  ]] || [[ $line =~ ^\ \ ()(cache|capacity):  ]]; then mentions firn.conf.5 "$group${BASH_REMATCH[2]}"
     fi
 done <etc/firn.conf
 "$firnd" --print-config >"$T/f.conf"

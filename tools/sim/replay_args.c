@@ -19,15 +19,15 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: firn-sim replay --trace FILE[.gz] [--profile balanced] [--config F] [--ssd SIZE|PERCENT%] [--hdd N]\n"
+    "usage: firn-sim replay --trace FILE[.gz] [--profile P] [--config F] [--ssd SIZE|PERCENT%] [--hdd N]\n"
     "                       [--closed|--open] [--json] [--oplog F]\n"
     "\n"
     "Replays a block trace through the engine on modelled devices in virtual time and prints the scorecard.\n"
     "A line of a trace is t_us,op,offset,len: microseconds or -1 (when the request before it is answered), R or W, bytes.\n"
     "\n"
     "  --trace FILE           the trace; may be compressed with gzip\n"
-    "  --profile P            balanced, the only one that this engine knows\n"
     "  --config F             take the knobs of tier, mover and journal from a firn.conf; its devices are not used\n"
+    "  --profile P            balanced, low-wear, mysql, cassandra or archive, whatever the configuration says; its other keys count\n"
     "  --ssd SIZE|PERCENT%    the SSD's segments: a size, or a part of the trace's footprint (10%)\n"
     "  --hdd N                HDDs behind it, 1 to 16 (1)\n"
     "  --closed               do not look at the trace's times: one request outstanding\n"
@@ -37,7 +37,7 @@ static const char usage[] =
     "exit status: 0 done, 1 the replay failed, 2 command line, configuration or trace are wrong\n";
 
 static const char size_usage[] =
-    "usage: firn-sim size --trace FILE[.gz] [--profile balanced] [--config F] [--hdd N] [--closed|--open]\n"
+    "usage: firn-sim size --trace FILE[.gz] [--profile P] [--config F] [--hdd N] [--closed|--open]\n"
     "                     [--sizes LIST] [--json] [--svg F]\n"
     "\n"
     "Replays a block trace at several sizes of the SSD and prints, for each, hit ratio, load of the HDDs, latency and wear.\n"
@@ -49,7 +49,7 @@ static const char size_usage[] =
 
 struct args {
     bool        sizes_wanted;     /* the verb is size */
-    const char *trace_path, *config, *ssd, *oplog, *sizes, *svg;
+    const char *trace_path, *config, *profile, *ssd, *oplog, *sizes, *svg;
     uint32_t    nr_hdd;
     bool        json, closed, open;
 };
@@ -139,7 +139,8 @@ static int take(struct args *a, int opt)
     case OPT_CLOSED: a->closed = true; return 0;
     case OPT_HDD:    return take_hdd(a, optarg);
     case OPT_PROFILE:
-        return strcmp(optarg, "balanced") == 0 ? 0 : bad("--profile: balanced is the only one; there is no such profile", optarg);
+        a->profile = optarg;
+        return config_profile_valid(optarg) ? 0 : bad("--profile: there is no such profile", optarg);
     case OPT_HELP:
         fputs(a->sizes_wanted ? size_usage : usage, stdout);
         exit(0);
@@ -173,6 +174,7 @@ static int load_config(const struct args *a, struct tier_opts *tune)
 {
     struct config *c = calloc(1, sizeof(*c));
     struct strbuf problems;
+    char why[256];
     int err = 0;
 
     assert(c != NULL);
@@ -183,6 +185,8 @@ static int load_config(const struct args *a, struct tier_opts *tune)
         err = -FIRN_E_INVALID;
     } else if (a->config != NULL)
         err = config_load(a->config, c, &problems);
+    if (a->profile != NULL && config_set_text(c, CONFIG_KEY_tier_profile, a->profile, why) == 0)
+        config_profile_apply(c);
     if (c->line[CONFIG_KEY_journal_align] == 0)
         c->v[CONFIG_KEY_journal_align].num = SSD_BLOCK_BYTES;
     if (err == 0 && config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max)) {

@@ -145,6 +145,8 @@ Test(config, every_text_refuses_what_does_not_fit)
         }
         if (k->kind == CONFIG_LEVEL)
             expect_refused(k->path, "\"loud\"", "debug, info, warn, error");
+        if (k->kind == CONFIG_PROFILE)
+            expect_refused(k->path, "\"fast\"", "balanced, low-wear, mysql, cassandra, archive");
         if (k->kind == CONFIG_PATH)
             expect_refused(k->path, "\"relative\"", "begins with");
         if (k->min > 0)
@@ -157,7 +159,7 @@ Test(config, unknown_keys_are_named_with_what_is_allowed)
     expect_refused("colour", "1", "allowed here: node reactors");
     expect_refused("export.prot", "4420", "allowed here: listen port");
     expect_refused("pool.journal.mirror", "\"/dev/x\"", "allowed here: path size pmem");
-    expect_refused("tier.profile", "\"mysql\"", "unknown key");
+    expect_refused("pool.journal.align", "512", "unknown key");
     expect_refused("pool", "1", "a group");
     expect_refused("pool.cache", "\"/dev/x\"", "a list");
     expect_refused("pool.capacity", "( 1 )", "groups such as");
@@ -215,12 +217,48 @@ Test(config, the_example_file_holds_every_key_with_its_default)
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
         const struct config_key_info *k = config_key_info((enum config_key)i);
 
-        cr_assert_neq(c.line[i], 0, "%s is not in the example file", k->path);
+        cr_assert_eq(c.line[i] == 0, config_profile_sets((enum config_key)i), "%s is not in the example file", k->path);
         if (!(k->flags & KEY_REQUIRED) && strcmp(k->path, "pool.journal.size") != 0)
             cr_assert(config_value_equal(&c, &d, (enum config_key)i), "%s differs from its default", k->path);
     }
     cr_assert_eq(c.nr_capacity, 2);
     strbuf_fini(&file);
+}
+
+static const char *const profiles[] = {"balanced", "low-wear", "mysql", "cassandra", "archive"};
+
+Test(config, a_profile_sets_what_it_says_and_nothing_that_needs_a_restart)
+{
+    for (unsigned p = 0; p < ARRAY_LEN(profiles); p++) {
+        struct config d;
+        char text[64];
+        unsigned differ = 0;
+
+        snprintf(text, sizeof(text), "tier: { profile = \"%s\"; };", profiles[p]);
+        cr_assert_eq(parse(text), 0, "%s", strbuf_str(&problems));
+        cr_assert_lt(config_num(&c, tier_dirty_start), config_num(&c, tier_dirty_max), "%s", profiles[p]);
+        config_defaults(&d);
+        for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+            if (i == CONFIG_KEY_tier_profile || config_value_equal(&c, &d, (enum config_key)i))
+                continue;
+            differ++;
+            cr_assert(config_profile_sets((enum config_key)i), "%s: %s", profiles[p], config_key_info((enum config_key)i)->path);
+            cr_assert(config_key_info((enum config_key)i)->flags & KEY_RELOAD, "%s", config_key_info((enum config_key)i)->path);
+        }
+        cr_assert_eq(differ == 0, p == 0, "%s sets %u keys", profiles[p], differ);
+    }
+}
+
+Test(config, a_key_that_is_set_wins_over_the_profile_wherever_it_stands)
+{
+    cr_assert_eq(parse("tier: { admit_memory = 9; profile = \"low-wear\"; };"), 0);
+    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(config_num(&c, tier_admit_blocks), 1);
+    cr_assert_eq(config_set_text(&c, CONFIG_KEY_tier_profile, "mysql", (char[256]){0}), 0);
+    config_profile_apply(&c); /* another one takes back what the first one said */
+    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(config_num(&c, tier_destage_victims), 0);
+    cr_assert_eq(config_num(&c, tier_dirty_start), 70);
 }
 
 Test(config, values_print_as_they_are_read)

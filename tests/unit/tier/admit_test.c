@@ -12,9 +12,13 @@ struct rig { struct admit ad; struct admit_rules r; uint64_t noise; };
 
 static void rig_up(struct rig *g, bool low_wear)
 {
+    struct admit_rules set = {0};
+
     *g = (struct rig){.noise = 1u << 20};
     cr_assert_eq(admit_init(&g->ad, CACHE, 77), 0);
-    admit_rules_init(&g->r, CACHE, low_wear);
+    if (low_wear)
+        set = (struct admit_rules){.by_block = true, .again = 4, .asked_turns = 6};
+    admit_rules_init(&g->r, CACHE, &set);
 }
 
 static struct admit_fill miss(struct rig *g, uint64_t chunk, uint16_t asked, uint16_t have)
