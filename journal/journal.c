@@ -139,13 +139,19 @@ int journal_new(struct env *env, struct dev *d, struct segpool *p, const struct 
     return 0;
 }
 
+/* Recovery found something of this log, or an operator accepted that it did not: the first header settles that (its cut). */
+static bool has_history(const struct journal *j)
+{
+    return j->streams[JOURNAL_HOST].last_epoch != 0 || j->streams[JOURNAL_MOVES].last_epoch != 0 || j->opts.accept_loss;
+}
+
 int journal_open(struct journal *j)
 {
     int err;
 
     assert(j->recovery && (!j->recovery->unnamed || j->opts.accept_loss));
     err = repair(j->recovery);
-    if (!err)
+    if (!err && has_history(j))
         err = stream_open_sync(&j->streams[JOURNAL_HOST]);
     recovery_free(j->recovery);
     j->recovery = NULL;

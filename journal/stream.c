@@ -4,7 +4,8 @@
  * Life of one: taken from the pool, header written durably (opening), waits (ready), takes groups (filling), takes no more
  * (full, or its owner wants it back), and when its groups and everything older are durable and sealed, gets its summary
  * (sealing); then it is the owner's to free. The next one is opened when the current one is three quarters full, so that a
- * switch waits for nothing.
+ * switch waits for nothing. The first one of a log in which nothing was ever written is opened for its first append: who only
+ * reads needs no segment for it.
  * No free segment: appends wait, and the pool tells when one comes back. A write that fails stops the journal.
  */
 #include "journal/priv.h"

@@ -84,6 +84,25 @@ static struct rig *begin(void)
     return r;
 }
 
+Test(journal_slots, a_log_that_nothing_is_appended_to_has_no_segment)
+{
+    struct rig *r = begin();
+
+    cr_assert_eq(segpool_free_nr(r->pool), 16);
+    cr_assert_eq(rig_close(r, true), 0);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(segpool_free_nr(r->pool), 16);
+    rig_write(r, 1, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    cr_assert_eq(segpool_free_nr(r->pool), 15);
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_lt(segpool_free_nr(r->pool), 15, "what was in use is sealed, and another one open");
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
 Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
 {
     struct rig *r = begin();
@@ -151,6 +170,8 @@ Test(journal_slots, the_log_comes_first)
     struct rig *r = begin();
     uint32_t nr = 0, segs[16];
 
+    rig_write(r, 1, 1);
+    cr_assert_eq(rig_wait(r), 0);
     r->j->events.slots_opened = on_slots;
     while (segpool_free_nr(r->pool) > 4)
         segs[nr++] = take(r);
