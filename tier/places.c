@@ -18,7 +18,8 @@
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
 #define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
-#define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies */
+#define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
+#define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
 #define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer */
 #define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 #define NO_SEGMENT    UINT32_MAX
@@ -133,12 +134,17 @@ static bool short_of_places(const struct slots *sl)
     return true;
 }
 
-/* Segments that must stay free. They come back at once when the log goes on, so while it rests its own reserve is enough. */
+/* Segments that must stay free. They come back when the log goes on: copies need no batch and no device to go, and reclaim finds
+ * them whatever waits. So while the log rests its own reserve is enough, and where it has long rested, or nothing was ever written, none is
+ * kept at all: of a small cache for reads those few are some percent. */
 static uint32_t keep_free(const struct shard *s)
 {
     uint32_t busy = reclaim_free_target(s) + 1;
+    uint64_t now = env_now_ns(s->env), took = s->places.log_took_ns;
 
-    return env_now_ns(s->env) < s->places.log_took_ns + LOG_QUIET_NS ? busy : MIN(busy, s->reserve_segments + 1);
+    if (took == 0 || now >= took + LOG_REST_NS)
+        return 0;
+    return now < took + LOG_QUIET_NS ? busy : MIN(busy, s->reserve_segments + 1);
 }
 
 uint32_t places_take(struct shard *s, bool to_main)
