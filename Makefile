@@ -140,6 +140,12 @@ bench: all ## figures and ratios, measured side by side
 bench-destage: all ## durable writes while destage works at full load on a modelled HDD, against none
 	@FIRN_BUILD=$(O) tests/bench-destage
 
+.PHONY: bench-hit
+bench-hit: ## instructions of a 4 KiB read hit, by file
+	@tests/deps valgrind jq
+	@$(MAKE) --no-print-directory all
+	@O=$(O) tests/bench-hit
+
 .PHONY: bench-mysql
 bench-mysql: ## MariaDB and sysbench in a guest on three pools: all SSD, SSD over a modelled HDD, that HDD alone
 	@tests/deps mariadb-server-core mariadb-client-core sysbench
