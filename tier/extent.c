@@ -144,6 +144,9 @@ static struct extent_slots *slots_of_list(struct extent_table *t, uint16_t list)
     return lane < CAPACITY_DEVS_MAX ? &t->dev[lane] : NULL;
 }
 
+static uint32_t *held_of(struct extent_table *t, uint16_t list) { return &t->held[(list - 1u) / EXTENT_BUCKETS]; }
+static uint32_t bucket_bit(uint16_t list) { return 1u << (list - 1u) % EXTENT_BUCKETS; }
+
 static void list_unlink(struct extent_table *t, struct extent *e)
 {
     struct extent_list *l = &t->list[e->list - 1];
@@ -160,7 +163,8 @@ static void list_unlink(struct extent_table *t, struct extent *e)
         t->node[e->next].prev = e->prev;
     else
         l->last = e->prev;
-    l->nr--;
+    if (--l->nr == 0)
+        *held_of(t, e->list) &= ~bucket_bit(e->list);
     e->list = 0;
 }
 
@@ -182,6 +186,7 @@ static void list_append(struct extent_table *t, uint32_t x, uint16_t list)
         l->first = x;
     l->last = x;
     l->nr++;
+    *held_of(t, list) |= bucket_bit(list);
     e->list = list;
 }
 

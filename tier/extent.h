@@ -40,6 +40,7 @@ enum extent_bucket {
     EXTENT_BUCKET_URGENT,
     EXTENT_BUCKETS
 };
+_Static_assert(EXTENT_BUCKETS <= 32, "a bit each in extent_table.held");
 #define EXTENT_LANES   (CAPACITY_DEVS_MAX + 1u) /* a lane a device, and one for extents that have no place yet */
 enum extent_side_list {
     EXTENT_SIDE_NONE, EXTENT_SIDE_NO_DEVICE, EXTENT_SIDE_TOMBSTONE,
@@ -86,6 +87,7 @@ struct extent_table {
     uint32_t *hash;
     uint32_t  hash_mask, nr_max, nr_used, touched, free;
     struct extent_list list[EXTENT_LANES * (unsigned)EXTENT_BUCKETS];
+    uint32_t  held[EXTENT_LANES]; /* a bit a bucket: its list is not empty. Looked at with every host request */
     struct extent_list side[EXTENT_SIDE_NR];
     struct extent_slots dev[CAPACITY_DEVS_MAX];
 };
@@ -100,6 +102,11 @@ static inline struct extent *extent_at(const struct extent_table *t, uint32_t x)
 {
     assert(x != EXTENT_NONE && x <= t->touched);
     return &t->node[x];
+}
+/* A list from `lowest` upwards holds something that the lane of `dev`, or the lane without a place, may take. */
+static inline bool extent_any_from(const struct extent_table *t, uint16_t dev, unsigned lowest)
+{
+    return ((t->held[dev] | t->held[CAPACITY_DEVS_MAX]) >> lowest) != 0;
 }
 /* Dirty blocks that will have to lie somewhere. */
 static inline uint32_t extent_weight(const struct extent *e) { return (uint32_t)e->nr_dirty - e->nr_zero; }

@@ -132,10 +132,7 @@ static bool takes_pinned(struct lane *l)
 {
     if (l->s->draining && l->s->drain_all)
         return true;
-    for (unsigned b = EXTENT_BUCKET_DENSITY; b < EXTENT_BUCKETS; b++)
-        if (any_in(l->s, l, (enum extent_bucket)b))
-            return false;
-    return lane_waited_for(l);
+    return !extent_any_from(&l->s->xt, l->dev, EXTENT_BUCKET_DENSITY) && lane_waited_for(l);
 }
 
 /* Only urgent extents, or those that wait for a pause, unless there is more reason to work than them. */
@@ -195,10 +192,7 @@ static bool lane_has_work(const struct shard *s, struct lane *l)
 {
     if (l->dev == EXTENT_NO_DEV)
         return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0;
-    for (unsigned b = takes_pinned(l) ? EXTENT_BUCKET_PINNED : EXTENT_BUCKET_DENSITY; b < EXTENT_BUCKETS; b++)
-        if (any_in(s, l, (enum extent_bucket)b))
-            return true;
-    return false;
+    return extent_any_from(&s->xt, l->dev, takes_pinned(l) ? EXTENT_BUCKET_PINNED : EXTENT_BUCKET_DENSITY);
 }
 
 /* When an idle lane is to destage; 0: now. */
