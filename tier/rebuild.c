@@ -302,7 +302,8 @@ static void keep_witnesses(struct rebuild *b)
             b->needed[b->newest[i].segment] = 1;
 }
 
-/* Log segments that hold nothing the extents lack are free, as they were before. */
+/* Log segments that hold nothing the extents lack are free, as they were before. So are all of copies: a description may be older than
+ * the bytes beside it. Those fail their checksum then, and that is the answer; a copy of what they were would be believed. */
 static int write_segments(struct rebuild *b)
 {
     uint32_t nr = b->o.devs.dev[0].label.seg_nr;
@@ -315,7 +316,7 @@ static int write_segments(struct rebuild *b)
         struct meta_op op = {.key = meta_key_segment(g), .value = value};
 
         segpool_info(b->o.segpool, g, &info);
-        if (b->needed[g] || info.epoch == 0 || (info.use != SEGMENT_LOG_OPEN && info.use != SEGMENT_LOG_SEALED))
+        if (b->needed[g] || info.epoch == 0 || info.use == SEGMENT_FREE)
             continue;
         op.value_len = segment_rec_encode(info.epoch, value);
         err = b->o.meta->ops->commit_sync(b->o.meta, &op, 1);
