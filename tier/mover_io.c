@@ -315,6 +315,12 @@ static bool write_run(struct lane *l, uint32_t first, uint32_t n)
     return true;
 }
 
+/* Who has read more of it goes on with it (lane_step()): until then there is nothing to look at, again and again. */
+static bool waits_for_reader(const struct lane *l)
+{
+    return figure_get(&turn_of(l->s, l->dev)->fg) > 0 && l->rd != JOB_NONE;
+}
+
 /* A train sets out as a whole, or not at all. */
 static bool train_may_go(struct lane *l)
 {
@@ -322,7 +328,7 @@ static bool train_may_go(struct lane *l)
 
     if (lane_yields(l))
         return false;
-    if (figure_get(&turn_of(l->s, l->dev)->fg) > 0 && (l->runs > 0 || l->rd != JOB_NONE))
+    if ((l->runs > 0 && figure_get(&turn_of(l->s, l->dev)->fg) > 0) || waits_for_reader(l))
         return false;
     return job->place.dev != l->dev || lane_turn(l);
 }
@@ -345,7 +351,7 @@ bool lane_write_more(struct lane *l)
             return true;
         }
         if (!train_may_go(l) || !write_run(l, first, n)) {
-            if (l->runs == 0)
+            if (l->runs == 0 && !waits_for_reader(l))
                 shard_kick(l->s);
             return false;
         }

@@ -24,7 +24,7 @@ static void hosts_init(struct yard_host *w, uint32_t nr, uint32_t len_bytes, uin
 static void read_beside(uint32_t write_bytes, bool ordered)
 {
     struct yard_host w[2 * SHARDS], r;
-    uint64_t destaged;
+    uint64_t destaged, events;
 
     yard_open(&y, &(struct yard_opts){.nr_shards = SHARDS, .nr_hdd = 1, .nr_vols = SHARDS, .hdd_bytes = 1008 * MIB, .log_bytes = 64 * MIB,
                                       .vol_bytes = 224 * MIB, .tune = {.segment_bytes = 1 << 20, .stage_bytes = MIB}});
@@ -35,8 +35,10 @@ static void read_beside(uint32_t write_bytes, bool ordered)
     r = (struct yard_host){.yard = &y, .vol = 0, .len_bytes = BLOCK_BYTES, .from_bytes = 110 * MIB, .within_bytes = 100 * MIB,
                            .stride_bytes = EXTENT_BYTES, .seed = 9,
                            .pause_ns = 7 * NS_PER_MS};
+    events = sim_events_run(y.sim);
     yard_host_start(&r);
     sim_run_for(y.sim, 10 * NS_PER_S);
+    events = sim_events_run(y.sim) - events;
     yard_host_stop(&r);
     for (uint32_t i = 0; i < 2 * SHARDS; i++)
         yard_host_stop(&w[i]);
@@ -46,6 +48,9 @@ static void read_beside(uint32_t write_bytes, bool ordered)
     cr_expect_gt(y.dev[1].writes_at_once, 1, "runs go out together");
     cr_expect_leq(y.dev[1].longest_write_ns, (TRAIN_MS + 0.1) * 1e6, "a train of %.1f ms", (double)y.dev[1].longest_write_ns / 1e6);
     cr_expect_leq((double)r.longest_ns / 1e6, TRAIN_MS + READ_MS + 1, "%.1f ms", (double)r.longest_ns / 1e6);
+    events /= MAX(r.nr, UINT64_C(1));
+    cr_expect_lt(events, ordered ? 620 : 70, "%llu events a read: shards look again and again at what has not changed",
+                 (unsigned long long)events);
     yard_close(&y);
 }
 
