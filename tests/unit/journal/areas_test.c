@@ -137,7 +137,8 @@ Test(journal_areas, a_segment_is_found_again_wherever_its_device_stands_in_the_l
 Test(journal_areas, what_a_header_there_says_of_the_log_and_its_metadata_is_ignored)
 {
     struct rig *r = begin(1);
-    struct jrn_seg_header h = {.epoch = NUMBER_START_MAX + 1, .slots = true, .seq_floor = SEQ_MEDIA_MAX, .meta_commit_no = NUMBER_MEDIA_MAX};
+    struct jrn_seg_header h = {.epoch = NUMBER_START_MAX + 1, .slots = true, .seq_floor = SEQ_MEDIA_MAX,
+                               .meta_commit_no = NUMBER_MEDIA_MAX};
     static uint8_t buf[JRN_SEG_HEADER_BYTES];
 
     rig_write(r, 7, 1);
