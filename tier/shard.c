@@ -67,7 +67,7 @@ static void answer(struct shard *s)
 void shard_fail(struct shard *s, int err)
 {
     if (s->failed == 0) {
-        if (err == -FIRN_E_META)
+        if (err == -FIRN_E_META && !s->stopping) /* at the end of a start that failed, the metadata is closed already */
             s->fail_cause = meta_failed(s->o.meta);
         log_error("a shard takes no more writes", "shard=%u err=\"%s\" cause=\"%s\"", s->o.no, err_text(err),
                   err_text(s->fail_cause != 0 ? s->fail_cause : err));

@@ -239,6 +239,8 @@ static void open_pool(struct world *w)
             w->tier = NULL;
             if (!refusal_is_right(w, err))
                 return;
+            sim_crash(w->sim); /* the process ends: what was under way answers nobody */
+            reboot(w);
             if (++refusals > 1)
                 world_fail(w, "start refused with every fault lifted: %s (%s)", err_text(err), w->why);
         }
