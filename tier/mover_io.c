@@ -240,7 +240,7 @@ int lane_read_start(struct lane *l)
     if (!cold_ok || !dev_usable(s, s->o.journal_dev))
         return -FIRN_E_DEVICE_FAILED;
     for (unsigned w = 0; w < CAPTURE_WORDS; w++)
-        l->want[w] = job->put[w] | job->bridge[w];
+        l->want[w] = job->put[w] | (s->bugs.bridge_stale ? 0 : job->bridge[w]);
     memset(l->bad, 0, sizeof(l->bad));
     memset(l->unread, 0, sizeof(l->unread));
     l->read_err = 0;

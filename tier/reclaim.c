@@ -80,6 +80,10 @@ static void repoint_block(struct move *m)
     index_get(&s->ix, id, &n);
     if (n.segment != m->from || n.seq != m->app.seq)
         return;
+    if (s->bugs.moved_block_lost) {
+        map_remove(s, id);
+        return;
+    }
     n.segment = m->app.loc.segment;
     n.unit = m->app.loc.unit;
     if (m->app.type == JOURNAL_DAMAGED && !(n.flags & INDEX_ZERO)) {

@@ -293,6 +293,8 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool move_drops_dirty;         /* reclaim forgets one dirty block of each victim */
     bool rmw_unlocked;             /* writes smaller than a block do not exclude each other */
     bool stage_keeps_overwritten;  /* RAM answers with a block that was written since */
+    bool moved_block_lost;         /* a block that reclaim has moved is found at neither place */
+    bool bridge_stale;             /* holes are bridged with what the buffer held before, not with the log's copy */
     bool victim_dirty_dropped;     /* reclaim takes dirty blocks that nobody has read for clean ones */
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */

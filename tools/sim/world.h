@@ -52,6 +52,8 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    rmw_unlocked,            PROFILE_CRASH)               \
     x(tier,    destage_ignores_rewrite, PROFILE_CRASH)               \
     x(tier,    stage_keeps_overwritten, PROFILE_CRASH)               \
+    x(tier,    moved_block_lost,        PROFILE_CRASH)               \
+    x(tier,    bridge_stale,            PROFILE_CRASH)               \
     x(tier,    victim_dirty_dropped,    PROFILE_CRASH)               \
     x(tier,    fill_after_write,        PROFILE_CRASH)               \
     x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
