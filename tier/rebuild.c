@@ -2,7 +2,7 @@
 /* rebuild.c: new metadata from what the devices say of themselves. A last resort, never in place.
  *
  * 1. Every description on every capacity device is read; it counts if it names this pool, this device and its own slot.
- *    Of two for one extent the one destaged later counts.
+ *    Of two for one extent the one destaged later counts; if both are of one destage, the one whose bytes fit (rebuild_moved.c).
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
  * 3. Each layer becomes a volume, but those that somebody leaves out (rebuild_choice.c): with the name and identity that its extents
  *    tell, else as recovered-LAYER, sized by the last block that either knows. If the pool has no room for what the log holds
@@ -109,16 +109,34 @@ static int found_order(const void *pa, const void *pb)
     return 0;
 }
 
-static void drop_older(struct found *f)
+static bool same_extent(const struct found_extent *a, const struct found_extent *b)
 {
+    return a->layer == b->layer && a->extent == b->extent;
+}
+
+static int drop_older(struct rebuild *b)
+{
+    struct found *f = &b->f;
     size_t n = 0;
+    int err = 0;
 
     if (f->nr_exts > 0)
         qsort(f->exts, f->nr_exts, sizeof(*f->exts), found_order);
-    for (size_t i = 0; i < f->nr_exts; i++)
-        if (n == 0 || f->exts[n - 1].layer != f->exts[i].layer || f->exts[n - 1].extent != f->exts[i].extent)
+    for (size_t i = 0; i < f->nr_exts && !err; i++) {
+        struct found_extent *last = n > 0 ? &f->exts[n - 1] : NULL;
+        bool better = false;
+
+        if (last == NULL || !same_extent(last, &f->exts[i])) {
             f->exts[n++] = f->exts[i];
+            continue;
+        }
+        if (last->destaged_seq == f->exts[i].destaged_seq)
+            err = rebuild_better(&b->o, last, &f->exts[i], &better);
+        if (better)
+            *last = f->exts[i];
+    }
     f->nr_exts = n;
+    return err;
 }
 
 /* ---- layers ---- */
@@ -408,8 +426,8 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
 
     if (err)
         return err;
-    drop_older(&b->f);
-    err = find_layers(b);
+    err = drop_older(b);
+    err = err ? err : find_layers(b);
     if (err)
         return err;
     found_name(&b->f);
