@@ -59,7 +59,7 @@ static void capture_dirty(struct shard *s, struct job *job, uint32_t i, const st
     hold(s, job, i, n);
 }
 
-static void capture_block(struct shard *s, struct job *job, uint32_t i, const struct extent *e)
+static void capture_block(struct shard *s, struct job *job, uint32_t i, const struct extent *e, bool moves)
 {
     uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
     struct index_entry n;
@@ -69,7 +69,10 @@ static void capture_block(struct shard *s, struct job *job, uint32_t i, const st
     index_get(&s->ix, id, &n);
     if (n.seq > job->seq)
         return;
-    if (n.flags & INDEX_DIRTY) {
+    if ((n.flags & INDEX_DIRTY) && s->bugs.heat_changes_data && moves) { /* planted: called clean, and not brought along */
+        bit_set(job->dirty, i);
+        job->block_seq[i] = n.seq;
+    } else if (n.flags & INDEX_DIRTY) {
         capture_dirty(s, job, i, &n);
     } else if (!in_place(s, id) && bit_get(job->sums.valid, i) && job->sums.csum[i] == n.csum) {
         bit_set(job->bridge, i);
@@ -179,8 +182,10 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
     struct extent *e = extent_at(&s->xt, job->x);
 
     job->seq = capture_seq(s, job);
-    if (job->seq < e->discard_seq || (job->seq <= e->destaged_seq && !s->bugs.s_from_blocks))
+    if (job->seq < e->discard_seq || (job->seq < e->destaged_seq + !l->migrates && !s->bugs.s_from_blocks))
         return -EAGAIN;
+    if (l->migrates && (base == NULL || base->err != 0)) /* zeroed since it was picked; or nobody knows what to bring along */
+        return base == NULL ? -EAGAIN : base->err;
     if (base != NULL && base->err != 0 && !sums_lost(base))
         return base->err;
     if (base != NULL && base->err == 0)
@@ -195,7 +200,7 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
     memset(job->kept, 0, sizeof(job->kept));
     memset(job->cold, 0, sizeof(job->cold));
     for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > 0; i++)
-        capture_block(s, job, i, e);
+        capture_block(s, job, i, e, l->migrates);
     if (job->relocate)
         capture_rest(job);
     else
@@ -205,5 +210,7 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
     decide_tombstone(s, job, e);
     if (s->bugs.s_from_blocks)
         job->seq = seq_of_submitted(s);
+    if (l->migrates && !bits_any(job->sums.valid) && !bits_any(job->sums.damaged)) /* for a destage: it needs no place */
+        return -EAGAIN;
     return bits_any(job->put) && l->dev == EXTENT_NO_DEV ? -EAGAIN : 0;
 }

@@ -35,10 +35,12 @@ void map_place(struct shard *s, uint32_t x, struct extent_place p)
 
     extent_unlist(&s->xt, x);
     l->nr_placed -= extent_placed(e);
+    l->nr_flash -= migrate_is_flash(s, e->place);
     count_share(s, e, -1);
     e->place = p;
     count_share(s, e, 1);
     l->nr_placed += extent_placed(e);
+    l->nr_flash += migrate_is_flash(s, p);
     extent_relist(&s->xt, x);
 }
 

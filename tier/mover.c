@@ -5,7 +5,8 @@
  * 1. policy says when; the lane takes what is worth its time most, in address order (pick.c).
  * 2. Each extent is captured, read from the log and written in place, one being read while another one is written (mover_batch.c).
  * 3. One flush, when it is the lane's turn (mover_io.c), one batch of the metadata for all; only then they are clean (mover_commit.c).
- * 4. A device that nobody wants gets its extents' descriptions (describe.c).
+ * 4. One more lane moves extents between devices of different speed, by heat (migrate.c).
+ * 5. A device that nobody wants gets its extents' descriptions (describe.c).
  * Failures: dirty data is never dropped: what could not be settled is tried again later, or on another device.
  */
 #include <errno.h>
@@ -19,7 +20,7 @@
 
 int mover_init(struct shard *s)
 {
-    s->nr_lanes = s->o.nr_capacity + 1;
+    s->nr_lanes = s->o.nr_capacity + 2;
     s->lanes = mmap(NULL, s->nr_lanes * sizeof(*s->lanes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (s->lanes == MAP_FAILED) {
         s->lanes = NULL;
@@ -33,7 +34,8 @@ int mover_init(struct shard *s)
         if (mem == MAP_FAILED)
             return -ENOMEM;
         l->s = s;
-        l->dev = i < s->o.nr_capacity ? (uint16_t)i : EXTENT_NO_DEV;
+        l->migrates = i == s->o.nr_capacity + 1;
+        l->dev = i < s->o.nr_capacity ? (uint16_t)i : l->migrates ? 0 : EXTENT_NO_DEV;
         lane_turn_init(l);
         l->swept_ns = l->destage_last_ns = env_now_ns(s->env);
         l->buf = mem;
@@ -102,6 +104,8 @@ struct policy_state lane_policy(struct lane *l)
     const struct turn *t = turn_of(s, l->dev);
     uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0;
 
+    if (l->migrates)
+        return migrate_policy(l, batch_urgent(l) || lane_waited_for(l));
     return (struct policy_state){
         .now_ns = env_now_ns(s->env), .fg_last_ns = figure_get(&t->fg_last_ns), .fg_in_flight = figure_get(&t->fg),
         .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
@@ -164,7 +168,7 @@ void lane_rest(struct lane *l)
 
 /* ---- when ---- */
 
-static void lane_begin(struct lane *l)
+void lane_begin(struct lane *l)
 {
     l->begun_ns = env_now_ns(l->s->env);
     l->nr_jobs = 0;
@@ -172,7 +176,9 @@ static void lane_begin(struct lane *l)
     l->flush_devs = 0;
     l->flush_failures = cold_flush_failures(l->s->o.cold);
     l->bytes = 0;
-    if (l->dev == EXTENT_NO_DEV) {
+    if (l->migrates) {
+        migrate_pick(l);
+    } else if (l->dev == EXTENT_NO_DEV) {
         lane_pick_meta(l);
     } else if (l->at_rest) {
         l->takes_pinned = false;
@@ -234,6 +240,8 @@ static bool run_may_go(struct lane *l)
     const struct turn *t = turn_of(l->s, l->dev);
     uint64_t now = env_now_ns(l->s->env);
 
+    if (l->migrates && l->turn == TURN_NONE && turn_taken(t) && !turn_stuck(t, now))
+        return false;
     return !lane_yields(l) && now >= lane_budget_ns(l) && (l->turn != TURN_ASKED || turn_stuck(t, now));
 }
 
@@ -279,6 +287,8 @@ static uint64_t lane_look(struct lane *l)
         return describe_again_at(l);
     if (l->state != LANE_IDLE || s->failed != 0)
         return UINT64_MAX;
+    if (l->migrates)
+        return migrate_look(l);
     at = destage_at(l);
     l->at_rest = at != 0 && rest_at(l) == 0;
     if (at == 0 || l->at_rest)

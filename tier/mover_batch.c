@@ -150,7 +150,9 @@ static void job_abandon(struct lane *l, struct job *job)
     struct shard *s = l->s;
     struct extent *e = extent_at(&s->xt, job->x);
 
-    if (job->err != -EAGAIN) {
+    if (l->migrates && job->err != -EAGAIN) {
+        migrate_failed(l, job);
+    } else if (job->err != -EAGAIN) {
         figure_add(&s->stats.destage_errors, 1);
         e->flags |= EXTENT_SPARSE_MOVE;
     }
@@ -199,7 +201,7 @@ static void drop_waiting_jobs(struct lane *l)
 /* The device hangs in a job's write: the others of the batch need not wait for it. */
 void lane_shed(struct lane *l)
 {
-    if (lane_writes(l))
+    if (lane_writes(l) || (l->migrates && l->state == LANE_WORK))
         drop_waiting_jobs(l);
 }
 
@@ -234,6 +236,8 @@ static bool reader_next(struct lane *l)
 
     if (i == JOB_NONE || !take_buf(l, &l->jobs[i]))
         return false;
+    if (l->migrates)
+        migrate_reading(l, &l->jobs[i]);
     l->rd = i;
     reader_go(l);
     return l->rd == JOB_NONE;
@@ -266,7 +270,9 @@ static void end_early(struct lane *l)
 {
     bool waited;
 
-    if (l->dev == EXTENT_NO_DEV || (l->s->draining && l->s->drain_all))
+    if (l->migrates && migrate_ends(l))
+        drop_waiting_jobs(l);
+    if (l->migrates || l->dev == EXTENT_NO_DEV || (l->s->draining && l->s->drain_all))
         return;
     waited = lane_waited_for(l);
     if ((l->s->draining && !waited) || policy_ends_batch(l->bytes, env_now_ns(l->s->env) - l->begun_ns, writes_waiting(l), waited))
@@ -307,6 +313,8 @@ void lane_step(struct lane *l)
         while (reader_next(l))
             ;
     } while (writer_next(l));
+    if (l->migrates && l->rd == JOB_NONE && first_in(l, JOB_PICKED) == JOB_NONE)
+        migrate_read_all(l);
     if (!l->io_busy && (l->wr == JOB_NONE || l->turn == TURN_HELD))
         lane_turn_over(l);
     if (l->rd != JOB_NONE || l->wr != JOB_NONE || l->runs > 0)

@@ -94,7 +94,10 @@ static void job_committed(struct lane *l, struct job *job)
         figure_add(&s->stats.extents_freed, job->tombstone);
         map_give_place(s, job->x, job->old_place);
     }
-    figure_add(&s->stats.destage_extents, 1);
+    if (l->migrates)
+        migrate_done(l, job);
+    else
+        figure_add(&s->stats.destage_extents, 1);
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, 0);
     extent_set_state(e, EXTENT_IDLE);
     map_settle(s, job->x);

@@ -207,6 +207,11 @@ static void reads_done(struct lane *l)
         lane_read_done(l);
         return;
     }
+    if (bits_any(l->bad) && l->migrates) { /* nobody asked for it to move: what is damaged, and how, others find out */
+        lane_reading(l)->err = -EIO;
+        lane_read_done(l);
+        return;
+    }
     if (bits_any(l->bad))
         mark_damaged(l);
     if (!lane_reading(l)->relocate && bits_any(lane_reading(l)->cold))
@@ -297,7 +302,7 @@ static bool write_run(struct lane *l, uint32_t first, uint32_t n)
     n = lane_run_blocks(l, job->place.dev, off, n);
     if (r == NULL || !lane_train_takes(l, job->place.dev, off, n))
         return false;
-    for (uint32_t i = first; i < first + n; i++) {
+    for (uint32_t i = first; i < first + n && !l->migrates; i++) {
         figure_add(&s->stats.destage_blocks, bit_get(job->put, i));
         figure_add(&s->stats.destage_bridged, !bit_get(job->put, i));
     }

@@ -38,7 +38,10 @@ bool lane_turn(struct lane *l)
     if (l->turn == TURN_NONE && turn_stuck(t, now))
         return true;
     if (l->turn == TURN_NONE) {
-        l->turn = turn_take(t, s->o.no, &l->turn_want) ? TURN_HELD : TURN_ASKED;
+        if (!l->migrates) /* the shard's own lane there may be waiting for it */
+            l->turn = turn_take(t, s->o.no, &l->turn_want) ? TURN_HELD : TURN_ASKED;
+        else if (turn_try(t))
+            l->turn = TURN_HELD;
         l->turn_ns = now;
     }
     return l->turn == TURN_HELD;
@@ -105,7 +108,7 @@ void lane_run_end(struct lane *l, uint16_t dev, const struct dev_io *io)
         return;
     }
     turn_run_end(t);
-    if (turn_others_wait(t) && now >= l->turn_ns + LANE_STINT_NS)
+    if (turn_others_wait(t) && (l->migrates || now >= l->turn_ns + LANE_STINT_NS))
         lane_turn_over(l);
 }
 

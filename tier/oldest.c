@@ -191,7 +191,7 @@ bool oldest_step(struct shard *s)
 /* A record without a place, to be committed or dropped, is on its way. */
 static bool nodes_come_back(const struct shard *s)
 {
-    if (s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || s->lanes[s->nr_lanes - 1].state != LANE_IDLE || s->tombs.committing)
+    if (s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0 || s->lanes[s->o.nr_capacity].state != LANE_IDLE || s->tombs.committing)
         return true;
     return s->oldest.wanted && env_now_ns(s->env) < s->oldest.since_ns + HOPE_NS;
 }

@@ -28,9 +28,11 @@ static struct extent_place neighbour(struct shard *s, const struct extent *e)
 /* When all others are full, or there is no other, the device that failed has another try: nothing may stay dirty for ever. */
 static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
 {
-    uint64_t avoid = devices_to_avoid(s);
-    int err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
+    uint64_t avoid = devices_to_avoid(s), not_there = migrate_not_there(s, e);
+    int err = not_there != 0 ? cold_take(s->o.cold, neighbour(s, e), avoid | not_there, p) : -FIRN_E_NO_SPACE;
 
+    if (err != 0)
+        err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
     if (err != 0 && avoid != 0)
         err = cold_take(s->o.cold, neighbour(s, e), 0, p);
     return err;
@@ -62,7 +64,7 @@ static void place_new_extents(struct shard *s, unsigned lowest)
 
 /* ---- jobs ---- */
 
-static void lane_add(struct lane *l, uint32_t x)
+void lane_add(struct lane *l, uint32_t x)
 {
     struct shard *s = l->s;
     struct job *job = &l->jobs[l->nr_jobs++];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
- * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, describe.c and described.c, reclaim.c, forget.c,
- * oldest.c, recover.c, recover_places.c, shard.c.
+ * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c and described.c,
+ * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -38,6 +38,7 @@
 #include "tier/flush_turn.h"
 #include "tier/format_heat.h"
 #include "tier/index.h"
+#include "tier/placement.h"
 #include "tier/policy.h"
 #include "tier/shard.h"
 #include "tier/slot_table.h"
@@ -80,6 +81,7 @@ struct layer {                   /* a layer of an attached volume */
     uint32_t hash_next;
     uint64_t nr_live, nr_dirty;  /* index entries */
     uint64_t nr_placed;          /* extents with a place */
+    uint64_t nr_flash;           /* of them on flash, where the pool has both kinds of capacity devices */
     uint32_t heat_groups;        /* all of its heat records lie below */
     struct volume *vol;          /* NULL: being deleted */
     struct list ranges;          /* rmw.c: of range_lock.node, oldest first */
@@ -342,9 +344,10 @@ struct lane;
 struct lane_read { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t first, n; bool busy; };
 struct lane_run { struct dev_io io; struct iovec iov; struct lane *lane; uint32_t job; bool busy; };
 
-struct lane {                    /* destages for one device, one batch at a time; the last lane does what needs no device */
+struct lane {                    /* destages for one device, one batch at a time; behind them what needs no device; migration */
     struct shard *s;
-    uint16_t dev;                /* EXTENT_NO_DEV: the meta lane */
+    uint16_t dev;                /* EXTENT_NO_DEV: the meta lane; of migration: where this batch goes */
+    bool     migrates;           /* the lane of migration */
     enum lane_state state;
     uint32_t nr_jobs;            /* of this batch */
     uint32_t rd, wr;             /* the one that is captured and read; the one that is written; JOB_NONE */
@@ -392,6 +395,30 @@ struct lane {                    /* destages for one device, one batch at a time
     uint8_t shard_rec[SHARD_REC_BYTES];
 };
 static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
+
+/* ---- migration ---- */
+
+#define MIGRATE_BATCH   4u       /* extents that move together: a quarter of a second at 16 MB/s */
+#define MIGRATE_LIST    256u
+#define MIGRATE_SHUNNED 16u
+struct migrate {                 /* migrate.c */
+    bool     mixed;              /* the pool has capacity devices of both kinds; false: nothing below counts */
+    uint64_t kind[2];            /* devices, a bit each: that seek, that do not */
+    struct placement_census census; /* of the walk under way */
+    struct placement_marks  marks;  /* by the last ones of all shards */
+    uint32_t cursor;             /* the walk: next node; 0: none is under way */
+    bool     more;               /* it left some out */
+    uint64_t walk_ns;            /* the last one ended then; 0: there was none */
+    uint64_t walk_ios;           /* requests served when the last one ended */
+    uint32_t list[2][MIGRATE_LIST], nr[2]; /* extents noted by it: to leave flash, to go there */
+    uint64_t began_ns;           /* the last batch */
+    uint64_t look_ns;            /* when there may be another one */
+    int      began_way;
+    uint16_t source;             /* of the batch */
+    bool     has_turn;           /* of the source */
+    uint32_t shunned_next;
+    struct migrate_shunned { uint32_t x; uint64_t until_ns; } shunned[MIGRATE_SHUNNED];
+};
 
 struct give {                    /* a place that extent x has left, and that reads are still in flight at */
     struct extent_place place;
@@ -584,7 +611,7 @@ struct shard {
 
     struct places places;
 
-    struct lane  *lanes;         /* nr_capacity + 1 */
+    struct lane  *lanes;         /* nr_capacity + 2 */
     uint32_t      nr_lanes;
     uint64_t      csum_errors[CAPACITY_DEVS_MAX];  /* figures: of stats.csum_errors_hdd, those of each device */
     uint32_t      fg_in_flight[CAPACITY_DEVS_MAX]; /* runs there; what all shards have there: turn.h */
@@ -595,6 +622,7 @@ struct shard {
     uint32_t      hung_scan;     /* node at which the search for extents that can leave hung devices goes on */
     uint32_t      retier;        /* node at which the walk after a change of a volume's tier goes on; 0: none is under way */
     uint32_t      urgent_scan;   /* virtual slot at which the search for urgent extents goes on */
+    struct migrate migrate;
     struct reclaim rc;
     struct marks   marks;
     struct described described;
@@ -807,6 +835,7 @@ bool     share_full(const struct shard *s, uint16_t dev);
 uint16_t share_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
+void     share_leave(struct shard *s, uint32_t x, uint64_t avoid); /* a place that no batch names yet, for one elsewhere */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
 /* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
@@ -815,6 +844,8 @@ void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
+void     lane_begin(struct lane *l);                      /* a batch, if there is anything to do */
+void     lane_add(struct lane *l, uint32_t x);            /* pick.c: a job */
 bool     lane_yields(struct lane *l);
 bool     lane_hurries(struct lane *l);                    /* it destages beside foreground requests */
 bool     lane_waited_for(struct lane *l);                 /* hosts' requests wait for what it destages */
@@ -850,6 +881,21 @@ void     job_own_bridges(struct lane *l, struct job *job);
 bool     lane_relocate(struct lane *l, struct job *job);  /* it begins again for another device; false: there is none */
 void     job_release(struct lane *l, struct job *job);
 void     lane_shed(struct lane *l);                       /* its device hangs */
+
+/* migrate.c */
+void     migrate_init(struct shard *s);
+uint64_t migrate_step(struct shard *s);                   /* as mover_step(): the walk */
+uint64_t migrate_look(struct lane *l);                    /* of its lane, idle; likewise */
+void     migrate_pick(struct lane *l);
+bool     migrate_is_flash(const struct shard *s, struct extent_place p); /* of a pool with both kinds of capacity devices */
+/* An extent is to get its first place: devices, a bit each, where it should not be. */
+uint64_t migrate_not_there(const struct shard *s, const struct extent *e);
+struct policy_state migrate_policy(struct lane *l, bool urgent);
+bool     migrate_ends(const struct lane *l);              /* others want its devices: what has not begun has another turn */
+void     migrate_reading(struct lane *l, const struct job *job);
+void     migrate_read_all(struct lane *l);                /* of the batch nothing will be read any more */
+void     migrate_done(struct lane *l, const struct job *job); /* its batch has committed */
+void     migrate_failed(struct lane *l, const struct job *job);
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
 void     describe_go_on(struct lane *l);                  /* it has the turn that it waited for */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */

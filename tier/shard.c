@@ -239,6 +239,7 @@ void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier)
 {
     v->tier = tier;
     s->retier = 1;
+    s->migrate.walk_ns = 0;
     shard_kick(s);
 }
 
@@ -303,9 +304,9 @@ static void shard_work(struct env_task *task)
     gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
+        uint64_t walk = migrate_step(s), at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
 
-        arm(s, MIN(MIN(at, MIN(marks, heat)), MIN(reclaim_look_ns(s), places_look_ns(s))));
+        arm(s, MIN(MIN(MIN(at, walk), MIN(marks, heat)), MIN(reclaim_look_ns(s), places_look_ns(s))));
         if (more)
             shard_kick(s);
     }
@@ -341,6 +342,8 @@ void shard_defaults(struct tier_opts *t)
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;
     t->pin_pct = t->pin_pct != 0 ? t->pin_pct : 50;
+    t->migrate_rate = t->migrate_rate != 0 ? t->migrate_rate : 16000000;
+    t->migrate_heat = t->migrate_heat != 0 ? t->migrate_heat : PLACEMENT_HOT_MIN;
     t->heat_half_life_ns = t->heat_half_life_ns != 0 ? t->heat_half_life_ns : 3600 * NS_PER_S;
     t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
     t->ios_per_shard = t->ios_per_shard != 0 ? t->ios_per_shard : IOS_DEFAULT;
@@ -457,6 +460,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
         return err;
     }
     sums_init(s);
+    migrate_init(s);
     *out = s;
     return 0;
 }

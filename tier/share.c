@@ -68,14 +68,14 @@ uint64_t devices_to_avoid(const struct shard *s)
 
 /* ---- a device that hangs ---- */
 
-static void leave(struct shard *s, uint32_t x)
+void share_leave(struct shard *s, uint32_t x, uint64_t avoid)
 {
     struct extent *e = extent_at(&s->xt, x);
     struct extent_place was = e->place, to;
 
     if (cold_reserve(s->o.cold, 1) != 0)
         return;
-    if (cold_take(s->o.cold, (struct extent_place){.dev = EXTENT_NO_DEV}, devices_to_avoid(s), &to) != 0) {
+    if (cold_take(s->o.cold, (struct extent_place){.dev = EXTENT_NO_DEV}, avoid, &to) != 0) {
         cold_unreserve(s->o.cold, 1);
         return;
     }
@@ -92,7 +92,7 @@ static void leave_hung_devices(struct shard *s)
         struct extent *e = extent_at(&s->xt, x);
 
         if (e->layer != 0 && e->state == EXTENT_IDLE && (e->flags & EXTENT_FRESH) && s->hung[e->place.dev])
-            leave(s, x);
+            share_leave(s, x, devices_to_avoid(s));
     }
 }
 
@@ -120,6 +120,7 @@ uint64_t share_step(struct shard *s)
         if (note(s, d)) {
             any = true;
             lane_shed(&s->lanes[d]);
+            lane_shed(&s->lanes[s->o.nr_capacity + 1]);
         }
         waits |= gate_waits(s, d);
     }

@@ -44,6 +44,8 @@ struct tier_seams {
     void *ctx;
 };
 
+#define TIER_MIGRATE_OFF UINT64_MAX
+
 struct tier_opts {
     char     pool_name[NAME_MAX_CHARS + 1];
     char     meta_path[256];
@@ -79,6 +81,8 @@ struct tier_opts {
     uint32_t pin_pct;                /* of a shard's part of the log: so large may its volumes of tier ssd be; 0: 50 */
     uint64_t heat_half_life_ns;      /* of reads and writes; 0: 1 h. That of use is 24 times as long (heat.h) */
     uint64_t heat_period_ns;         /* between two saves of heat; 0: 60 s */
+    uint64_t migrate_rate;           /* bytes per second that migration moves to one capacity device; 0: 16 MB/s; TIER_MIGRATE_OFF: none */
+    uint32_t migrate_heat;           /* heat of use from which an extent is worth a place on flash; 0: 4 */
     uint64_t mover_bandwidth;        /* background work: bytes per second a capacity device; 0: no cap */
     uint32_t mover_iops;             /* and writes per second; 0: no cap */
     uint64_t mover_latency_ns;       /* reads for hosts that take longer slow it down; 0: they do not */
@@ -240,6 +244,9 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(destage_bridged,     "clean blocks written to bridge holes between dirty ones")         \
     x(destage_requeued,    "extents written again during their destage")                      \
     x(destage_errors,      "destages given up after a device error")                          \
+    x(migrate_up_blocks,   "blocks moved from disks that seek to flash, because they are hot")  \
+    x(migrate_down_blocks, "blocks moved from flash to disks that seek, because they are cold") \
+    x(migrate_errors,      "extents that were to move and could not be read or written")      \
     x(reclaim_segments,    "log segments emptied")                                            \
     x(reclaim_moved_blocks,"dirty blocks moved within the log")                               \
     x(reclaim_dropped_blocks,"clean blocks dropped from the log")                             \
@@ -299,6 +306,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
     bool described_unflushed;      /* the metadata calls extents described whose descriptions no flush followed */
+    bool heat_changes_data;        /* an extent that moves because of its heat leaves behind what was written since it was destaged */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
 struct journal_bugs;

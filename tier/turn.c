@@ -39,10 +39,12 @@ bool turn_take(struct turn *t, uint32_t shard, struct turn_want *w)
     return true;
 }
 
-bool turn_withdraw(struct turn *t, uint32_t shard) { return unmark(t, shard); }
-
 /* Whoever puts the turn down must see the bit of one who found it taken: both write first and look then, in one order for all. */
 bool turn_others_wait(const struct turn *t) { return __atomic_load_n(&t->waiting, __ATOMIC_SEQ_CST) != 0; }
+
+bool turn_try(struct turn *t) { return !turn_others_wait(t) && grab(t); }
+
+bool turn_withdraw(struct turn *t, uint32_t shard) { return unmark(t, shard); }
 
 /* The next one after this shard, round and round; false: nobody waits. */
 static bool hand_over(struct turn *t, uint32_t shard)
@@ -101,14 +103,25 @@ void turn_pause(struct turn *t, uint64_t now_ns)
     __atomic_store_n(&t->not_before_ns, MAX(t->not_before_ns, now_ns + pause), __ATOMIC_RELAXED);
 }
 
+static uint64_t bytes_ns(uint64_t bytes, uint64_t bytes_per_s)
+{
+    return (uint64_t)((double)bytes * (double)NS_PER_S / (double)bytes_per_s);
+}
+
 void turn_charge(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s, uint64_t ops_per_s)
 {
-    uint64_t ns = 0;
+    uint64_t ns = bytes_per_s != 0 ? bytes_ns(bytes, bytes_per_s) : 0;
 
-    if (bytes_per_s != 0)
-        ns = (uint64_t)((double)bytes * (double)NS_PER_S / (double)bytes_per_s);
     if (ops_per_s != 0)
         ns = MAX(ns, NS_PER_S / ops_per_s);
     if (ns != 0)
         __atomic_store_n(&t->not_before_ns, MAX(t->not_before_ns, now_ns) + ns, __ATOMIC_RELAXED);
+}
+
+/* Shards that race for it may both go: each goes less often then. */
+void turn_charge_migration(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s)
+{
+    uint64_t at = __atomic_load_n(&t->migrate_not_before_ns, __ATOMIC_RELAXED);
+
+    __atomic_store_n(&t->migrate_not_before_ns, MAX(at, now_ns) + bytes_ns(bytes, bytes_per_s), __ATOMIC_RELAXED);
 }

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/types.h"
 #include "rt/env.h"
+#include "tier/placement.h"
 
 struct turn_want {               /* one for each lane; the lane's, but while it waits */
     struct env      *env;
@@ -31,13 +32,20 @@ struct turn {                    /* of one device; any thread */
     uint64_t run_since_ns;       /* the run in flight was begun then; 0: none is */
     uint64_t pause_ns;           /* between two runs, because foreground requests take too long */
     uint64_t not_before_ns;      /* budget: the next run; whoever has the turn moves it */
+    uint64_t migrate_not_before_ns; /* migration to it: the next batch */
     uint64_t head_bytes;         /* where the last request that was submitted ends */
 };
 static_assert(REACTORS_MAX <= 64, "a bit a shard");
-struct turns { struct turn dev[CAPACITY_DEVS_MAX]; };
+struct turns {
+    struct turn dev[CAPACITY_DEVS_MAX];
+    struct placement_census census[REACTORS_MAX]; /* each shard's, as of its last walk (migrate.c); any thread reads */
+};
 
 /* True: it is this shard's. False: w->granted runs once it is; it has not been asked for before. */
 bool turn_take(struct turn *t, uint32_t shard, struct turn_want *w);
+/* True: it is somebody's now, who will give it back; nobody is told when it could have been his. */
+bool turn_try(struct turn *t);
+static inline bool turn_taken(const struct turn *t) { return __atomic_load_n(&t->taken, __ATOMIC_RELAXED); }
 void turn_give(struct turn *t, uint32_t shard);
 /* No longer wanted. False: too late, it has been handed over and w->granted will run. */
 bool turn_withdraw(struct turn *t, uint32_t shard);
@@ -72,5 +80,7 @@ void turn_pause(struct turn *t, uint64_t now_ns);
 
 /* A run of so many bytes has been written: when the next one may begin, by these caps; 0: no cap. */
 void turn_charge(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s, uint64_t ops_per_s);
+/* So many bytes are on their way to it from another device: when the next ones may be. */
+void turn_charge_migration(struct turn *t, uint64_t now_ns, uint64_t bytes, uint64_t bytes_per_s);
 
 #endif

@@ -92,6 +92,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
         sum[e->layer].nr_live += of[x].live;
         sum[e->layer].nr_dirty += of[x].dirty;
         sum[e->layer].nr_placed += extent_placed(e);
+        sum[e->layer].nr_flash += migrate_is_flash(s, e->place);
         if (extent_placed(e))
             dirty[e->place.dev] += e->nr_dirty;
         reserved += (e->flags & EXTENT_RESERVED) != 0;
@@ -102,6 +103,7 @@ static void verify_layers(const struct shard *s, const struct count *of)
         const struct layer *y = layer_at(s, l);
 
         assert(y->nr_live == sum[l].nr_live && y->nr_dirty == sum[l].nr_dirty && y->nr_placed == sum[l].nr_placed);
+        assert(y->nr_flash == sum[l].nr_flash);
     }
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
         assert(dirty[d] == s->dev_dirty[d]);

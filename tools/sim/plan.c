@@ -120,6 +120,7 @@ static void draw_readers(struct plan *p)
 
 void plan_boot(struct plan *p, uint32_t no)
 {
+    p->migrate_heat = no % 2 != 0 ? 1 : 1u << 20;
     if (!p->readers)
         return;
     p->weight[BLK_READ] = no % 2 != 0 ? 10 : 100;
@@ -136,6 +137,8 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     draw_hosts(p, s);
     if (opts->seed % 5 < 2)
         draw_readers(p);
+    if (p->capacity_devs > 1 && opts->seed / 2 % 2 == 0) /* hot extents go there, and come back */
+        p->flash = 1u << (opts->seed / 4 % p->capacity_devs);
     p->boots = (uint32_t)sim_between(s, 4, 7);
     need = WORLD_VOLUMES * 2 * p->volume_bytes_max; /* every volume there may be, grown to twice its size */
     if (p->profile == PROFILE_FULL)

@@ -82,6 +82,7 @@ static void make_disks(struct world *w)
         char name[24];
 
         snprintf(name, sizeof(name), "capacity%u", i);
+        o.rotational = (p->flash >> i & 1) == 0;
         sim_machine_add(&w->machine, name, &o);
     }
 }
@@ -112,6 +113,8 @@ static void fill_tier_opts(struct world *w)
     t->stage_bytes = p->stage_bytes;
     t->pin_pct = 1000; /* more than there is: what is pinned must give way where nothing else can */
     t->heat_period_ns = 50 * NS_PER_MS; /* often, so that crashes meet it */
+    t->heat_half_life_ns = p->flash != 0 ? NS_PER_S : 0;
+    t->migrate_rate = UINT64_C(1) << 40;
     t->admit_touches = p->admit_touches;
     sim_machine_seams(&w->machine, &t->seams);
     t->envs = w->envs;
@@ -292,6 +295,8 @@ static void count_stats(struct world *w)
     world_say(w, "stats: %" PRIu64 " reads %" PRIu64 " writes, %" PRIu64 " extents destaged, %" PRIu64 " segments reclaimed, %"
               PRIu64 " blocks moved, %" PRIu64 " waits", st.read_ops, st.write_ops, st.destage_extents, st.reclaim_segments,
               st.reclaim_moved_blocks, st.write_waits);
+    world_say(w, "migrated: %" PRIu64 " blocks to flash, %" PRIu64 " from it, %" PRIu64 " failed", st.migrate_up_blocks,
+              st.migrate_down_blocks, st.migrate_errors);
     world_say(w, "copies: %" PRIu64 " found again, %" PRIu64 " filled, %" PRIu64 " dropped, %" PRIu64 " hits, %" PRIu64 " evicted, %" PRIu64
               " stale", st.slots_found, st.fill_blocks, st.fill_dropped, st.slot_hit_blocks, st.evicted_read + st.evicted_unread,
               st.slots_stale);
@@ -380,6 +385,7 @@ static void run_boot(struct world *w, uint32_t no)
     int err;
 
     plan_boot(&w->plan, no);
+    w->topts.migrate_heat = w->plan.migrate_heat;
     open_pool(w);
     if (w->tier == NULL || w->res->lie_noticed)
         return;

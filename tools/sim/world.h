@@ -56,6 +56,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    bridge_stale,            PROFILE_CRASH)               \
     x(tier,    victim_dirty_dropped,    PROFILE_CRASH)               \
     x(tier,    fill_after_write,        PROFILE_CRASH)               \
+    x(tier,    heat_changes_data,       PROFILE_CRASH)               \
     x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
     x(tier,    described_unflushed,     PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
@@ -106,6 +107,8 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t segment_bytes, segments, align, device_block, torn;
     uint32_t pmem_torn;           /* the journal lies on persistent memory, which tears at so many bytes; 0: on a disk */
     uint32_t capacity_devs;
+    uint32_t flash;               /* of them, a bit each: those that do not seek */
+    uint32_t migrate_heat;        /* from which extents belong there; another one in every other boot, so that they move */
     uint64_t capacity_bytes;      /* each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
     bool     readers;             /* hosts mostly read, in every other boot */

@@ -11,7 +11,8 @@
 #define RIG_HDDS 2u
 #define RIG_LAYER 7u
 
-struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments, segment_bytes; uint64_t volume_blocks; };
+/* flash: the second capacity device does not seek. */
+struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments, segment_bytes; uint64_t volume_blocks; bool flash; };
 
 struct rig {
     struct rig_opts  o;
