@@ -20,15 +20,19 @@ static void space_returned(struct env_task *t)
         stream_kick(&j->streams[i]);
 }
 
-/* Another shard's appends wait for a segment: the free ones are everybody's, so are the ones that could be. */
+/* Another shard's appends wait for a segment: the free ones are everybody's, so are the ones that could be. Or its copies do. */
 static void space_asked(struct env_task *t)
 {
     struct seg_waiter *w = container_of(t, struct seg_waiter, ask);
     struct journal *j = container_of(w, struct journal, waiter);
 
     segpool_asked_ran(j->pool, w);
-    if (!j->closing && j->events.space_wanted)
+    if (j->closing)
+        return;
+    if (segpool_hungry(j->pool) && j->events.space_wanted)
         j->events.space_wanted(j->events.ctx);
+    if (j->events.slots_wanted && segpool_slots_owed(j->pool, j->opts.shard))
+        j->events.slots_wanted(j->events.ctx);
 }
 
 static void opts_fill(struct journal_opts *o, const struct segpool_geometry *geo)
@@ -120,6 +124,7 @@ int journal_new(struct env *env, struct dev *d, struct segpool *p, const struct 
     list_init(&j->canceled);
     j->cancel.fn = canceled_run;
     j->waiter.env = env;
+    j->waiter.shard = opts->shard;
     j->waiter.task.fn = space_returned;
     j->waiter.ask.fn = space_asked;
     segpool_waiter_add(p, &j->waiter);

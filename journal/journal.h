@@ -80,6 +80,9 @@ void segpool_close(struct segpool *p);
  * areas that were added. What is there already is kept if a header of this area says so, and is never a log. 0; -FIRN_E_INVALID:
  * segments of another size, or they do not fit; device errors: it is as if this had not been tried. */
 int  segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry *geo);
+/* The journal device's segments are for the log alone from now on: those of slots are called free. Before any log is made of the pool. */
+void segpool_log_only(struct segpool *p);
+bool segpool_is_log_only(const struct segpool *p); /* so, or because there are other areas */
 /* Before any log is opened: the journal device's segments of slots are called free, the oldest first, until so many are free or none
  * is left. */
 void segpool_free_slots(struct segpool *p, uint32_t nr_free);
@@ -92,6 +95,9 @@ struct segment_at segpool_at(const struct segpool *p, uint32_t segment);
 uint64_t segpool_offset(const struct segpool *p, uint32_t segment, uint64_t off_bytes);
 uint32_t segpool_free_nr(const struct segpool *p);  /* segments that the log may take; any thread */
 uint32_t segpool_area_free_nr(const struct segpool *p, uint32_t area); /* any thread */
+/* Its device failed: until the next start no segment is taken there for slots. Any thread. */
+void segpool_area_off(struct segpool *p, uint32_t area);
+bool segpool_area_is_off(const struct segpool *p, uint32_t area); /* any thread */
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out);
 /* Cuts geometry for a device or file: label areas of 1 MiB at both ends are left out. segment_bytes 0: 1/1024 of the
  * device, rounded to 1 MiB, between 16 and 256 MiB. -FIRN_E_INVALID if fewer than 8 segments a shard fit. */
@@ -183,6 +189,8 @@ void journal_segment_seal(struct journal *j, uint32_t segment);
 /* Takes a free segment, of the journal device if more than `keep` are free there and nobody's appends wait for one, unless few are
  * being opened: its header is made durable, then events.slots_opened tells of it. False: none was taken. */
 bool journal_slots_open(struct journal *j, uint32_t keep);
+/* None was to be had, and copies go without: other devices' segments are shared out evenly among the shards that want them. */
+void journal_slots_ask(struct journal *j);
 /* Nothing in it is used any more, or in flight: it is free at once. Its header stays until the next one is written. */
 void journal_slots_free(struct journal *j, uint32_t segment);
 /* Writes behind the header of a slot segment of this shard, without a flush. */
@@ -208,6 +216,8 @@ struct journal_events {        /* all on the journal's env */
     void (*segment_sealed)(void *ctx, uint32_t segment, uint64_t seq_min, uint64_t seq_max);
     /* A segment was taken for slots, and its header is durable; or err, and the segment is free again. NULL: none is ever taken. */
     void (*slots_opened)(void *ctx, uint32_t segment, uint64_t epoch, int err);
+    /* Another shard has less than its share of segments for slots, and this one more: one shall be given back. NULL: none ever is. */
+    void (*slots_wanted)(void *ctx);
     /* Free segments are at or below the reserve, or another shard's appends wait for one: reclaim now. */
     void (*space_wanted)(void *ctx);
     void (*failed)(void *ctx, int err);

@@ -36,6 +36,7 @@
 
 struct seg_waiter {          /* a journal whose appends wait for a free segment */
     struct list     node;
+    uint32_t        shard;
     struct env     *env;
     struct env_task task;    /* posted to env when a segment is given back */
     bool            wanted;  /* under the pool's mutex, like posted */
@@ -51,12 +52,16 @@ struct segpool_area {         /* a device's segments */
     uint32_t *free_ring;      /* free segments, oldest first: wear spreads */
     uint32_t  free_head;
     uint32_t  free_nr;        /* written under the lock, read by any thread */
+    bool      off;            /* likewise: none of its segments is taken for slots any more */
 };
 
 struct segpool {
     pthread_mutex_t lock;
     struct segpool_area area[SEGMENT_AREAS_MAX]; /* [0]: the journal device's, and the log's */
     uint32_t  nr_areas, nr_segments;
+    bool      log_only;         /* no segment of area 0 becomes one for slots */
+    uint32_t  slots_nr[REACTORS_MAX]; /* segments for slots that a shard has in the other areas */
+    uint64_t  poor;             /* a bit a shard that has less than its share of those, and asked for one */
     struct segment_info *info;  /* use changes under the lock */
     uint32_t  hungry_nr;        /* waiters that are hungry; written under the lock, read by any thread */
     uint64_t  epoch_max;
@@ -74,6 +79,10 @@ bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream,
                   uint32_t *segment, uint64_t *epoch);
 /* For slots: from other areas than the journal device's if there are any; else never while appends wait. */
 bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch);
+/* A shard whose copies find no place, for want of segments outside the journal's device: who has more than its share is asked, if the
+ * shard has less than its own. */
+void segpool_ask_slots(struct segpool *p, uint32_t shard);
+bool segpool_slots_owed(struct segpool *p, uint32_t shard); /* another one asked, and this one has more than its share */
 void segpool_give(struct segpool *p, uint32_t segment);
 /* Its use, with the transition asserted. */
 void segpool_set_use(struct segpool *p, uint32_t segment, enum segment_use use);

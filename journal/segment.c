@@ -234,15 +234,37 @@ bool segpool_take(struct segpool *p, uint32_t shard, enum journal_stream stream,
     return taken;
 }
 
-/* Of the areas that are not the log's, the one that has most: so all their devices serve reads. */
+/* Of the areas that are not the log's, the one that has most: so all their devices serve reads. NULL: nothing is free. */
 static struct segpool_area *emptiest(struct segpool *p)
 {
-    struct segpool_area *best = &p->area[1];
+    struct segpool_area *best = NULL;
 
-    for (uint32_t i = 2; i < p->nr_areas; i++)
-        if (p->area[i].free_nr > best->free_nr)
+    for (uint32_t i = 1; i < p->nr_areas; i++)
+        if (!p->area[i].off && p->area[i].free_nr > (best ? best->free_nr : 0))
             best = &p->area[i];
     return best;
+}
+
+/* Of the areas that are not the log's, what each shard may keep when another one has less. */
+static uint32_t slots_share(const struct segpool *p)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t i = 1; i < p->nr_areas; i++)
+        nr += p->area[i].off ? 0 : p->area[i].geo.nr_segments;
+    return nr / p->area[0].geo.nr_shards;
+}
+
+static bool take_other(struct segpool *p, struct segment_info want, uint32_t *segment, uint64_t *epoch)
+{
+    struct segpool_area *a = emptiest(p);
+    uint64_t me = UINT64_C(1) << want.shard;
+
+    if (!a || ((p->poor & ~me) != 0 && p->slots_nr[want.shard] >= slots_share(p))) /* what is free is for those */
+        return false;
+    p->poor &= ~me;
+    p->slots_nr[want.shard]++;
+    return take_locked(p, a, 0, want, segment, epoch);
 }
 
 bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32_t *segment, uint64_t *epoch)
@@ -252,9 +274,9 @@ bool segpool_take_slots(struct segpool *p, uint32_t shard, uint32_t keep, uint32
 
     pthread_mutex_lock(&p->lock);
     if (p->nr_areas > 1)
-        taken = take_locked(p, emptiest(p), 0, want, segment, epoch);
+        taken = take_other(p, want, segment, epoch);
     else
-        taken = p->hungry_nr == 0 && take_locked(p, &p->area[0], keep, want, segment, epoch);
+        taken = !p->log_only && !p->area[0].off && p->hungry_nr == 0 && take_locked(p, &p->area[0], keep, want, segment, epoch);
     pthread_mutex_unlock(&p->lock);
     return taken;
 }
@@ -279,6 +301,7 @@ void segpool_give(struct segpool *p, uint32_t segment)
     pthread_mutex_lock(&p->lock);
     set_use_locked(p, segment, SEGMENT_FREE);
     area_free_push(&p->area[area], segment);
+    p->slots_nr[p->info[segment].shard] -= area != 0;
     if (area == 0)
         waiters_tell_locked(p);
     pthread_mutex_unlock(&p->lock);
@@ -302,6 +325,59 @@ void segpool_free_slots(struct segpool *p, uint32_t nr_free)
     while (segpool_free_nr(p) < nr_free && (g = oldest_slots(p)) != SEGMENTS_MAX)
         segpool_give(p, g);
 }
+
+void segpool_area_off(struct segpool *p, uint32_t area)
+{
+    assert(area < p->nr_areas);
+    pthread_mutex_lock(&p->lock);
+    __atomic_store_n(&p->area[area].off, true, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool segpool_area_is_off(const struct segpool *p, uint32_t area)
+{
+    assert(area < p->nr_areas);
+    return __atomic_load_n(&p->area[area].off, __ATOMIC_RELAXED);
+}
+
+void segpool_ask_slots(struct segpool *p, uint32_t shard)
+{
+    struct seg_waiter *rich = NULL;
+
+    pthread_mutex_lock(&p->lock);
+    list_for_each(n, &p->waiters) {
+        struct seg_waiter *w = list_entry(n, struct seg_waiter, node);
+
+        if (!rich || p->slots_nr[w->shard] > p->slots_nr[rich->shard])
+            rich = w;
+    }
+    if (rich && !emptiest(p) && p->slots_nr[shard] < slots_share(p) && p->slots_nr[rich->shard] > slots_share(p)) {
+        p->poor |= UINT64_C(1) << shard;
+        if (!rich->asked) {
+            rich->asked = true;
+            env_post(rich->env, &rich->ask);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool segpool_slots_owed(struct segpool *p, uint32_t shard)
+{
+    bool owed;
+
+    pthread_mutex_lock(&p->lock);
+    owed = (p->poor & ~(UINT64_C(1) << shard)) != 0 && p->slots_nr[shard] > slots_share(p) && !emptiest(p);
+    pthread_mutex_unlock(&p->lock);
+    return owed;
+}
+
+void segpool_log_only(struct segpool *p)
+{
+    p->log_only = true;
+    segpool_free_slots(p, p->area[0].geo.nr_segments);
+}
+
+bool segpool_is_log_only(const struct segpool *p) { return p->log_only || p->nr_areas > 1; }
 
 void segpool_waiter_add(struct segpool *p, struct seg_waiter *w)
 {

@@ -84,6 +84,12 @@ bool journal_slots_open(struct journal *j, uint32_t keep)
     return true;
 }
 
+void journal_slots_ask(struct journal *j)
+{
+    if (segpool_areas(j->pool) > 1 && !j->closing)
+        segpool_ask_slots(j->pool, j->opts.shard);
+}
+
 void journal_slots_free(struct journal *j, uint32_t segment)
 {
     const struct segment_info *i = segpool_slot(j->pool, segment);

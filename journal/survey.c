@@ -125,6 +125,7 @@ static void survey_keep(const struct survey *s, uint32_t segment)
     struct segpool *p = s->p;
 
     if (s->epoch > s->freed) {
+        p->slots_nr[s->shard] += segment >= p->area[0].geo.nr_segments;
         p->info[segment] = (struct segment_info){
             .use = s->slots ? SEGMENT_SLOTS : SEGMENT_LOG_OPEN, .shard = s->shard, .stream = s->stream, .epoch = s->epoch};
     } else {
@@ -248,6 +249,18 @@ static int info_grow(struct segpool *p, uint32_t by)
     return 0;
 }
 
+static void area_drop(struct segpool *p)
+{
+    struct segpool_area *a = &p->area[--p->nr_areas];
+
+    while (p->nr_segments > a->first) {
+        const struct segment_info *i = &p->info[--p->nr_segments];
+
+        p->slots_nr[i->shard] -= i->use == SEGMENT_SLOTS;
+    }
+    free(a->free_ring);
+}
+
 int segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry *geo)
 {
     const struct segpool_geometry *log = &p->area[0].geo;
@@ -265,10 +278,7 @@ int segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry 
     p->nr_areas++;
     p->nr_segments += geo->nr_segments;
     err = slots_survey(p, d, a);
-    if (err) {
-        p->nr_areas--;
-        p->nr_segments = a->first;
-        free(a->free_ring);
-    }
+    if (err)
+        area_drop(p);
     return err;
 }

@@ -85,7 +85,11 @@ static int check_labels(struct check *c)
     int err;
 
     for (uint32_t i = 0; i < c->off.devs.nr; i++)
-        check_copies(c, &c->off.devs.dev[i]);
+        if (c->off.devs.dev[i].missing)
+            check_say(c, "I14", CHECK_HARMLESS, "cache device \"%s\" is missing: the copies that it holds are not used",
+                      c->off.devs.dev[i].opts.path);
+        else
+            check_copies(c, &c->off.devs.dev[i]);
     err = pool_labels_read(&c->off.devs, why);
     if (err)
         check_say(c, err == -FIRN_E_FORMAT_VERSION ? "I18" : "I14", CHECK_LOSS, "%s", why);

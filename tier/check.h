@@ -23,6 +23,7 @@ struct offline {
     struct pool_rec  pool;
     uint64_t        *epochs;
     struct segpool  *segpool;
+    struct dev      *areas[SEGMENT_AREAS_MAX - 1]; /* of the segment pool's areas from 1 on */
     struct shard_rec shard[REACTORS_MAX]; /* 'S' records that the caller has read; zeros: none */
     struct journal_replay_report reports[REACTORS_MAX];
     struct log_rec  *recs;       /* after offline_replay(); sorted by layer, lba, seq once offline_sort() ran */

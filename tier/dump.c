@@ -20,8 +20,13 @@ static void dump_labels(struct offline *o, struct strbuf *out)
         const struct pool_dev *d = &o->devs.dev[i];
         struct label_copies copies;
         struct label l;
-        int err = label_read(d->on[0], d->bytes, &l, &copies);
+        int err;
 
+        if (d->missing) {
+            strbuf_add(out, "device path=\"%s\" missing\n", d->opts.path);
+            continue;
+        }
+        err = label_read(d->on[0], d->bytes, &l, &copies);
         if (!err && l.device_bytes < d->bytes)
             err = label_read(d->on[0], l.device_bytes, &l, &copies);
         strbuf_add(out, "device path=\"%s\" ", d->opts.path);
@@ -132,7 +137,7 @@ static void dump_slots(struct offline *o, uint32_t segment, uint64_t epoch, stru
     slot_layout_of(geo, &l);
     for (t.page = 0; t.page < l.nr_pages; t.page++) {
         uint64_t off = segpool_offset(o->segpool, segment, slot_page_offset(&l, t.page));
-        int err = dev_read_sync(o->devs.dev[0].on[0], off, buf, l.page_bytes);
+        int err = dev_read_sync(pool_area_dev(&o->devs, at.area, 0), off, buf, l.page_bytes);
 
         err = err ? err : slot_page_decode(geo, buf, &t);
         unwritten += err == -FIRN_E_NOT_FOUND;

@@ -8,9 +8,9 @@
  * 3. The write is over: a frame that nobody has dropped since holds what the map names, and the log has nothing newer of its block. Only
  *    then does the copy enter the index; the frame goes.
  * Failures: no place, no struct, too many frames lent: the block stays where it was, until it is asked for again. The block
- * changed meanwhile: the place is given back. The SSD refuses a write: no more copies until the next start; the log finds out for itself.
+ * changed meanwhile: the place is given back. The SSD refuses a write: no more copies there until the next start; the log finds out for
+ * itself.
  */
-#include "base/log.h"
 #include "tier/priv.h"
 
 #define LENT_SHARE 4u            /* of all frames, one in so many at most */
@@ -43,7 +43,7 @@ static void copy_written(struct fill *f, uint32_t i)
     struct index_entry n = {.layer = f->layer, .block = (uint64_t)f->no * EXTENT_BLOCKS + f->in_extent[i], .csum = f->csum[i]};
 
     p->nr_lent--;
-    if (f->io.err != 0 || !kept || id / p->slots.per_segment == p->closing) {
+    if (f->io.err != 0 || !kept || p->slots.seg[id / p->slots.per_segment].closing) {
         slots_give_back(&p->slots, id);
         figure_add(&s->stats.fill_dropped, 1);
         return;
@@ -57,11 +57,8 @@ static void fill_written(struct dev_io *io)
     struct fill *f = container_of(io, struct fill, io);
     struct shard *s = f->s;
 
-    if (io->err != 0 && !s->places.off) {
-        s->places.off = true;
-        log_error("the SSD refused a copy: nothing more is copied there until the next start", "shard=%u error=\"%s\"", s->o.no,
-                  err_text(io->err));
-    }
+    if (io->err != 0)
+        places_write_failed(s, f->place / s->places.slots.per_segment, io->err);
     for (uint32_t i = 0; i < f->n; i++)
         copy_written(f, i);
     pool_put(&s->places.fills, f);
@@ -108,7 +105,7 @@ static bool may_copy(const struct shard *s)
 {
     const struct places *p = &s->places;
 
-    return !p->off && s->failed == 0 && !s->stopping && p->nr_lent < s->stage.nr / LENT_SHARE && dev_usable(s, s->o.journal_dev);
+    return s->failed == 0 && !s->stopping && p->nr_lent < s->stage.nr / LENT_SHARE && places_any_usable(s);
 }
 
 /* A ready frame. False: it was not to be. */
@@ -124,6 +121,10 @@ static bool copy(struct shard *s, uint32_t fr, enum fill_kind kind)
     id = places_take(s, kind == FILL_MAIN);
     if (id == INDEX_NONE)
         return false;
+    if (!places_usable(s, id / p->slots.per_segment)) {
+        slots_give_back(&p->slots, id);
+        return false;
+    }
     if (!follows(p->cur, m->x, id)) {
         submit(s);
         p->cur = fill_new(s, m, id);

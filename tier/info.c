@@ -75,6 +75,7 @@ static void dev_info(struct tier *t, const struct pool_dev *d, struct tier_dev_i
     out->role = d->opts.role;
     out->uuid = d->label.device;
     out->size_bytes = d->bytes;
+    out->missing = d->missing;
     for (uint32_t e = 0; e < REACTORS_MAX; e++) {
         if (d->on[e] == NULL)
             continue;
@@ -92,6 +93,10 @@ static void dev_info(struct tier *t, const struct pool_dev *d, struct tier_dev_i
         for (uint32_t i = 0; i < t->nr_shards; i++)
             out->checksum_errors += figure_get(&shard_stats(t->shards[i])->csum_errors_ssd);
         out->used_bytes = (uint64_t)(geo->nr_segments - segpool_free_nr(t->segpool)) * geo->segment_bytes;
+    } else if (d->area != 0) {
+        geo = segpool_area(t->segpool, d->area);
+        out->used_bytes = (uint64_t)(geo->nr_segments - segpool_area_free_nr(t->segpool, d->area)) * geo->segment_bytes;
+        out->failed |= segpool_area_is_off(t->segpool, d->area);
     }
 }
 

@@ -51,6 +51,10 @@ int offline_segments(struct offline *o, char why[static 256])
     if (err)
         return err;
     err = segpool_open(o->devs.dev[0].on[0], &geo, pool_freed_epoch, o->epochs, &o->segpool);
+    if (!err)
+        err = pool_areas_add(&o->devs, o->segpool);
+    for (uint32_t a = 1; !err && a < segpool_areas(o->segpool); a++)
+        o->areas[a - 1] = pool_area_dev(&o->devs, a, 0);
     if (err)
         snprintf(why, 256, "the segments of \"%.120s\" cannot be read: %.80s", o->devs.dev[0].opts.path, err_text(err));
     return err;
@@ -140,7 +144,7 @@ static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct replay *)c
 static int replay_shard(struct replay *r, char why[static 256])
 {
     struct offline *o = r->o;
-    struct journal_opts opts = {.shard = r->shard, .accept_loss = true};
+    struct journal_opts opts = {.shard = r->shard, .accept_loss = true, .areas = o->areas};
     struct journal_events events = {.ctx = r, .segment_opened = no_open, .segment_sealed = no_seal, .space_wanted = no_space,
                                     .failed = no_failure, .meta_commit_no = commit_no};
     struct journal_replay_ops ops = {.ctx = r, .record = keep_record, .damage = keep_damage, .segment = segment_seen};

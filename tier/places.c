@@ -7,7 +7,9 @@
  * Given back: reclaim finds that it costs less than emptying a segment of the log: nothing more is given out, its copies are
  *   dropped, and when no read and no write is under way there it is free, at once and without a batch: losing copies loses nothing.
  * Tables: pages are made from the index when they are written (slot_table.h says when): nothing is kept of them in RAM.
- * Failures: a page that cannot be written comes again with its next changes.
+ * Where copies have devices of their own, they use no segment of the log: those devices' segments are taken while there are any, and
+ *   given back only to another shard that has less than its share.
+ * Failures: places_dev.c.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -33,6 +35,10 @@ static void ask_for_segment(struct shard *s)
 
     if (++p->asks % ASK_EVERY != 0 && p->slots.nr_places > 0)
         return;
+    if (segpool_is_log_only(s->o.segpool)) {
+        journal_slots_ask(s->j);
+        return;
+    }
     p->wants_segment = true;
     shard_kick(s);
 }
@@ -73,9 +79,12 @@ static int tables_init(struct shard *s)
     return 0;
 }
 
+/* Of all that may hold copies, the shard's share. */
 static uint64_t cache_blocks(const struct shard *s)
 {
-    return MAX(s->ix.nr_phys / segpool_geometry(s->o.segpool)->nr_shards, 1u);
+    uint32_t nr = segpool_segments(s->o.segpool) - (segpool_is_log_only(s->o.segpool) ? s->log_segments : 0);
+
+    return MAX((uint64_t)nr * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards, UINT64_C(1));
 }
 
 void places_retune(struct shard *s)
@@ -100,7 +109,7 @@ int places_init(struct shard *s)
     err = err ? err : pool_init(&p->fills, sizeof(struct fill), 16, FILLS_MAX);
     err = err ? err : tables_init(s);
     places_retune(s);
-    p->closing = NO_SEGMENT;
+    p->closing = p->leave_from = NO_SEGMENT;
     p->table_look_ns = UINT64_MAX;
     return err;
 }
@@ -165,7 +174,7 @@ void places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err)
     struct shard *s = ctx;
 
     if (err != 0) {
-        s->places.off = true;
+        places_write_failed(s, segment, err);
         return;
     }
     s->newest_epoch = MAX(s->newest_epoch, epoch);
@@ -233,6 +242,25 @@ double places_victim_score(const struct shard *s, uint32_t segment, double beat)
     return MAX(age * (1 - u) / (1 + u), 1e-6);
 }
 
+/* Another shard has fewer segments than it may have, and this one more. */
+void places_wanted(void *ctx)
+{
+    struct shard *s = ctx;
+    uint32_t worst = NO_SEGMENT;
+    double score = 0;
+
+    for (uint32_t g = s->log_segments; g < s->ix.nr_segments && places_may_release(s); g++) {
+        double of = s->seg[g].use == SEGMENT_SLOTS && !s->places.slots.seg[g].closing ? places_victim_score(s, g, score) : 0;
+
+        if (of > score) {
+            score = of;
+            worst = g;
+        }
+    }
+    if (worst != NO_SEGMENT)
+        places_release(s, worst);
+}
+
 bool places_may_release(const struct shard *s) { return s->places.closing == NO_SEGMENT; }
 
 void places_release(struct shard *s, uint32_t segment)
@@ -242,7 +270,8 @@ void places_release(struct shard *s, uint32_t segment)
     assert(p->closing == NO_SEGMENT && s->seg[segment].use == SEGMENT_SLOTS);
     p->closing = segment;
     p->cursor = p->slots.first_slot;
-    slots_close_segment(&p->slots, segment);
+    if (!p->slots.seg[segment].closing)
+        slots_close_segment(&p->slots, segment);
     shard_kick(s);
 }
 
@@ -307,8 +336,8 @@ static void page_written(struct dev_io *io)
     w->busy = false;
     if (io->err == 0)
         figure_add(&s->stats.table_bytes, p->table.layout.page_bytes);
-    else if (w->segment != p->closing)
-        slot_table_changed(&p->table, w->segment, w->page * p->table.layout.entries, env_now_ns(s->env));
+    else
+        places_write_failed(s, w->segment, io->err);
     shard_kick(s);
 }
 
@@ -351,7 +380,7 @@ static void tables_step(struct shard *s)
         if (t->busy)
             continue;
         found = slot_table_next(&p->table, w, now, &t->segment, &t->page);
-        if (found && t->segment != p->closing)
+        if (found && !p->slots.seg[t->segment].closing)
             page_write(s, t);
     }
     if (now < p->table_look_ns || (w == SLOT_TABLE_IDLE && found))
@@ -366,12 +395,19 @@ void places_stop(struct shard *s)
     uint64_t until = env_now_ns(s->env) + STOP_NS;
     uint32_t segment, page;
 
-    while (!p->off && env_now_ns(s->env) < until &&
+    while (env_now_ns(s->env) < until &&
            slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
         uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
+        int err;
 
+        if (!places_usable(s, segment))
+            continue;
         page_make(s, segment, page, p->table_bufs);
-        p->off = dev_write_sync(shard_segment_dev(s, segment), off, p->table_bufs, l->page_bytes, 0) != 0;
+        err = dev_write_sync(shard_segment_dev(s, segment), off, p->table_bufs, l->page_bytes, 0);
+        if (err == -FIRN_E_STOPPED)
+            return;
+        if (err != 0)
+            places_write_failed(s, segment, err);
     }
 }
 
@@ -379,10 +415,13 @@ void places_stop(struct shard *s)
 
 bool places_step(struct shard *s)
 {
+    uint32_t g;
+
     if (s->failed != 0)
         return false;
-    if (!s->places.off)
-        tables_step(s);
+    tables_step(s);
+    if (places_may_release(s) && (g = places_leave_next(s)) != INDEX_NONE)
+        places_release(s, g);
     return s->places.closing != NO_SEGMENT && release_step(s);
 }
 
@@ -398,7 +437,7 @@ static bool tables_full(const struct places *p)
 /* While all writes of tables that there may be are under way, the end of one is waited for. */
 uint64_t places_look_ns(const struct shard *s)
 {
-    return s->failed != 0 || s->places.off || tables_full(&s->places) ? UINT64_MAX : s->places.table_look_ns;
+    return s->failed != 0 || tables_full(&s->places) ? UINT64_MAX : s->places.table_look_ns;
 }
 
 bool places_busy(const struct shard *s)

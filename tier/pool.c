@@ -41,6 +41,8 @@ static int open_space(struct tier *t, char why[static 256])
         return err;
     err = segpool_open(t->devs.dev[0].on[0], &geo, pool_freed_epoch, t->freed_epochs, &t->segpool);
     if (!err)
+        err = pool_areas_add(&t->devs, t->segpool);
+    if (!err)
         err = pool_cold_new(&t->devs, &t->cold);
     if (err && why[0] == '\0')
         snprintf(why, 256, "the segments of \"%.120s\" cannot be read: %.80s", t->devs.dev[0].opts.path, err_text(err));
@@ -58,6 +60,8 @@ static int open_shard(struct tier *t, uint32_t no, char why[static 256])
     for (uint32_t i = 0; i < t->devs.nr; i++)
         if (t->devs.dev[i].opts.role == TIER_CAPACITY)
             o.capacity[t->devs.dev[i].index] = t->devs.dev[i].on[env];
+    for (uint32_t a = 1; a < segpool_areas(t->segpool); a++)
+        o.areas[a - 1] = pool_area_dev(&t->devs, a, env);
     err = shard_new(&o, &t->shards[no]);
     if (err)
         snprintf(why, 256, "shard %u cannot be made: %.80s", no, err_text(err));

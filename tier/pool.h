@@ -16,10 +16,12 @@
 struct pool_dev {
     struct tier_dev_opts opts;
     uint16_t     index;          /* among the devices of its role */
+    bool         missing;        /* a cache device that is not there, or cannot be read: there are no handles */
+    uint32_t     area;           /* of the pool of segments: that of a cache device; 0: the journal's, or it has none */
     bool         made;           /* a file that this format made, and locked before anybody else: it goes if the format fails */
     int          lock_fd;        /* real devices: flock, and O_EXCL on block devices; -1: none */
     uint64_t     bytes;          /* the part that Firn uses */
-    struct dev  *on[REACTORS_MAX]; /* one handle an env; [0] is always there, the others for envs with shards */
+    struct dev  *on[REACTORS_MAX]; /* one handle an env; [0] is there unless it is missing, the others for envs with shards */
     struct label label;
     struct label_copies copies;
 };
@@ -58,6 +60,13 @@ bool pool_devs_old(const struct pool_devs *p); /* one is an old copy: read with 
 /* Brings all labels to the next generation, three good copies each; a crash in between leaves them within 1. */
 int  pool_labels_renew(struct pool_devs *p, char why[static 256]);
 struct segpool_geometry pool_geometry(const struct label *journal);
+/* pool_cache.c */
+bool pool_has_cache(const struct pool_devs *p);      /* the configuration names a device for it other than the journal's */
+bool pool_cache_absent(int err);                     /* an error for which a cache device is left out */
+void pool_cache_leave_out(struct pool_dev *d, const char *why);
+int  pool_cache_plan(const struct pool_dev *d, const struct segpool_geometry *log, struct segpool_geometry *out, char why[static 256]);
+int  pool_areas_add(struct pool_devs *p, struct segpool *sp); /* all cache devices' segments; -ENOMEM, -FIRN_E_STOPPED */
+struct dev *pool_area_dev(const struct pool_devs *p, uint32_t area, uint32_t env);
 const char *pool_role_name(enum tier_role role);
 uint64_t pool_meta_map_bytes(const struct tier_opts *opts);
 int  pool_meta_open(const struct tier_opts *opts, bool create, bool read_only, struct meta **out, char why[static 256]);

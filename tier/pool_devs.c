@@ -252,6 +252,10 @@ int pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_
         p->nr++;
         p->nr_capacity += d->opts.role == TIER_CAPACITY;
         err = one_open(p, d, access, why);
+        if (d->opts.role == TIER_CACHE && (access == POOL_READ || access == POOL_WRITE) && pool_cache_absent(err)) {
+            pool_cache_leave_out(d, why);
+            err = 0;
+        }
     }
     if (err) {
         pool_files_unmake(p);
@@ -278,7 +282,7 @@ int pool_devs_spread(struct pool_devs *p, uint32_t nr_envs, char why[static 256]
 
     for (uint32_t i = 0; i < p->nr; i++)
         for (uint32_t e = 1; e < nr_envs && !err; e++)
-            if (p->dev[i].opts.role != TIER_CACHE)
+            if (!p->dev[i].missing)
                 err = handle_open(p, &p->dev[i], e, false, why);
     return err;
 }
@@ -324,7 +328,7 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     if (memcmp(&l->pool, &j->pool, sizeof(l->pool)) != 0)
         return foreign(d, -FIRN_E_FOREIGN, why, "belongs to pool %s (\"%.20s\"), not to the journal's", uuid_format(&l->pool, uuid),
                        l->pool_name);
-    if (l->role != d->opts.role || l->index != d->index)
+    if (l->role != d->opts.role || (l->index != d->index && l->role != TIER_CACHE)) /* these may come and go */
         return foreign(d, -FIRN_E_FOREIGN, why, "is %s device %u of the pool, not %s device %u", pool_role_name(l->role),
                        l->index, pool_role_name(d->opts.role), d->index);
     if (l->device_bytes > d->bytes && d->opts.size_bytes != 0 && d->on[0]->caps.size_bytes >= l->device_bytes)
@@ -333,6 +337,9 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     if (l->device_bytes > d->bytes)
         return foreign(d, -FIRN_E_FOREIGN, why, "has %llu bytes of the %llu it was formatted with", (unsigned long long)d->bytes,
                        (unsigned long long)l->device_bytes);
+    if (l->role == TIER_CACHE)
+        return l->nr_shards == j->nr_shards ? 0 : foreign(d, -FIRN_E_FOREIGN, why, "names %u shards, the journal %u", l->nr_shards,
+                                                          j->nr_shards);
     if (l->nr_capacity > p->nr_capacity)
         return foreign(d, -FIRN_E_MISSING, why, "names %u capacity devices; %u are configured: put the others back into pool.capacity",
                        l->nr_capacity, p->nr_capacity);
@@ -344,12 +351,16 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     return 0;
 }
 
+/* A cache device may have been away: what it holds is judged block by block. */
+static bool has_generation(const struct pool_dev *d) { return d->opts.role != TIER_CACHE; }
+
 static uint64_t newest_generation(const struct pool_devs *p)
 {
     uint64_t newest = 0;
 
     for (uint32_t i = 0; i < p->nr; i++)
-        newest = MAX(newest, p->dev[i].label.generation);
+        if (has_generation(&p->dev[i]))
+            newest = MAX(newest, p->dev[i].label.generation);
     return newest;
 }
 
@@ -358,7 +369,7 @@ bool pool_devs_old(const struct pool_devs *p)
     bool old = false;
 
     for (uint32_t i = 0; i < p->nr; i++)
-        old |= newest_generation(p) - p->dev[i].label.generation > 1;
+        old |= has_generation(&p->dev[i]) && newest_generation(p) - p->dev[i].label.generation > 1;
     return old;
 }
 
@@ -367,28 +378,39 @@ static int generations_match(const struct pool_devs *p, char why[static 256])
     uint64_t newest = newest_generation(p);
 
     for (uint32_t i = 0; i < p->nr; i++)
-        if (newest - p->dev[i].label.generation > 1 && !p->opts->accept_loss)
+        if (has_generation(&p->dev[i]) && newest - p->dev[i].label.generation > 1 && !p->opts->accept_loss)
             return foreign(&p->dev[i], -FIRN_E_FOREIGN, why, "is an old copy: generation %llu, the pool is at %llu",
                            (unsigned long long)p->dev[i].label.generation, (unsigned long long)newest);
     return 0;
+}
+
+static int one_label_read(struct pool_devs *p, struct pool_dev *d, char why[static 256])
+{
+    int err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+
+    /* The last copy lies at the end of what was formatted; the device may have grown since. */
+    if (!err && d->label.device_bytes < d->bytes) {
+        d->bytes = d->label.device_bytes;
+        err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+    }
+    return err ? label_error(p, d, err, why) : 0;
 }
 
 int pool_labels_read(struct pool_devs *p, char why[static 256])
 {
     for (uint32_t i = 0; i < p->nr; i++) {
         struct pool_dev *d = &p->dev[i];
-        int err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+        int err = d->missing ? 0 : one_label_read(p, d, why);
 
-        /* The last copy lies at the end of what was formatted; the device may have grown since. */
-        if (!err && d->label.device_bytes < d->bytes) {
-            d->bytes = d->label.device_bytes;
-            err = label_read(d->on[0], d->bytes, &d->label, &d->copies);
+        if (d->opts.role == TIER_CACHE && pool_cache_absent(err)) {
+            pool_cache_leave_out(d, why);
+            err = 0;
         }
         if (err)
-            return label_error(p, d, err, why);
+            return err;
     }
     for (uint32_t i = 0; i < p->nr; i++) {
-        int err = label_match(p, &p->dev[i], why);
+        int err = p->dev[i].missing ? 0 : label_match(p, &p->dev[i], why);
 
         if (err)
             return err;
@@ -396,17 +418,20 @@ int pool_labels_read(struct pool_devs *p, char why[static 256])
     return generations_match(p, why);
 }
 
-/* Writes every label anew, at this generation, and flushes it. */
+/* Writes every label anew, at this generation, and flushes it. A cache device that does not take it is found out when it is used. */
 static int labels_write(struct pool_devs *p, uint64_t generation, char why[static 256])
 {
     for (uint32_t i = 0; i < p->nr; i++) {
         struct pool_dev *d = &p->dev[i];
         int err;
 
+        if (d->missing)
+            continue;
         d->label.generation = generation;
+        d->label.nr_capacity = p->dev[0].label.nr_capacity;
         err = label_write(d->on[0], d->bytes, &d->label, d->copies.stale);
         d->copies.stale = err ? d->copies.stale : 0;
-        if (err) {
+        if (err && (d->opts.role != TIER_CACHE || err == -FIRN_E_STOPPED)) {
             snprintf(why, 256, "%s device \"%.120s\": its label cannot be written: %.80s", pool_role_name(d->opts.role),
                      d->opts.path, err_text(err));
             return err;
@@ -420,14 +445,14 @@ static int labels_write(struct pool_devs *p, uint64_t generation, char why[stati
  * certain; only then, from an even field, they move on. A power cut then never leaves one two generations behind. */
 int pool_labels_renew(struct pool_devs *p, char why[static 256])
 {
-    uint64_t low = UINT64_MAX, high = 0;
+    uint64_t low = UINT64_MAX, high = newest_generation(p);
     int err;
 
     for (uint32_t i = 0; i < p->nr; i++) {
         const struct pool_dev *d = &p->dev[i];
 
-        low = MIN(low, d->label.generation);
-        high = MAX(high, d->label.generation);
+        if (has_generation(d))
+            low = MIN(low, d->label.generation);
         if (d->copies.stale != 0)
             log_warn("label repaired", "path=\"%s\" copies=%u", d->opts.path, (unsigned)__builtin_popcount(d->copies.stale));
     }

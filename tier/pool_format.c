@@ -83,6 +83,11 @@ static int plan(struct pool_devs *p, char why[static 256])
             d->label.seg_bytes = geo.segment_bytes;
             d->label.seg_nr = geo.nr_segments;
             d->label.seg_align = geo.align_bytes;
+        } else if (d->opts.role == TIER_CACHE) {
+            geo = pool_geometry(&p->dev[0].label);
+            err = pool_cache_plan(d, &geo, &geo, why);
+            if (err)
+                return err;
         } else if (d->opts.role == TIER_CAPACITY) {
             d->label.ext_base_bytes = LABEL_AREA_BYTES;
             d->label.ext_nr = region_plan(d->bytes);

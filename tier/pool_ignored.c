@@ -36,25 +36,26 @@ static void say_segments(const struct pool_dev *d, const struct tier_opts *o)
                  o->journal_align, l->seg_align, l->seg_align);
 }
 
-static uint16_t caches(const struct pool_devs *p)
+static int cache_seen(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
 {
-    uint16_t nr = 0;
-
-    for (uint32_t i = 0; i < p->nr; i++)
-        nr = (uint16_t)(nr + (p->dev[i].opts.role == TIER_CACHE));
-    return nr;
+    (void)value;
+    (void)len;
+    *(uint32_t *)ctx += key->len == 5 && key->b[1] == 0 && key->b[2] == TIER_CACHE;
+    return 0;
 }
 
 /* Labels count capacity devices alone: a cache holds copies, and a pool without it is whole. The metadata knows each. */
-static void say_missing_cache(const struct pool_devs *p, struct meta *m)
+static void say_left_out(const struct pool_devs *p, struct meta *m)
 {
-    struct meta_key key = meta_key_device(TIER_CACHE, caches(p));
-    uint8_t buf[META_VALUE_MAX];
-    uint32_t len = 0;
+    struct meta_key prefix = meta_key_tag('D');
+    uint32_t known = 0, configured = 0;
 
-    if (m->ops->get_sync(m, &key, buf, &len) == 0)
-        log_warn("the pool was formatted with more cache devices than are configured",
-                 "configured=%u do=\"put the missing ones back into pool.cache; a device cannot be removed from a pool yet\"", caches(p));
+    for (uint32_t i = 0; i < p->nr; i++)
+        configured += p->dev[i].opts.role == TIER_CACHE;
+    if (m->ops->scan_sync(m, &prefix, cache_seen, &known) == 0 && known > configured)
+        log_warn("the pool has more cache devices than are configured: the copies on those that are left out are not used",
+                 "configured=%u known=%u do=\"nothing is lost; put them back into pool.cache, or have firnd --add-cache forget them\"",
+                 configured, known);
 }
 
 void pool_say_ignored(const struct pool_devs *p, struct meta *m)
@@ -62,9 +63,11 @@ void pool_say_ignored(const struct pool_devs *p, struct meta *m)
     if (p->opts->seams.dev_open != NULL) /* the simulator's devices are what it says */
         return;
     for (uint32_t i = 0; i < p->nr; i++) {
+        if (p->dev[i].missing)
+            continue;
         say_size(&p->dev[i]);
         if (p->dev[i].opts.role == TIER_JOURNAL)
             say_segments(&p->dev[i], p->opts);
     }
-    say_missing_cache(p, m);
+    say_left_out(p, m);
 }

@@ -61,7 +61,7 @@ static int device_match(const struct pool_devs *p, const struct pool_dev *d, str
         err = device_rec_decode(buf, len, &rec);
     if (err) {
         snprintf(why, 256, "metadata \"%.100s\": the record of %s device %u: %.60s", p->opts->meta_path,
-                 pool_role_name(d->opts.role), d->index, err_text(err));
+                 pool_role_name(d->opts.role), d->label.index, err_text(err));
         return err == -FIRN_E_NOT_FOUND ? -FIRN_E_FOREIGN : err;
     }
     if (memcmp(&rec.uuid, &d->label.device, sizeof(rec.uuid)) == 0)
@@ -90,7 +90,7 @@ int pool_meta_match(const struct pool_devs *p, struct meta *m, struct pool_rec *
         return -FIRN_E_CORRUPT;
     }
     for (uint32_t i = 0; i < p->nr && !err; i++)
-        err = device_match(p, &p->dev[i], m, why);
+        err = p->dev[i].missing ? 0 : device_match(p, &p->dev[i], m, why);
     return err;
 }
 

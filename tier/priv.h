@@ -298,7 +298,11 @@ struct places {
     uint32_t asks;               /* copies that went, or found no place */
     uint32_t closing, cursor;    /* segment that is given back to the log, place that is dropped next; INDEX_NONE */
     uint64_t log_took_ns;        /* when the log took its last segment */
-    bool     off;                /* a write to a place failed: no more until the next start */
+    struct {
+        bool     off;            /* given up until the next start (places_dev.c) */
+        uint32_t read_errors;
+    } area[SEGMENT_AREAS_MAX];   /* as the segment pool numbers them */
+    uint32_t leave_from;         /* from this one on there may be segments of an area that is off, to be emptied; INDEX_NONE: none */
     bool     wants_segment;      /* of the log, if one is cheap to empty */
     uint64_t table_look_ns;      /* old pages may be due then; UINT64_MAX: none changed */
     char    *table_bufs;
@@ -811,6 +815,7 @@ uint32_t places_take(struct shard *s, bool to_main);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
 void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */
+void     places_wanted(void *ctx);                        /* another shard has less than its share of segments */
 bool     places_may_release(const struct shard *s);
 void     places_release(struct shard *s, uint32_t segment); /* gives it back to the pool, as soon as nobody reads it */
 bool     places_step(struct shard *s);                    /* true: more to do at once */
@@ -821,6 +826,12 @@ void     places_stop(struct shard *s);                    /* straight-line: what
 double   places_victim_score(const struct shard *s, uint32_t segment, double beat);
 void     places_verify(struct shard *s);
 static inline bool in_place(const struct shard *s, uint32_t id) { return slots_has(&s->places.slots, id); }
+/* places_dev.c: devices of copies that fail */
+bool     places_usable(const struct shard *s, uint32_t segment); /* its device answers, and was not given up */
+bool     places_any_usable(const struct shard *s);        /* some device that copies may go to */
+void     places_write_failed(struct shard *s, uint32_t segment, int err); /* of a place, or of what its segment says of itself */
+void     places_read_failed(struct shard *s, uint32_t segment, int err);
+uint32_t places_leave_next(struct shard *s);
 /* recover_places.c: what the last run left in slot segments; straight-line, after replay. 0; -FIRN_E_STOPPED, -ENOMEM */
 int      places_recover(struct shard *s);
 

@@ -243,6 +243,8 @@ static void run_done(struct dev_io *io)
 
     run_unpin(u);
     u->last_err = io->err;
+    if (io->err != 0 && copy)
+        places_read_failed(u->rio->s, u->at.loc.segment, io->err);
     for (uint32_t i = 0; i < u->n; i++) {
         bool ok = io->err == 0 && run_block_ok(u, i);
 
@@ -335,7 +337,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
 /* A copy in a place that cannot be had now is no reason to fail. True: it is dropped, and the block is to be looked up again. */
 static bool copy_given_up(struct shard *s, const struct run_at *at)
 {
-    if (at->source != RUN_LOG || !in_place(s, at->slot) || dev_usable(s, shard_segment_dev(s, at->loc.segment)))
+    if (at->source != RUN_LOG || !in_place(s, at->slot) || places_usable(s, at->loc.segment))
         return false;
     places_drop(s, at->slot);
     return true;

@@ -246,6 +246,7 @@ static int write_pool(struct rebuild *b)
                             .nr_shards = j->nr_shards, .nr_capacity = j->nr_capacity, .created_wall_ns = j->created_wall_ns};
     uint8_t values[POOL_DEVS_MAX + 1][POOL_REC_BYTES];
     struct meta_op ops[POOL_DEVS_MAX + 1];
+    uint32_t nr = 1;
 
     memcpy(pool.name, j->pool_name, sizeof(pool.name));
     ops[0] = (struct meta_op){.key = meta_key_pool(), .value = values[0], .value_len = pool_rec_encode(&pool, values[0])};
@@ -253,10 +254,13 @@ static int write_pool(struct rebuild *b)
         const struct label *l = &b->o.devs.dev[i].label;
         struct device_rec r = {.uuid = l->device, .device_bytes = l->device_bytes};
 
-        ops[i + 1] = (struct meta_op){.key = meta_key_device(l->role, l->index), .value = values[i + 1],
-                                      .value_len = device_rec_encode(&r, values[i + 1])};
+        if (b->o.devs.dev[i].missing)
+            continue;
+        ops[nr] = (struct meta_op){.key = meta_key_device(l->role, l->index), .value = values[nr],
+                                   .value_len = device_rec_encode(&r, values[nr])};
+        nr++;
     }
-    return b->o.meta->ops->commit_sync(b->o.meta, ops, b->o.devs.nr + 1);
+    return b->o.meta->ops->commit_sync(b->o.meta, ops, nr);
 }
 
 static void identity(struct rebuild *b, const struct found_layer *l, struct volume_rec *v)

@@ -367,7 +367,7 @@ static uint64_t commit_no(void *ctx) { return meta_commit_no(((struct shard *)ct
 static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_rec *rec)
 {
     struct journal_events ev = {.ctx = s, .segment_opened = segment_opened, .segment_sealed = segment_sealed,
-                                .slots_opened = places_opened, .space_wanted = space_wanted,
+                                .slots_opened = places_opened, .slots_wanted = places_wanted, .space_wanted = space_wanted,
                                 .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
                              .accept_loss = s->t.accept_loss, .seq_floor = seq_floor, .areas = s->o.areas};

@@ -47,17 +47,19 @@ static int read_at(struct adopt *a, uint32_t segment, uint32_t page, uint32_t nr
 }
 
 /* All in one go, or, if that fails, one by one. */
-static int pages_read(struct adopt *a, uint32_t segment)
+static int pages_read(struct adopt *a, uint32_t segment, uint64_t epoch)
 {
     struct shard *s = a->s;
     const struct slot_layout *l = &s->places.table.layout;
     struct segment_at at = segpool_at(s->o.segpool, segment);
-    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = at.no};
+    struct slot_page t = {.epoch = epoch, .segment = at.no};
     int all = read_at(a, segment, 0, l->nr_pages);
 
     for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED; t.page++) {
         int err = all == 0 ? 0 : read_at(a, segment, t.page, 1);
 
+        if (err != 0 && err != -FIRN_E_STOPPED)
+            places_read_failed(s, segment, err);
         if (err == -FIRN_E_STOPPED)
             return err;
         if (err == 0 && slot_page_decode(segpool_area(s->o.segpool, at.area), a->buf + (size_t)t.page * l->page_bytes, &t) == 0)
@@ -98,10 +100,12 @@ static int segment_adopt(struct adopt *a, uint32_t segment, uint64_t epoch)
     struct shard *s = a->s;
     int err;
 
+    a->nr = 0;
+    err = pages_read(a, segment, epoch);
+    if (err != 0 || !places_usable(s, segment)) /* given up meanwhile */
+        return err;
     s->newest_epoch = MAX(s->newest_epoch, epoch);
     s->seg[segment] = (struct seg){.use = SEGMENT_SLOTS, .epoch = epoch, .filled64 = epoch * 64};
-    a->nr = 0;
-    err = pages_read(a, segment);
     if (a->nr > 0)
         qsort(a->v, a->nr, sizeof(*a->v), by_block);
     for (uint32_t i = 0; i < a->nr && err == 0; i++)
@@ -121,7 +125,7 @@ int places_recover(struct shard *s)
         struct segment_info info;
 
         segpool_info(s->o.segpool, g, &info);
-        if (info.use == SEGMENT_SLOTS && info.shard == s->o.no)
+        if (info.use == SEGMENT_SLOTS && info.shard == s->o.no && places_usable(s, g))
             err = segment_adopt(&a, g, info.epoch);
     }
     free(a.v);

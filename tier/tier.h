@@ -186,10 +186,14 @@ void tier_volume_heat(struct tier *t, struct tier_heat *h); /* on envs[0] */
 
 struct tier_dev_info {
     char path[256]; enum tier_role role; struct uuid uuid;
-    uint64_t size_bytes, used_bytes; bool failed, degraded;
+    uint64_t size_bytes, used_bytes; bool failed, degraded, missing; /* missing: of a cache alone */
     uint64_t checksum_errors; /* blocks read from it that were not what was written, since the start */
     struct dev_stats io;
 };
+static inline const char *tier_dev_state(const struct tier_dev_info *d)
+{
+    return d->missing ? "missing" : d->failed ? "failed" : d->degraded ? "degraded" : "ok";
+}
 struct tier_info {
     char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
     uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;

@@ -59,22 +59,33 @@ static void tell_loss(const struct tier_info *info, say_fn *say, void *ctx)
     say(ctx, text);
 }
 
+/* What a cache device holds lies elsewhere, too. */
+static void tell_device(const struct tier_dev_info *d, say_fn *say, void *ctx)
+{
+    const char *state = tier_dev_state(d);
+    const char *lost = d->role == TIER_CACHE ? ": nothing is lost, reads go to the capacity devices" : "";
+    char text[480];
+
+    if (d->missing)
+        snprintf(text, sizeof(text), "cache_missing: cache device %s is missing%s; connect it and restart firnd, or take it out of "
+                 "pool.cache", d->path, lost);
+    else if (d->failed || d->degraded)
+        snprintf(text, sizeof(text), "device %s is %s%s", d->path, state, lost);
+    else
+        return;
+    say(ctx, text);
+}
+
 void alerts_tell(const struct tier_info *info, const struct tier_dev_info *devs, uint32_t nr, say_fn *say, void *ctx)
 {
-    char text[320];
-
     if (info->read_only_why[0])
         say(ctx, info->read_only_why);
     if (info->alert[0])
         say(ctx, info->alert);
     tell_loss(info, say, ctx);
     tell_full(info, say, ctx);
-    for (uint32_t i = 0; i < nr; i++) {
-        if (!devs[i].failed && !devs[i].degraded)
-            continue;
-        snprintf(text, sizeof(text), "device %s is %s", devs[i].path, devs[i].failed ? "failed" : "degraded");
-        say(ctx, text);
-    }
+    for (uint32_t i = 0; i < nr; i++)
+        tell_device(&devs[i], say, ctx);
     tell_damage(info, say, ctx);
 }
 

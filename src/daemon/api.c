@@ -213,7 +213,7 @@ static json_t *device_json(const struct tier_dev_info *d)
     return json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:I, s:{s:I,s:I,s:I,s:I,s:I}}",
                      "path", d->path, "role", role_name(d->role), "uuid", uuid_format(&d->uuid, uuid),
                      "size", (json_int_t)d->size_bytes, "used", (json_int_t)d->used_bytes,
-                     "state", d->failed ? "failed" : d->degraded ? "degraded" : "ok",
+                     "state", tier_dev_state(d),
                      "checksum_errors", (json_int_t)d->checksum_errors,
                      "io", "read_ops", (json_int_t)d->io.ops[DEV_READ], "write_ops", (json_int_t)d->io.ops[DEV_WRITE],
                      "read_bytes", (json_int_t)d->io.bytes[DEV_READ], "write_bytes", (json_int_t)d->io.bytes[DEV_WRITE],

@@ -251,15 +251,17 @@ static unsigned say_missing(const char *role, const char *path)
     return 1;
 }
 
-/* Every device that is not there; a probe would end at the first. */
+/* Every device that is not there; a probe would end at the first. How many of those without which no start is possible. */
 static unsigned check_missing(const struct config *c)
 {
-    unsigned missing = say_missing("journal", config_text(c, journal_path));
+    unsigned missing = say_missing("journal", config_text(c, journal_path)), caches = 0;
 
     for (unsigned i = 0; i < c->nr_cache; i++)
-        missing += say_missing("cache", c->cache[i].path);
+        caches += say_missing("cache", c->cache[i].path);
     for (unsigned i = 0; i < c->nr_capacity; i++)
         missing += say_missing("capacity", c->capacity[i].path);
+    if (caches > 0 && missing == 0)
+        printf("cache_missing: a start goes on without %u cache device%s, and loses nothing\n", caches, caches == 1 ? "" : "s");
     return missing;
 }
 

@@ -198,7 +198,7 @@ static uint64_t dev_bytes(const struct tier_dev_info *d, unsigned op) { return d
 static uint64_t dev_errors(const struct tier_dev_info *d, unsigned op) { return d->io.errors[op]; }
 static uint64_t dev_size(const struct tier_dev_info *d, unsigned op) { (void)op; return d->size_bytes; }
 static uint64_t dev_used(const struct tier_dev_info *d, unsigned op) { (void)op; return d->used_bytes; }
-static uint64_t dev_up(const struct tier_dev_info *d, unsigned op) { (void)op; return !d->failed && !d->degraded; }
+static uint64_t dev_up(const struct tier_dev_info *d, unsigned op) { (void)op; return strcmp(tier_dev_state(d), "ok") == 0; }
 
 static void dev_latency(struct metrics_page *p, struct strbuf *b, const struct tier_dev_info *d, uint32_t nr)
 {
@@ -228,7 +228,7 @@ static void render_devices(struct metrics_page *p, struct strbuf *b)
     dev_latency(p, b, d, nr);
     dev_series(b, "firn_device_size_bytes", "gauge", "Size of the device as the pool uses it.", d, nr, dev_size, false);
     dev_series(b, "firn_device_used_bytes", "gauge", "Bytes of it in use.", d, nr, dev_used, false);
-    dev_series(b, "firn_device_up", "gauge", "0: the device failed or is degraded.", d, nr, dev_up, false);
+    dev_series(b, "firn_device_up", "gauge", "0: the device failed, is degraded, or is missing.", d, nr, dev_up, false);
     free(d);
 }
 

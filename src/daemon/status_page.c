@@ -51,7 +51,7 @@ static void add_devices(struct node *n, struct strbuf *b)
         strbuf_add(b, "<td>%s", (unsigned)d[i].role < ARRAY_LEN(roles) ? roles[d[i].role] : "?");
         size_cell(b, d[i].size_bytes);
         size_cell(b, d[i].used_bytes);
-        strbuf_add(b, "<td>%s\n", d[i].failed ? "<b>failed</b>" : d[i].degraded ? "<b>degraded</b>" : "ok");
+        strbuf_add(b, strcmp(tier_dev_state(&d[i]), "ok") == 0 ? "<td>%s\n" : "<td><b>%s</b>\n", tier_dev_state(&d[i]));
     }
     strbuf_add(b, "</table>\n");
     free(d);

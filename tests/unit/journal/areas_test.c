@@ -198,3 +198,116 @@ Test(journal_areas, segments_of_another_size_are_refused)
     cr_assert_eq(segpool_plan_area(2 * MIB + r->geo.segment_bytes - 1, &geo.pool, &r->geo, &geo), -FIRN_E_INVALID);
     end(r);
 }
+
+/* ---- shares ---- */
+
+struct shard_mock { struct seg_waiter w; uint32_t asked; };
+static void task_ran(struct env_task *t)
+{
+    struct shard_mock *m = container_of(container_of(t, struct seg_waiter, ask), struct shard_mock, w);
+
+    m->asked++;
+}
+
+static uint64_t none_freed(void *ctx, uint32_t segment)
+{
+    (void)ctx, (void)segment;
+    return 0;
+}
+
+static uint32_t take_for(struct segpool *p, uint32_t shard, uint32_t nr)
+{
+    uint32_t segment, got = 0;
+    uint64_t epoch;
+
+    while (got < nr && segpool_take_slots(p, shard, 0, &segment, &epoch))
+        got++;
+    return got;
+}
+
+static uint32_t one_of(const struct segpool *p, uint32_t shard)
+{
+    struct segment_info info;
+
+    for (uint32_t g = 16; g < segpool_segments(p); g++) {
+        segpool_info(p, g, &info);
+        if (info.use == SEGMENT_SLOTS && info.shard == shard)
+            return g;
+    }
+    cr_assert(false, "the shard has none");
+    return 0;
+}
+
+/* Two shards, eight segments. */
+Test(journal_areas, one_shard_may_have_all_until_another_one_wants_its_share)
+{
+    struct rig *r = rig_new(&(struct rig_opts){.seed = 11, .nr_segments = 16, .nr_areas = 2});
+    struct shard_mock m[2] = {{.w.shard = 0}, {.w.shard = 1}};
+    struct segpool *p;
+
+    r->geo.nr_shards = r->area_geo[0].nr_shards = r->area_geo[1].nr_shards = 2;
+    r->env = sim_env_new(r->sim);
+    cr_assert_eq(sim_dev_open(r->disk, r->env, &r->dev), 0);
+    cr_assert_eq(segpool_open(r->dev, &r->geo, none_freed, NULL, &p), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(sim_dev_open(r->area_disk[i], r->env, &r->area_dev[i]), 0);
+        cr_assert_eq(segpool_add(p, r->area_dev[i], &r->area_geo[i]), 0);
+        m[i].w.env = r->env;
+        m[i].w.ask.fn = task_ran;
+        segpool_waiter_add(p, &m[i].w);
+    }
+    cr_assert_eq(take_for(p, 0, 100), 8, "nobody else wants any");
+    cr_assert_not(segpool_slots_owed(p, 0));
+    for (uint32_t i = 0; i < 4; i++) {
+        segpool_ask_slots(p, 1);
+        sim_run_for(r->sim, NS_PER_MS);
+        segpool_asked_ran(p, &m[0].w);
+        cr_assert_eq(m[0].asked, i + 1);
+        cr_assert(segpool_slots_owed(p, 0));
+        segpool_give(p, one_of(p, 0));
+        cr_assert_not(segpool_slots_owed(p, 0), "one at a time");
+        cr_assert_eq(take_for(p, 0, 1), 0, "what was given up is the other one's");
+        cr_assert_eq(take_for(p, 1, 1), 1);
+    }
+    segpool_ask_slots(p, 1);
+    cr_assert_not(m[0].w.asked, "both have what is theirs");
+    cr_assert_eq(m[1].asked, 0);
+    for (uint32_t i = 0; i < 2; i++)
+        cr_assert(segpool_waiter_remove(p, &m[i].w, true));
+    segpool_close(p);
+    rig_free(r);
+}
+
+Test(journal_areas, an_area_that_is_off_gives_nothing_and_counts_for_no_share)
+{
+    struct rig *r = begin(2);
+    uint32_t g = take(r);
+
+    segpool_area_off(r->pool, 1);
+    for (uint32_t i = 0; i < RIG_AREA_SEGMENTS - (segpool_at(r->pool, g).area == 2); i++)
+        cr_assert_eq(segpool_at(r->pool, take(r)).area, 2);
+    cr_assert_not(journal_slots_open(r->j, 0));
+    end(r);
+}
+
+Test(journal_areas, the_log_alone_uses_its_device_when_it_is_told_so)
+{
+    struct rig *r = rig_new(&(struct rig_opts){.seed = 11, .nr_segments = 16});
+    struct segment_info info;
+
+    cr_assert_eq(rig_open(r), 0);
+    r->j->events.slots_opened = on_slots;
+    cr_assert(journal_slots_open(r->j, 4));
+    while (opened.nr == 0)
+        cr_assert_eq(env_run_once(r->env), 0);
+    segpool_info(r->pool, opened.last, &info);
+    cr_assert_eq(info.use, SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    r->log_only = true;
+    cr_assert_eq(rig_open(r), 0);
+    segpool_info(r->pool, opened.last, &info);
+    cr_assert_eq(info.use, SEGMENT_FREE, "what copies had is the log's");
+    r->j->events.slots_opened = on_slots;
+    cr_assert_not(journal_slots_open(r->j, 0));
+    end(r);
+}

@@ -134,6 +134,8 @@ static void areas_open(struct rig *r)
 {
     uint32_t nr = 0;
 
+    if (r->log_only)
+        segpool_log_only(r->pool);
     r->areas_refused = 0;
     for (uint32_t i = 0; i < r->opts.nr_areas; i++) {
         if (r->areas_absent >> i & 1)

@@ -65,6 +65,7 @@ struct rig {
     uint32_t nr_dmg, nr_unnamed;
     uint32_t sealed[RIG_SEGMENTS * 4], nr_sealed;
     uint32_t opened, space_wanted, failed;
+    bool     log_only;            /* segpool_log_only() at the next rig_open() */
     bool     replay_only;         /* rig_open() reads and then crashes: the disk stays as it is */
     uint8_t *image;
 };

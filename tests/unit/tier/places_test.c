@@ -374,7 +374,7 @@ Test(places, an_ssd_that_refuses_copies_is_left_alone)
     begin(&r, 64);
     sim_disk_fail_nth(r.ssd, DEV_WRITE, 1, 1);
     copy_blocks(&r, 0, 64);
-    cr_assert(r.shard->places.off);
+    cr_assert(r.shard->places.area[0].off);
     cr_assert_eq(rig_write(&r, 0, 16, 2), 0);
     rig_expect(&r, 0, 16, 2);
     expect_all(&r, 16, VOLUME, 1);

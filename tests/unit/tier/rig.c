@@ -22,6 +22,9 @@ void rig_init(struct rig *r, const struct rig_opts *o)
         r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = region_extent_offset(EXT_BASE, r->o.hdd_extents),
                                                                         .block_bytes = 4096, .torn_bytes = 512, .capacity = true,
                                                                         .rotational = i == 0 || !r->o.flash});
+    for (unsigned i = 0; i < o->caches; i++)
+        r->cache[i] = sim_disk_new(r->sim, "cache", &(struct sim_disk_opts){.block_bytes = 512, .torn_bytes = 512,
+                                   .size_bytes = 2 * MIB + o->cache_segments * (uint64_t)r->o.segment_bytes});
     r->store = sim_meta_store_new(r->sim);
 }
 
@@ -48,6 +51,24 @@ static void submit(struct blk *b, struct blk_io *io)
 static void cancel(struct blk *b, struct blk_io *io) { shard_cancel(container_of(b, struct volume, blk)->shard, io); }
 
 static const struct blk_ops ops = {.name = "rig", .submit = submit, .cancel = cancel};
+
+static void add_caches(struct rig *r, struct shard_opts *so)
+{
+    struct segpool_geometry geo;
+    struct uuid device = {{0xca}};
+
+    if (r->o.caches > 0)
+        segpool_log_only(r->segpool);
+    for (unsigned i = 0; i < r->o.caches; i++) {
+        device.b[1] = (uint8_t)i;
+        if (r->cache_absent >> i & 1)
+            continue;
+        cr_assert_eq(segpool_plan_area(sim_disk_size(r->cache[i]), &device, &r->geo, &geo), 0);
+        cr_assert_eq(sim_dev_open(r->cache[i], r->env, &r->cache_dev[i]), 0);
+        cr_assert_eq(segpool_add(r->segpool, r->cache_dev[i], &geo), 0);
+        so->areas[segpool_areas(r->segpool) - 2] = r->cache_dev[i];
+    }
+}
 
 int rig_boot(struct rig *r)
 {
@@ -77,6 +98,7 @@ int rig_boot(struct rig *r)
                              .meta = r->meta};
     for (unsigned i = 0; i < RIG_HDDS; i++)
         so.capacity[i] = r->hdd_dev[i];
+    add_caches(r, &so);
     cr_assert_eq(shard_new(&so, &r->shard), 0);
     shard_set_bugs(r->shard, &r->bugs, NULL);
     r->vol = (struct volume){.shard = r->shard, .layer = RIG_LAYER, .size_blocks = r->o.volume_blocks};
@@ -101,6 +123,11 @@ static void close_all(struct rig *r)
     dev_close(r->ssd_dev);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         dev_close(r->hdd_dev[i]);
+    for (unsigned i = 0; i < RIG_CACHES; i++) {
+        if (r->cache_dev[i] != NULL)
+            dev_close(r->cache_dev[i]);
+        r->cache_dev[i] = NULL;
+    }
     sim_env_free(r->env);
     r->shard = NULL;
     r->segpool = NULL;
@@ -126,6 +153,8 @@ void rig_fini(struct rig *r)
     sim_disk_free(r->ssd);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_free(r->hdd[i]);
+    for (unsigned i = 0; i < r->o.caches; i++)
+        sim_disk_free(r->cache[i]);
     sim_meta_store_free(r->store);
     sim_free(r->sim);
 }

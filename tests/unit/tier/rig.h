@@ -11,20 +11,29 @@
 #define RIG_HDDS 2u
 #define RIG_LAYER 7u
 
-/* flash: the second capacity device does not seek. */
-struct rig_opts { uint64_t seed; uint32_t lba_bytes, hdd_extents, segments, segment_bytes; uint64_t volume_blocks; bool flash; };
+#define RIG_CACHES 2u
+
+struct rig_opts {
+    uint64_t seed;
+    uint32_t lba_bytes, hdd_extents, segments, segment_bytes;
+    uint64_t volume_blocks;
+    bool     flash;                  /* the second capacity device does not seek */
+    uint32_t caches, cache_segments; /* devices of copies alone; segments of each */
+};
 
 struct rig {
     struct rig_opts  o;
     struct sim      *sim;
     struct sim_disk *ssd, *hdd[RIG_HDDS];
+    struct sim_disk *cache[RIG_CACHES];
+    uint32_t         cache_absent;        /* a bit each: left out of the boots to come */
     struct sim_meta_store *store;
     struct segpool_geometry geo;
     struct tier_opts opts;
     struct tier_bugs bugs;
     /* of one boot */
     struct env      *env;
-    struct dev      *ssd_dev, *hdd_dev[RIG_HDDS];
+    struct dev      *ssd_dev, *hdd_dev[RIG_HDDS], *cache_dev[RIG_CACHES]; /* NULL: absent */
     struct meta     *meta;
     struct segpool  *segpool;
     struct cold     *cold;

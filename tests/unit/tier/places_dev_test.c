@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clean copies on devices of their own: where they go, what a start finds of them, and what hosts see when one fails: nothing. */
+#include "rig.h"
+
+#define VOLUME 768u              /* blocks: three extents */
+
+static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
+
+static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
+{
+    for (uint64_t b = from; b < to; b += 16)
+        rig_expect(r, b, 16, stamp);
+}
+
+/* Nothing of the volume is left in the log, or in RAM. */
+static void forget(struct rig *r)
+{
+    for (uint64_t b = 0; b < VOLUME; b++) {
+        uint32_t id = index_find(&r->shard->ix, 1, b);
+
+        if (id != INDEX_NONE && !in_place(r->shard, id) && !(index_flags_of(&r->shard->ix, id) & INDEX_DIRTY))
+            map_remove(r->shard, id);
+    }
+    for (uint32_t no = 0; no < VOLUME / EXTENT_BLOCKS; no++)
+        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, no));
+}
+
+static void make_cold(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
+{
+    for (uint64_t b = from; b < to; b += 32)
+        cr_assert_eq(rig_write(r, b, 32, stamp), 0);
+    rig_drain(r, true);
+    shard_start(r->shard);
+    forget(r);
+}
+
+/* Each chunk is missed, and none belongs to a stream. */
+static void copy_blocks(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
+{
+    uint64_t nr = (to - from) / 16;
+
+    for (uint64_t i = 0; i < nr; i++) {
+        uint64_t block = from + i * 7 % nr * 16;
+
+        rig_expect(r, block, 16, stamp);
+        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
+    }
+}
+
+/* Areas are numbered from 1 in the order of the devices that are there. */
+static uint32_t nr_copies(const struct rig *r, uint32_t area)
+{
+    uint32_t nr = 0;
+
+    for (uint64_t b = 0; b < VOLUME; b++) {
+        uint32_t id = index_find(&r->shard->ix, 1, b);
+
+        if (id != INDEX_NONE && in_place(r->shard, id))
+            nr += segpool_at(r->segpool, id / r->shard->ix.slots_per_segment).area == area;
+    }
+    return nr;
+}
+
+/* What was written first is in the log no more. */
+static void wrap_log(struct rig *r)
+{
+    for (unsigned round = 0; round < 10; round++)
+        make_cold(r, 640, VOLUME, 1);
+}
+
+static uint64_t hdd_reads(const struct rig *r)
+{
+    return r->hdd_dev[0]->stats.ops[DEV_READ] + r->hdd_dev[1]->stats.ops[DEV_READ];
+}
+
+static void begin(struct rig *r, uint32_t caches)
+{
+    rig_init(r, &(struct rig_opts){.seed = 17, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 16, .caches = caches,
+                                   .cache_segments = 20});
+    r->opts.admit_touches = 1;
+    r->opts.io_deadline_ns = NS_PER_S;
+    cr_assert_eq(rig_boot(r), 0);
+    make_cold(r, 0, VOLUME, 1);
+    if (r->cache_absent != (1u << caches) - 1) /* the first segment of each device is opened by those that come too early */
+        for (unsigned i = 0; i < 4; i++, forget(r))
+            copy_blocks(r, VOLUME - 64, VOLUME, 1);
+}
+
+static void finish(struct rig *r)
+{
+    rig_drain(r, true);
+    cr_assert(!places_busy(r->shard) && r->shard->places.nr_lent == 0 && r->shard->stage.nr_out == 0);
+    rig_fini(r);
+}
+
+Test(places_dev, copies_go_there_and_the_log_keeps_the_journals_device_to_itself)
+{
+    struct rig r;
+    uint64_t reads;
+    uint32_t used;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    cr_assert_geq(nr_copies(&r, 1) + nr_copies(&r, 2), 600);
+    cr_assert_gt(nr_copies(&r, 1), 100);
+    cr_assert_gt(nr_copies(&r, 2), 100);
+    for (uint32_t g = 0; g < r.shard->log_segments; g++)
+        cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
+    used = nr_copies(&r, 1) + nr_copies(&r, 2);
+    reads = hdd_reads(&r);
+    expect_all(&r, 0, 512, 1);
+    cr_assert_leq(hdd_reads(&r) - reads, (512 - MIN(used, 512u)) / 16 + 2);
+    finish(&r);
+}
+
+Test(places_dev, a_start_finds_what_an_orderly_stop_left)
+{
+    struct rig r;
+    uint64_t reads;
+    uint32_t was;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    wrap_log(&r);
+    was = nr_copies(&r, 1) + nr_copies(&r, 2);
+    cr_assert_geq(was, 600);
+    rig_stop(&r);
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(nr_copies(&r, 1) + nr_copies(&r, 2), was);
+    cr_assert_eq(shard_stats(r.shard)->slots_found, was);
+    reads = hdd_reads(&r);
+    expect_all(&r, 0, 256, 1);
+    cr_assert_eq(hdd_reads(&r), reads);
+    finish(&r);
+}
+
+/* Some of what it holds is old by then, all of it looks right. */
+Test(places_dev, a_device_that_was_away_brings_back_only_what_is_still_true)
+{
+    struct rig r;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    rig_stop(&r);
+    r.cache_absent = 3;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(r.shard->places.slots.nr_places, 0);
+    make_cold(&r, 0, 128, 2);
+    copy_blocks(&r, 0, 128, 2);
+    cr_assert_eq(r.shard->places.slots.nr_places, 0, "nor does the journal's device serve instead");
+    rig_stop(&r);
+    r.cache_absent = 1;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_gt(nr_copies(&r, 1), 50);
+    expect_all(&r, 0, 128, 2);
+    expect_all(&r, 128, VOLUME, 1);
+    rig_stop(&r);
+    r.cache_absent = 0;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_gt(nr_copies(&r, 1), 50);
+    expect_all(&r, 0, 128, 2);
+    expect_all(&r, 128, VOLUME, 1);
+    finish(&r);
+}
+
+Test(places_dev, one_that_cannot_be_read_any_more_is_given_up_and_nobody_notices)
+{
+    struct rig r;
+    uint64_t errors;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    sim_disk_faults(r.cache[0])->eio_read = 1000000;
+    forget(&r);
+    expect_all(&r, 0, 640, 1);
+    cr_assert(r.shard->places.area[1].off);
+    cr_assert(segpool_area_is_off(r.segpool, 1) && !segpool_area_is_off(r.segpool, 2));
+    errors = r.cache_dev[0]->stats.errors[DEV_READ];
+    cr_assert_leq(errors, 16 + 16, "and then nothing is read there");
+    cr_assert_gt(nr_copies(&r, 2), 100);
+    sim_run_for(r.sim, 10 * NS_PER_S);
+    cr_assert_eq(nr_copies(&r, 1), 0);
+    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+        if (segpool_at(r.segpool, g).area == 1)
+            cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
+    forget(&r);
+    copy_blocks(&r, 0, 640, 1);
+    cr_assert_eq(r.cache_dev[0]->stats.errors[DEV_READ], errors);
+    cr_assert_eq(nr_copies(&r, 1), 0, "what it held goes to the other one");
+    cr_assert_gt(nr_copies(&r, 2), 500);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+Test(places_dev, one_that_takes_no_copy_any_more_is_given_up_and_used_again_after_a_start)
+{
+    struct rig r;
+
+    begin(&r, 1);
+    copy_blocks(&r, 0, 128, 1);
+    sim_disk_fail_nth(r.cache[0], DEV_WRITE, 1, UINT32_MAX);
+    copy_blocks(&r, 128, 640, 1);
+    cr_assert(r.shard->places.area[1].off);
+    expect_all(&r, 0, VOLUME, 1);
+    cr_assert_eq(rig_write(&r, 0, 16, 2), 0);
+    rig_expect(&r, 0, 16, 2);
+    sim_run_for(r.sim, 10 * NS_PER_S);
+    cr_assert_eq(r.shard->places.slots.nr_places, 0);
+    rig_stop(&r);
+    sim_disk_heal(r.cache[0]);
+    cr_assert_eq(rig_boot(&r), 0);
+    copy_blocks(&r, 128, 640, 1);
+    copy_blocks(&r, 128, 640, 1);
+    cr_assert_gt(nr_copies(&r, 1), 300);
+    rig_expect(&r, 0, 16, 2);
+    finish(&r);
+}
+
+/* Errors of single spots: those copies go, the device stays. */
+Test(places_dev, bad_spots_cost_their_copies_alone)
+{
+    struct rig r;
+    uint64_t stale;
+
+    begin(&r, 1);
+    copy_blocks(&r, 0, 256, 1);
+    for (uint64_t b = 0; b < 8; b++) {
+        uint32_t id = index_find(&r.shard->ix, 1, b * 30), per = r.shard->ix.slots_per_segment;
+
+        cr_assert(id != INDEX_NONE && in_place(r.shard, id));
+        sim_disk_latent(r.cache[0], segpool_offset(r.segpool, id / per, (uint64_t)(id % per) * BLOCK_BYTES), 512);
+    }
+    forget(&r);
+    stale = shard_stats(r.shard)->slots_stale;
+    expect_all(&r, 0, 256, 1);
+    cr_assert_geq(shard_stats(r.shard)->slots_stale - stale, 8);
+    cr_assert_not(r.shard->places.area[1].off);
+    cr_assert_gt(nr_copies(&r, 1), 100);
+    finish(&r);
+}
+
+static bool ended_flag;
+static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
+
+/* The one request that is caught in it waits; what comes later does not go there. */
+Test(places_dev, one_that_hangs_is_passed_by)
+{
+    static char buf[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
+    struct iovec iov = {buf, sizeof(buf)};
+    struct blk_io io = {.op = BLK_READ, .nlb = 16, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &ended_flag};
+    struct rig r;
+
+    begin(&r, 1);
+    copy_blocks(&r, 0, 256, 1);
+    forget(&r);
+    sim_disk_faults(r.cache[0])->hung = 1000000;
+    blk_submit(&r.vol.blk, &io);
+    sim_run_for(r.sim, 2 * NS_PER_S);
+    cr_assert_not(ended_flag);
+    expect_all(&r, 16, VOLUME, 1);
+    cr_assert_not(r.shard->places.area[1].off);
+    sim_disk_heal(r.cache[0]);
+    sim_run_for(r.sim, 2 * NS_PER_S);
+    cr_assert(ended_flag);
+    cr_assert_eq(io.err, 0);
+    copy_blocks(&r, 256, 512, 1);
+    cr_assert_gt(nr_copies(&r, 1), 200);
+    finish(&r);
+}
+
+/* It dies while a start reads what it says of itself. */
+Test(places_dev, a_start_goes_on_without_one_that_fails_meanwhile)
+{
+    struct rig r;
+    uint32_t used = 0;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+        used += segpool_at(r.segpool, g).area == 1 && r.shard->seg[g].use == SEGMENT_SLOTS;
+    cr_assert_geq(used, 3);
+    rig_stop(&r);
+    sim_disk_fail_nth(r.cache[0], DEV_READ, used + 3 * (20 - used) + 2, UINT32_MAX); /* after all headers, empty ones thrice, and a table */
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert(r.shard->places.area[1].off);
+    cr_assert_gt(nr_copies(&r, 2), 100);
+    expect_all(&r, 0, VOLUME, 1);
+    sim_run_for(r.sim, 10 * NS_PER_S);
+    cr_assert_eq(nr_copies(&r, 1), 0);
+    finish(&r);
+}
