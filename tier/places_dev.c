@@ -40,7 +40,8 @@ static void give_up(struct shard *s, uint32_t area, int err)
     p->leave_from = 0;
     segpool_area_off(s->o.segpool, area);
     log_error("a device fails that holds copies of what lies elsewhere too: it is used for none any more until the next start",
-              "device=\"%s\" shard=%u error=\"%s\" do=\"see the kernel's log, replace it, then restart firnd\"", d->path, s->o.no, err_text(err));
+              "device=\"%s\" shard=%u error=\"%s\" do=\"see the kernel's log, replace it, then restart firnd\"", d->path, s->o.no,
+              err_text(err));
     for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
         if (s->seg[g].use != SEGMENT_SLOTS || area_of(s, g) != area)
             continue;
