@@ -168,6 +168,22 @@ static bool may_fill(const struct shard *s, uint32_t x)
     return v == NULL || v->tier != VOLUME_HDD;
 }
 
+void fill_anew(struct shard *s, const struct run_at *at, const void *block)
+{
+    uint32_t fr = stage_find(&s->stage, at->x, at->in_extent);
+
+    if (!may_fill(s, at->x) || !may_copy(s))
+        return;
+    if (fr == STAGE_NONE && stage_claimable(&s->stage) > 0) {
+        fr = stage_claim(&s->stage, at->x, at->in_extent, at->csum, NULL);
+        memcpy(stage_block(&s->stage, fr), block, BLOCK_BYTES);
+        stage_arrived(&s->stage, fr, true);
+    }
+    if (fr != STAGE_NONE && stage_frame(&s->stage, fr)->state == FRAME_READY && !copy(s, fr, FILL_MAIN))
+        figure_add(&s->stats.fill_dropped, 1);
+    submit(s);
+}
+
 /* Blocks of a chunk, whose first block is `first` of extent x. */
 static void admitted(struct shard *s, uint32_t x, uint32_t first, struct admit_fill a)
 {

@@ -180,6 +180,7 @@ struct run {                     /* neighbouring blocks from one source: one dev
     struct fetch *fetch;         /* that brings them: no request of their own; else NULL */
     struct slots_pin pin;        /* of the places that the request in flight reads */
     bool     pinned;
+    bool     rotten_copies;      /* repair: those of the run that failed were read from places, and were rot */
     struct list node;            /* fetch.runs */
     struct run_at at;            /* of the first block of the request in flight */
     uint32_t first, n;           /* blocks of the request in flight */
@@ -804,6 +805,7 @@ void     fill_missed(struct rio *r, uint32_t x, uint32_t first, uint32_t n, cons
 void     fill_again(struct rio *r, uint32_t i);           /* RAM had block i of it, or is about to */
 void     fill_again_end(struct rio *r);                   /* the pass over the request is over */
 void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are ready: those that are worth it are copied */
+void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_busy(const struct shard *s);
 
 /* places.c: segments of places, from the log and back; their tables */

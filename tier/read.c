@@ -9,7 +9,8 @@
  * 3. Every block is verified. A request is answered when all its runs are.
  * Failures, a block at a time: looked up and read again (the place may have changed under way); then the other copy, if
  * there is one with the same checksum; then -FIRN_E_DAMAGED, or the device's error. Never zeros, never older bytes.
- * A copy in a place that fails, for whatever reason, is dropped, and the block looked up again: no error, no second try.
+ * A copy in a place that fails, for whatever reason, is dropped, and the block looked up again: no error, no second try. If it was rot,
+ * what the device gives instead is copied anew; a place that cannot be read may stay so, and has to be asked for.
  * Where a block lies cannot be read now: the metadata's error, which says nothing of the block.
  * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood. So does one for a device
  * that has its share of the structs already: a device that hangs gives none back.
@@ -94,6 +95,15 @@ static void look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct
         at_index(s, id, at);
     else
         at_map(r, block, w, at);
+}
+
+static bool same_place(const struct run_at *a, const struct run_at *b)
+{
+    if (a->source != b->source || a->csum != b->csum)
+        return false;
+    if (a->source == RUN_LOG)
+        return a->slot == b->slot;
+    return extent_place_same(a->place, b->place) && a->in_extent == b->in_extent;
 }
 
 static bool follows(const struct run_at *a, uint32_t n, const struct run_at *b)
@@ -228,6 +238,17 @@ static void run_end(struct run *u)
 
 static void repair_step(struct run *u);
 
+/* A block whose copy was rotten has come from its device: unless it changed meanwhile, the SSD gets it again. */
+static void copy_anew(struct run *u)
+{
+    struct rio *r = u->rio;
+    struct run_at now;
+
+    look_up(r, r->block + u->first, NULL, &now);
+    if (now.source == RUN_COLD && same_place(&u->at, &now))
+        fill_anew(r->s, &now, iov_block(r->iov, r->iovcnt, u->first));
+}
+
 static void repair_begin(struct run *u)
 {
     u->whole = u->at;
@@ -258,6 +279,8 @@ static void run_done(struct dev_io *io)
             bit_clear(u->bad, u->first - u->whole_first);
         if (u->repairing && ok)
             u->fresh = true;
+        if (u->repairing && ok && u->rotten_copies)
+            copy_anew(u);
         if (!u->repairing && !ok)
             bit_set(u->bad, i);
         any |= !ok;
@@ -266,8 +289,10 @@ static void run_done(struct dev_io *io)
         run_end(u);
         return;
     }
-    if (!u->repairing)
+    if (!u->repairing) {
+        u->rotten_copies = copy && io->err == 0;
         repair_begin(u);
+    }
     repair_step(u);
 }
 
@@ -364,15 +389,6 @@ static void run_submit(struct run *u, uint32_t want)
 /* ---- again, and the other copy ---- */
 
 enum repair { REPAIR_UNDER_WAY, REPAIR_OVER };
-
-static bool same_place(const struct run_at *a, const struct run_at *b)
-{
-    if (a->source != b->source || a->csum != b->csum)
-        return false;
-    if (a->source == RUN_LOG)
-        return a->slot == b->slot;
-    return extent_place_same(a->place, b->place) && a->in_extent == b->in_extent;
-}
 
 static struct run_at at_of_block(const struct run *u, uint32_t i)
 {
@@ -675,7 +691,7 @@ static bool rio_run(struct rio *r, const struct run_at *at)
     u->rio = r;
     u->at = *at;
     u->first = r->next;
-    u->repairing = u->pinned = false;
+    u->repairing = u->pinned = u->rotten_copies = false;
     memset(u->bad, 0, sizeof(u->bad));
     memset(u->counted, 0, sizeof(u->counted));
     u->wait.fn = repair_wake;

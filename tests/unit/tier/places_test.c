@@ -165,24 +165,109 @@ Test(places, a_copy_of_what_the_map_has_not_any_more_is_given_up)
     finish(&r);
 }
 
+static void no_errors(const struct rig *r)
+{
+    const struct tier_stats *st = shard_stats(r->shard);
+
+    cr_assert(st->read_errors == 0 && st->csum_errors_ssd == 0 && st->csum_errors_hdd == 0);
+}
+
 Test(places, rot_in_a_copy_costs_nobody_an_error)
 {
     struct rig r;
-    const struct tier_stats *st;
 
     begin(&r, 64);
     copy_blocks(&r, 0, 32);
     memset(buf, 0xd1, BLOCK_BYTES);
     sim_disk_poke(r.ssd, rig_log_offset(&r, 5), buf, BLOCK_BYTES);
-    sim_disk_latent(r.ssd, rig_log_offset(&r, 9), 512);
+    sim_disk_latent(r.ssd, rig_log_offset(&r, 20), 512);
     rig_expect(&r, 0, 16, 1);
-    st = shard_stats(r.shard);
-    cr_assert_geq(st->slots_stale, 2);
-    cr_assert(st->read_errors == 0 && st->csum_errors_ssd == 0 && st->csum_errors_hdd == 0);
-    cr_assert(!lies_in_place(&r, 5) && !lies_in_place(&r, 9));
+    rig_expect(&r, 16, 16, 1);
+    cr_assert_geq(shard_stats(r.shard)->slots_stale, 2);
+    no_errors(&r);
+    cr_assert_not(lies_in_place(&r, 20), "a place that cannot be read has to be asked for");
+    settle(&r);
     rig_expect(&r, 0, 32, 1);
     shard_verify(r.shard);
     finish(&r);
+}
+
+Test(places, a_rotten_copy_is_dropped_and_written_anew)
+{
+    struct rig r;
+    uint64_t before, fills;
+
+    begin(&r, 64);
+    copy_blocks(&r, 0, 16);
+    memset(buf, 0xd1, BLOCK_BYTES);
+    for (uint64_t b = 3; b < 16; b += 4)
+        sim_disk_poke(r.ssd, rig_log_offset(&r, b), buf, BLOCK_BYTES);
+    fills = shard_stats(r.shard)->fill_blocks;
+    rig_expect(&r, 0, 16, 1);
+    cr_assert_eq(shard_stats(r.shard)->slots_stale, 4);
+    settle(&r);
+    cr_assert_eq(nr_in_places(&r), 16);
+    cr_assert_eq(shard_stats(r.shard)->fill_blocks - fills, 4, "what was not rotten stays where it is");
+    before = device_reads(&r);
+    rig_expect(&r, 0, 16, 1);
+    cr_assert_eq(device_reads(&r), before);
+    cr_assert_eq(shard_stats(r.shard)->slots_stale, 4);
+    no_errors(&r);
+    finish(&r);
+}
+
+/* The copy is found rotten, and while the device is asked the block is written: what is written wins. */
+Test(places, a_rotten_copy_of_what_is_written_meanwhile_is_not_written_anew)
+{
+    static char data[BLOCK_BYTES] __attribute__((aligned(4096)));
+    struct iovec in = {buf, BLOCK_BYTES}, out = {data, BLOCK_BYTES};
+    bool read = false, written = false;
+    struct blk_io rio = {.op = BLK_READ, .lba = 5, .nlb = 1, .iov = &in, .iovcnt = 1, .cb = ended, .ctx = &read};
+    struct blk_io wio = {.op = BLK_WRITE, .lba = 5, .nlb = 1, .iov = &out, .iovcnt = 1, .cb = ended, .ctx = &written};
+    struct rig r;
+    uint64_t fills;
+
+    begin(&r, 64);
+    copy_blocks(&r, 0, 16);
+    memset(buf, 0xd1, BLOCK_BYTES);
+    sim_disk_poke(r.ssd, rig_log_offset(&r, 5), buf, BLOCK_BYTES);
+    fills = shard_stats(r.shard)->fill_blocks;
+    for (unsigned d = 0; d < RIG_HDDS; d++)
+        sim_disk_faults(r.hdd[d])->delayed = 1000000;
+    blk_submit(&r.vol.blk, &rio);
+    while (shard_stats(r.shard)->slots_stale == 0)
+        cr_assert_eq(sim_step(r.sim), 0);
+    rig_fill(&r, data, 5, 1, 2);
+    blk_submit(&r.vol.blk, &wio);
+    cr_assert_eq(sim_run_until(r.sim, is_set, &written, 100 * NS_PER_S), 0);
+    cr_assert_not(read, "the device is slower than the log");
+    cr_assert_eq(sim_run_until(r.sim, is_set, &read, 100 * NS_PER_S), 0);
+    settle(&r);
+    cr_assert(rio.err == 0 && wio.err == 0);
+    cr_assert_eq(shard_stats(r.shard)->fill_blocks, fills);
+    rig_expect(&r, 5, 1, 2);
+    shard_verify(r.shard);
+    finish(&r);
+}
+
+/* B14: the whole SSD is gone. Hosts do not notice, as far as the capacity devices have what they read. */
+Test(places, an_ssd_that_is_gone_costs_no_read_of_what_is_clean)
+{
+    struct rig r;
+
+    begin(&r, 64);
+    copy_blocks(&r, 0, 64);
+    cr_assert_eq(nr_in_places(&r), 64);
+    sim_disk_faults(r.ssd)->gone = true;
+    expect_all(&r, 0, VOLUME, 1);
+    expect_all(&r, 0, 64, 1);
+    no_errors(&r);
+    cr_assert_lt(rig_write(&r, 0, 1, 2), 0);
+    rig_crash(&r);
+    sim_disk_heal(r.ssd);
+    cr_assert_eq(rig_boot(&r), 0);
+    expect_all(&r, 16, VOLUME, 1);
+    rig_fini(&r);
 }
 
 Test(places, copies_are_evicted_for_others)
