@@ -86,6 +86,11 @@ bool segpool_is_log_only(const struct segpool *p); /* so, or because there are o
 /* Before any log is opened: the journal device's segments of slots are called free, the oldest first, until so many are free or none
  * is left. */
 void segpool_free_slots(struct segpool *p, uint32_t nr_free);
+/* Before any log is opened: what segments with this epoch or a lower one hold for slots counts no more; of areas that are added later
+ * neither; and no segment gets such an epoch any more. At most NUMBER_START_MAX. */
+void segpool_forget_slots(struct segpool *p, uint64_t epoch);
+uint64_t segpool_forgotten(const struct segpool *p); /* that epoch; 0: none */
+uint64_t segpool_epoch_max(const struct segpool *p); /* no segment has a higher one */
 const struct segpool_geometry *segpool_geometry(const struct segpool *p); /* of the journal device's area */
 const struct segpool_geometry *segpool_area(const struct segpool *p, uint32_t area);
 uint32_t segpool_areas(const struct segpool *p);      /* 1: the journal device alone */

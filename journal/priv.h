@@ -65,6 +65,7 @@ struct segpool {
     struct segment_info *info;  /* use changes under the lock */
     uint32_t  hungry_nr;        /* waiters that are hungry; written under the lock, read by any thread */
     uint64_t  epoch_max;
+    uint64_t  forgotten;        /* slots of segments up to this epoch count no more */
     uint64_t  seq_floor[REACTORS_MAX]; /* of all headers on the journal device, like meta_commit_no */
     uint64_t  meta_commit_no;
     struct list waiters;

@@ -125,6 +125,8 @@ uint64_t segpool_offset(const struct segpool *p, uint32_t segment, uint64_t off_
 
 bool segpool_hungry(const struct segpool *p) { return __atomic_load_n(&p->hungry_nr, __ATOMIC_RELAXED) > 0; }
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard) { return p->seq_floor[shard]; }
+uint64_t segpool_forgotten(const struct segpool *p) { return p->forgotten; }
+uint64_t segpool_epoch_max(const struct segpool *p) { return p->epoch_max; }
 uint64_t segpool_meta_commit_no(const struct segpool *p) { return p->meta_commit_no; }
 
 void segpool_info(const struct segpool *p, uint32_t segment, struct segment_info *out)
@@ -378,6 +380,16 @@ void segpool_log_only(struct segpool *p)
 }
 
 bool segpool_is_log_only(const struct segpool *p) { return p->log_only || p->nr_areas > 1; }
+
+void segpool_forget_slots(struct segpool *p, uint64_t epoch)
+{
+    assert(epoch <= NUMBER_START_MAX);
+    p->forgotten = MAX(p->forgotten, epoch);
+    p->epoch_max = MAX(p->epoch_max, epoch);
+    for (uint32_t i = 0; i < p->nr_segments; i++)
+        if (p->info[i].use == SEGMENT_SLOTS && p->info[i].epoch <= epoch)
+            segpool_give(p, i);
+}
 
 void segpool_waiter_add(struct segpool *p, struct seg_waiter *w)
 {

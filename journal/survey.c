@@ -124,7 +124,7 @@ static void survey_keep(const struct survey *s, uint32_t segment)
 {
     struct segpool *p = s->p;
 
-    if (s->epoch > s->freed) {
+    if (s->epoch > s->freed && !(s->slots && s->epoch <= p->forgotten)) {
         p->slots_nr[s->shard] += segment >= p->area[0].geo.nr_segments;
         p->info[segment] = (struct segment_info){
             .use = s->slots ? SEGMENT_SLOTS : SEGMENT_LOG_OPEN, .shard = s->shard, .stream = s->stream, .epoch = s->epoch};

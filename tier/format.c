@@ -357,7 +357,7 @@ struct pool_rec_media {
     le64            next_layer_id;  /*  96 */
     le64            created;        /* 104 wall clock, ns */
     le64            loss_accepted;  /* 112 wall clock, ns; 0: none */
-    uint8_t         reserved[8];    /* 120 zero */
+    le64            copies_epoch;   /* 120 0: none */
 };
 static_assert(sizeof(struct pool_rec_media) == POOL_REC_BYTES, "on-disk size is frozen");
 static_assert(NAME_MAX_CHARS + 1 == 64, "names fill their fields");
@@ -374,6 +374,7 @@ uint32_t pool_rec_encode(const struct pool_rec *r, void *buf)
     m.next_layer_id = to_le64(r->next_layer_id);
     m.created = to_le64(r->created_wall_ns);
     m.loss_accepted = to_le64(r->loss_wall_ns);
+    m.copies_epoch = to_le64(r->copies_epoch);
     memcpy(buf, &m, sizeof(m));
     return sizeof(m);
 }
@@ -393,10 +394,10 @@ int pool_rec_decode(const void *buf, uint32_t len, struct pool_rec *out)
     out->next_layer_id = from_le64(m.next_layer_id);
     out->created_wall_ns = from_le64(m.created);
     out->loss_wall_ns = from_le64(m.loss_accepted);
+    out->copies_epoch = from_le64(m.copies_epoch);
     if (out->nr_shards < 1 || out->nr_shards > REACTORS_MAX || out->nr_capacity < 1 ||
         out->nr_capacity > CAPACITY_DEVS_MAX || out->next_volume_id == 0 || out->next_layer_id == 0 ||
-        out->next_volume_id > NEXT_ID_MAX || out->next_layer_id > NEXT_ID_MAX ||
-        !all_zero(m.reserved, sizeof(m.reserved)))
+        out->next_volume_id > NEXT_ID_MAX || out->next_layer_id > NEXT_ID_MAX || out->copies_epoch > NUMBER_START_MAX)
         return -FIRN_E_CORRUPT;
     return name_get(m.name, sizeof(m.name), out->name);
 }

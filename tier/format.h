@@ -72,6 +72,7 @@ struct pool_rec {
     uint16_t nr_shards, nr_capacity;
     uint64_t created_wall_ns;
     uint64_t loss_wall_ns;      /* a start accepted that acknowledged data is missing, last then; 0: no, or settled by people */
+    uint64_t copies_epoch;      /* copies in segments with this epoch or a lower one may be older than what devices hold; 0: none */
 };
 
 struct device_rec { struct uuid uuid; uint64_t device_bytes; };

@@ -155,6 +155,21 @@ void map_keep_bridges(struct shard *s, uint32_t x)
     }
 }
 
+/* The map was older than the devices when the epoch was taken up to which copies do not count: a clean record from before may be of the
+ * bytes that the device had then. Only where a destage may have spoilt those the log's is the better guess. */
+void map_forget_copies(struct shard *s, uint32_t x)
+{
+    const struct extent *e = extent_at(&s->xt, x);
+    uint64_t forgotten = segpool_forgotten(s->o.segpool), first = (uint64_t)e->no * EXTENT_BLOCKS;
+
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && forgotten > 0 && e->nr_live > e->nr_dirty; i++) {
+        uint32_t id = index_find(&s->ix, e->layer, first + i);
+
+        if (id != INDEX_NONE && !(index_flags_of(&s->ix, id) & INDEX_DIRTY) && s->seg[id / s->ix.slots_per_segment].epoch <= forgotten)
+            map_remove(s, id);
+    }
+}
+
 void map_seg_seq(struct shard *s, uint32_t segment, uint64_t seq)
 {
     struct seg *g = &s->seg[segment];

@@ -233,6 +233,15 @@ bool offline_newer(const struct offline *o, uint64_t layer, uint64_t block, uint
     return false;
 }
 
+/* A clean copy in there counts: the map is not older than it. */
+static bool copies_count(const struct offline *o, uint32_t segment)
+{
+    struct segment_info info;
+
+    segpool_info(o->segpool, segment, &info);
+    return info.epoch > o->pool.copies_epoch;
+}
+
 bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint32_t csum)
 {
     uint64_t from = block >= RECORD_BLOCKS_MAX ? block - RECORD_BLOCKS_MAX + 1 : 0;
@@ -240,7 +249,8 @@ bool offline_copy(const struct offline *o, uint64_t layer, uint64_t block, uint3
     for (size_t i = lower_bound(o, layer, from); i < o->nr_recs && o->recs[i].layer == layer && o->recs[i].lba <= block; i++) {
         const struct log_rec *r = &o->recs[i];
 
-        if (r->type == JOURNAL_WRITE && covers(r, layer, block) && o->csums[r->csum + (size_t)(block - r->lba)] == csum)
+        if (r->type == JOURNAL_WRITE && covers(r, layer, block) && o->csums[r->csum + (size_t)(block - r->lba)] == csum &&
+            copies_count(o, r->loc.segment))
             return true;
     }
     return false;

@@ -41,6 +41,8 @@ static int open_space(struct tier *t, char why[static 256])
         return err;
     err = segpool_open(t->devs.dev[0].on[0], &geo, pool_freed_epoch, t->freed_epochs, &t->segpool);
     if (!err)
+        segpool_forget_slots(t->segpool, t->pool.copies_epoch);
+    if (!err)
         err = pool_areas_add(&t->devs, t->segpool);
     if (!err)
         err = pool_cold_new(&t->devs, &t->cold);
@@ -139,9 +141,17 @@ static uint64_t ids_lost(const struct tier *t, uint64_t layer_max, uint64_t batc
     return MAX(batches_lost, layer_max < t->pool.next_layer_id ? 0 : layer_max + 1 - t->pool.next_layer_id);
 }
 
+static void copies_forget(struct tier *t)
+{
+    segpool_forget_slots(t->segpool, t->pool.copies_epoch);
+    for (uint32_t i = 0; i < t->nr_shards; i++)
+        shard_forget_copies(t->shards[i]);
+}
+
 /* A loss was accepted: later starts shall still tell. If the metadata was rolled back, from here on it is so no more: batches are
- * numbered on from the highest that the log names, and ids behind those that may have been given away. One batch, before anything
- * else is committed. */
+ * numbered on from the highest that the log names, and ids behind those that may have been given away. The map may be older than
+ * the bytes on the devices: those fail their checksums then, but copies of what they were would not, so none counts any more. One batch,
+ * before anything else is committed. */
 static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
 {
     uint8_t value[POOL_REC_BYTES];
@@ -153,6 +163,8 @@ static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
     lost = ids_lost(t, layer_max, seen - commit_no);
     if (lost == 0 && !t->loss)
         return 0;
+    if (pool_copies_epoch(t->segpool, &t->pool.copies_epoch) != 0)
+        return -FIRN_E_CORRUPT;
     if (seen > NUMBER_START_MAX || lost > NEXT_ID_MAX || MAX(t->pool.next_layer_id, t->pool.next_volume_id) > NEXT_ID_MAX - lost)
         return -FIRN_E_CORRUPT;
     t->pool.next_layer_id += lost;
@@ -165,6 +177,7 @@ static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
         log_warn("what lost metadata numbered is left out", "batches=%llu next_volume=%llu next_layer=%llu",
                  (unsigned long long)(seen - commit_no), (unsigned long long)t->pool.next_volume_id,
                  (unsigned long long)t->pool.next_layer_id);
+    copies_forget(t);
     return t->meta->ops->commit_sync(t->meta, &op, 1);
 }
 

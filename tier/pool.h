@@ -77,6 +77,8 @@ void pool_say_ignored(const struct pool_devs *p, struct meta *m);
 /* 'G' records: nr epochs. */
 int  pool_freed_epochs(struct meta *m, uint32_t nr, uint64_t **out, char why[static 256]);
 uint64_t pool_freed_epoch(void *epochs, uint32_t segment); /* for segpool_open() */
+/* Up to which epoch copies count no more, of all segments that there are by now: *epoch. 0; -FIRN_E_CORRUPT: no number is left. */
+int  pool_copies_epoch(const struct segpool *p, uint64_t *epoch);
 int  pool_cold_new(const struct pool_devs *p, struct cold **out);
 
 struct shard_step {              /* one shard's part of a drain or stop */

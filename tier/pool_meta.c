@@ -126,4 +126,13 @@ int pool_freed_epochs(struct meta *m, uint32_t nr, uint64_t **out, char why[stat
     return 0;
 }
 
+/* Also of a device that is not there now: it may have been given each of its segments since the newest one that is. */
+#define EPOCHS_AHEAD ((uint64_t)SEGMENTS_MAX * SEGMENT_AREAS_MAX)
+
+int pool_copies_epoch(const struct segpool *p, uint64_t *epoch)
+{
+    *epoch = segpool_epoch_max(p) + EPOCHS_AHEAD;
+    return *epoch <= NUMBER_START_MAX ? 0 : -FIRN_E_CORRUPT;
+}
+
 uint64_t pool_freed_epoch(void *epochs, uint32_t segment) { return ((const uint64_t *)epochs)[segment]; }

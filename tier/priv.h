@@ -687,6 +687,7 @@ void     map_remove(struct shard *s, uint32_t id);
 void     map_set_clean(struct shard *s, uint32_t id);
 void     map_set_kept(struct shard *s, uint32_t id);              /* INDEX_KEPT */
 void     map_keep_bridges(struct shard *s, uint32_t x);           /* after a start */
+void     map_forget_copies(struct shard *s, uint32_t x);          /* then: clean copies that count no more */
 void     map_discard(struct shard *s, uint32_t x, uint64_t seq, uint32_t segment); /* a whole-extent zero */
 void     map_discard_done(struct shard *s, uint32_t x);
 void     map_discard_move(struct shard *s, uint32_t x, uint32_t segment);

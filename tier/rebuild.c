@@ -239,6 +239,8 @@ static int judge_room(struct rebuild *b)
 
 /* ---- the new records ---- */
 
+/* A description may be older than the bytes beside it. Those fail their checksum then, and that is the answer; a copy of what they were
+ * would be believed, so none counts any more. */
 static int write_pool(struct rebuild *b)
 {
     const struct label *j = &b->o.devs.dev[0].label;
@@ -248,6 +250,8 @@ static int write_pool(struct rebuild *b)
     struct meta_op ops[POOL_DEVS_MAX + 1];
     uint32_t nr = 1;
 
+    if (pool_copies_epoch(b->o.segpool, &pool.copies_epoch) != 0)
+        return -FIRN_E_CORRUPT;
     memcpy(pool.name, j->pool_name, sizeof(pool.name));
     ops[0] = (struct meta_op){.key = meta_key_pool(), .value = values[0], .value_len = pool_rec_encode(&pool, values[0])};
     for (uint32_t i = 0; i < b->o.devs.nr; i++) {
@@ -324,8 +328,7 @@ static void keep_witnesses(struct rebuild *b)
             b->needed[b->newest[i].segment] = 1;
 }
 
-/* Log segments that hold nothing the extents lack are free, as they were before. So are all of copies: a description may be older than
- * the bytes beside it. Those fail their checksum then, and that is the answer; a copy of what they were would be believed. */
+/* Log segments that hold nothing the extents lack are free, as they were before. */
 static int write_segments(struct rebuild *b)
 {
     uint32_t nr = b->o.devs.dev[0].label.seg_nr;
@@ -338,7 +341,7 @@ static int write_segments(struct rebuild *b)
         struct meta_op op = {.key = meta_key_segment(g), .value = value};
 
         segpool_info(b->o.segpool, g, &info);
-        if (b->needed[g] || info.epoch == 0 || info.use == SEGMENT_FREE)
+        if (b->needed[g] || info.epoch == 0 || (info.use != SEGMENT_LOG_OPEN && info.use != SEGMENT_LOG_SEALED))
             continue;
         op.value_len = segment_rec_encode(info.epoch, value);
         err = b->o.meta->ops->commit_sync(b->o.meta, &op, 1);

@@ -293,6 +293,7 @@ static int settle_extents(struct shard *s)
         if (err != 0)
             return err;
         map_keep_bridges(s, x);
+        map_forget_copies(s, x);
         described_start(s, e);
         map_settle(s, x);
     }

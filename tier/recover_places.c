@@ -114,6 +114,16 @@ static int segment_adopt(struct adopt *a, uint32_t segment, uint64_t epoch)
     return err;
 }
 
+void shard_forget_copies(struct shard *s)
+{
+    for (uint32_t x = 1; x <= s->xt.touched; x++) {
+        if (extent_at(&s->xt, x)->layer == 0)
+            continue;
+        map_forget_copies(s, x);
+        map_settle(s, x);
+    }
+}
+
 int places_recover(struct shard *s)
 {
     const struct slot_layout *l = &s->places.table.layout;

@@ -37,6 +37,8 @@ int  shard_new(const struct shard_opts *opts, struct shard **out);
  * attached before. Writes nothing. *layer_max is raised to the highest layer id that the
  * log names, of layers that nobody has attached too. */
 int  shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256]);
+/* After that, when more has been forgotten in the pool of segments: copies that were found in those of the log are not believed either. */
+void shard_forget_copies(struct shard *s);
 /* Once every shard of the pool has been recovered and judged, and a loss that was accepted is settled: the log is repaired, and new
  * records go behind what it holds. Before that nothing may be written, not even to the metadata: a refused start would else be
  * accepted when it is tried again. 0 or negative. */

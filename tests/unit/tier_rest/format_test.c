@@ -179,7 +179,7 @@ Test(format, a_block_cannot_be_valid_and_damaged)
 Test(format, pool_volume_layer_and_device_records_are_stable)
 {
     struct pool_rec p = {.name = "default", .next_volume_id = 4, .next_layer_id = 9, .nr_shards = 2, .nr_capacity = 3,
-                         .loss_wall_ns = 5};
+                         .loss_wall_ns = 5, .copies_epoch = 6};
     struct volume_rec v = {.id = 3, .layer = 8, .name = "db-1", .size_bytes = 64 * MIB, .lba_bytes = 512, .shard = 1,
                            .tier = VOLUME_SSD, .iops = 10, .nr_hosts = 2};
     struct layer_rec l = {.volume = 3, .parent = 0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rebuild_copies_test.c: a map that was rebuilt may be older than what lies on the devices; copies on the SSD may be just as old. On real
- * files and LMDB.
+/* old_map_test.c: a map that was rebuilt, or restored from an older copy, may be older than what lies on the devices; copies on the SSD may
+ * be just as old. On real files and LMDB.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static void begin(void)
 {
     struct reactor_opts o = {.cpu = -1};
 
-    snprintf(dir, sizeof(dir), "/tmp/firn-copies-XXXXXX");
+    snprintf(dir, sizeof(dir), "/tmp/firn-oldmap-XXXXXX");
     cr_assert_not_null(mkdtemp(dir));
     cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
     env = reactor_env(reactor);
@@ -44,7 +44,7 @@ static void begin(void)
     opts.nr_envs = 1;
     opts.segment_bytes = 1 << 20;
     opts.ios_per_shard = 64;
-    dev_add("journal", TIER_JOURNAL, 14 * MIB);
+    dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
     cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
 }
@@ -63,7 +63,7 @@ static void end(void)
     remove_all(dir);
 }
 
-TestSuite(rebuild_copies, .init = begin, .fini = end, .timeout = 120);
+TestSuite(old_map, .init = begin, .fini = end, .timeout = 120);
 
 static void raise(void *ctx) { *(bool *)ctx = true; }
 
@@ -150,17 +150,26 @@ static void drain(struct shard *s)
     shard_start(s);
 }
 
-/* Until the log has nothing of the volume's first block any more, and its segment is another one's. */
-static void forget_in_log(struct shard *s, struct blk *b)
+/* As reclaim does it, if the segment of the block is closed and empty but for that. */
+static uint32_t forget_in_ram(struct shard *s, uint64_t *epoch)
 {
     uint32_t id = index_find(&s->ix, 1, 0), g = id / s->ix.slots_per_segment;
-    uint64_t epoch = s->seg[g].epoch;
 
     cr_assert_neq(id, INDEX_NONE);
-    for (unsigned i = 0; i < 40000 && (s->seg[g].use == SEGMENT_FREE || s->seg[g].epoch == epoch); i++)
-        put(b, 256 + i % 1024, (int)(i % 250 + 1));
-    cr_assert_eq(index_find(&s->ix, 1, 0), INDEX_NONE);
-    drain(s);
+    *epoch = s->seg[g].epoch;
+    map_remove(s, id);
+    return g;
+}
+
+static void free_segment(uint32_t g, uint64_t epoch)
+{
+    uint8_t value[64];
+    struct meta_op op = {.key = meta_key_segment(g), .value = value, .value_len = segment_rec_encode(epoch, value)};
+    struct meta *m;
+
+    cr_assert_eq(pool_meta_open(&opts, false, false, &m, why), 0, "%s", why);
+    cr_assert_eq(m->ops->commit_sync(m, &op, 1), 0);
+    m->ops->close(m);
 }
 
 static void written(struct dev_io *io) { *(bool *)io->ctx = true; }
@@ -195,31 +204,151 @@ static void write_past_the_map(uint64_t off)
     close(fd);
 }
 
-Test(rebuild_copies, a_rebuilt_map_believes_no_copies)
+static struct shard *shard0(void) { return tier->shards[0]; }
+
+/* The first block rests in an extent, and a clean copy of it in the log. */
+static uint64_t begin_in_log(void)
+{
+    struct blk *b;
+
+    open_pool();
+    b = create("one");
+    put(b, 0, 1);
+    drain(shard0());
+    cr_assert_neq(index_find(&shard0()->ix, 1, 0), INDEX_NONE);
+    return cold_offset(tier->cold, extent_at(&shard0()->xt, extent_find(&shard0()->xt, 1, 0))->place);
+}
+
+/* The same, but the copy is in a place. */
+static uint64_t begin_in_place(void)
+{
+    uint64_t off = begin_in_log(), epoch;
+    struct blk *b = volume("one");
+    uint32_t g;
+
+    for (unsigned i = 0; i < 600; i++) /* the log goes on in the next segments */
+        put(b, 256 + i, (int)(i % 250 + 1));
+    drain(shard0());
+    g = forget_in_ram(shard0(), &epoch);
+    copy_first_block(shard0(), container_of(b, struct volume, blk)->layer, 1);
+    expect(b, 0, 1);
+    close_pool();
+    free_segment(g, epoch);
+    open_pool();
+    cr_assert(in_place(shard0(), index_find(&shard0()->ix, 1, 0)));
+    expect(volume("one"), 0, 1);
+    return off;
+}
+
+static void rebuild_map(void)
 {
     struct tier_check_report report;
     struct strbuf text;
-    struct shard *s;
-    struct blk *b;
-    uint64_t off;
 
-    open_pool();
-    s = tier->shards[0];
-    b = create("one");
-    put(b, 0, 1);
-    drain(s);
-    forget_in_log(s, b);
-    copy_first_block(s, container_of(b, struct volume, blk)->layer, 1);
-    expect(b, 0, 1);
-    off = cold_offset(tier->cold, extent_at(&s->xt, extent_find(&s->xt, 1, 0))->place);
-    close_pool();
-    write_past_the_map(off);
     remove_all(opts.meta_path);
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
     cr_assert_eq(report.losses, 0u, "%s", strbuf_str(&text));
     strbuf_fini(&text);
+}
+
+/* The pool is closed; what follows is committed, told to the log, and lost again. */
+static void roll_back(void)
+{
+    char cmd[640], name[16];
+
+    snprintf(cmd, sizeof(cmd), "cp -r %s %s.old", opts.meta_path, opts.meta_path);
+    cr_assert_eq(system(cmd), 0, "%s", cmd);
     open_pool();
-    cr_assert_eq(do_io(volume("one"), BLK_READ, 0), -FIRN_E_DAMAGED, "an error is better than an older version");
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof(name), "v%u", i);
+        create(name);
+    }
+    put(volume("one"), 1100, 2);
+    tier_close(tier);
+    remove_all(opts.meta_path);
+    snprintf(cmd, sizeof(cmd), "mv %s.old %s", opts.meta_path, opts.meta_path);
+    cr_assert_eq(system(cmd), 0, "%s", cmd);
+    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "%s", why);
+}
+
+/* Also in later starts, and if a device comes back that was not there. */
+static void is_damaged_for_good(bool accept_loss)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        opts.accept_loss = accept_loss && i == 0;
+        open_pool();
+        cr_assert_eq(do_io(volume("one"), BLK_READ, 0), -FIRN_E_DAMAGED, "start %u: an error is better than an older version", i);
+        if (i == 1)
+            tier_close(tier);
+        else
+            close_pool();
+    }
+}
+
+Test(old_map, a_rebuilt_map_believes_no_copies_in_places)
+{
+    uint64_t off = begin_in_place();
+
+    close_pool();
+    write_past_the_map(off);
+    rebuild_map();
+    is_damaged_for_good(false);
+}
+
+Test(old_map, a_rebuilt_map_believes_no_clean_copies_in_the_log)
+{
+    uint64_t off = begin_in_log();
+
+    close_pool();
+    write_past_the_map(off);
+    rebuild_map();
+    is_damaged_for_good(false);
+}
+
+Test(old_map, an_older_map_believes_no_copies_in_places)
+{
+    uint64_t off = begin_in_place();
+
+    close_pool();
+    roll_back();
+    write_past_the_map(off);
+    is_damaged_for_good(true);
+}
+
+Test(old_map, an_older_map_believes_no_clean_copies_in_the_log)
+{
+    uint64_t off = begin_in_log();
+
+    close_pool();
+    roll_back();
+    write_past_the_map(off);
+    is_damaged_for_good(true);
+}
+
+/* What is copied from then on counts. */
+Test(old_map, copies_that_come_after_a_loss_was_accepted_outlive_a_start)
+{
+    struct blk *b;
+    uint32_t id;
+
+    (void)begin_in_place();
+    close_pool();
+    roll_back();
+    opts.accept_loss = true;
+    open_pool();
+    opts.accept_loss = false;
+    b = volume("one");
+    cr_assert_eq(index_find(&shard0()->ix, 1, 0), INDEX_NONE);
+    copy_first_block(shard0(), container_of(b, struct volume, blk)->layer, 1);
+    put(b, 5, 5);
+    drain(shard0());
+    close_pool();
+    open_pool();
+    id = index_find(&shard0()->ix, 1, 0);
+    cr_assert(id != INDEX_NONE && in_place(shard0(), id));
+    cr_assert_neq(index_find(&shard0()->ix, 1, 5), INDEX_NONE);
+    expect(volume("one"), 0, 1);
+    expect(volume("one"), 5, 5);
     close_pool();
 }
