@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
@@ -324,6 +325,72 @@ Test(old_map, an_older_map_believes_no_clean_copies_in_the_log)
     roll_back();
     write_past_the_map(off);
     is_damaged_for_good(true);
+}
+
+/* The same for copies on a device of their own: it may be away when the loss is accepted, or the map rebuilt, and come back. */
+static void with_cache(void)
+{
+    remove_all(dir);
+    cr_assert_eq(mkdir(dir, 0700), 0);
+    dev_add("cache", TIER_CACHE, 8 * MIB);
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
+static void cache_moves(const char *from, const char *to)
+{
+    char cmd[640];
+
+    snprintf(cmd, sizeof(cmd), "mv %s/%s %s/%s", dir, from, dir, to);
+    cr_assert_eq(system(cmd), 0, "%s", cmd);
+}
+
+static void damaged_with_cache_away(bool accept_loss)
+{
+    cache_moves("cache", "away");
+    opts.accept_loss = accept_loss;
+    open_pool();
+    opts.accept_loss = false;
+    cr_assert_eq(segpool_areas(tier->segpool), 1u);
+    close_pool();
+    cache_moves("away", "cache");
+    is_damaged_for_good(false);
+}
+
+Test(old_map, an_older_map_believes_no_copies_on_a_cache_device)
+{
+    uint64_t off;
+
+    with_cache();
+    off = begin_in_place();
+    cr_assert_eq(segpool_areas(tier->segpool), 2u);
+    close_pool();
+    roll_back();
+    write_past_the_map(off);
+    is_damaged_for_good(true);
+}
+
+Test(old_map, an_older_map_believes_no_copies_on_a_cache_device_that_comes_back)
+{
+    uint64_t off;
+
+    with_cache();
+    off = begin_in_place();
+    close_pool();
+    roll_back();
+    write_past_the_map(off);
+    damaged_with_cache_away(true);
+}
+
+Test(old_map, a_rebuilt_map_believes_no_copies_on_a_cache_device)
+{
+    uint64_t off;
+
+    with_cache();
+    off = begin_in_place();
+    close_pool();
+    write_past_the_map(off);
+    rebuild_map();
+    is_damaged_for_good(false);
 }
 
 /* What is copied from then on counts. */
