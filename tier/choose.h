@@ -17,6 +17,8 @@ struct choose_region {
     uint64_t first_bytes, end_bytes; /* where the first run begins and the last one ends */
     uint64_t inside_ns;              /* the time between them */
     float    write_heat;             /* what is hot is written again before long: its destage would have been for nothing */
+    uint64_t from_bytes;             /* choose_best(): where the sweep comes from when it reaches the region; what it is worth from there */
+    double   score;
 };
 
 /* Adds a run; they come in the order of their addresses. */

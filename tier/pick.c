@@ -133,16 +133,13 @@ static bool is_candidate(const struct candidates *c, uint32_t id)
 
 /* An extent counts as one run at its start. Where its blocks lie would take a look at each in the index, and changed
  * nothing that could be measured: two regions differ by the way to them and by how much lies there. */
-static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, uint64_t span_bytes)
+static void region_of(struct lane *l, uint32_t id, uint64_t span_bytes, struct choose_region *r)
 {
     const struct extent_slots *d = slots_of(l);
-    uint32_t id = slot / CHOOSE_SLOTS, end = (id + 1) * CHOOSE_SLOTS;
-    struct choose_region *r = &c->r[c->nr];
+    uint32_t end = (id + 1) * CHOOSE_SLOTS;
 
-    if (is_candidate(c, id))
-        return;
     *r = (struct choose_region){.id = id};
-    for (slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
+    for (uint32_t slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
 
         if (stays(l, e))
@@ -151,7 +148,16 @@ static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, u
         r->write_heat = MAX(r->write_heat, heat_of_extent(l->s, d->x[slot]).write);
         choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
     }
-    c->nr += r->blocks > 0;
+}
+
+static void add_candidate(struct lane *l, struct candidates *c, uint32_t slot, uint64_t span_bytes)
+{
+    uint32_t id = slot / CHOOSE_SLOTS;
+
+    if (is_candidate(c, id))
+        return;
+    region_of(l, id, span_bytes, &c->r[c->nr]);
+    c->nr += c->r[c->nr].blocks > 0;
 }
 
 /* Those next to where the last batch ended, and the densest of all. */

@@ -20,14 +20,15 @@ bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
     return policy_writes_wait(policy_share_scaled(dirty), capacity, max_pct);
 }
 
-/* Above the start mark the silence that is asked for shrinks in proportion, to nothing at the limit. */
+/* Above the start mark the silence that is asked for shrinks in proportion, until it is no longer than what lies between two requests of
+ * one host. At the limit, to nothing. */
 static uint64_t silence_ns(const struct policy_state *p)
 {
     uint64_t start = pct_of(p->capacity, p->start_pct), max = pct_of(p->capacity, p->max_pct);
 
     if (p->dirty >= max || max <= start)
         return 0;
-    return MIN(POLICY_IDLE_NS * (max - p->dirty) / (max - start), POLICY_IDLE_NS);
+    return MIN(MAX(POLICY_IDLE_NS * (max - p->dirty) / (max - start), POLICY_GAP_NS), POLICY_IDLE_NS);
 }
 
 enum policy_regime policy_regime(const struct policy_state *p)
@@ -93,7 +94,7 @@ uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool
 
 bool policy_yields(const struct policy_state *p)
 {
-    return p->fg_in_flight > 0 && policy_regime(p) != POLICY_URGENT;
+    return (p->fg_in_flight > 0 || p->now_ns < p->fg_last_ns + silence_ns(p)) && policy_regime(p) != POLICY_URGENT;
 }
 
 bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held)

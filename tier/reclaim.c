@@ -3,7 +3,7 @@
  *
  * 1. Victim: the oldest, if tombstones want it gone (oldest.c); a sealed segment with nothing dirty; else the best by
  *    age * (1 - u) / (1 + u).
- * 2. Its dirty blocks: of dense extents they are left to the mover, at first; others are read, verified, and
+ * 2. Its dirty blocks: of extents that are nearly whole they are left to the mover, at first; others are read, verified, and
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
@@ -225,12 +225,12 @@ void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
 
 /* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
 
-/* Dense extents are destaged rather than moved, unless that has had its time or host writes wait; but not those that are pinned. With
+/* What is nearly whole is destaged rather than moved, unless that has had its time or host writes wait; but not what is pinned. With
  * destage_victims all are, and hosts wait: if moves went on for them, the log would fill faster than any HDD empties it. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
-    bool wanted = s->t.destage_victims ? s->rc.passes <= PASSES_DESTAGE : e->nr_dirty >= POLICY_DENSE_BLOCKS && s->rc.passes <= 1;
+    bool wanted = s->t.destage_victims ? s->rc.passes <= PASSES_DESTAGE : e->nr_dirty >= POLICY_WHOLE_BLOCKS && s->rc.passes <= 1;
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;

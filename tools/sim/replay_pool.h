@@ -36,7 +36,7 @@ struct replay_pool {
     struct tier_opts topts;
     struct tier  *tier;
     struct blk   *blk;
-    uint32_t      io_blocks[2];  /* most that a read, a write may have: a record fits half a segment */
+    uint32_t      io_blocks[2];  /* most that a read, a write may have: many records fit a segment */
     struct tier_stats    stats0; /* when counting began */
     struct journal_stats journal0;
 };

@@ -4,6 +4,10 @@
 
 #include "tier/policy.h"
 
+#define EXTENTS 64u
+
+static_assert(EXTENTS <= POLICY_BATCH_EXTENTS, "one batch");
+
 static struct yard y;
 
 TestSuite(stop, .timeout = 60);
@@ -20,7 +24,7 @@ static void open_yard(const struct tier_opts *tune)
 /* Every `stride`-th block of each of 64 extents. */
 static void dirty(uint32_t stride)
 {
-    for (uint64_t x = 0; x < POLICY_BATCH_EXTENTS; x++)
+    for (uint64_t x = 0; x < EXTENTS; x++)
         for (uint32_t b = 0; b < EXTENT_BLOCKS; b += stride)
             yard_io(&y, 0, BLK_WRITE, x * EXTENT_BYTES + b * BLOCK_BYTES, BLOCK_BYTES);
 }

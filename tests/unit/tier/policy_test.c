@@ -68,6 +68,23 @@ Test(policy, foreground_goes_first_unless_writers_wait)
     cr_assert_not(policy_yields(&p));
 }
 
+Test(policy, between_two_requests_of_a_host_nothing_is_begun)
+{
+    struct policy_state p = state(799);
+
+    p.fg_last_ns = p.now_ns - POLICY_GAP_NS + 1;
+    cr_assert(policy_yields(&p));
+    cr_assert_gt(policy_destage_at(&p), p.now_ns);
+    p.fg_last_ns--;
+    cr_assert_not(policy_yields(&p));
+    cr_assert_eq(policy_destage_at(&p), 0);
+    p.dirty = 620;
+    cr_assert(policy_yields(&p), "the less is dirty, the longer");
+    p.dirty = 800;
+    p.fg_last_ns = p.now_ns;
+    cr_assert_not(policy_yields(&p), "at the limit nothing is asked");
+}
+
 Test(policy, a_batch_ends_for_many_that_wait_or_when_it_has_written_much)
 {
     cr_assert_not(policy_ends_batch(POLICY_HOLD_BYTES, NS_PER_S, 0, false), "nobody waits");
