@@ -25,14 +25,15 @@
 #define POLICY_CANDIDATES      512u             /* extents that are looked at for a batch */
 #define POLICY_NEAR            32u              /* of them at most so many because they come next on the device */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent goes as soon as the device rests */
-/* And from which reclaim rather has it destaged, beside hosts' reads, than moves some of it. From 64 on, or where a region
- * gives more than 0.5 blocks a ms of the disk, a quarter less was moved at most, and tencent-50k took 6 and 18 % more of the disk. */
+/* And from which reclaim rather has it destaged, beside hosts' reads, than moves some of it. From 64 on, or where a
+ * region gives more than 0.5 blocks a ms of the disk, a quarter less was moved at most, and tencent-50k took 6 and 18 %
+ * more of the disk. */
 #define POLICY_WHOLE_BLOCKS    192u
 
 /* How much is dirty says how much a lane asks before it destages. */
 enum policy_regime {
     POLICY_IDLE,               /* up to the start mark: only while the device rests, and only what is dense or cold */
-    POLICY_PROPORTIONAL,       /* to the limit: what is worth the disk's time most, in silence, of which less and less is asked on the way */
+    POLICY_PROPORTIONAL,       /* to the limit: what is worth the disk's time most, in silence, less and less of it on the way */
     POLICY_URGENT,             /* at the limit, or something waits: beside foreground requests, which wait for one train of runs each */
 };
 
