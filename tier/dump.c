@@ -81,6 +81,28 @@ static int dump_extent(void *ctx, const struct meta_key *key, const void *value,
     return 0;
 }
 
+static void dump_share(struct strbuf *out, const char *name, uint32_t share)
+{
+    if (share != 0)
+        strbuf_add(out, " %s=%u%s", name, share & ~VOLUME_SHARE_PCT, share & VOLUME_SHARE_PCT ? "%" : "MiB");
+}
+
+static void dump_policy(struct strbuf *out, const struct volume_rec *r)
+{
+    static const char *const admits[] = {[VOLUME_ADMIT_NEVER] = "never", [VOLUME_ADMIT_FIRST] = "first", [VOLUME_ADMIT_SECOND] = "second",
+                                         [VOLUME_ADMIT_THIRD] = "third"};
+
+    dump_share(out, "cache_min", r->cache_min);
+    dump_share(out, "cache_max", r->cache_max);
+    if (r->admit != VOLUME_ADMIT_AUTO)
+        strbuf_add(out, " admit=%s", admits[r->admit]);
+    if (r->stream_kib == UINT32_MAX)
+        strbuf_add(out, " stream_cutoff=none");
+    else if (r->stream_kib != 0)
+        strbuf_add(out, " stream_cutoff=%uKiB", r->stream_kib);
+    strbuf_add(out, "\n");
+}
+
 static int dump_volume(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
 {
     static const char *const tiers[] = {[VOLUME_AUTO] = "auto", [VOLUME_SSD] = "ssd", [VOLUME_HDD] = "hdd"};
@@ -100,9 +122,10 @@ static int dump_volume(void *ctx, const struct meta_key *key, const void *value,
         strbuf_add(d->out, "error=\"%s\"\n", err_text(err));
         return 0;
     }
-    strbuf_add(d->out, "name=%s uuid=%s layer=%llu shard=%u bytes=%llu lba=%u tier=%s iops=%llu bandwidth=%llu hosts=%u%s\n", r.name,
+    strbuf_add(d->out, "name=%s uuid=%s layer=%llu shard=%u bytes=%llu lba=%u tier=%s iops=%llu bandwidth=%llu hosts=%u%s", r.name,
                uuid_format(&r.uuid, uuid), ull(r.layer), r.shard, ull(r.size_bytes), r.lba_bytes, tiers[r.tier], ull(r.iops),
                ull(r.bandwidth), r.nr_hosts, r.flags & VOLUME_DELETING ? " deleting=yes" : "");
+    dump_policy(d->out, &r);
     for (uint32_t i = 0; i < r.nr_hosts; i++) {
         struct meta_key host = meta_key_host(id, i);
 

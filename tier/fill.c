@@ -43,6 +43,8 @@ static void copy_written(struct fill *f, uint32_t i)
     struct index_entry n = {.layer = f->layer, .block = (uint64_t)f->no * EXTENT_BLOCKS + f->in_extent[i], .csum = f->csum[i]};
 
     p->nr_lent--;
+    if (layer_at(s, f->layer)->id == f->layer_id)
+        layer_at(s, f->layer)->nr_filling--;
     if (f->io.err != 0 || !kept || p->slots.seg[id / p->slots.per_segment].closing) {
         slots_give_back(&p->slots, id);
         figure_add(&s->stats.fill_dropped, 1);
@@ -118,7 +120,7 @@ static bool copy(struct shard *s, uint32_t fr, enum fill_kind kind)
 
     if (!may_copy(s))
         return false;
-    id = places_take(s, kind == FILL_MAIN);
+    id = places_take(s, extent_at(&s->xt, m->x)->layer, kind == FILL_MAIN);
     if (id == INDEX_NONE)
         return false;
     if (!places_usable(s, id / p->slots.per_segment)) {
@@ -135,6 +137,7 @@ static bool copy(struct shard *s, uint32_t fr, enum fill_kind kind)
         return false;
     }
     stage_lend(&s->stage, fr);
+    layer_at(s, f->layer)->nr_filling++;
     p->nr_lent++;
     f->frame[f->n] = fr;
     f->in_extent[f->n] = m->in_extent;
@@ -160,19 +163,11 @@ void fill_arrived(struct shard *s, const struct fetch *f)
 
 /* ---- what is worth a place ---- */
 
-/* Nothing is, of a volume for the HDD. */
-static bool may_fill(const struct shard *s, uint32_t x)
-{
-    const struct volume *v = layer_at(s, extent_at(&s->xt, x)->layer)->vol;
-
-    return v == NULL || v->tier != VOLUME_HDD;
-}
-
 void fill_anew(struct shard *s, const struct run_at *at, const void *block)
 {
     uint32_t fr = stage_find(&s->stage, at->x, at->in_extent);
 
-    if (!may_fill(s, at->x) || !may_copy(s))
+    if (!quota_admits(s, extent_at(&s->xt, at->x)->layer) || !may_copy(s))
         return;
     if (fr == STAGE_NONE && stage_claimable(&s->stage) > 0) {
         fr = stage_claim(&s->stage, at->x, at->in_extent, at->csum, NULL);
@@ -187,7 +182,7 @@ void fill_anew(struct shard *s, const struct run_at *at, const void *block)
 /* Blocks of a chunk, whose first block is `first` of extent x. */
 static void admitted(struct shard *s, uint32_t x, uint32_t first, struct admit_fill a)
 {
-    if (!may_fill(s, x))
+    if (!quota_admits(s, extent_at(&s->xt, x)->layer))
         return;
     for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
         enum fill_kind kind = a.main >> i & 1 ? FILL_MAIN : FILL_SMALL;
@@ -210,6 +205,7 @@ static void chunk_missed(struct rio *r, uint32_t x, uint64_t chunk, const struct
     uint64_t base = chunk * CHUNK_BLOCKS;
     uint32_t first = (uint32_t)(base % EXTENT_BLOCKS);
     uint16_t asked = 0, have = 0;
+    struct admit_rules own;
 
     for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
         uint32_t fr = stage_find(&s->stage, x, first + i);
@@ -220,7 +216,7 @@ static void chunk_missed(struct rio *r, uint32_t x, uint64_t chunk, const struct
             asked |= (uint16_t)(1u << i);
     }
     if (asked != 0)
-        admitted(s, x, first, admit_miss(&s->places.admit, &s->places.rules, r->layer, chunk, asked, have, r->stream_blocks));
+        admitted(s, x, first, admit_miss(&s->places.admit, quota_rules(s, r->layer, &own), r->layer, chunk, asked, have, r->stream_blocks));
 }
 
 void fill_missed(struct rio *r, uint32_t x, uint32_t first, uint32_t n, const struct fetch *f)
@@ -239,6 +235,7 @@ void fill_again_end(struct rio *r)
 {
     struct shard *s = r->s;
     uint64_t base = r->again_chunk * CHUNK_BLOCKS;
+    struct admit_rules own;
     uint32_t x;
 
     if (r->again == 0)
@@ -246,7 +243,7 @@ void fill_again_end(struct rio *r)
     x = extent_find(&s->xt, r->layer, extent_no(base));
     if (x != EXTENT_NONE)
         admitted(s, x, (uint32_t)(base % EXTENT_BLOCKS),
-                 admit_again(&s->places.admit, &s->places.rules, r->layer, r->again_chunk, r->again, r->stream_blocks));
+                 admit_again(&s->places.admit, quota_rules(s, r->layer, &own), r->layer, r->again_chunk, r->again, r->stream_blocks));
     r->again = 0;
 }
 

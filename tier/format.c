@@ -10,6 +10,7 @@
 #include "tier/tier.h"
 
 #define REC_VERSION 1u
+#define VOLUME_REC_VERSION 2u /* 1: what has been there from 140 on since is zero, and written as long as it is */
 #define SHARD_REC_VERSION 3u /* 1 had no marks, 2 no described_seq */
 
 /* ---- keys: a tag and big-endian numbers ---- */
@@ -151,6 +152,11 @@ static int rec_check_version(const void *buf, uint32_t len, uint32_t want, uint1
     if (len != want || from_le16(h->version) != version || from_le16(h->reserved) != 0)
         return -FIRN_E_CORRUPT;
     return 0;
+}
+
+static uint16_t rec_version(const void *buf, uint32_t len)
+{
+    return len < sizeof(struct rec_head) ? 0 : from_le16(((const struct rec_head *)buf)->version);
 }
 
 static int rec_check(const void *buf, uint32_t len, uint32_t want) { return rec_check_version(buf, len, want, REC_VERSION); }
@@ -446,14 +452,28 @@ struct volume_rec_media {
     le16            shard;        /* 132 */
     le16            tier;         /* 134 enum volume_tier */
     le32            nr_hosts;     /* 136 */
-    uint8_t         reserved[20]; /* 140 zero */
+    le32            cache_min;    /* 140 enum volume_share_media */
+    le32            cache_max;    /* 144 */
+    le32            stream_kib;   /* 148 0: the pool's cut-off; ffffffff: none */
+    le16            admit;        /* 152 enum volume_admit */
+    uint8_t         reserved[6];  /* 154 zero */
 };
 static_assert(sizeof(struct volume_rec_media) == VOLUME_REC_BYTES, "on-disk size is frozen");
 
+static bool has_policy(const struct volume_rec *r)
+{
+    return r->cache_min != 0 || r->cache_max != 0 || r->stream_kib != 0 || r->admit != VOLUME_ADMIT_AUTO;
+}
+
+/* A program that knows no policies reads the records of volumes that have none. */
 uint32_t volume_rec_encode(const struct volume_rec *r, void *buf)
 {
-    struct volume_rec_media m = {.head.version = to_le16(REC_VERSION)};
+    struct volume_rec_media m = {.head.version = to_le16(has_policy(r) ? VOLUME_REC_VERSION : REC_VERSION)};
 
+    m.cache_min = to_le32(r->cache_min);
+    m.cache_max = to_le32(r->cache_max);
+    m.stream_kib = to_le32(r->stream_kib);
+    m.admit = to_le16(r->admit);
     m.flags = to_le32(r->flags);
     m.id = to_le64(r->id);
     m.layer = to_le64(r->layer);
@@ -470,6 +490,19 @@ uint32_t volume_rec_encode(const struct volume_rec *r, void *buf)
     return sizeof(m);
 }
 
+static bool share_ok(uint32_t share)
+{
+    uint32_t v = share & ~VOLUME_SHARE_PCT;
+
+    return share == 0 || (v > 0 && v <= (share & VOLUME_SHARE_PCT ? 100 : VOLUME_BYTES_MAX / MIB));
+}
+
+static bool policy_ok(const struct volume_rec *r, uint16_t version)
+{
+    return share_ok(r->cache_min) && share_ok(r->cache_max) && r->admit <= VOLUME_ADMIT_THIRD &&
+           (r->stream_kib <= VOLUME_STREAM_KIB_MAX || r->stream_kib == UINT32_MAX) && has_policy(r) == (version == VOLUME_REC_VERSION);
+}
+
 static bool volume_fields_ok(const struct volume_rec *r)
 {
     return r->id != 0 && r->layer != 0 && (r->flags & ~VOLUME_DELETING) == 0 && r->shard < REACTORS_MAX &&
@@ -479,12 +512,17 @@ static bool volume_fields_ok(const struct volume_rec *r)
 
 int volume_rec_decode(const void *buf, uint32_t len, struct volume_rec *out)
 {
+    uint16_t version = rec_version(buf, len) == REC_VERSION ? REC_VERSION : VOLUME_REC_VERSION;
     struct volume_rec_media m;
-    int err = rec_check(buf, len, sizeof(m));
+    int err = rec_check_version(buf, len, sizeof(m), version);
 
     if (err)
         return err;
     memcpy(&m, buf, sizeof(m));
+    out->cache_min = from_le32(m.cache_min);
+    out->cache_max = from_le32(m.cache_max);
+    out->stream_kib = from_le32(m.stream_kib);
+    out->admit = from_le16(m.admit);
     out->flags = from_le32(m.flags);
     out->id = from_le64(m.id);
     out->layer = from_le64(m.layer);
@@ -496,7 +534,7 @@ int volume_rec_decode(const void *buf, uint32_t len, struct volume_rec *out)
     out->shard = from_le16(m.shard);
     out->tier = from_le16(m.tier);
     out->nr_hosts = from_le32(m.nr_hosts);
-    if (!volume_fields_ok(out) || !all_zero(m.reserved, sizeof(m.reserved)))
+    if (!volume_fields_ok(out) || !policy_ok(out, version) || !all_zero(m.reserved, sizeof(m.reserved)))
         return -FIRN_E_CORRUPT;
     return name_get(m.name, sizeof(m.name), out->name);
 }

@@ -87,7 +87,12 @@ struct volume_rec {
     uint16_t    shard, tier;   /* tier: enum volume_tier */
     uint32_t    flags;
     uint32_t    nr_hosts;
+    uint32_t    cache_min, cache_max; /* MiB, or percent with VOLUME_SHARE_PCT; 0: no limit */
+    uint32_t    stream_kib;    /* 0: the pool's; UINT32_MAX: no cut-off */
+    uint16_t    admit;         /* enum volume_admit */
 };
+#define VOLUME_SHARE_PCT      (UINT32_C(1) << 31)
+#define VOLUME_STREAM_KIB_MAX (UINT32_C(1) << 30) /* 1 TiB */
 
 /* What the metadata knows of a shard's log. */
 struct shard_rec {

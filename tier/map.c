@@ -11,6 +11,12 @@ static void entry_gone(struct shard *s, uint32_t id, unsigned flags)
         slots_gone(&s->places.slots, id, flags);
 }
 
+/* Also before a start has opened its segment for places. */
+static bool is_copy(const struct shard *s, uint32_t id)
+{
+    return id < s->ix.nr_phys && s->seg[id / s->ix.slots_per_segment].use == SEGMENT_SLOTS;
+}
+
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no)
 {
     uint32_t x = extent_find(&s->xt, layer, no);
@@ -83,9 +89,12 @@ void map_put(struct shard *s, const struct index_entry *n)
     unsigned was = old == INDEX_NONE ? 0 : index_flags_of(&s->ix, old);
     struct extent *e = extent_at(&s->xt, x);
 
-    if (old != INDEX_NONE)
+    if (old != INDEX_NONE) {
         count_entry(s, e, was, -1);
+        layer_at(s, n->layer)->nr_copies -= is_copy(s, old);
+    }
     index_put(&s->ix, old, n);
+    layer_at(s, n->layer)->nr_copies += is_copy(s, index_find(&s->ix, n->layer, n->block));
     if (old != INDEX_NONE)
         entry_gone(s, old, was);
     fetch_forget(s, x, (uint32_t)(n->block % EXTENT_BLOCKS));
@@ -99,6 +108,7 @@ void map_remove(struct shard *s, uint32_t id)
 
     index_get(&s->ix, id, &n);
     count_entry(s, extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block))), n.flags, -1);
+    layer_at(s, n.layer)->nr_copies -= is_copy(s, id);
     index_remove(&s->ix, id);
     entry_gone(s, id, n.flags);
     if (n.flags & INDEX_DAMAGED) /* destaged: from now on the map says that it is lost; what zeroes it says so next */

@@ -12,6 +12,7 @@
  * Failures: places_dev.c.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "tier/priv.h"
@@ -48,12 +49,13 @@ static void evict(void *ctx, uint32_t id)
 {
     struct shard *s = ctx;
     struct places *p = &s->places;
+    struct admit_rules own;
     struct index_entry n;
     bool read;
 
     index_get(&s->ix, id, &n);
     read = (n.flags & INDEX_MAIN) != 0;
-    admit_evicted(&p->admit, &p->rules, n.layer, n.block, read);
+    admit_evicted(&p->admit, quota_own_rule(s, n.layer) ? quota_rules(s, n.layer, &own) : &p->rules, n.layer, n.block, read);
     if (read)
         figure_add(&s->stats.evicted_read, 1);
     else
@@ -109,6 +111,8 @@ int places_init(struct shard *s)
     err = err ? err : pool_init(&p->fills, sizeof(struct fill), 16, FILLS_MAX);
     err = err ? err : tables_init(s);
     places_retune(s);
+    quota_init(s);
+    p->slots.spares = quota_spares;
     p->closing = p->leave_from = NO_SEGMENT;
     p->table_look_ns = UINT64_MAX;
     return err;
@@ -156,14 +160,26 @@ static uint32_t keep_free(const struct shard *s)
     return now < took + LOG_QUIET_NS ? busy : MIN(busy, s->reserve_segments + 1);
 }
 
-uint32_t places_take(struct shard *s, bool to_main)
+uint32_t places_possible(const struct shard *s)
+{
+    const struct segpool *p = s->o.segpool;
+    uint32_t nr = 0, keep = keep_free(s);
+
+    if (!segpool_is_log_only(p))
+        nr = segpool_area_free_nr(p, 0) > keep ? segpool_area_free_nr(p, 0) - keep : 0;
+    for (uint32_t a = 1; a < segpool_areas(p); a++)
+        nr += segpool_area_free_nr(p, a);
+    return nr / segpool_geometry(p)->nr_shards;
+}
+
+uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
 {
     struct slots *sl = &s->places.slots;
     uint32_t id;
 
     if (!s->draining && short_of_places(sl))
         (void)journal_slots_open(s->j, keep_free(s));
-    id = slots_take(sl, to_main);
+    id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
     if (id == INDEX_NONE)
         ask_for_segment(s);
     return id;
@@ -447,7 +463,7 @@ bool places_busy(const struct shard *s)
 
 /* ---- for tests ---- */
 
-static void verify_copy(struct shard *s, uint32_t id)
+static void verify_copy(struct shard *s, uint32_t id, uint64_t *copies)
 {
     struct sums *m;
     struct index_entry n;
@@ -456,6 +472,7 @@ static void verify_copy(struct shard *s, uint32_t id)
     if (!index_slot_used(&s->ix, id))
         return;
     index_get(&s->ix, id, &n);
+    copies[n.layer]++;
     x = extent_find(&s->xt, n.layer, extent_no(n.block));
     i = (uint32_t)(n.block % EXTENT_BLOCKS);
     m = list_empty(&s->sums_blocked) ? sums_get(s, x, NULL) : NULL;
@@ -469,11 +486,15 @@ static void verify_copy(struct shard *s, uint32_t id)
 void places_verify(struct shard *s)
 {
     const struct slots *sl = &s->places.slots;
+    uint64_t *copies = calloc(s->layers_touched + 1, sizeof(*copies));
 
+    assert(copies != NULL);
     slots_verify(sl);
     for (uint32_t g = 0; g < sl->nr_segments; g++) {
         assert(sl->seg[g].open == (s->seg[g].use == SEGMENT_SLOTS));
         for (uint32_t at = sl->first_slot; sl->seg[g].open && at < sl->per_segment; at++)
-            verify_copy(s, g * sl->per_segment + at);
+            verify_copy(s, g * sl->per_segment + at, copies);
     }
+    quota_verify(s, copies);
+    free(copies);
 }

@@ -154,6 +154,16 @@ void volume_info_get(const struct tier *t, const struct volume *v, struct volume
 int  volume_hosts_replace(struct volume *v, const char *const *nqns, uint32_t nr); /* -ENOMEM: nothing changed */
 /* Is there room to pin so much in that shard's part of the log, beside all others that are? */
 bool volume_pin_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes);
+/* volume_policy.c */
+void volume_policy_pack(const struct volume_policy *p, struct volume_rec *rec);
+void volume_policy_unpack(const struct volume_rec *rec, struct volume_policy *p);
+bool volume_policy_same(const struct volume_policy *a, const struct volume_policy *b);
+void volume_policy_merge(struct volume_policy *to, unsigned mask, const struct volume_policy *from);
+int  volume_policy_check(const struct tier *t, uint32_t shard_no, const struct volume_policy *p); /* 0, -FIRN_E_INVALID */
+/* Its minimum in bytes, and whether there is room for so much beside those of all others there. */
+uint64_t volume_min_bytes(const struct tier *t, uint32_t shard_no, const struct volume_policy *p);
+bool volume_min_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes);
+/* volume.c */
 int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */

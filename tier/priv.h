@@ -80,6 +80,9 @@ struct layer {                   /* a layer of an attached volume */
     uint64_t id;                 /* 0: free */
     uint32_t hash_next;
     uint64_t nr_live, nr_dirty;  /* index entries */
+    uint64_t nr_copies;          /* of nr_live: in places */
+    uint32_t nr_filling;         /* copies on their way there */
+    struct list limited;         /* on quota.limited: its volume has a minimum or a maximum */
     uint64_t nr_placed;          /* extents with a place */
     uint64_t nr_flash;           /* of them on flash, where the pool has both kinds of capacity devices */
     uint32_t heat_groups;        /* all of its heat records lie below */
@@ -288,11 +291,20 @@ struct fill {                    /* copies of blocks of one extent, on their way
 };
 struct table_write { struct dev_io io; struct iovec iov; struct shard *s; char *buf; uint32_t segment, page; bool busy; };
 
+struct quota {                   /* quota.c */
+    struct list limited;         /* of layer.limited */
+    uint64_t base;               /* places of which shares in percent are */
+    uint32_t over;               /* layer that is most over its maximum; 0: none */
+    uint32_t taker;              /* layer for which a place is being looked for */
+    uint32_t looks;              /* places taken since the last look */
+};
+
 struct places {
     struct slots slots;
     struct slot_table table;
     struct admit admit;
     struct admit_rules rules;
+    struct quota quota;
     struct pool fills;
     struct fill *cur;            /* not full yet, not written yet: within one call only */
     uint32_t nr_lent;            /* frames that fills are reading */
@@ -809,12 +821,23 @@ void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_busy(const struct shard *s);
 
+/* quota.c: what of the places each volume may have */
+void     quota_init(struct shard *s);
+void     quota_changed(struct shard *s, uint32_t layer);  /* its volume's policy did, or it has none any more */
+bool     quota_spares(void *ctx, uint32_t id);            /* for slots.h: ctx is the shard */
+bool     quota_makes_room(struct shard *s, uint32_t layer); /* before a place is taken for it; false: it may have none now */
+bool     quota_admits(const struct shard *s, uint32_t layer); /* anything of it may be copied */
+bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it must be missed: not as the pool's knobs say */
+struct admit_rules *quota_rules(struct shard *s, uint32_t layer, struct admit_rules *own); /* the pool's, or own, filled in */
+void     quota_verify(const struct shard *s, const uint64_t *copies); /* by layer, counted */
+
 /* places.c: segments of places, from the log and back; their tables */
 int      places_init(struct shard *s);
 void     places_fini(struct shard *s);
 void     places_retune(struct shard *s);                  /* what is worth a place, as s->t has it now */
 /* As slots_take(); takes another segment if places are short, and segments are not. */
-uint32_t places_take(struct shard *s, bool to_main);
+uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
+uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
 void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */

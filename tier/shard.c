@@ -150,8 +150,10 @@ int shard_attach(struct shard *s, struct volume *v)
     *y = (struct layer){.id = v->layer, .vol = v, .hash_next = *layer_hash_head(s, v->layer)};
     list_init(&y->ranges);
     list_init(&y->changed);
+    list_init(&y->limited);
     *layer_hash_head(s, v->layer) = l;
     v->priv = (void *)(uintptr_t)l;
+    quota_changed(s, l);
     return 0;
 }
 
@@ -163,6 +165,7 @@ void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int e
     assert(l != 0 && v->in_flight == 0 && f != NULL); /* as many as there can be layers */
     shard_start(s);
     layer_at(s, l)->vol = NULL;
+    quota_changed(s, l);
     *f = (struct forget){.s = s, .layer = l, .cursor = 1, .cb = cb, .ctx = ctx};
     list_push_back(&s->forgets, &f->node);
     shard_kick(s);
@@ -241,6 +244,19 @@ void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier)
     s->retier = 1;
     s->migrate.walk_ns = 0;
     shard_kick(s);
+}
+
+void shard_set_policy(struct shard *s, struct volume *v, const struct volume_policy *policy)
+{
+    v->policy = *policy;
+    quota_changed(s, (uint32_t)(uintptr_t)v->priv);
+}
+
+uint64_t shard_segment_bytes(const struct shard *s)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+
+    return (uint64_t)(segpool_segments(s->o.segpool) / geo->nr_shards) * geo->segment_bytes;
 }
 
 uint64_t shard_pin_max(const struct shard *s)
@@ -575,6 +591,7 @@ void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_i
     out->used_bytes_ssd = l->nr_live * BLOCK_BYTES;
     out->used_bytes_hdd = l->nr_placed * EXTENT_BYTES;
     out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
+    out->copies_bytes = l->nr_copies * BLOCK_BYTES;
 }
 
 void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal)

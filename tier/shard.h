@@ -65,6 +65,10 @@ void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int e
 void shard_retune(struct shard *s, const struct tier_opts *o);
 /* Its tier changes, on the shard's env: extents that are dirty are listed anew, a few at a time. */
 void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier);
+/* Likewise: what of the places for copies it may have. Takes effect with the next copies. */
+void shard_set_policy(struct shard *s, struct volume *v, const struct volume_policy *policy);
+/* Its part of all segments, in bytes; any thread. */
+uint64_t shard_segment_bytes(const struct shard *s);
 /* So much, in bytes, may be pinned to the SSD; any thread. */
 uint64_t shard_pin_max(const struct shard *s);
 

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#define SPARED_MAX 64u           /* of main, before the small queue gives although it is short */
+
 enum place_state {               /* of a place below fresh, without an entry */
     PLACE_FREE,                  /* chained */
     PLACE_HOLE,                  /* in the ring */
@@ -213,11 +215,14 @@ static void evict_one(struct slots *sl, uint32_t id)
     assert(sl->evicting == INDEX_NONE); /* slots_gone() was called */
 }
 
-static bool small_is_due(const struct slots *sl)
+static bool spared(const struct slots *sl, uint32_t id) { return sl->spares != NULL && sl->spares(sl->ctx, id); }
+
+/* passed: so many copies of main have been spared in this call. */
+static bool small_is_due(const struct slots *sl, uint32_t passed)
 {
     uint64_t nr = sl->ring_nr - sl->nr_stale + sl->nr_over;
 
-    return nr > 0 && (nr * 100 >= sl->nr_places * sl->small_pct || sl->nr_main == 0);
+    return nr > 0 && (nr * 100 >= sl->nr_places * sl->small_pct || sl->nr_main == 0 || passed >= SPARED_MAX);
 }
 
 /* True: a place became free. */
@@ -233,7 +238,7 @@ static bool ring_step(struct slots *sl)
             return !seg_of(sl, id)->closing;
         }
         ring_push(sl, id); /* being filled: it had no time to be used */
-    } else if (index_ref(sl->ix, id) > 0) {
+    } else if (index_ref(sl->ix, id) > 0 || spared(sl, id)) {
         queue_move(sl, id, INDEX_MAIN);
     } else if (pinned(seg_of(sl, id), id)) {
         ring_push(sl, id);
@@ -263,17 +268,19 @@ static uint32_t hand_next(struct slots *sl, unsigned queue, uint32_t *steps)
 }
 
 /* Main's hand takes a use away; that of what is over makes main of what was used. */
-static bool hand_step(struct slots *sl, unsigned queue, uint32_t *steps)
+static bool hand_step(struct slots *sl, unsigned queue, uint32_t *steps, uint32_t *passed)
 {
     uint32_t id = hand_next(sl, queue, steps), ref;
 
     if (id == INDEX_NONE || !index_slot_used(sl->ix, id) || !(index_flags_of(sl->ix, id) & queue))
         return false;
     ref = index_ref(sl->ix, id);
-    if (ref > 0 && queue == INDEX_OVER)
+    if (queue == INDEX_OVER && (ref > 0 || spared(sl, id)))
         queue_move(sl, id, INDEX_MAIN);
     else if (ref > 0)
         index_ref_set(sl->ix, id, ref - 1);
+    else if (spared(sl, id))
+        ++*passed;
     else if (!pinned(seg_of(sl, id), id)) {
         evict_one(sl, id);
         return true;
@@ -283,15 +290,39 @@ static bool hand_step(struct slots *sl, unsigned queue, uint32_t *steps)
 
 static bool evict_within(struct slots *sl, uint32_t *steps)
 {
+    uint32_t passed = 0;
+
     for (; *steps < SLOTS_STEPS; ++*steps) {
         bool freed;
 
-        if (!small_is_due(sl))
-            freed = sl->nr_main > 0 && hand_step(sl, INDEX_MAIN, steps);
+        if (!small_is_due(sl, passed))
+            freed = sl->nr_main > 0 && hand_step(sl, INDEX_MAIN, steps, &passed);
         else
-            freed = sl->nr_over > 0 ? hand_step(sl, INDEX_OVER, steps) : ring_step(sl);
+            freed = sl->nr_over > 0 ? hand_step(sl, INDEX_OVER, steps, &passed) : ring_step(sl);
         if (freed)
             return true;
+    }
+    return false;
+}
+
+bool slots_evict(struct slots *sl, bool (*of)(void *ctx, uint32_t id), void *ctx)
+{
+    for (uint32_t steps = 0; steps < SLOTS_STEPS; steps++) {
+        uint32_t id = sl->evict_hand < sl->ix->nr_phys ? sl->evict_hand : 0;
+        const struct slots_seg *g = seg_of(sl, id);
+
+        if (!g->open || g->closing) {
+            sl->evict_hand = (id / sl->per_segment + 1) * sl->per_segment;
+            continue;
+        }
+        sl->evict_hand = id + 1;
+        if (id % sl->per_segment < sl->first_slot || !index_slot_used(sl->ix, id) || pinned(g, id) || !of(ctx, id))
+            continue;
+        if (index_ref(sl->ix, id) == 0) {
+            sl->evict(sl->ctx, id);
+            return true;
+        }
+        index_ref_set(sl->ix, id, index_ref(sl->ix, id) - 1);
     }
     return false;
 }

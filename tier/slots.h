@@ -13,6 +13,8 @@
  *   Whoever removes or replaces an entry that lies in a place calls slots_gone() right after, whatever the reason.
  *   Whoever reads places pins them: they are neither evicted nor given out while a read is under way.
  *
+ * A copy that `spares` wants to stay is passed by, and is main from then on; when only such are left of main, the small queue gives.
+ *
  * Pure memory but for the callback; no clock. All is reserved at start. A call looks at no more than SLOTS_STEPS places: a fill
  * that finds none is dropped, the next one goes on from there. One thread.
  */
@@ -40,6 +42,7 @@ struct slots_seg {               /* a segment of the index */
 struct slots {
     struct index *ix;
     void   (*evict)(void *ctx, uint32_t id); /* removes the entry from the index and calls slots_gone(); clean, not pinned */
+    bool   (*spares)(void *ctx, uint32_t id); /* this copy is not to go for another one now; NULL: all may */
     void    *ctx;
     struct slots_seg *seg;       /* [nr_segments] */
     uint32_t *ring;
@@ -47,7 +50,7 @@ struct slots {
     uint32_t nr_stale;           /* in the ring */
     uint32_t first_slot, nr_segments, per_segment; /* place p of a segment is its slot first_slot + p */
     uint32_t small_pct;
-    uint32_t main_hand, over_hand; /* slot ids */
+    uint32_t main_hand, over_hand, evict_hand; /* slot ids */
     uint32_t evicting;           /* it has left its queue already; INDEX_NONE: none */
     struct list with_free;       /* segments with free places; they are filled up one by one */
     uint64_t nr_places, nr_used, nr_main, nr_over, nr_taken; /* of open segments; used: with an entry */
@@ -74,6 +77,10 @@ static inline bool slots_has(const struct slots *sl, uint32_t id)
 
 /* A place for a new copy, perhaps that of another one; INDEX_NONE: none was found this time. */
 uint32_t slots_take(struct slots *sl, bool to_main);
+/* Evicts one of those that `of` picks, used ones last: a hand of its own. Its place is free at once, or, in the small queue, when its turn
+ * comes. False: none was found this time. */
+bool slots_evict(struct slots *sl, bool (*of)(void *ctx, uint32_t id), void *ctx);
+static inline bool slots_have_free(const struct slots *sl) { return !list_empty(&sl->with_free); }
 /* The fill of a place has been written, and its index_put() comes next: flags for it (INDEX_MAIN, INDEX_OVER or 0). */
 unsigned slots_filled(struct slots *sl, uint32_t id);
 void     slots_give_back(struct slots *sl, uint32_t id);    /* the fill was dropped */

@@ -124,12 +124,23 @@ int  tier_retune(struct tier *t, const struct tier_opts *opts, tier_retune_cb *c
 
 enum volume_tier { VOLUME_AUTO, VOLUME_SSD, VOLUME_HDD };
 
+/* What of the places for clean copies a volume has, and what of it is copied there. All zeros: nothing is special about it. */
+enum volume_admit { VOLUME_ADMIT_AUTO, VOLUME_ADMIT_NEVER, VOLUME_ADMIT_FIRST, VOLUME_ADMIT_SECOND, VOLUME_ADMIT_THIRD };
+struct volume_share { uint32_t pct; uint64_t bytes; }; /* one of the two; neither: no limit. Whole MiB, 1..100 */
+struct volume_policy {
+    struct volume_share cache_min; /* as long as it has no more, nobody else's copies displace its own */
+    struct volume_share cache_max; /* when it has as much, its copies displace each other */
+    enum volume_admit admit;       /* at which miss; AUTO: as the pool's knobs say */
+    uint64_t stream_cutoff;        /* bytes, whole KiB; 0: the pool's; UINT64_MAX: streams are no exception */
+};
+
 struct volume_params {             /* what a user gives */
     char     name[NAME_MAX_CHARS + 1];
     uint64_t size_bytes;           /* multiple of 1 MiB after rounding up; 1 MiB..VOLUME_BYTES_MAX */
     uint32_t lba_bytes;            /* 512 or 4096 */
     enum volume_tier tier;
     uint64_t iops, bandwidth;      /* caps; 0: none */
+    struct volume_policy policy;
 };
 
 struct volume_info {               /* what it is */
@@ -138,6 +149,7 @@ struct volume_info {               /* what it is */
     struct uuid uuid;
     uint32_t    shard;
     uint64_t    used_bytes_ssd, used_bytes_hdd, dirty_bytes; /* approximate while running */
+    uint64_t    copies_bytes;      /* of those on the SSD, clean copies of what rests on HDDs; likewise */
     uint32_t    nr_hosts;
     char        hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
     bool        read_only;         /* its metadata failed a check, or its shard or the pool takes no more writes */
@@ -149,8 +161,10 @@ typedef void tier_volume_cb(void *ctx, int err, struct blk *blk, const struct vo
 void tier_volume_create(struct tier *t, const struct volume_params *params, tier_volume_cb *cb, void *ctx);
 /* Grows online; shrinking is -FIRN_E_INVALID. Watchers of the blk get BLK_EVENT_RESIZED. */
 void tier_volume_resize(struct tier *t, const char *name, uint64_t size_bytes, tier_volume_cb *cb, void *ctx);
-/* The given fields of params replace the volume's (mask: enum volume_field), all of them or none; the size as in a resize. */
-enum volume_field { VOLUME_F_TIER = 1, VOLUME_F_IOPS = 2, VOLUME_F_BANDWIDTH = 4, VOLUME_F_SIZE = 8 };
+/* The given fields of params replace the volume's (mask: enum volume_field), all of them or none; the size as in a resize.
+ * -FIRN_E_INVALID: also where cache_min is more than cache_max; -FIRN_E_RANGE: the minima of its shard's volumes would be more than all. */
+enum volume_field { VOLUME_F_TIER = 1, VOLUME_F_IOPS = 2, VOLUME_F_BANDWIDTH = 4, VOLUME_F_SIZE = 8, VOLUME_F_CACHE_MIN = 16,
+                    VOLUME_F_CACHE_MAX = 32, VOLUME_F_ADMIT = 64, VOLUME_F_STREAM = 128 };
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx);
 /* The caller has taken the blk from the target first (no I/O in flight). Gives all its space back. */

@@ -114,6 +114,9 @@ struct volume *volume_new(struct tier *t, const struct volume_rec *rec)
     v->p.tier = v->tier = (enum volume_tier)rec->tier;
     v->p.iops = rec->iops;
     v->p.bandwidth = rec->bandwidth;
+    volume_policy_unpack(rec, &v->p.policy);
+    v->policy = v->p.policy;
+    v->min_bytes = volume_min_bytes(t, rec->shard, &v->policy);
     list_init(&v->node);
     blk_init(&v->blk, &volume_ops, tier_shard_env(t, rec->shard), rec->lba_bytes, rec->size_bytes / rec->lba_bytes);
     v->blk.max_io_bytes = MDTS_BYTES;
@@ -143,6 +146,7 @@ void volume_rec_of(const struct volume *v, struct volume_rec *out)
     out->size_bytes = v->p.size_bytes;
     out->iops = v->p.iops;
     out->bandwidth = v->p.bandwidth;
+    volume_policy_pack(&v->p.policy, out);
     out->lba_bytes = v->p.lba_bytes;
     out->shard = (uint16_t)v->shard_no;
     out->tier = (uint16_t)v->p.tier;

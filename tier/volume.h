@@ -25,12 +25,14 @@ struct volume {
     uint64_t      size_blocks; /* 4 KiB blocks */
     bool          read_only;
     enum volume_tier tier;     /* as it acts: p.tier, but auto where the log has no room to pin it */
+    struct volume_policy policy; /* as it acts */
     uint64_t      in_flight;   /* requests */
     void         *priv;
     struct list   node;        /* shard's list */
     /* pool */
     struct volume_params p;
     uint64_t      pin_bytes;   /* of it that count against what may be pinned to the SSD */
+    uint64_t      min_bytes;   /* that its cache_min takes of its shard's places */
     bool          busy;        /* a control request is under way: another is -FIRN_E_IN_USE */
     bool          creating;    /* its first batch has not committed: nobody sees it yet */
     bool          deleting;    /* its record says so: nobody sees it any more */

@@ -32,7 +32,7 @@ struct request {
     struct env_task  task;
     struct list      node;       /* t->requests */
     struct volume_params p;      /* set */
-    uint64_t         was_pinned; /* set: pin_bytes, if it fails */
+    uint64_t         was_pinned, was_min; /* set: pin_bytes, min_bytes, if it fails */
     enum volume_tier tier;       /* set: as it is going to act */
     uint64_t         loss_wall_ns; /* loss clear: what is put back if it fails */
     uint32_t         nr_hosts;   /* set_hosts */
@@ -204,7 +204,7 @@ static struct request *request_on(struct tier *t, const char *name, int err, tie
 static bool same_params(const struct volume_params *a, const struct volume_params *b)
 {
     return a->size_bytes == b->size_bytes && a->lba_bytes == b->lba_bytes && a->tier == b->tier && a->iops == b->iops &&
-           a->bandwidth == b->bandwidth;
+           a->bandwidth == b->bandwidth && volume_policy_same(&a->policy, &b->policy);
 }
 
 static int params_check(struct volume_params *p)
@@ -266,6 +266,12 @@ static int create_volume(struct request *r, const struct volume_params *p)
 
     if (p->tier == VOLUME_SSD && !volume_pin_fits(t, NULL, rec.shard, p->size_bytes))
         return -FIRN_E_NO_SPACE;
+    err = volume_policy_check(t, rec.shard, &p->policy);
+    if (!err && !volume_min_fits(t, NULL, rec.shard, volume_min_bytes(t, rec.shard, &p->policy)))
+        err = -FIRN_E_RANGE;
+    if (err)
+        return err;
+    volume_policy_pack(&p->policy, &rec);
     env_random(t->envs[0], rec.uuid.b, sizeof(rec.uuid.b));
     rec.uuid.b[6] = (uint8_t)((rec.uuid.b[6] & 0x0f) | 0x40);
     rec.uuid.b[8] = (uint8_t)((rec.uuid.b[8] & 0x3f) | 0x80);
@@ -372,6 +378,7 @@ static void set_on_shard(struct request *r)
 
     if (r->v->tier != r->tier)
         shard_set_tier(r->v->shard, r->v, r->tier);
+    shard_set_policy(r->v->shard, r->v, &r->p.policy);
     r->v->size_blocks = r->p.size_bytes / BLOCK_BYTES;
     r->v->blk.size_lba = r->p.size_bytes / r->v->blk.lba_bytes;
     if (resized)
@@ -383,8 +390,9 @@ static void set_committed(struct request *r)
 {
     if (r->err) {
         r->v->pin_bytes = r->was_pinned;
+        r->v->min_bytes = r->was_min;
         finish(r);
-    } else if (r->p.size_bytes != r->v->p.size_bytes || r->tier != r->v->tier) {
+    } else if (r->p.size_bytes != r->v->p.size_bytes || r->tier != r->v->tier || !volume_policy_same(&r->p.policy, &r->v->p.policy)) {
         go_to_shard(r, set_on_shard);
     } else {
         set_home(r);
@@ -401,6 +409,7 @@ static int params_merge(const struct volume_params *is, unsigned mask, const str
         out->iops = wanted->iops;
     if (mask & VOLUME_F_BANDWIDTH)
         out->bandwidth = wanted->bandwidth;
+    volume_policy_merge(&out->policy, mask, &wanted->policy);
     if ((mask & VOLUME_F_SIZE) && wanted->size_bytes > VOLUME_BYTES_MAX)
         return -FIRN_E_INVALID;
     if (mask & VOLUME_F_SIZE)
@@ -426,6 +435,19 @@ static int pin(struct request *r, unsigned mask)
     return 0;
 }
 
+/* The room that its minimum takes is taken at once, like that of a pin. */
+static int take_min(struct request *r)
+{
+    uint64_t bytes = volume_min_bytes(r->t, r->v->shard_no, &r->p.policy);
+    int err = volume_policy_check(r->t, r->v->shard_no, &r->p.policy);
+
+    if (!err && bytes > r->was_min && !volume_min_fits(r->t, r->v, r->v->shard_no, bytes))
+        err = -FIRN_E_RANGE;
+    if (!err)
+        r->v->min_bytes = bytes;
+    return err;
+}
+
 void tier_volume_set(struct tier *t, const char *name, unsigned mask, const struct volume_params *params,
                      tier_volume_cb *cb, void *ctx)
 {
@@ -435,8 +457,12 @@ void tier_volume_set(struct tier *t, const char *name, unsigned mask, const stru
 
     if (r == NULL)
         return;
+    r->was_min = r->v->min_bytes;
     err = params_merge(&r->v->p, mask, params, &r->p);
+    err = err ? err : take_min(r);
     err = err ? err : pin(r, mask);
+    if (err)
+        r->v->min_bytes = r->was_min;
     if (err || (same_params(&r->p, &r->v->p) && r->v->pin_bytes == r->was_pinned)) {
         r->v->busy = err == 0;
         answer(r, err);
@@ -447,6 +473,7 @@ void tier_volume_set(struct tier *t, const char *name, unsigned mask, const stru
     rec.tier = (uint16_t)r->p.tier;
     rec.iops = r->p.iops;
     rec.bandwidth = r->p.bandwidth;
+    volume_policy_pack(&r->p.policy, &rec);
     add_volume(r, &rec);
     commit(r, set_committed);
 }

@@ -15,6 +15,7 @@
 #include "base/sizefmt.h"
 #include "daemon/alerts.h"
 #include "daemon/api_json.h"
+#include "daemon/api_policy.h"
 #include "daemon/metrics_page.h"
 #include "daemon/settings.h"
 #include "daemon/status_page.h"
@@ -130,6 +131,19 @@ static void reply_pin_err(struct api *a, struct reply *out, int err)
                  "have %s in all on each reactor, half of its part of the journal", size_format(info.pin_max_bytes, (char[32]){0}));
 }
 
+/* Of a request that wanted shares of the cache; false: it is about something else. */
+static bool reply_share_err(struct reply *out, int err, unsigned seen)
+{
+    if (err == -FIRN_E_RANGE && (seen & API_CACHE_MIN))
+        reply_detail(out, 400, "invalid",
+                     "cache_min: with it the minima of the volumes of its reactor are more than 100 %% of what there is");
+    else if (err == -FIRN_E_INVALID && (seen & (API_CACHE_MIN | API_CACHE_MAX)))
+        reply_detail(out, 400, "invalid", "cache_min: more than cache_max");
+    else
+        return false;
+    return true;
+}
+
 /* About the volume of that name. */
 static void reply_volume_err(struct api *a, struct reply *out, int err, const char *name)
 {
@@ -164,16 +178,20 @@ static json_t *volume_json(const struct volume_view *v)
     const struct volume_info *i = &v->info;
     char uuid[UUID_TEXT_CHARS + 1];
 
-    return json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
-                     "name", i->p.name, "size", (json_int_t)i->p.size_bytes, "lba", (int)i->p.lba_bytes,
-                     "tier", volume_tier_name(i->p.tier), "iops", (json_int_t)i->p.iops, "bandwidth", (json_int_t)i->p.bandwidth,
-                     "uuid", uuid_format(&i->uuid, uuid), "nqn", v->nqn, "serial", v->serial,
-                     "used", "ssd", (json_int_t)i->used_bytes_ssd, "hdd", (json_int_t)i->used_bytes_hdd,
-                     "dirty", (json_int_t)i->dirty_bytes,
-                     "hosts", hosts_json(i), "controllers", (int)v->controllers, "read_only", (int)i->read_only,
-                     "io", "read", io_json(&v->io[SUBSYS_READ]), "write", io_json(&v->io[SUBSYS_WRITE]),
-                     "flush", io_json(&v->io[SUBSYS_FLUSH]), "discard", io_json(&v->io[SUBSYS_DISCARD]),
-                     "write_zeroes", io_json(&v->io[SUBSYS_WRITE_ZEROES]));
+    json_t *o = json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
+                          "name", i->p.name, "size", (json_int_t)i->p.size_bytes, "lba", (int)i->p.lba_bytes,
+                          "tier", volume_tier_name(i->p.tier), "iops", (json_int_t)i->p.iops, "bandwidth", (json_int_t)i->p.bandwidth,
+                          "uuid", uuid_format(&i->uuid, uuid), "nqn", v->nqn, "serial", v->serial,
+                          "used", "ssd", (json_int_t)i->used_bytes_ssd, "hdd", (json_int_t)i->used_bytes_hdd,
+                          "copies", (json_int_t)i->copies_bytes, "dirty", (json_int_t)i->dirty_bytes,
+                          "hosts", hosts_json(i), "controllers", (int)v->controllers, "read_only", (int)i->read_only,
+                          "io", "read", io_json(&v->io[SUBSYS_READ]), "write", io_json(&v->io[SUBSYS_WRITE]),
+                          "flush", io_json(&v->io[SUBSYS_FLUSH]), "discard", io_json(&v->io[SUBSYS_DISCARD]),
+                          "write_zeroes", io_json(&v->io[SUBSYS_WRITE_ZEROES]));
+
+    if (o)
+        api_put_policy(o, &i->p.policy);
+    return o;
 }
 
 static json_t *pool_json(const struct tier_info *i)
@@ -290,6 +308,15 @@ static void say_sizes(uint64_t is, uint64_t wanted, char what[static 160])
         snprintf(what, 160, "its size is %" PRIu64 " bytes, not %" PRIu64 " bytes", is, wanted);
 }
 
+/* As the tier calls them. */
+static unsigned fields_of(unsigned seen)
+{
+    return (seen & API_TIER ? VOLUME_F_TIER : 0u) | (seen & API_IOPS ? VOLUME_F_IOPS : 0u) |
+           (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u) | (seen & API_SIZE ? VOLUME_F_SIZE : 0u) |
+           (seen & API_CACHE_MIN ? VOLUME_F_CACHE_MIN : 0u) | (seen & API_CACHE_MAX ? VOLUME_F_CACHE_MAX : 0u) |
+           (seen & API_ADMIT ? VOLUME_F_ADMIT : 0u) | (seen & API_STREAM ? VOLUME_F_STREAM : 0u);
+}
+
 /* Which of the parameters that were asked for differs from what is there; those left out may be anything, but a size of blocks that
  * a host does not expect would serve nobody. */
 static bool differs(const struct volume_params *is, const struct volume_params *p, unsigned seen, char what[static 160])
@@ -305,6 +332,8 @@ static bool differs(const struct volume_params *is, const struct volume_params *
         snprintf(what, 160, "its iops is %" PRIu64 ", not %" PRIu64, is->iops, p->iops);
     else if ((seen & API_BANDWIDTH) && is->bandwidth != p->bandwidth)
         snprintf(what, 160, "its bandwidth is %" PRIu64 ", not %" PRIu64, is->bandwidth, p->bandwidth);
+    else
+        (void)api_policy_differs(&is->policy, &p->policy, fields_of(seen), what);
     return what[0] != '\0';
 }
 
@@ -347,7 +376,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
     int seen;
 
     if (o && v) {
-        seen = api_volume_params(o, API_NAME | API_SIZE | API_LBA | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
+        seen = api_volume_params(o, API_NAME | API_SIZE | API_LBA | API_CHANGES, &p, why);
         if (seen < 0)
             reply_error(out, 400, "invalid", why);
         else if (!(seen & API_NAME) || !(seen & API_SIZE))
@@ -359,9 +388,9 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
                 reply_pin_err(a, out, err);
             else if (err == -FIRN_E_EXISTS)
                 reply_exists(a, &p, (unsigned)seen, v, out);
-            else if (err)
+            else if (err && !reply_share_err(out, err, (unsigned)seen))
                 reply_not_created(a, out, err, p.name);
-            else
+            else if (!err)
                 reply_view(a, out, err, created ? 201 : 200, p.name, v);
         }
     } else if (o) {
@@ -373,8 +402,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
 
 static int change_volume(struct api *a, const char *name, int seen, const struct volume_params *p, struct volume_view *v)
 {
-    unsigned mask = (seen & API_TIER ? VOLUME_F_TIER : 0u) | (seen & API_IOPS ? VOLUME_F_IOPS : 0u) |
-                    (seen & API_BANDWIDTH ? VOLUME_F_BANDWIDTH : 0u) | (seen & API_SIZE ? VOLUME_F_SIZE : 0u);
+    unsigned mask = fields_of((unsigned)seen);
 
     if (!mask)
         return node_volume_get(a->node, name, v);
@@ -390,14 +418,14 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
     int seen, err;
 
     if (o && v) {
-        seen = api_volume_params(o, API_SIZE | API_TIER | API_IOPS | API_BANDWIDTH, &p, why);
+        seen = api_volume_params(o, API_SIZE | API_CHANGES, &p, why);
         if (seen < 0)
             reply_error(out, 400, "invalid", why);
         else if ((seen & API_SIZE) && node_volume_get(a->node, name, v) == 0 && ROUND_UP(p.size_bytes, MIB) < v->info.p.size_bytes)
             reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
         else if ((err = change_volume(a, name, seen, &p, v)) == -FIRN_E_NO_SPACE)
             reply_pin_err(a, out, err);
-        else
+        else if (!reply_share_err(out, err, (unsigned)seen))
             reply_view(a, out, err, 200, name, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");

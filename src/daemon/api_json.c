@@ -2,6 +2,8 @@
 /* api_json.c: see api_json.h. Depth is judged before jansson sees the text, since it builds as deep as it is told. */
 #include "daemon/api_json.h"
 
+#include "daemon/api_policy.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -106,6 +108,8 @@ static bool get_bandwidth(const json_t *v, uint64_t *out)
     return get_number(v, true, out) && (*out == 0 || *out >= API_BANDWIDTH_MIN);
 }
 
+#define SHARE_FORM "allowed: a part of the places for copies on the SSD such as \"10%\", or a size, rounded up to whole MiB; 0: no limit"
+
 #define FIELDS(x)                                                                                                 \
     x("name",      API_NAME,      get_name(v, out->name),                                                       \
       "allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63 characters")                  \
@@ -114,7 +118,12 @@ static bool get_bandwidth(const json_t *v, uint64_t *out)
     x("tier",      API_TIER,      get_tier(v, &out->tier),       "allowed: auto, ssd, hdd")                       \
     x("iops",      API_IOPS,      get_number(v, false, &out->iops), "allowed: a number a second; 0: no cap")      \
     x("bandwidth", API_BANDWIDTH, get_bandwidth(v, &out->bandwidth), \
-      "allowed: a size a second such as \"200MiB\", at least 1 MiB; 0: no cap")
+      "allowed: a size a second such as \"200MiB\", at least 1 MiB; 0: no cap")                                   \
+    x("cache_min", API_CACHE_MIN, api_get_share(v, &out->policy.cache_min), SHARE_FORM)                           \
+    x("cache_max", API_CACHE_MAX, api_get_share(v, &out->policy.cache_max), SHARE_FORM)                           \
+    x("admit",     API_ADMIT,     api_get_admit(v, &out->policy.admit), "allowed: auto, never, first, second, third") \
+    x("stream_cutoff", API_STREAM, api_get_stream(v, &out->policy.stream_cutoff), \
+      "allowed: 64 KiB to 1 TiB such as \"1MiB\"; \"auto\": the pool's; \"none\"")
 
 /* A bandwidth that was understood and is too small is shown as it was understood. */
 static void say_invalid(const char *key, unsigned field, const struct volume_params *p, const char *form, char why[static 256])

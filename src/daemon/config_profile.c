@@ -8,9 +8,8 @@
  *   its chunk, so pages are judged alone, and remembered for longer. Scans are streams from 1 MiB on. Half the transfer and half
  *   the memory a miss. More of the log may be dirty, for what is written again is destaged once.
  * - cassandra: commit log, memtables and compaction write whole files once, in order; compaction reads them once, in order. None of that
- *   belongs on the SSD: streams end at 512 KiB, and read-ahead is as long as the memory lets it. Point reads of hot
- *   partitions come back as chunks.
- *   Destage begins early, so that the log has room when the next compaction writes as fast as the network does.
+ *   belongs on the SSD: streams end at 512 KiB, and read-ahead is as long as the memory lets it. Point reads of hot partitions come
+ *   back as chunks. Destage begins early, so that the log has room when the next compaction writes as fast as the network does.
  * - archive: written once, read rarely, then from end to end. A copy must be asked for a third time; reads fetch and read ahead as
  *   much as the memory lets them; what is written goes to the HDD soon, so that little is lost with the SSD, and only once.
  */

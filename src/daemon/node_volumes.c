@@ -468,6 +468,7 @@ int node_volume_change(struct node *n, const char *name, unsigned mask, const st
     op->params.tier = p->tier;
     op->params.iops = p->iops;
     op->params.bandwidth = p->bandwidth;
+    op->params.policy = p->policy;
     return op_wait(op, out, NULL);
 }
 

@@ -17,7 +17,7 @@ static const struct command commands[] = {
     {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line", NULL},
     {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume", NULL},
     {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told", NULL},
-    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth",
+    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth, cache share, admission",
      "tier=auto, ssd (what is written stays on the SSD) or hdd (it moves on to the HDD in the next pause),\n"
      "iops=N and bandwidth=SIZE (at most so much a second; 0: no cap)."},
     {"volume delete", "NAME", CTL(force), 1, 1, cmd_volume_delete, "delete a volume and its data", NULL},

@@ -9,6 +9,7 @@
 #include "base/sizefmt.h"
 #include "tools/firnctl/client.h"
 #include "tools/firnctl/commands.h"
+#include "tools/firnctl/policy.h"
 
 #define PATH_CAP 1024
 
@@ -84,6 +85,8 @@ static int put_number(json_t *body, const char *key, const char *text)
 
 static int put_field(json_t *body, const char *key, const char *text)
 {
+    const char *allowed;
+
     if (strcmp(key, "size") == 0)
         return put_size(body, text);
     if (strcmp(key, "bandwidth") == 0)
@@ -98,7 +101,10 @@ static int put_field(json_t *body, const char *key, const char *text)
         json_object_set_new(body, key, json_string(text));
         return 0;
     }
-    return usage("key", key, "tier, iops, bandwidth");
+    allowed = policy_put(body, key, text);
+    if (allowed == NULL)
+        return 0;
+    return allowed[0] ? usage(key, text, allowed) : usage("key", key, "tier, iops, bandwidth, " POLICY_KEYS);
 }
 
 static const char *size_of(const json_t *o, const char *key, char buf[static 32])
@@ -117,9 +123,11 @@ static void show_volume(const json_t *v)
            json_text(v, "uuid"), "serial", json_text(v, "serial"));
     printf("%-12s %s (%" PRId64 " bytes), blocks of %" PRId64 "\n", "size", size_of(v, "size", b1), json_num(v, "size"),
            json_num(v, "lba"));
-    printf("%-12s %s on SSD, %s on HDD; %s not yet destaged\n", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
+    printf("%-12s %s on SSD, %s on HDD; %s not yet destaged", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
            size_of(v, "dirty", b3));
+    printf(", %s copies\n", size_of(used, "copies", b1));
     printf("%-12s %s\n", "tier", json_text(v, "tier"));
+    policy_show(v);
     if (json_num(v, "iops"))
         printf("%-12s %" PRId64 " a second\n", "iops cap", json_num(v, "iops"));
     if (json_num(v, "bandwidth"))
@@ -277,12 +285,12 @@ int cmd_volume_set(const struct args *a)
         char key[32];
 
         if (!eq || eq - a->pos[i] >= (long)sizeof(key)) {
-            err = usage("set", a->pos[i], "key=value with tier, iops, bandwidth");
+            err = usage("set", a->pos[i], "key=value with tier, iops, bandwidth, " POLICY_KEYS);
             break;
         }
         snprintf(key, sizeof(key), "%.*s", (int)(eq - a->pos[i]), a->pos[i]);
         if (strcmp(key, "size") == 0 || strcmp(key, "lba") == 0)
-            err = usage("set", key, "tier, iops, bandwidth; `firnctl volume resize` changes the size");
+            err = usage("set", key, "tier, iops, bandwidth, " POLICY_KEYS "; `firnctl volume resize` changes the size");
         else
             err = put_field(body, key, eq + 1);
     }

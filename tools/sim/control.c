@@ -151,6 +151,75 @@ static void set_tier(struct world *w, struct vol *v, enum volume_tier tier)
     tier_volume_set(w->tier, v->params.name, VOLUME_F_TIER, &p, tier_set, w);
 }
 
+/* ---- policy ---- */
+
+static struct volume_share draw_share(struct world *w)
+{
+    switch (sim_below(w->sim, 3)) {
+    case 0:
+        return (struct volume_share){0};
+    case 1:
+        return (struct volume_share){.pct = (uint32_t)sim_between(w->sim, 1, 60)};
+    default:
+        return (struct volume_share){.bytes = sim_between(w->sim, 1, 2) * MIB};
+    }
+}
+
+static void policy_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    struct world *w = ctx;
+    struct vol *v = w->control;
+
+    (void)blk;
+    (void)info;
+    w->control = NULL;
+    control_soon(w);
+    if (err == 0)
+        v->params.policy = v->policy_new;
+    if (err == 0 || err == -FIRN_E_INVALID || err == -FIRN_E_RANGE) /* the minima of all, or its own above its maximum */
+        v->policy_asked = false;
+    else if (!control_error_allowed(w, err))
+        world_fail(w, "setting the policy of %s: %s", v->params.name, err_text(err));
+}
+
+static void set_policy(struct world *w, struct vol *v)
+{
+    static const uint64_t cutoffs[] = {0, 64 * KIB, UINT64_MAX};
+    struct volume_params p = {.policy = {.admit = (enum volume_admit)sim_below(w->sim, VOLUME_ADMIT_THIRD + 1)}};
+
+    p.policy.cache_min = draw_share(w);
+    p.policy.cache_max = draw_share(w);
+    p.policy.stream_cutoff = cutoffs[sim_below(w->sim, ARRAY_LEN(cutoffs))];
+    v->policy_new = p.policy;
+    v->policy_asked = true;
+    w->control = v;
+    world_say(w, "policy for %s: admit %u", v->params.name, (unsigned)p.policy.admit);
+    tier_volume_set(w->tier, v->params.name, VOLUME_F_CACHE_MIN | VOLUME_F_CACHE_MAX | VOLUME_F_ADMIT | VOLUME_F_STREAM, &p, policy_set, w);
+}
+
+/* ---- knobs ---- */
+
+static void retuned(void *ctx)
+{
+    struct world *w = ctx;
+
+    w->control = NULL;
+    control_soon(w);
+}
+
+static void retune(struct world *w, struct vol *v)
+{
+    struct tier_opts o = {.admit_touches = (uint32_t)sim_between(w->sim, 1, 2), .admit_blocks = sim_chance(w->sim, 300000),
+                          .destage_victims = sim_chance(w->sim, 300000), .stream_cutoff = 64 * KIB << sim_below(w->sim, 7),
+                          .fetch_bytes = BLOCK_BYTES << sim_below(w->sim, 6), .read_ahead_max = BLOCK_BYTES << sim_below(w->sim, 8),
+                          .dirty_start_pct = w->plan.dirty_start_pct, .dirty_max_pct = w->plan.dirty_max_pct};
+
+    w->control = v;
+    world_say(w, "knobs: admit %u%s%s", o.admit_touches, o.admit_blocks ? ", blocks" : "", o.destage_victims ? ", victims destaged" : "");
+    if (tier_retune(w->tier, &o, retuned, w) != 0)
+        retuned(w);
+}
+
 /* ---- delete ---- */
 
 static void deleted(void *ctx, int err, struct blk *blk, const struct volume_info *info)
@@ -211,6 +280,10 @@ static void control_act(struct world *w)
         grow(w, v);
     else if (v->state == VOL_LIVE && dice < 60)
         set_tier(w, v, (enum volume_tier)(dice % 3));
+    else if (v->state == VOL_LIVE && dice < 80)
+        set_policy(w, v);
+    else if (v->state == VOL_LIVE && dice < 90)
+        retune(w, v);
 }
 
 static void control_tick(struct sim_event *ev)
@@ -245,6 +318,14 @@ void control_crashed(struct world *w)
 
 /* ---- after a start ---- */
 
+static bool share_same(const struct volume_share *a, const struct volume_share *b) { return a->pct == b->pct && a->bytes == b->bytes; }
+
+static bool policy_same(const struct volume_policy *a, const struct volume_policy *b)
+{
+    return share_same(&a->cache_min, &b->cache_min) && share_same(&a->cache_max, &b->cache_max) && a->admit == b->admit &&
+           a->stream_cutoff == b->stream_cutoff;
+}
+
 static void check_one(struct world *w, struct vol *v)
 {
     struct volume_info info;
@@ -265,6 +346,11 @@ static void check_one(struct world *w, struct vol *v)
     if (v->size_new != 0 && info.p.size_bytes == v->size_new)
         vol_grew(v, v->size_new);
     v->size_new = 0;
+    if (v->policy_asked && policy_same(&info.p.policy, &v->policy_new))
+        v->params.policy = v->policy_new;
+    v->policy_asked = false;
+    if (!policy_same(&info.p.policy, &v->params.policy))
+        world_fail(w, "%s came back with another policy", v->params.name);
     if (info.p.size_bytes != v->params.size_bytes || info.p.lba_bytes != v->params.lba_bytes)
         world_fail(w, "%s came back as %" PRIu64 " bytes, not %" PRIu64, v->params.name, info.p.size_bytes,
                    v->params.size_bytes);

@@ -132,6 +132,8 @@ struct vol {
     enum vol_state     state;
     struct volume_params params;
     uint64_t           size_new;  /* a resize under way; 0: none */
+    struct volume_policy policy_new; /* likewise, while policy_asked */
+    bool               policy_asked;
     struct blk        *blk;
     struct oracle     *oracle;
     uint32_t           in_flight;

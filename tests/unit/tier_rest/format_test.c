@@ -193,6 +193,39 @@ Test(format, pool_volume_layer_and_device_records_are_stable)
     STABLE(struct device_rec, d, device_rec_encode, device_rec_decode);
 }
 
+Test(format, a_volume_record_has_the_new_version_only_where_it_has_a_policy)
+{
+    struct volume_rec v = {.id = 3, .layer = 8, .name = "db-1", .size_bytes = 64 * MIB, .lba_bytes = 4096}, out;
+    struct volume_rec bad[] = {{.cache_min = VOLUME_SHARE_PCT | 101}, {.cache_max = VOLUME_SHARE_PCT}, {.admit = VOLUME_ADMIT_THIRD + 1},
+                               {.stream_kib = VOLUME_STREAM_KIB_MAX + 1}, {.cache_min = (uint32_t)(VOLUME_BYTES_MAX / MIB) + 1}};
+    uint8_t buf[META_VALUE_MAX];
+
+    (void)volume_rec_encode(&v, buf);
+    cr_assert_eq(buf[0], 1);
+    buf[0] = 2; /* nobody writes that */
+    cr_assert_eq(volume_rec_decode(buf, VOLUME_REC_BYTES, &out), -FIRN_E_CORRUPT);
+    v.cache_min = VOLUME_SHARE_PCT | 10;
+    v.cache_max = 2048;
+    v.stream_kib = UINT32_MAX;
+    v.admit = VOLUME_ADMIT_SECOND;
+    STABLE(struct volume_rec, v, volume_rec_encode, volume_rec_decode);
+    (void)volume_rec_encode(&v, buf);
+    cr_assert_eq(buf[0], 2);
+    buf[0] = 1;
+    cr_assert_eq(volume_rec_decode(buf, VOLUME_REC_BYTES, &out), -FIRN_E_CORRUPT);
+    buf[0] = 3;
+    cr_assert_eq(volume_rec_decode(buf, VOLUME_REC_BYTES, &out), -FIRN_E_FORMAT_VERSION);
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
+        struct volume_rec b = v;
+
+        b.cache_min = bad[i].cache_min;
+        b.cache_max = bad[i].cache_max;
+        b.stream_kib = bad[i].stream_kib;
+        b.admit = bad[i].admit;
+        cr_assert_eq(volume_rec_decode(buf, volume_rec_encode(&b, buf), &out), -FIRN_E_CORRUPT, "%u", i);
+    }
+}
+
 Test(format, a_shard_record_calls_no_more_described_than_durable)
 {
     struct shard_rec in = {.durable_seq = 9, .described_seq = 9, .mark = {{7, 3, 1}}}, out;

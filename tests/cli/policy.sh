@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# A volume's part of the places for copies on the SSD: set while it is in use, told, kept over a start, and refused where it cannot be.
+. "$(dirname "$0")/lib.bash"
+get() { ctl volume show "$1" --json | jq -rc '[.cache_min, .cache_max, .admit, .stream_cutoff]'; }
+
+start_dev
+ctl volume create a --size 16MiB --quiet
+ctl volume create b --size 16MiB --quiet
+is "nothing special at first" "$(get a)" '[0,0,"auto","auto"]'
+is "and nothing is said of it" "$(ctl volume show a | grep -c -E '^(cache share|admit|stream cutoff)')" 0
+exits 0 ctl volume set a cache_min=10% cache_max=50% admit=second stream_cutoff=1MiB
+is "all at once" "$(get a)" '["10%","50%","second",1048576]'
+has "in words" "$out" "^cache share +at least 10%, at most 50% of the places for copies$"
+has "admission" "$out" "^admit +second$"
+has "streams" "$out" "^stream cutoff +1.0 MiB$"
+exits 0 ctl volume set a cache_max=0 stream_cutoff=none
+is "one by one" "$(get a)" '["10%",0,"second","none"]'
+exits 0 ctl volume set b cache_min=1MiB cache_max=1048577 admit=never
+is "in bytes, rounded up" "$(get b)" '[1048576,2097152,"never","auto"]'
+has "nothing is copied" "$out" "^admit +never: nothing is copied to the SSD$"
+
+exits 1 ctl volume set b cache_min=60% cache_max=20%
+has "a minimum above the maximum" "$out" "cache_min: more than cache_max"
+exits 1 ctl volume set b cache_min=91% cache_max=0
+has "more than all" "$out" "cache_min: with it the minima of the volumes of its reactor are more than 100 % of what there is"
+is "neither has changed anything" "$(get b)" '[1048576,2097152,"never","auto"]'
+exits 0 ctl volume set b cache_min=80% cache_max=0
+exits 1 ctl volume set a cache_min=30%
+exits 0 ctl volume set b cache_min=60%
+exits 0 ctl volume set a cache_min=30%
+for v in 101% % -1% 1.5% 10MB ""; do
+    exits 2 ctl volume set a "cache_min=$v"
+    has "$v" "$out" "^firnctl: cache_min: \"$v\" is not valid; allowed: a part of the places"
+done
+exits 2 ctl volume set a admit=fourth
+has "admit" "$out" "allowed: auto, never, first, second, third$"
+exits 2 ctl volume set a stream_cutoff=4KiB
+has "stream_cutoff" "$out" "allowed: 64KiB to 1TiB such as 1MiB; auto: the pool's; none$"
+exits 2 ctl volume set a colour=red
+has "the keys are named" "$out" "allowed: tier, iops, bandwidth, cache_min, cache_max, admit, stream_cutoff$"
+
+api() { curl -s --unix-socket "$sock" -X "$1" -d "$3" "http://x/v1/volumes$2" | jq -rc "${4:-.error.message}"; }
+for v in '"101%"' '"x"' -1 true null; do has "$v" "$(api PATCH /a "{\"cache_max\": $v}")" "^cache_max: not a valid value; allowed: a part"; done
+has "admit" "$(api PATCH /a '{"admit": 2}')" "^admit: not a valid value; allowed: auto, never"
+has "stream_cutoff" "$(api PATCH /a '{"stream_cutoff": "2TiB"}')" "^stream_cutoff: not a valid value; allowed: 64 KiB to 1 TiB"
+is "made with a policy" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "5%", "admit": "first"}' '[.cache_max, .admit]')" '["5%","first"]'
+is "again" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "5%"}' .cache_max)" "5%"
+is "with another one" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "6%"}')" "a volume of that name exists: its cache_max is another one"
+
+stop
+exits 0 "$firnctl" dump volumes --dev "$T/p"
+has "in the metadata" "$out" "name=b .* hosts=0 cache_min=60% admit=never$"
+exits 0 "$firnctl" check --dev "$T/p"
+start_dev
+is "kept" "$(get a) $(get b) $(get c)" '["30%",0,"second","none"] ["60%",0,"never","auto"] [0,"5%","first","auto"]'
+exits 1 ctl volume set a cache_min=50%
+exits 0 ctl volume delete b
+exits 0 ctl volume set a cache_min=50%
+stop
+is "stops" $rc 0

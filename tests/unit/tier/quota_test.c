@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What of the places each of two volumes gets: a maximum, a minimum, a rule of its own; changed while they are at work. */
+#include "rig.h"
+
+#define VOLUME 1024u             /* blocks, of each volume */
+#define OTHER  (RIG_LAYER + 1)
+
+static char data[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
+
+struct two { struct rig r; struct volume other; };
+
+static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
+static bool is_set(void *ctx) { return *(bool *)ctx; }
+static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
+
+static void io_of(struct rig *r, struct volume *v, enum blk_op op, uint64_t block, uint32_t nr)
+{
+    struct iovec iov = {data, nr * BLOCK_BYTES};
+    bool done = false;
+    struct blk_io io = {.op = op, .lba = block, .nlb = nr, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &done};
+
+    memset(data, 0, sizeof(data));
+    if (op == BLK_WRITE)
+        rig_fill(r, data, block, nr, v->layer);
+    blk_submit(&v->blk, &io);
+    cr_assert_eq(sim_run_until(r->sim, is_set, &done, 100 * NS_PER_S), 0);
+    cr_assert_eq(io.err, 0);
+}
+
+static uint32_t layer_no(const struct volume *v) { return (uint32_t)(uintptr_t)v->priv; }
+static uint64_t copies_of(const struct rig *r, const struct volume *v) { return layer_at(r->shard, layer_no(v))->nr_copies; }
+static uint64_t base(const struct rig *r) { return r->shard->places.quota.base; }
+
+static void read_all(struct rig *r, struct volume *v, uint64_t from, uint64_t to)
+{
+    uint64_t nr = (to - from) / 16;
+
+    for (uint64_t i = 0; i < nr; i++) { /* in no order: none is part of a stream */
+        uint64_t block = from + i * 5 % nr * 16;
+
+        io_of(r, v, BLK_READ, block, 16);
+        for (unsigned n = 0; n < 16; n++)
+            cr_assert_eq(((uint64_t *)(void *)(data + n * BLOCK_BYTES))[1], v->layer, "block %llu", (unsigned long long)block + n);
+        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, layer_no(v), extent_no(block)));
+    }
+}
+
+static void drop_log_copies(struct rig *r, const struct volume *v)
+{
+    for (uint64_t b = 0; b < VOLUME; b++) {
+        uint32_t id = index_find(&r->shard->ix, layer_no(v), b);
+
+        if (id != INDEX_NONE && !(index_flags_of(&r->shard->ix, id) & INDEX_DIRTY))
+            map_remove(r->shard, id);
+    }
+}
+
+/* Both are cold, and whatever is read of them is copied. */
+static void begin(struct two *t, uint32_t segments)
+{
+    struct rig *r = &t->r;
+    struct volume *both[] = {&r->vol, &t->other};
+
+    rig_init(r, &(struct rig_opts){.seed = 47, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments});
+    r->opts.admit_touches = 1;
+    cr_assert_eq(rig_boot(r), 0);
+    t->other = r->vol;
+    t->other.layer = OTHER;
+    cr_assert_eq(shard_attach(r->shard, &t->other), 0);
+    for (unsigned i = 0; i < 2; i++)
+        for (uint64_t b = 0; b < VOLUME; b += 16)
+            io_of(r, both[i], BLK_WRITE, b, 16);
+    rig_drain(r, true);
+    shard_start(r->shard);
+    for (unsigned i = 0; i < 2; i++)
+        drop_log_copies(r, both[i]);
+}
+
+static void finish(struct two *t)
+{
+    shard_verify(t->r.shard);
+    rig_drain(&t->r, true);
+    rig_fini(&t->r);
+}
+
+static void policy(struct two *t, struct volume *v, struct volume_policy p) { shard_set_policy(t->r.shard, v, &p); }
+
+Test(quota, a_volume_has_no_more_than_its_maximum_although_places_are_free)
+{
+    struct two t;
+
+    begin(&t, 64);
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_max = {.bytes = MIB}});
+    for (unsigned round = 0; round < 3; round++)
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_gt(copies_of(&t.r, &t.r.vol), MIB / BLOCK_BYTES * 3 / 4);
+    cr_assert_leq(copies_of(&t.r, &t.r.vol), MIB / BLOCK_BYTES);
+    cr_assert_gt(shard_stats(t.r.shard)->evicted_unread + shard_stats(t.r.shard)->evicted_read, 100, "they displaced each other");
+    for (unsigned round = 0; round < 3; round++)
+        read_all(&t.r, &t.other, 0, VOLUME);
+    cr_assert_gt(copies_of(&t.r, &t.other), MIB / BLOCK_BYTES, "nobody else is bound by it");
+    finish(&t);
+}
+
+Test(quota, a_maximum_in_percent_is_one_of_what_copies_could_have)
+{
+    struct two t;
+
+    begin(&t, 64);
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_max = {.pct = 5}});
+    for (unsigned round = 0; round < 3; round++)
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_gt(copies_of(&t.r, &t.r.vol), base(&t.r) * 3 / 100);
+    cr_assert_leq(copies_of(&t.r, &t.r.vol), base(&t.r) * 5 / 100 + 1);
+    finish(&t);
+}
+
+Test(quota, copies_of_a_volume_below_its_minimum_stay)
+{
+    struct two t;
+    uint64_t kept;
+
+    begin(&t, 24);
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_min = {.bytes = 8 * MIB}});
+    for (unsigned round = 0; round < 3; round++)
+        read_all(&t.r, &t.r.vol, 0, 256);
+    kept = copies_of(&t.r, &t.r.vol);
+    cr_assert_gt(kept, 60);
+    for (unsigned round = 0; round < 6; round++)
+        read_all(&t.r, &t.other, 0, VOLUME);
+    cr_assert_eq(copies_of(&t.r, &t.r.vol), kept);
+    policy(&t, &t.r.vol, (struct volume_policy){0});
+    for (unsigned round = 0; round < 6; round++)
+        read_all(&t.r, &t.other, 0, VOLUME);
+    cr_assert_lt(copies_of(&t.r, &t.r.vol), kept / 2, "without it they go");
+    finish(&t);
+}
+
+Test(quota, a_volume_that_a_lower_maximum_finds_above_it_gives_first)
+{
+    struct two t;
+    uint64_t of_other;
+
+    begin(&t, 24);
+    for (unsigned round = 0; round < 3; round++) {
+        read_all(&t.r, &t.r.vol, 0, 256);
+        read_all(&t.r, &t.other, 0, 128);
+    }
+    of_other = copies_of(&t.r, &t.other);
+    cr_assert_gt(of_other, 20);
+    cr_assert_gt(copies_of(&t.r, &t.r.vol), 100);
+    for (unsigned i = 0; i < 4; i++) /* they are used more than those of the other one */
+        for (uint64_t b = 0; b < 256; b += 16)
+            io_of(&t.r, &t.r.vol, BLK_READ, b, 16);
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_max = {.bytes = MIB / 8}});
+    policy(&t, &t.other, (struct volume_policy){.admit = VOLUME_ADMIT_FIRST});
+    read_all(&t.r, &t.other, 128, VOLUME);
+    cr_assert_leq(copies_of(&t.r, &t.r.vol), MIB / 8 / BLOCK_BYTES + 16);
+    cr_assert_geq(copies_of(&t.r, &t.other), of_other);
+    finish(&t);
+}
+
+Test(quota, nothing_of_a_volume_that_admits_never_is_copied_and_one_touch_is_enough_where_it_says_so)
+{
+    struct two t;
+
+    begin(&t, 64);
+    places_retune((t.r.shard->t.admit_touches = 0, t.r.shard)); /* the pool: at the second miss */
+    policy(&t, &t.r.vol, (struct volume_policy){.admit = VOLUME_ADMIT_NEVER});
+    policy(&t, &t.other, (struct volume_policy){.admit = VOLUME_ADMIT_FIRST});
+    for (unsigned round = 0; round < 3; round++)
+        read_all(&t.r, &t.r.vol, 0, 256);
+    cr_assert_eq(copies_of(&t.r, &t.r.vol), 0);
+    read_all(&t.r, &t.other, 0, 512);
+    cr_assert_gt(copies_of(&t.r, &t.other), 0);
+    policy(&t, &t.r.vol, (struct volume_policy){.admit = VOLUME_ADMIT_THIRD});
+    read_all(&t.r, &t.r.vol, 256, 320);
+    read_all(&t.r, &t.r.vol, 256, 320);
+    cr_assert_eq(copies_of(&t.r, &t.r.vol), 0);
+    read_all(&t.r, &t.r.vol, 256, 320);
+    cr_assert_eq(copies_of(&t.r, &t.r.vol), 64);
+    finish(&t);
+}
+
+Test(quota, a_stream_ends_where_the_volume_says_so)
+{
+    struct two t;
+
+    begin(&t, 64);
+    policy(&t, &t.r.vol, (struct volume_policy){.admit = VOLUME_ADMIT_FIRST, .stream_cutoff = 256 * KIB});
+    policy(&t, &t.other, (struct volume_policy){.admit = VOLUME_ADMIT_FIRST, .stream_cutoff = UINT64_MAX});
+    for (uint64_t b = 0; b < VOLUME; b += 16) {
+        io_of(&t.r, &t.r.vol, BLK_READ, b, 16);
+        io_of(&t.r, &t.other, BLK_READ, b, 16);
+        sim_run_for(t.r.sim, 20 * NS_PER_MS);
+    }
+    cr_assert_leq(copies_of(&t.r, &t.r.vol), 128);
+    cr_assert_gt(copies_of(&t.r, &t.other), 256);
+    finish(&t);
+}
+
+static void forgotten(void *ctx, int err)
+{
+    cr_assert_eq(err, 0);
+    *(bool *)ctx = true;
+}
+
+Test(quota, a_volume_with_limits_can_be_deleted)
+{
+    struct two t;
+    bool gone = false;
+
+    begin(&t, 32);
+    policy(&t, &t.other, (struct volume_policy){.cache_min = {.pct = 30}, .cache_max = {.pct = 60}});
+    read_all(&t.r, &t.other, 0, 256);
+    io_of(&t.r, &t.other, BLK_READ, 512, 16);
+    shard_detach(t.r.shard, &t.other, forgotten, &gone);
+    cr_assert_eq(sim_run_until(t.r.sim, is_set, &gone, 100 * NS_PER_S), 0);
+    cr_assert(list_empty(&t.r.shard->places.quota.limited));
+    read_all(&t.r, &t.r.vol, 0, 256);
+    finish(&t);
+}
