@@ -311,7 +311,7 @@ static int check_token(const struct config *c)
 
 static int check(struct plan *p)
 {
-    int rc = check_token(&p->cfg);
+    int rc = check_token(&p->cfg), devices;
 
     if (rc == EXIT_DONE)
         printf("configuration: good\n");
@@ -322,7 +322,8 @@ static int check(struct plan *p)
         return rc;
     }
     fflush(stdout);
-    return MAX(rc, check_devices(p));
+    devices = check_devices(p);
+    return MAX(rc, devices);
 }
 
 /* ---- serving ------------------------------------------------------------------------------------------------------- */
