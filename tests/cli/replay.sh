@@ -68,6 +68,34 @@ is "destage that begins earlier writes more to the disk" "$(jq --argjson b "$fir
 printf '0,R,0,4096\n0,W,4096,512\n0,W,here,512\n' >"$T/broken.csv"
 refused "^$T/broken.csv:3: the offset is not a number" --trace "$T/broken.csv"
 gzip -k "$T/broken.csv"
+head -c 300000 /dev/zero | tr '\0' 1 >"$T/huge.csv"
+printf '0,R,0,4096\r\n1,X,0,4096\r\n' >"$T/op.csv"
+printf '0,R,-4096,4096\n' >"$T/negative.csv"
+printf '0,R,0,4096\n1,W,18446744073709551616,4096\n' >"$T/over.csv"
+: >"$T/none.csv"
+head -c 9000 "$T/oltp.csv.gz" >"$T/torn.csv.gz"
+while read -r name line why; do # whichever verb reads them
+    for verb in "replay --ssd 8MiB" "size --sizes 8MiB,16MiB" "peers --ssd 8MiB"; do
+        # shellcheck disable=SC2086
+        exits 2 "$sim" $verb --trace "$T/$name"
+        has "$verb: $name" "$out" "^$T/$name:$line: $why"
+        is "$verb: $name: one line, no figures" "$(wc -l <<<"$out")" 1
+    done
+done <<'END'
+broken.csv 3 the offset is not a number
+huge.csv 1 the line is longer than 255 characters
+op.csv 2 the operation is neither R nor W
+negative.csv 1 the offset is not a number
+over.csv 2 the offset is not a number
+none.csv 1 there is no request in the file
+torn.csv.gz [0-9]+ the compressed file ends too soon
+END
+rm "$T/none.csv"
+printf '0,R,0,4096\r\n1,W,4096,4096\r\n' >"$T/crlf.csv"
+for verb in "replay --ssd 8MiB" "size --sizes 8MiB" "peers --ssd 8MiB"; do
+    # shellcheck disable=SC2086
+    exits 0 "$sim" $verb --trace "$T/crlf.csv"
+done
 refused "^$T/broken.csv.gz:3: the offset" --trace "$T/broken.csv.gz"
 head -c 20000 "$T/oltp.csv.gz" >"$T/cut.csv.gz"
 refused "^$T/cut.csv.gz:[0-9]+: the compressed file ends too soon" --trace "$T/cut.csv.gz"
