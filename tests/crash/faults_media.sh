@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# faults.md B1, B3, B4, B5, B6, A4 on the real server: bytes flipped in the files of a stopped pool. What is damaged answers
-# Unrecovered Read Error (2/81h), block by block, again after a restart; all else reads right; nothing is ever zeros, older or
-# foreign; `firnctl check` names it and ends in 3.
+# faults.md B1 to B6, A4 on the real server: bytes flipped in the files of a stopped pool. What is damaged answers Unrecovered Read
+# Error (2/81h), block by block, again after a restart; all else reads right; nothing is ever zeros, older or foreign; `firnctl check`
+# names it and ends in 3. Of clean copies (B2), under the server: no error, no damage, and the copy is written anew.
 . "$(dirname "$0")/faults.bash"
 cat >"$work/flip.py" <<'END'
 # flip.py FILE blocks LBA... : finds the 4096 bytes that stamp 1 or 2 gives a block, wherever they lie in FILE, and flips one byte of each copy
@@ -169,4 +169,51 @@ is "rotten metadata: wrong bytes or wordless refusals (started $started of 12)" 
 up
 is "with the metadata back, all is there" "$(host "$nqn" read 0 10 1)" "good 10 0 1 2 3 4 5 6 7 8 9"
 down
+
+# --- clean copies in slot segments of the SSD, while it is served (B2) ----------------------------------------------------------
+REACTORS=1 begin 160MiB 'journal: { segment_size = "16MiB"; }; tier: { dirty_start = 1; dirty_max = 10; admit = 1; stage_size = "256KiB"; };'
+up --model-hdd capacity
+volume_make v 128MiB
+nqn=$(volume_nqn v)
+host "$nqn" write 0 512 1 >/dev/null
+ctl --quiet volume set v tier=hdd # destages all of it at once
+for ((i = 0; i < 100; i++)); do [ "$(ctl --json volume show v | jq .dirty)" = 0 ] && break; sleep 0.1; done
+is "copies: all is destaged" "$(ctl --json volume show v | jq .dirty)" 0
+ctl --quiet volume set v tier=auto
+volume_make other 64MiB # what is written there takes the log's segments
+"$bench" run --port "$port" --nqn "$(volume_nqn other)" --rw write --bs 64KiB --qd 8 --bytes 480MiB --time 60s >/dev/null 2>&1 || bad "the load that pushes data out"
+slot_hits() { # of a pass over the blocks; all of them must be good
+    local before
+    before=$(metric firn_tier_slot_hit_blocks_total)
+    is "copies: all bytes are right" "$(host "$nqn" read 0 64x8 1 | cut -d' ' -f1,2)" "good 64"
+    hits=$(($(metric firn_tier_slot_hit_blocks_total) - before))
+}
+for ((i = 0; i < 40; i++)); do # the log has some of them still
+    slot_hits
+    [ $hits -ge 48 ] && break
+    sleep 0.2
+done
+[ $hits -ge 32 ] && ok || bad "copies: only $hits of 64 reads are answered from slot segments"
+had=$hits
+stale=$(metric firn_tier_slots_stale_total)
+lbas=$(seq 0 8 511)
+# shellcheck disable=SC2086
+[ "$(flip "$pool/journal" blocks 1 $lbas)" -ge "$had" ] && ok || bad "copies: they are not found on the SSD"
+slot_hits
+dropped=$(($(metric firn_tier_slots_stale_total) - stale))
+[ $dropped -ge "$had" ] && ok || bad "copies: of $had rotten ones $dropped were dropped"
+is "copies: nothing is damaged, nobody was told of an error" "$(metric firn_damaged_blocks) $(metric firn_tier_read_errors_total)" "0 0"
+sleep 0.3
+slot_hits
+[ $hits -ge "$had" ] && ok || bad "copies: of $had only $hits were written anew"
+is "copies: and well" $(($(metric firn_tier_slots_stale_total) - stale)) $dropped
+down
+# shellcheck disable=SC2086
+flip "$pool/journal" blocks 1 $lbas >/dev/null
+exits 0 found
+up --model-hdd capacity
+[ "$(metric firn_tier_slots_found_total)" -ge "$had" ] && ok || bad "copies: a start found $(metric firn_tier_slots_found_total)"
+slot_hits
+is "copies: rotten at the start: no error either" "$(metric firn_damaged_blocks) $(metric firn_tier_read_errors_total)" "0 0"
+server_kill
 report

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disposable_test.c: heat and clean copies are worth time and nothing else (faults.md I20). On real files and LMDB, between two
+ * starts, all records of heat go, and what slot segments hold or say of themselves: every byte reads as before.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "rt/dev_model.h"
+#include "rt/reactor.h"
+#include "tier/pool.h"
+#include "tier/priv.h"
+
+#define RUN   16u                /* blocks of a request */
+#define NR    2048u              /* blocks that are looked at: eight extents */
+#define BLOCKS 4096u             /* of the volume */
+#define RECORDS_MAX 64u
+
+static char dir[64], why[256];
+static struct reactor *reactor;
+static struct env *env;
+static struct tier_opts opts;
+static struct tier *tier;
+static struct blk *vol;
+static _Alignas(4096) uint8_t buf[RUN * BLOCK_BYTES], want[RUN * BLOCK_BYTES];
+
+static uint64_t slots[64];       /* where slot segments lie in the journal's file */
+static uint32_t nr_slots;
+static uint64_t places_from;     /* of such a segment: header, pages of the table, then places */
+
+/* ---- a pool with a disk that seeks, a thousand times as fast as one ---- */
+
+static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, struct dev **out)
+{
+    struct dev_model_params p = {.hdd = true, .scale = 0.001};
+
+    (void)ctx;
+    *out = below;
+    return dev->role == TIER_CAPACITY ? dev_model_new(below, &p, out) : 0;
+}
+
+static void dev_add(const char *name, enum tier_role role, uint64_t size)
+{
+    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
+
+    d->role = role;
+    d->size_bytes = size;
+    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
+}
+
+static void begin(void)
+{
+    struct reactor_opts o = {.cpu = -1};
+
+    snprintf(dir, sizeof(dir), "/tmp/firn-disposable-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
+    env = reactor_env(reactor);
+    memset(&opts, 0, sizeof(opts));
+    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
+    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
+    opts.envs = &env;
+    opts.nr_envs = 1;
+    opts.segment_bytes = 1 << 20;
+    opts.ios_per_shard = 64;
+    opts.admit_touches = 1;
+    opts.stage_bytes = 256 * KIB;
+    opts.seams.dev_wrap = wrap;
+    dev_add("journal", TIER_JOURNAL, 20 * MIB);
+    dev_add("hdd", TIER_CAPACITY, 70 * MIB);
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+}
+
+static void end(void)
+{
+    char cmd[128];
+
+    reactor_free(reactor);
+    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+    cr_assert_eq(system(cmd), 0);
+}
+
+TestSuite(disposable, .init = begin, .fini = end, .timeout = 120);
+
+static void raise_flag(void *ctx) { *(bool *)ctx = true; }
+
+static void run_until(bool *flag)
+{
+    while (!*flag)
+        cr_assert_eq(env_run_once(env), 0);
+}
+
+static struct shard *shard(void) { return tier->shards[0]; }
+
+static void open_pool(void)
+{
+    cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why);
+    vol = NULL;
+    (void)tier_volume_get(tier, "v", NULL, &vol);
+}
+
+static void close_pool(void)
+{
+    bool stopped = false;
+
+    tier_stop(tier, raise_flag, &stopped);
+    run_until(&stopped);
+    tier_close(tier);
+}
+
+static void drain(void)
+{
+    bool drained = false;
+
+    shard_drain(shard(), true, raise_flag, &drained);
+    run_until(&drained);
+    shard_start(shard());
+}
+
+static void created(void *ctx, int err, struct blk *blk, const struct volume_info *info)
+{
+    (void)info;
+    cr_assert_eq(err, 0);
+    vol = blk;
+    *(bool *)ctx = true;
+}
+
+static void create(void)
+{
+    struct volume_params p = {.name = "v", .size_bytes = BLOCKS * (uint64_t)BLOCK_BYTES, .lba_bytes = 4096};
+    bool done = false;
+
+    tier_volume_create(tier, &p, created, &done);
+    run_until(&done);
+}
+
+/* ---- requests ---- */
+
+static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
+
+static void do_io(enum blk_op op, uint64_t lba, void *data)
+{
+    struct iovec iov = {data, sizeof(buf)};
+    bool done = false;
+    struct blk_io io = {.op = op, .lba = lba, .nlb = RUN, .iov = &iov, .iovcnt = 1, .cb = io_done, .ctx = &done};
+
+    blk_submit(vol, &io);
+    run_until(&done);
+    cr_assert_eq(io.err, 0, "lba %lu: %s", (unsigned long)lba, err_text(io.err));
+}
+
+static void fill(uint8_t *out, uint64_t lba, uint64_t stamp)
+{
+    for (size_t i = 0; i < sizeof(buf) / 16; i++) {
+        uint64_t word[2] = {lba + i / (BLOCK_BYTES / 16), stamp + i};
+
+        memcpy(out + i * 16, word, 16);
+    }
+}
+
+/* Every fifth run was written a second time. */
+static uint64_t stamp_of(uint64_t run) { return run % 5 == 0 ? 2000000 : 1000000; }
+
+static void put(uint64_t lba, uint64_t stamp)
+{
+    fill(buf, lba, stamp);
+    do_io(BLK_WRITE, lba, buf);
+}
+
+static void expect_all(void)
+{
+    for (uint64_t i = 0; i < NR / RUN; i++) {
+        uint64_t run = i * 5 % (NR / RUN); /* no stream */
+
+        fill(want, run * RUN, stamp_of(run));
+        memset(buf, 0x11, sizeof(buf));
+        do_io(BLK_READ, run * RUN, buf);
+        cr_assert_eq(memcmp(buf, want, sizeof(buf)), 0, "run %lu is not what was written", (unsigned long)run);
+    }
+}
+
+/* ---- what can be thrown away ---- */
+
+/* Until most of what is looked at lies in slot segments. */
+static void warm(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        for (uint64_t run = 0; run < NR / RUN; run++)
+            if (i == 0 || run % 5 == 0)
+                put(run * RUN, (i + 1) * 1000000);
+        drain();
+    }
+    for (unsigned i = 0; i < 3; i++)
+        for (uint64_t b = NR; b < BLOCKS; b += RUN)
+            put(b, i);
+    drain();
+    for (unsigned i = 0; i < 50 && shard_stats(shard())->fill_blocks < NR / 2; i++)
+        expect_all();
+    cr_assert_geq(shard_stats(shard())->fill_blocks, NR / 2);
+}
+
+static void note_slots(void)
+{
+    struct shard *s = shard();
+
+    places_from = (uint64_t)s->places.table.layout.first_unit * JOURNAL_UNIT_BYTES;
+    nr_slots = 0;
+    for (uint32_t g = 0; g < segpool_segments(s->o.segpool); g++)
+        if (s->seg[g].use == SEGMENT_SLOTS)
+            slots[nr_slots++] = segpool_offset(s->o.segpool, g, 0);
+    cr_assert_gt(nr_slots, 0);
+}
+
+struct keys { struct meta_op op[RECORDS_MAX]; uint32_t nr; };
+
+static int note_key(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct keys *k = ctx;
+
+    (void)value;
+    (void)len;
+    cr_assert_lt(k->nr, RECORDS_MAX);
+    k->op[k->nr++] = (struct meta_op){.key = *key};
+    return 0;
+}
+
+static void drop_heat(void)
+{
+    const struct meta_lmdb_opts lo = {0};
+    const struct meta_key prefix = {.len = 1, .b = {'T'}};
+    static struct keys k;
+    struct meta *m;
+
+    k.nr = 0;
+    cr_assert_eq(meta_lmdb_open(opts.meta_path, &lo, &m, why), 0, "%s", why);
+    cr_assert_eq(m->ops->scan_sync(m, &prefix, note_key, &k), 0);
+    cr_assert_gt(k.nr, 0, "there is heat to be lost");
+    cr_assert_eq(m->ops->commit_sync(m, k.op, k.nr), 0);
+    m->ops->close(m);
+}
+
+/* noise: not zeros. The bytes [from, to) of each slot segment. */
+static void spoil_slots(uint64_t from, uint64_t to, bool noise)
+{
+    int fd = open(opts.devs[0].path, O_RDWR);
+    uint64_t x = 88172645463325252;
+
+    cr_assert_geq(fd, 0);
+    for (uint32_t i = 0; i < nr_slots; i++)
+        for (uint64_t at = from; at < to; at += BLOCK_BYTES) {
+            memset(buf, 0, BLOCK_BYTES);
+            for (size_t k = 0; noise && k < BLOCK_BYTES; k += 8) {
+                x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+                memcpy(buf + k, &x, 8);
+            }
+            cr_assert_eq(pwrite(fd, buf, BLOCK_BYTES, (off_t)(slots[i] + at)), (ssize_t)BLOCK_BYTES);
+        }
+    cr_assert_eq(fsync(fd), 0);
+    close(fd);
+}
+
+static void find_no_loss(void)
+{
+    struct tier_check_report report;
+    struct strbuf out;
+
+    strbuf_init(&out);
+    cr_assert_eq(tier_check(&opts, TIER_CHECK_DATA, &out, &report, why), 0, "%s", why);
+    cr_assert_eq(report.losses, 0, "%s", strbuf_str(&out));
+    strbuf_fini(&out);
+}
+
+enum part { HEADER = 1, TABLE = 2, PLACES = 4 };
+
+static void lose(unsigned parts, bool noise)
+{
+    open_pool();
+    create();
+    warm();
+    close_pool();
+    open_pool();
+    cr_assert_geq(shard_stats(shard())->slots_found, NR / 4);
+    expect_all();
+    note_slots();
+    close_pool();
+    drop_heat();
+    if (parts & HEADER)
+        spoil_slots(0, SLOT_HEADER_BYTES, noise);
+    if (parts & TABLE)
+        spoil_slots(SLOT_HEADER_BYTES, places_from, noise);
+    if (parts & PLACES)
+        spoil_slots(places_from, opts.segment_bytes, noise);
+    find_no_loss();
+    open_pool();
+    cr_assert_eq(shard_stats(shard())->slots_found != 0, parts == PLACES);
+    expect_all();
+    cr_assert(shard_stats(shard())->read_errors == 0 && shard_stats(shard())->csum_errors_hdd == 0);
+    shard_verify(shard());
+    put(RUN, stamp_of(1));
+    expect_all();
+    close_pool();
+    find_no_loss();
+}
+
+Test(disposable, heat_and_tables_gone) { lose(TABLE, false); }
+Test(disposable, heat_gone_and_tables_noise) { lose(TABLE, true); }
+Test(disposable, heat_and_headers_gone) { lose(HEADER, false); }
+Test(disposable, heat_gone_and_copies_noise) { lose(PLACES, true); }
+Test(disposable, heat_and_slot_segments_gone) { lose(HEADER | TABLE | PLACES, false); }
