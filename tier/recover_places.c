@@ -5,15 +5,33 @@
  * 2. An entry counts if its volume is there, the map has that very checksum for its block, and the log has nothing of the block.
  *    What the place really holds is found out when it is read first.
  * 3. What counts enters the index, as if it had been used once long ago; all other places are free.
- * In the order of their blocks: each record of checksums is read once a segment.
+ * Many segments at once, in the order of their blocks: each record of checksums is read once.
+ * All of that for no longer than START_NS, divided by the shards, which have their turns one after the other: nobody can use the pool
+ * meanwhile, and copies are no more than copies. What was not looked at by then is free; of segments that were, what was found stays.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "tier/priv.h"
 
+#define START_NS  (20 * NS_PER_S) /* half of it for the tables */
+#define FOUND_MAX (1u << 22)     /* entries in RAM at once, of 16 GiB of places */
+
 struct found { uint32_t layer, id, csum; uint64_t block; };
-struct adopt { struct shard *s; struct found *v; uint32_t nr; char *buf; }; /* buf: all pages of a segment */
+struct adopt {
+    struct shard *s;
+    struct found *v;
+    uint32_t nr, cap;
+    uint32_t from, to;           /* segments whose entries these are, but for those that are not marked */
+    bool    *read;               /* by segment: its table was */
+    char    *buf;                /* all pages of a segment */
+    uint64_t read_until_ns, until_ns;
+    uint32_t unread;             /* segments that there was no time for */
+};
+
+static bool late(const struct adopt *a, uint64_t until_ns) { return env_now_ns(a->s->env) >= until_ns; }
 
 static int by_block(const void *pa, const void *pb)
 {
@@ -55,7 +73,7 @@ static int pages_read(struct adopt *a, uint32_t segment, uint64_t epoch)
     struct slot_page t = {.epoch = epoch, .segment = at.no};
     int all = read_at(a, segment, 0, l->nr_pages);
 
-    for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED; t.page++) {
+    for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED && (all == 0 || !late(a, a->read_until_ns)); t.page++) {
         int err = all == 0 ? 0 : read_at(a, segment, t.page, 1);
 
         if (err != 0 && err != -FIRN_E_STOPPED)
@@ -85,6 +103,8 @@ static int entry_adopt(struct shard *s, const struct found *f)
     struct sums *m;
     int err;
 
+    if (s->seg[n.segment].use != SEGMENT_SLOTS) /* given up meanwhile */
+        return 0;
     if (x == EXTENT_NONE || !extent_mapped(extent_at(&s->xt, x)) || index_find(&s->ix, f->layer, f->block) != INDEX_NONE)
         return 0;
     err = sums_get_sync(s, x, &m);
@@ -95,22 +115,76 @@ static int entry_adopt(struct shard *s, const struct found *f)
     return err == -FIRN_E_STOPPED ? err : 0;
 }
 
-static int segment_adopt(struct adopt *a, uint32_t segment, uint64_t epoch)
+/* Those that were not given up meanwhile. */
+static void segments_begin(struct adopt *a)
 {
     struct shard *s = a->s;
-    int err;
 
-    a->nr = 0;
-    err = pages_read(a, segment, epoch);
-    if (err != 0 || !places_usable(s, segment)) /* given up meanwhile */
-        return err;
-    s->newest_epoch = MAX(s->newest_epoch, epoch);
-    s->seg[segment] = (struct seg){.use = SEGMENT_SLOTS, .epoch = epoch, .filled64 = epoch * 64};
+    for (uint32_t g = a->from; g < a->to; g++) {
+        struct segment_info info;
+
+        a->read[g] = a->read[g] && places_usable(s, g);
+        if (!a->read[g])
+            continue;
+        segpool_info(s->o.segpool, g, &info);
+        s->newest_epoch = MAX(s->newest_epoch, info.epoch);
+        s->seg[g] = (struct seg){.use = SEGMENT_SLOTS, .epoch = info.epoch, .filled64 = info.epoch * 64};
+    }
+}
+
+/* What was found enters the index; then the segments are open. */
+static int found_adopt(struct adopt *a)
+{
+    struct shard *s = a->s;
+    int err = 0;
+
+    segments_begin(a);
     if (a->nr > 0)
         qsort(a->v, a->nr, sizeof(*a->v), by_block);
-    for (uint32_t i = 0; i < a->nr && err == 0; i++)
+    for (uint32_t i = 0; i < a->nr && err == 0 && !late(a, a->until_ns); i++)
         err = entry_adopt(s, &a->v[i]);
-    slots_adopt_segment(&s->places.slots, segment);
+    for (uint32_t g = a->from; g < a->to; g++)
+        if (a->read[g])
+            slots_adopt_segment(&s->places.slots, g);
+    a->nr = 0;
+    a->from = a->to;
+    return err;
+}
+
+static int segment_look(struct adopt *a, uint32_t segment)
+{
+    struct segment_info info;
+    int err = 0;
+
+    segpool_info(a->s->o.segpool, segment, &info);
+    if (info.use != SEGMENT_SLOTS || info.shard != a->s->o.no || !places_usable(a->s, segment))
+        return 0;
+    if (late(a, a->read_until_ns)) {
+        journal_slots_free(a->s->j, segment);
+        a->unread++;
+        return 0;
+    }
+    if (a->cap - a->nr < a->s->places.table.layout.nr_places)
+        err = found_adopt(a);
+    err = err ? err : pages_read(a, segment, info.epoch);
+    a->read[segment] = err == 0;
+    return err;
+}
+
+static int adopt_all(struct adopt *a)
+{
+    struct shard *s = a->s;
+    int err = 0;
+
+    for (uint32_t g = 0; g < s->ix.nr_segments && err == 0; g++) {
+        a->to = g;
+        err = segment_look(a, g);
+    }
+    a->to = s->ix.nr_segments;
+    err = err ? err : found_adopt(a);
+    if (a->unread > 0)
+        log_warn("there was no time to look for all copies of the last run: the rest is forgotten, and comes back as it is read",
+                 "shard=%" PRIu32 " segments=%" PRIu32 " found=%" PRIu64, s->o.no, a->unread, s->stats.slots_found);
     return err;
 }
 
@@ -124,21 +198,34 @@ void shard_forget_copies(struct shard *s)
     }
 }
 
-int places_recover(struct shard *s)
+/* Places of its slot segments. */
+static uint64_t places_nr(const struct shard *s)
 {
-    const struct slot_layout *l = &s->places.table.layout;
-    struct adopt a = {.s = s, .v = calloc(l->nr_places, sizeof(*a.v)),
-                      .buf = aligned_alloc(BLOCK_BYTES, ROUND_UP((size_t)l->nr_pages * l->page_bytes, BLOCK_BYTES))};
-    int err = a.v == NULL || a.buf == NULL ? -ENOMEM : 0;
+    uint64_t nr = 0;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments && err == 0; g++) {
+    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
         struct segment_info info;
 
         segpool_info(s->o.segpool, g, &info);
-        if (info.use == SEGMENT_SLOTS && info.shard == s->o.no && places_usable(s, g))
-            err = segment_adopt(&a, g, info.epoch);
+        nr += info.use == SEGMENT_SLOTS && info.shard == s->o.no ? s->places.table.layout.nr_places : 0;
     }
+    return nr;
+}
+
+int places_recover(struct shard *s)
+{
+    const struct slot_layout *l = &s->places.table.layout;
+    uint64_t now = env_now_ns(s->env), time = START_NS / segpool_geometry(s->o.segpool)->nr_shards;
+    struct adopt a = {.s = s, .cap = (uint32_t)MAX(MIN(places_nr(s), (uint64_t)FOUND_MAX), (uint64_t)l->nr_places),
+                      .read_until_ns = now + time / 2, .until_ns = now + time};
+    int err;
+
+    a.v = malloc(a.cap * sizeof(*a.v));
+    a.read = calloc(s->ix.nr_segments, sizeof(*a.read));
+    a.buf = aligned_alloc(BLOCK_BYTES, ROUND_UP((size_t)l->nr_pages * l->page_bytes, BLOCK_BYTES));
+    err = a.v == NULL || a.read == NULL || a.buf == NULL ? -ENOMEM : adopt_all(&a);
     free(a.v);
+    free(a.read);
     free(a.buf);
     return err;
 }

@@ -377,6 +377,59 @@ Test(places, what_was_written_since_the_table_was_is_not_found)
     finish(&r);
 }
 
+static uint32_t nr_slot_segments(const struct rig *r)
+{
+    uint32_t nr = 0;
+
+    for (uint32_t g = 0; g < r->o.segments; g++) {
+        struct segment_info info;
+
+        segpool_info(r->segpool, g, &info);
+        cr_assert_eq(info.use == SEGMENT_SLOTS, r->shard->seg[g].use == SEGMENT_SLOTS);
+        nr += info.use == SEGMENT_SLOTS;
+    }
+    return nr;
+}
+
+static uint64_t slow_from_ns;
+
+/* From here on every request to the SSD takes a second or more. */
+static void slow_down(struct rig *r)
+{
+    sim_disk_faults(r->ssd)->stalled = 1000000;
+    slow_from_ns = env_now_ns(r->env);
+}
+
+static void restart_slowly(bool unreadable)
+{
+    uint32_t had, found;
+    uint64_t took;
+    struct rig r;
+
+    begin(&r, 64);
+    for (unsigned round = 0; round < 20 && nr_slot_segments(&r) < 12; round++)
+        copy_blocks(&r, 0, VOLUME);
+    had = nr_slot_segments(&r);
+    cr_assert_geq(had, 12);
+    rig_stop(&r);
+    if (unreadable)
+        for (uint32_t g = 0; g < r.o.segments; g++)
+            sim_disk_latent(r.ssd, r.geo.base_bytes + g * (uint64_t)r.geo.segment_bytes + 4096, 512);
+    r.on_recovered = slow_down;
+    cr_assert_eq(rig_boot(&r), 0);
+    took = env_now_ns(r.env) - slow_from_ns;
+    sim_disk_heal(r.ssd);
+    found = nr_slot_segments(&r);
+    cr_assert(found < had && took < 40 * NS_PER_S, "%u of %u in %lu ms", found, had, (unsigned long)(took / NS_PER_MS));
+    shard_verify(r.shard);
+    expect_all(&r, 0, VOLUME, 1);
+    cr_assert_eq(shard_stats(r.shard)->read_errors, 0);
+    finish(&r);
+}
+
+Test(places, a_start_looks_for_them_for_a_limited_time) { restart_slowly(false); }
+Test(places, a_start_does_not_wait_for_tables_that_cannot_be_read) { restart_slowly(true); }
+
 /* Whatever lies in slot segments: no byte that is read changes. */
 static void spoil(struct rig *r, uint64_t off, uint64_t bytes)
 {

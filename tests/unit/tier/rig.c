@@ -105,6 +105,8 @@ int rig_boot(struct rig *r)
     blk_init(&r->vol.blk, &ops, r->env, r->o.lba_bytes, r->o.volume_blocks * (BLOCK_BYTES / r->o.lba_bytes));
     cr_assert_eq(shard_attach(r->shard, &r->vol), 0);
     err = shard_recover(r->shard, &r->report, &layer_max, why);
+    if (err == 0 && r->on_recovered != NULL)
+        r->on_recovered(r);
     err = err ? err : shard_open_log(r->shard);
     if (err == 0) {
         shard_heat_load(r->shard);

@@ -42,6 +42,7 @@ struct rig {
     struct shard    *shard;
     struct volume    vol;
     struct journal_replay_report report;
+    void   (*on_recovered)(struct rig *r); /* each boot, before the log is opened; NULL: nothing */
     void   (*on_meta)(struct rig *r);     /* each boot, when the metadata is open; NULL: nothing */
 };
 
