@@ -47,6 +47,13 @@ void tier_info_get(struct tier *t, struct tier_info *out)
     cold_usage(t->cold, EXTENT_NO_DEV, &total, &used);
     out->capacity_bytes = total * EXTENT_BYTES;
     out->capacity_used_bytes = used * EXTENT_BYTES;
+    for (uint16_t d = 0; d < t->pool.nr_capacity; d++) {
+        if (!shard_flash(t->shards[0], d))
+            continue;
+        cold_usage(t->cold, d, &total, &used);
+        out->flash_bytes += total * EXTENT_BYTES;
+        out->flash_used_bytes += used * EXTENT_BYTES;
+    }
     out->capacity_reserved_bytes = cold_reserved(t->cold) * EXTENT_BYTES;
     out->commit_no = meta_commit_no(t->meta);
     out->loss_wall_ns = __atomic_load_n(&t->pool.loss_wall_ns, __ATOMIC_RELAXED);

@@ -4,7 +4,7 @@
  *
  * 1. A walk over the shard's extents, a few hundred a pass: each is counted by its class, and those that should move by the marks
  *    of the last walk are noted. Its end: the counts of all shards give new marks. The next walk comes a minute later, or an
- *    hour where nobody reads or writes; or at once when there were more to move than could be noted.
+ *    hour where nobody reads or writes; at once when there were more to move than could be noted, or a volume's tier has changed.
  * 2. The lane rests, some are noted, and the rate allows it: a few extents of one device, which is quiet, become jobs of the lane,
  *    each with a place on the device of the other kind that has most room. Where no disk is left quiet for a second, one extent
  *    moves: what keeps it busy is what should leave it, for room that something colder should leave.
@@ -24,6 +24,7 @@
 #define WALK_LOOKS    512u               /* 0.1 ms */
 #define WALK_NS       (60 * NS_PER_S)
 #define WALK_IDLE     60u                /* so many times rarer where nothing is asked for */
+#define WALKS_SOON    10u                /* after a change, a second apart: what is at work on an extent passes */
 #define PATIENCE_NS   NS_PER_S           /* at most; then one extent moves, quiet or not, */
 #define HURRY         5u                 /* and after so much of it writes beside requests of hosts */
 #define SHUN_NS       (3600 * NS_PER_S)
@@ -38,10 +39,11 @@ void migrate_init(struct shard *s)
         if (shard_capacity(s, d) != NULL)
             m->kind[!shard_capacity(s, d)->caps.rotational] |= UINT64_C(1) << d;
     m->mixed = m->kind[0] != 0 && m->kind[1] != 0;
-    m->source = EXTENT_NO_DEV;
+    m->source = m->last[0].dev = m->last[1].dev = EXTENT_NO_DEV;
     m->marks = placement_decide(&m->census, 0, placement_heat_class(s->t.migrate_heat), MIGRATE_LIST);
     m->marks.hot = placement_heat_class(s->t.migrate_heat); /* nothing has been counted: all that is hot may have room */
     m->marks.edge = PLACEMENT_CLASSES;
+    migrate_soon(s);
 }
 
 /* ---- what should move ---- */
@@ -52,6 +54,8 @@ bool migrate_is_flash(const struct shard *s, struct extent_place p)
 {
     return s->migrate.mixed && p.dev != EXTENT_NO_DEV && on_flash(s, p.dev);
 }
+
+bool shard_flash(const struct shard *s, uint16_t dev) { return migrate_is_flash(s, (struct extent_place){.dev = dev}); }
 
 static struct placement_room room(const struct shard *s)
 {
@@ -128,13 +132,16 @@ static void look_at(struct shard *s, uint32_t x, const struct placement_room *r)
     unsigned class;
     int way;
 
-    if (!movable(s, e))
+    if (!movable(s, e)) {
+        m->restless |= e->layer != 0 && e->state != EXTENT_IDLE;
         return;
+    }
     class = class_of(s, e);
     way = on_flash(s, e->place.dev) ? DOWN : UP;
     m->census.nr[way == DOWN][class]++;
     if (!should_move(s, x, way, r))
         return;
+    m->restless = true;
     if (e->flags & EXTENT_FRESH) { /* nothing lies there yet */
         share_leave(s, x, devices_to_avoid(s) | m->kind[way == DOWN]);
         return;
@@ -179,15 +186,26 @@ static void walk_over(struct shard *s)
     m->cursor = 0;
     m->walk_ios = ios(s);
     m->walk_ns = env_now_ns(s->env);
+    m->hurry = m->restless && m->hurry > 0 ? m->hurry - 1 : 0;
 }
+
+void migrate_soon(struct shard *s)
+{
+    s->migrate.walk_ns = 0;
+    s->migrate.hurry = WALKS_SOON;
+}
+
+static uint32_t left(const struct migrate *m, int way) { return m->nr[way] - m->at[way]; }
 
 /* When the next one begins: at once if some were left out, and what was noted has moved. */
 static uint64_t walk_at(const struct shard *s)
 {
     const struct migrate *m = &s->migrate;
-    bool none = m->nr[UP] + m->nr[DOWN] == 0, idle = none && m->walk_ios == ios(s);
+    uint64_t period = m->restless || m->walk_ios != ios(s) ? period_ns(s) : WALK_IDLE * period_ns(s);
 
-    return m->walk_ns == 0 || (m->more && none) ? 0 : m->walk_ns + (idle ? WALK_IDLE : 1) * period_ns(s);
+    if (m->walk_ns == 0 || (m->more && left(m, UP) + left(m, DOWN) == 0))
+        return 0;
+    return m->walk_ns + (m->hurry > 0 ? patience_ns(s) : period);
 }
 
 uint64_t migrate_step(struct shard *s)
@@ -201,8 +219,8 @@ uint64_t migrate_step(struct shard *s)
         if (env_now_ns(s->env) < walk_at(s))
             return walk_at(s);
         m->census = (struct placement_census){0};
-        m->nr[UP] = m->nr[DOWN] = 0;
-        m->more = false;
+        m->nr[UP] = m->nr[DOWN] = m->at[UP] = m->at[DOWN] = 0;
+        m->more = m->restless = false;
         m->cursor = 1;
     }
     r = room(s);
@@ -287,14 +305,30 @@ static bool take_source(struct lane *l, uint16_t dev)
     return m->has_turn;
 }
 
+/* Behind the extent before it, if that lies there; else behind what went there last: streams stay streams, descriptions lie together. */
+static struct extent_place near_of(const struct lane *l, uint32_t x)
+{
+    const struct shard *s = l->s;
+    const struct extent *e = extent_at(&s->xt, x);
+    uint32_t before = e->no == 0 ? EXTENT_NONE : extent_find(&s->xt, e->layer, e->no - 1);
+
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        if (l->jobs[i].x == before)
+            return l->jobs[i].place;
+    if (before != EXTENT_NONE && extent_at(&s->xt, before)->place.dev == l->dev)
+        return extent_at(&s->xt, before)->place;
+    return s->migrate.last[on_flash(s, l->dev)];
+}
+
 static bool add_job(struct lane *l, uint32_t x)
 {
-    struct extent_place near = l->nr_jobs > 0 ? l->jobs[l->nr_jobs - 1].place : (struct extent_place){.dev = EXTENT_NO_DEV}, to;
     struct shard *s = l->s;
+    struct extent_place to;
     struct job *job;
 
-    if (!take_place(s, l->dev, near, &to))
+    if (!take_place(s, l->dev, near_of(l, x), &to))
         return false;
+    s->migrate.last[on_flash(s, l->dev)] = to;
     lane_add(l, x);
     job = &l->jobs[l->nr_jobs - 1];
     job->relocate = true;
@@ -303,14 +337,14 @@ static bool add_job(struct lane *l, uint32_t x)
     return true;
 }
 
-/* The last on the list that should still move; EXTENT_NONE: none is left. */
+/* The next on the list that should still move; EXTENT_NONE: none is left. */
 static uint32_t next_noted(struct shard *s, int way)
 {
     struct placement_room r = room(s);
     struct migrate *m = &s->migrate;
 
-    for (; m->nr[way] > 0; m->nr[way]--) {
-        uint32_t x = m->list[way][m->nr[way] - 1];
+    for (; left(m, way) > 0; m->at[way]++) {
+        uint32_t x = m->list[way][m->at[way]];
         const struct extent *e = extent_at(&s->xt, x);
 
         if (should_move(s, x, way, &r) && extent_mapped(e) && dev_usable(s, shard_capacity(s, e->place.dev)))
@@ -330,7 +364,7 @@ static uint64_t begin(struct lane *l, int way)
     struct turn *t;
 
     if (target == EXTENT_NO_DEV || !pool_has_room(s)) {
-        m->nr[way] = 0;
+        m->at[way] = m->nr[way];
         return UINT64_MAX;
     }
     t = turn_of(s, target);
@@ -348,11 +382,11 @@ static uint64_t begin(struct lane *l, int way)
     for (; l->nr_jobs < most && x != EXTENT_NONE && extent_at(&s->xt, x)->place.dev == source; x = next_noted(s, way)) {
         if (!add_job(l, x))
             break;
-        m->nr[way]--;
+        m->at[way]++;
     }
     if (l->nr_jobs == 0) { /* the last place there went to another shard */
         give_source_back(l);
-        m->nr[way] = 0;
+        m->at[way] = m->nr[way];
         return UINT64_MAX;
     }
     turn_charge_migration(t, now, l->nr_jobs * (uint64_t)EXTENT_BYTES, s->t.migrate_rate);
@@ -369,7 +403,7 @@ void migrate_pick(struct lane *l)
     m->look_ns = UINT64_MAX;
     for (int i = 0; i < 2 && l->nr_jobs == 0; i++) {
         int way = i == 0 ? first : 1 - first;
-        uint64_t at = m->nr[way] > 0 ? begin(l, way) : UINT64_MAX;
+        uint64_t at = left(m, way) > 0 ? begin(l, way) : UINT64_MAX;
 
         m->look_ns = MIN(m->look_ns, at);
         if (at == 0)
@@ -383,7 +417,7 @@ uint64_t migrate_look(struct lane *l)
     struct migrate *m = &s->migrate;
     uint64_t now = env_now_ns(s->env);
 
-    if (!m->mixed || s->t.migrate_rate == TIER_MIGRATE_OFF || s->draining || m->cursor != 0 || m->nr[UP] + m->nr[DOWN] == 0)
+    if (!m->mixed || s->t.migrate_rate == TIER_MIGRATE_OFF || s->draining || m->cursor != 0 || left(m, UP) + left(m, DOWN) == 0)
         return UINT64_MAX;
     if (!policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min))
         return now + 60 * NS_PER_S;
@@ -400,9 +434,10 @@ struct policy_state migrate_policy(struct lane *l, bool urgent)
     struct shard *s = l->s;
     const struct turn *t = turn_of(s, l->dev);
     uint64_t now = env_now_ns(s->env);
+    bool flash = on_flash(s, l->dev); /* where requests do not wait for each other */
 
     return (struct policy_state){
-        .now_ns = now, .fg_last_ns = figure_get(&t->fg_last_ns), .fg_in_flight = on_flash(s, l->dev) ? 0 : figure_get(&t->fg),
+        .now_ns = now, .fg_last_ns = flash ? 0 : figure_get(&t->fg_last_ns), .fg_in_flight = flash ? 0 : figure_get(&t->fg),
         .capacity = s->log_blocks, .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct, .drain = s->draining,
         .urgent = urgent || now > l->begun_ns + HURRY * patience_ns(s), .not_before_ns = lane_budget_ns(l)};
 }

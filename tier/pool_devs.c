@@ -93,6 +93,8 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
         err = o->seams.dev_open(o->seams.ctx, o->envs[env], &d->opts, &open_opts, &d->on[env], why);
     else
         err = dev_open(o->envs[env], d->opts.path, &open_opts, &d->on[env], why);
+    if (err == 0 && d->opts.media != TIER_MEDIA_ASK)
+        d->on[env]->caps.rotational = d->opts.media == TIER_MEDIA_HDD;
     if (err == 0 && o->seams.dev_wrap != NULL) {
         err = o->seams.dev_wrap(o->seams.ctx, &d->opts, d->on[env], &d->on[env]);
         if (err != 0)

@@ -425,9 +425,13 @@ struct migrate {                 /* migrate.c */
     struct placement_marks  marks;  /* by the last ones of all shards */
     uint32_t cursor;             /* the walk: next node; 0: none is under way */
     bool     more;               /* it left some out */
+    bool     restless;           /* it found some to move, or that others were at work on */
+    uint32_t hurry;              /* so many more are to come soon, as long as they are restless */
     uint64_t walk_ns;            /* the last one ended then; 0: there was none */
     uint64_t walk_ios;           /* requests served when the last one ended */
-    uint32_t list[2][MIGRATE_LIST], nr[2]; /* extents noted by it: to leave flash, to go there */
+    uint32_t list[2][MIGRATE_LIST], nr[2]; /* extents noted by it: to leave flash, to go there; */
+    uint32_t at[2];              /* those before have had their turn */
+    struct extent_place last[2]; /* taken for one */
     uint64_t began_ns;           /* the last batch */
     uint64_t look_ns;            /* when there may be another one */
     int      began_way;
@@ -922,6 +926,7 @@ void     lane_shed(struct lane *l);                       /* its device hangs */
 /* migrate.c */
 void     migrate_init(struct shard *s);
 uint64_t migrate_step(struct shard *s);                   /* as mover_step(): the walk */
+void     migrate_soon(struct shard *s);                   /* one is due, and some more while there is something to move */
 uint64_t migrate_look(struct lane *l);                    /* of its lane, idle; likewise */
 void     migrate_pick(struct lane *l);
 bool     migrate_is_flash(const struct shard *s, struct extent_place p); /* of a pool with both kinds of capacity devices */

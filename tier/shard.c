@@ -242,7 +242,7 @@ void shard_set_tier(struct shard *s, struct volume *v, enum volume_tier tier)
 {
     v->tier = tier;
     s->retier = 1;
-    s->migrate.walk_ns = 0;
+    migrate_soon(s);
     shard_kick(s);
 }
 
@@ -358,7 +358,7 @@ void shard_defaults(struct tier_opts *t)
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;
     t->pin_pct = t->pin_pct != 0 ? t->pin_pct : 50;
-    t->migrate_rate = t->migrate_rate != 0 ? t->migrate_rate : 16000000;
+    t->migrate_rate = t->migrate_rate != 0 ? t->migrate_rate : 16 * MIB;
     t->migrate_heat = t->migrate_heat != 0 ? t->migrate_heat : PLACEMENT_HOT_MIN;
     t->heat_half_life_ns = t->heat_half_life_ns != 0 ? t->heat_half_life_ns : 3600 * NS_PER_S;
     t->io_deadline_ns = t->io_deadline_ns != 0 ? t->io_deadline_ns : 30 * NS_PER_S;
@@ -589,7 +589,8 @@ void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_i
     const struct layer *l = layer_at(s, (uint32_t)(uintptr_t)v->priv);
 
     out->used_bytes_ssd = l->nr_live * BLOCK_BYTES;
-    out->used_bytes_hdd = l->nr_placed * EXTENT_BYTES;
+    out->used_bytes_flash = l->nr_flash * EXTENT_BYTES;
+    out->used_bytes_hdd = (l->nr_placed - l->nr_flash) * EXTENT_BYTES;
     out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
     out->copies_bytes = l->nr_copies * BLOCK_BYTES;
 }

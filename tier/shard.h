@@ -92,6 +92,8 @@ void shard_set_commit_hist(struct shard *s, struct metric_hist *h);         /* a
 int shard_failed(const struct shard *s, int *cause);
 /* The device refused a write, or holds a request for longer than the deadline; any thread, racy. */
 bool shard_degraded(const struct shard *s, uint16_t dev);
+/* It does not seek, and the pool has others that do. */
+bool shard_flash(const struct shard *s, uint16_t dev);
 uint64_t shard_csum_errors(const struct shard *s, uint16_t dev); /* blocks of a capacity device that failed their checksum; likewise */
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out); /* shard's thread or racy */
 void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal);

@@ -28,8 +28,11 @@ struct metric_hist;
 
 enum tier_role { TIER_JOURNAL, TIER_CACHE, TIER_CAPACITY };
 
+enum tier_media { TIER_MEDIA_ASK, TIER_MEDIA_SSD, TIER_MEDIA_HDD }; /* ASK: as the kernel says */
+
 struct tier_dev_opts {
     enum tier_role role;
+    enum tier_media media;
     char     path[256];
     uint64_t size_bytes;      /* files: made or grown to this at format; devices: 0 = whole, else at most this much */
 };
@@ -81,7 +84,7 @@ struct tier_opts {
     uint32_t pin_pct;                /* of a shard's part of the log: so large may its volumes of tier ssd be; 0: 50 */
     uint64_t heat_half_life_ns;      /* of reads and writes; 0: 1 h. That of use is 24 times as long (heat.h) */
     uint64_t heat_period_ns;         /* between two saves of heat; 0: 60 s */
-    uint64_t migrate_rate;           /* bytes per second that migration moves to one capacity device; 0: 16 MB/s; TIER_MIGRATE_OFF: none */
+    uint64_t migrate_rate;           /* bytes per second that migration moves to one capacity device; 0: 16 MiB; TIER_MIGRATE_OFF: none */
     uint32_t migrate_heat;           /* heat of use from which an extent is worth a place on flash; 0: 4 */
     uint64_t mover_bandwidth;        /* background work: bytes per second a capacity device; 0: no cap */
     uint32_t mover_iops;             /* and writes per second; 0: no cap */
@@ -98,7 +101,7 @@ struct tier_opts {
 #define TIER_LIVE(x)                                                                                                    \
     x(admit_touches) x(admit_blocks) x(admit_again) x(admit_turns) x(stream_cutoff) x(destage_victims) x(fetch_bytes)   \
     x(read_ahead_max) x(dirty_start_pct) x(dirty_max_pct) x(mover_bandwidth) x(mover_iops) x(mover_latency_ns)          \
-    x(mover_from_min) x(mover_to_min)
+    x(mover_from_min) x(mover_to_min) x(migrate_rate) x(migrate_heat)
 
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
  * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */
@@ -148,7 +151,7 @@ struct volume_info {               /* what it is */
     uint64_t    id;
     struct uuid uuid;
     uint32_t    shard;
-    uint64_t    used_bytes_ssd, used_bytes_hdd, dirty_bytes; /* approximate while running */
+    uint64_t    used_bytes_ssd, used_bytes_flash, used_bytes_hdd, dirty_bytes; /* approximate while running */
     uint64_t    copies_bytes;      /* of those on the SSD, clean copies of what rests on HDDs; likewise */
     uint32_t    nr_hosts;
     char        hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];
@@ -212,6 +215,7 @@ struct tier_info {
     char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
     uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
+    uint64_t flash_bytes, flash_used_bytes;  /* of capacity, on devices that do not seek; 0: the pool has not both kinds */
     uint64_t index_blocks, index_bytes;      /* entries, memory */
     uint64_t ssd_extents;                    /* of which the SSD holds blocks */
     uint64_t pin_max_bytes;                  /* of volumes of tier ssd, a shard */

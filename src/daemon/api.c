@@ -178,12 +178,12 @@ static json_t *volume_json(const struct volume_view *v)
     const struct volume_info *i = &v->info;
     char uuid[UUID_TEXT_CHARS + 1];
 
-    json_t *o = json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
+    json_t *o = json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I,s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
                           "name", i->p.name, "size", (json_int_t)i->p.size_bytes, "lba", (int)i->p.lba_bytes,
                           "tier", volume_tier_name(i->p.tier), "iops", (json_int_t)i->p.iops, "bandwidth", (json_int_t)i->p.bandwidth,
                           "uuid", uuid_format(&i->uuid, uuid), "nqn", v->nqn, "serial", v->serial,
-                          "used", "ssd", (json_int_t)i->used_bytes_ssd, "hdd", (json_int_t)i->used_bytes_hdd,
-                          "copies", (json_int_t)i->copies_bytes, "dirty", (json_int_t)i->dirty_bytes,
+                          "used", "ssd", (json_int_t)i->used_bytes_ssd, "flash", (json_int_t)i->used_bytes_flash,
+                          "hdd", (json_int_t)i->used_bytes_hdd, "copies", (json_int_t)i->copies_bytes, "dirty", (json_int_t)i->dirty_bytes,
                           "hosts", hosts_json(i), "controllers", (int)v->controllers, "read_only", (int)i->read_only,
                           "io", "read", io_json(&v->io[SUBSYS_READ]), "write", io_json(&v->io[SUBSYS_WRITE]),
                           "flush", io_json(&v->io[SUBSYS_FLUSH]), "discard", io_json(&v->io[SUBSYS_DISCARD]),
@@ -536,14 +536,26 @@ static json_t *alerts_json(struct node *n)
     return list;
 }
 
-/* What each tier has room for and holds; blocks that lie on both count on both. */
+static json_t *capacity_json(const char *tier, uint64_t bytes, uint64_t used_bytes, uint64_t reserved_bytes)
+{
+    return json_pack("{s:s,s:I,s:I,s:I,s:I}", "tier", tier, "size", (json_int_t)bytes, "used", (json_int_t)used_bytes,
+                     "reserved", (json_int_t)reserved_bytes, "extents", (json_int_t)(used_bytes / EXTENT_BYTES));
+}
+
+/* What each tier has room for and holds; blocks that lie on both the SSD and another one count on both. What is reserved may go to
+ * any capacity device: it is shown with the last. */
 static json_t *tiers_json(const struct tier_info *i)
 {
-    return json_pack("[{s:s,s:I,s:I,s:I,s:I},{s:s,s:I,s:I,s:I,s:I}]",
-                     "tier", "ssd", "size", (json_int_t)i->journal_bytes, "used", (json_int_t)(i->index_blocks * BLOCK_BYTES),
-                     "dirty", (json_int_t)i->journal_dirty_bytes, "extents", (json_int_t)i->ssd_extents,
-                     "tier", "hdd", "size", (json_int_t)i->capacity_bytes, "used", (json_int_t)i->capacity_used_bytes,
-                     "reserved", (json_int_t)i->capacity_reserved_bytes, "extents", (json_int_t)(i->capacity_used_bytes / EXTENT_BYTES));
+    json_t *list = json_pack("[{s:s,s:I,s:I,s:I,s:I}]", "tier", "ssd", "size", (json_int_t)i->journal_bytes,
+                             "used", (json_int_t)(i->index_blocks * BLOCK_BYTES), "dirty", (json_int_t)i->journal_dirty_bytes,
+                             "extents", (json_int_t)i->ssd_extents);
+
+    if (list != NULL && i->flash_bytes > 0)
+        json_array_append_new(list, capacity_json("flash", i->flash_bytes, i->flash_used_bytes, 0));
+    if (list != NULL)
+        json_array_append_new(list, capacity_json("hdd", i->capacity_bytes - i->flash_bytes,
+                                                  i->capacity_used_bytes - i->flash_used_bytes, i->capacity_reserved_bytes));
+    return list;
 }
 
 static json_t *tier_stats_json(struct node *n)

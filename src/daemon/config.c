@@ -169,6 +169,8 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->stream_cutoff = config_num(c, tier_stream_cutoff) != 0 ? config_num(c, tier_stream_cutoff) : UINT64_MAX;
     out->destage_victims = config_num(c, tier_destage_victims);
     out->heat_half_life_ns = config_num(c, tier_heat_half_life_ns);
+    out->migrate_rate = config_num(c, tier_migrate_rate) != 0 ? config_num(c, tier_migrate_rate) : TIER_MIGRATE_OFF;
+    out->migrate_heat = (uint32_t)config_num(c, tier_migrate_heat);
     out->dirty_start_pct = (uint32_t)config_num(c, tier_dirty_start);
     out->dirty_max_pct = (uint32_t)config_num(c, tier_dirty_max);
     out->io_deadline_ns = config_num(c, tier_io_deadline_ns);
@@ -181,6 +183,8 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
         add_dev(out, TIER_CACHE, c->cache[i].path, c->cache[i].size_bytes);
     for (unsigned i = 0; i < c->nr_capacity; i++)
         add_dev(out, TIER_CAPACITY, c->capacity[i].path, c->capacity[i].size_bytes);
+    for (unsigned i = 0; i < c->nr_capacity; i++)
+        out->devs[out->nr_devs - c->nr_capacity + i].media = c->capacity[i].media;
 }
 
 /* ---- the example file ------------------------------------------------------------------------------------------- */
@@ -245,7 +249,9 @@ void config_print_default(struct strbuf *b)
     strbuf_add(b, "  };\n"
                   "  # SSDs for copies of hot blocks; may be the journal's SSD. Reserved: labelled now, used by tiering.\n"
                   "  cache: ( );\n"
-                  "  # HDDs (or SSDs) where data rests; a file may stand for one. size: bytes to use; 0: all of it.\n"
+                  "  # HDDs (or SSDs) where data rests; a file may stand for one. size: bytes to use; 0: all of it. media:\n"
+                  "  # \"ssd\" or \"hdd\", where the kernel has it wrong, as in many virtual machines: with both in one\n"
+                  "  # pool hot data moves to the SSDs, and cold data leaves them.\n"
                   "  capacity: ( { path = \"/dev/disk/by-id/ata-B\"; size = 0; }, { path = \"/dev/disk/by-id/ata-C\"; } );\n"
                   "};\n");
     for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {

@@ -11,6 +11,7 @@
 #include "base/strbuf.h"
 #include "base/types.h"
 #include "daemon/config_keys.h"
+#include "tier/tier.h"
 
 enum config_kind {
     CONFIG_NAME, CONFIG_PATH, CONFIG_ADDR, CONFIG_LEVEL, CONFIG_HOURS, CONFIG_PROFILE, /* texts */
@@ -40,6 +41,7 @@ union config_value {
 struct config_dev {
     char     path[CONFIG_TEXT_MAX];
     uint64_t size_bytes;           /* 0: the whole device */
+    enum tier_media media;         /* of a capacity device */
     unsigned line;
 };
 
@@ -100,7 +102,6 @@ bool config_addr_is_loopback(const char *addr);
 /* config.node, or the host name made fit for an NQN. */
 void config_node_name(const struct config *c, char out[static 64]);
 
-struct tier_opts;
 /* Everything of tier_opts that comes from the file; envs and seams are left zero. */
 void config_tier_opts(const struct config *c, struct tier_opts *out);
 

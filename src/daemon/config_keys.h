@@ -81,6 +81,10 @@
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \
       "heat of 4 MiB that nobody reads or writes halves in so long; that of placement takes 24 times as long. Shorter forgets sooner") \
+    x("tier.migrate_rate",     SIZE,     tier_migrate_rate,    MIB,         TIB,              "16MiB", KEY_ZERO | KEY_RELOAD, \
+      "bytes per second that move to a capacity device because of heat, in a pool of SSDs and HDDs; 0: none. More adapts sooner") \
+    x("tier.migrate_heat",     UINT,     tier_migrate_heat,    1,           1000000,          "4", KEY_RELOAD,          \
+      "heat, in powers of two, from which 4 MiB belong on such an SSD: 4 is about three requests of up to 64 KiB a day. More moves less") \
     x("mover.bandwidth",       SIZE,     mover_bandwidth,      MIB,         TIB,              "0", KEY_ZERO | KEY_RELOAD, \
       "bytes per second that background work may take from a capacity device; 0: no cap")                               \
     x("mover.iops",            UINT,     mover_iops,           1,           1000000,          "0", KEY_ZERO | KEY_RELOAD, \

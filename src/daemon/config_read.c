@@ -102,6 +102,18 @@ static void read_key(struct reader *r, const config_setting_t *s, enum config_ke
         problem(r, line_of(s), k->path, why);
 }
 
+static void read_media(struct reader *r, const config_setting_t *m, const char *full, enum tier_media *out)
+{
+    const char *text = config_setting_get_string(m);
+
+    if (text != NULL && strcmp(text, "ssd") == 0)
+        *out = TIER_MEDIA_SSD;
+    else if (text != NULL && strcmp(text, "hdd") == 0)
+        *out = TIER_MEDIA_HDD;
+    else
+        problem(r, line_of(m), full, "allowed: \"ssd\" or \"hdd\"; without it the kernel says");
+}
+
 static void read_dev_member(struct reader *r, const config_setting_t *m, const char *path, struct config_dev *dev)
 {
     const char *name = config_setting_name(m);
@@ -114,8 +126,12 @@ static void read_dev_member(struct reader *r, const config_setting_t *m, const c
         key = CONFIG_KEY_journal_path;
     else if (strcmp(name, "size") == 0)
         key = CONFIG_KEY_journal_size;
-    else {
-        problem(r, line_of(m), full, "unknown key; allowed here: path, size");
+    else if (strcmp(name, "media") == 0 && strcmp(path, "pool.capacity") == 0) {
+        read_media(r, m, full, &dev->media);
+        return;
+    } else {
+        problem(r, line_of(m), full, strcmp(path, "pool.capacity") == 0 ? "unknown key; allowed here: path, size, media"
+                                                                        : "unknown key; allowed here: path, size");
         return;
     }
     if (!scalar_text(m, config_key_info(key)->kind, text, sizeof(text)))

@@ -73,8 +73,9 @@ static void print_volume(struct metrics_page *p, const struct volume_stats *v)
         strbuf_add(&p->controllers, "firn_volume_controllers{volume=\"%s\"} %" PRIu32 "\n", v->name, v->controllers);
     strbuf_add(&p->size_bytes, "firn_volume_size_bytes{volume=\"%s\"} %" PRIu64 "\n", v->name, v->size_bytes);
     strbuf_add(&p->used_bytes, "firn_volume_used_bytes{volume=\"%s\",tier=\"ssd\"} %" PRIu64 "\n"
+                               "firn_volume_used_bytes{volume=\"%s\",tier=\"flash\"} %" PRIu64 "\n"
                                "firn_volume_used_bytes{volume=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
-               v->name, v->used_bytes_ssd, v->name, v->used_bytes_hdd);
+               v->name, v->used_bytes_ssd, v->name, v->used_bytes_flash, v->name, v->used_bytes_hdd);
     strbuf_add(&p->dirty_bytes, "firn_volume_dirty_bytes{volume=\"%s\"} %" PRIu64 "\n", v->name, v->dirty_bytes);
 }
 
@@ -129,8 +130,11 @@ static void render_tier_stats(struct metrics_page *p, const char *pool, struct s
 #undef X
     pool_counter(b, pool, "firn_cache_hits_total", "", s.read_hit_blocks + s.stage_hit_blocks, "Blocks read that the SSD or RAM held.");
     pool_counter(b, pool, "firn_cache_misses_total", "", s.read_miss_blocks, "Blocks read that a capacity device held.");
-    pool_counter(b, pool, "firn_tier_migrated_bytes_total", "direction=\"destage\"", s.destage_blocks * BLOCK_BYTES,
-                 "Bytes moved between tiers, by direction.");
+    head(b, "firn_tier_migrated_bytes_total", "counter", "Bytes moved between tiers, by direction.");
+    strbuf_add(b, "firn_tier_migrated_bytes_total{pool=\"%s\",direction=\"destage\"} %" PRIu64 "\n"
+                  "firn_tier_migrated_bytes_total{pool=\"%s\",direction=\"to_flash\"} %" PRIu64 "\n"
+                  "firn_tier_migrated_bytes_total{pool=\"%s\",direction=\"to_hdd\"} %" PRIu64 "\n",
+               pool, s.destage_blocks * BLOCK_BYTES, pool, s.migrate_up_blocks * BLOCK_BYTES, pool, s.migrate_down_blocks * BLOCK_BYTES);
     head(b, "firn_checksum_errors_total", "counter", "Blocks that failed their checksum, by tier.");
     strbuf_add(b, "firn_checksum_errors_total{pool=\"%s\",tier=\"ssd\"} %" PRIu64 "\n"
                   "firn_checksum_errors_total{pool=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
@@ -167,8 +171,11 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     pool_gauge(b, i.name, "firn_capacity_reserved_bytes", "", i.capacity_reserved_bytes,
                "Bytes of capacity held for what the log will settle there.");
     head(b, "firn_tier_extents", "gauge", "Extents of which the tier holds anything.");
-    strbuf_add(b, "firn_tier_extents{pool=\"%s\",tier=\"ssd\"} %" PRIu64 "\nfirn_tier_extents{pool=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
-               i.name, i.ssd_extents, i.name, i.capacity_used_bytes / EXTENT_BYTES);
+    strbuf_add(b, "firn_tier_extents{pool=\"%s\",tier=\"ssd\"} %" PRIu64 "\n"
+                  "firn_tier_extents{pool=\"%s\",tier=\"flash\"} %" PRIu64 "\n"
+                  "firn_tier_extents{pool=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
+               i.name, i.ssd_extents, i.name, i.flash_used_bytes / EXTENT_BYTES, i.name,
+               (i.capacity_used_bytes - i.flash_used_bytes) / EXTENT_BYTES);
     pool_gauge(b, i.name, "firn_index_blocks", "", i.index_blocks, "Blocks that the index in memory knows.");
     pool_gauge(b, i.name, "firn_index_bytes", "", i.index_bytes, "Memory that the index takes.");
     pool_gauge(b, i.name, "firn_damaged_blocks", "", i.damaged_blocks, "Blocks of 4 KiB known not to be readable, each counted once.");

@@ -12,14 +12,18 @@ int model_hdd_parse(const char *text, enum model_hdd_which *out)
         *out = MODEL_HDD_CAPACITY;
     else if (strcmp(text, "all") == 0)
         *out = MODEL_HDD_ALL;
+    else if (text[0] >= '0' && text[0] <= '9' && text[1] == '\0')
+        *out = (enum model_hdd_which)(MODEL_HDD_FIRST + text[0] - '0');
     else
         return -FIRN_E_INVALID;
     return 0;
 }
 
-static bool is_hdd(const struct model_hdd *m, enum tier_role role)
+static bool is_hdd(const struct model_hdd *m, const struct tier_dev_opts *dev)
 {
-    return role == TIER_CAPACITY || (role == TIER_JOURNAL && m->which == MODEL_HDD_ALL);
+    if (m->which >= MODEL_HDD_FIRST)
+        return dev->role == TIER_CAPACITY && strcmp(dev->path, m->path) == 0;
+    return dev->role == TIER_CAPACITY || (dev->role == TIER_JOURNAL && m->which == MODEL_HDD_ALL);
 }
 
 /* The disk that a device is a part of; NULL: one of its own. */
@@ -37,7 +41,7 @@ static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, s
     struct dev_model_params params = {.hdd = true, .scale = 1};
 
     *out = below;
-    if (!is_hdd(m, dev->role))
+    if (!is_hdd(m, dev))
         return 0;
     params.disk = disk_of(m, dev->role);
     return dev_model_new(below, &params, out);
@@ -48,6 +52,9 @@ void model_hdd_use(struct model_hdd *m, struct tier_opts *o)
     if (m->which == MODEL_HDD_NONE)
         return;
     assert(o->nr_envs == 1);
+    for (uint32_t i = 0, no = 0; i < o->nr_devs; i++)
+        if (o->devs[i].role == TIER_CAPACITY && MODEL_HDD_FIRST + no++ == (uint32_t)m->which)
+            memcpy(m->path, o->devs[i].path, sizeof(m->path));
     o->seams.dev_wrap = wrap;
     o->seams.ctx = m;
 }

@@ -239,6 +239,7 @@ static void fill_stats(struct node *n, const struct volume_info *info, struct vo
     memcpy(out->name, info->p.name, sizeof(out->name));
     out->size_bytes = info->p.size_bytes;
     out->used_bytes_ssd = info->used_bytes_ssd;
+    out->used_bytes_flash = info->used_bytes_flash;
     out->used_bytes_hdd = info->used_bytes_hdd;
     out->dirty_bytes = info->dirty_bytes;
     out->served = x && x->s;

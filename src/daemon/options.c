@@ -40,7 +40,7 @@ static int check_together(const struct options *o)
     else if (o->model_hdd && (o->ram || o->format || o->check))
         wrong = "--model-hdd belongs to a pool that is served";
     else if (o->model_hdd && model_hdd_parse(o->model_hdd, &which) != 0)
-        wrong = "--model-hdd: capacity or all";
+        wrong = "--model-hdd: capacity, all, or the number of a capacity device";
     if (wrong)
         fprintf(stderr, "firnd: %s\n", wrong);
     return wrong ? -FIRN_E_INVALID : 0;

@@ -28,7 +28,7 @@
     x(log_level,        "LEVEL",  "instead of log.level")                                                        \
     x(journal_size,     "SIZE",   "with --dev: length of the journal file when it is made (1GiB)")               \
     x(capacity_size,    "SIZE",   "with --dev: length of the capacity file when it is made (64GiB)")             \
-    x(model_hdd,        "WHICH",  "for tests: devices (WHICH: capacity, or all with the journal) take an HDD's time") \
+    x(model_hdd,        "WHICH",  "for tests: devices (WHICH: capacity, all with the journal, or one's number) take an HDD's time") \
     x(print_config,     NULL,     "print a firn.conf with every key, its default and what it trades")            \
     x(help,             NULL,     "this text")                                                                   \
     x(version,          NULL,     "print the version")

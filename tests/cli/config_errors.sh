@@ -20,7 +20,7 @@ golden 'tier: { dirty_max = "80 %"; };\n' '1: tier.dirty_max: "80 %" is not a pe
 golden 'log: { level = "loud"; };\n' '1: log.level: "loud" is not a level; allowed: debug, info, warn, error'
 golden 'node = "Node 1";\n' "1: node: \"Node 1\" is not a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63"
 golden 'tier: { profile = "fast"; };\n' '1: tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
-golden 'tier: { profil = "mysql"; };\n' '1: tier.profil: unknown key; allowed here: profile admit admit_blocks admit_again admit_memory stream_cutoff destage_victims stage_size fetch_size read_ahead_max dirty_start dirty_max io_deadline heat_half_life'
+golden 'tier: { profil = "mysql"; };\n' '1: tier.profil: unknown key; allowed here: profile admit admit_blocks admit_again admit_memory stream_cutoff destage_victims stage_size fetch_size read_ahead_max dirty_start dirty_max io_deadline heat_half_life migrate_rate migrate_heat'
 golden "${pool}tier: { dirty_start = 80; };\n" '2: tier.dirty_start: not below tier.dirty_max'
 golden "${pool}api: { listen = \"0.0.0.0\"; };\n" '2: api.listen: is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1'
 golden 'reactors = 1;\n' '1: pool.capacity: missing; at least one device, such as ( { path = "/dev/sdb"; } )'
@@ -52,7 +52,7 @@ rm -rf "$T/x"
 exits 2 "$firnd" --dev "$T/x" --model-hdd all
 has "a modelled disk wants one reactor" "$out" '^firnd: --model-hdd: .*--reactors 1'
 exits 2 "$firnd" --dev "$T/x" --reactors 1 --model-hdd some
-has "and is one of two" "$out" '^firnd: --model-hdd: capacity or all'
+has "and is one of three" "$out" '^firnd: --model-hdd: capacity, all, or the number'
 exits 2 "$firnd" --ram 1GiB --model-hdd all
 rm -rf "$T/x"
 exits 2 "$firnd" --colour
