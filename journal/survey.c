@@ -3,7 +3,7 @@
  *
  * The journal device's: epoch above the metadata's free mark = in use. The first group is read with it: its epoch is the higher
  * one when the header's write was lost. Behind a damaged header the footer says the same; else the whole segment is searched,
- * unless the header is all zeros as formatting left it.
+ * unless the header is all zeros as formatting left it. A segment of which nothing can be read ends the start: that is no bad spot.
  * Other devices': a segment is in use, for slots, if its header says so. Nothing on them is needed: what cannot be read is free, and a
  * device of which hardly anything can be read is left out.
  */
@@ -53,7 +53,7 @@ static int survey_footer(struct survey *s)
             return err;
         err = jrn_footer_decode(geo, s->segment, buf, &f);
     }
-    if (err == 0)
+    if (err == 0 && f.head.epoch <= NUMBER_START_MAX) /* a place may lie there */
         survey_found(s, f.head.epoch, f.head.shard, f.head.stream, false);
     return unreadable ? -EIO : err == -FIRN_E_FORMAT_VERSION ? err : 0;
 }
@@ -80,13 +80,25 @@ static void survey_first_group(struct survey *s)
         survey_found(s, g.epoch, g.shard, g.stream, false);
 }
 
+/* Is there anything between the ends that can be read? */
+static bool survey_answers(struct survey *s)
+{
+    bool unreadable = true;
+
+    for (uint64_t i = 1; i < 8 && unreadable; i++)
+        if (read_soft(s->d, segment_base(s->geo, s->segment) + ROUND_DOWN(s->geo->segment_bytes / 8 * i, (uint64_t)BLOCK_BYTES), s->buf,
+                      BLOCK_BYTES, &unreadable) != 0)
+            return false;
+    return !unreadable;
+}
+
 /* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
 static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
 {
     int err = survey_footer(s);
 
-    if (err == -EIO && header_unreadable)
-        return err; /* this is not a bad spot: the device is gone */
+    if (err == -EIO && header_unreadable && !survey_answers(s))
+        return err; /* these are not bad spots: the device is gone */
     if (err && err != -EIO)
         return err;
     return zeros || s->epoch > s->freed ? 0 : survey_area(s);

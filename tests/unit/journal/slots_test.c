@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Segments for slots: taken, found again, given back; the log knows nothing of what is in them. */
-#include "rig.h"
+#include <errno.h>
 
 #include "base/crc32c.h"
+#include "rig.h"
 
 TestSuite(journal_slots, .timeout = 30);
 
@@ -208,6 +209,83 @@ Test(journal_slots, a_damaged_header_frees_the_segment)
     cr_assert_eq(rig_wait(r), 0);
     g = take(r);
     cr_assert_eq(rig_close(r, true), 0);
+    rig_flip(r, g, 60, 3);
+    rig_down(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+/* ---- bad spots, and bytes of hosts, where a header and a footer might be -------------------------------------------- */
+
+static void spoil_ends(struct rig *r, uint32_t g)
+{
+    sim_disk_latent(r->disk, rig_base(r, g), 4096);
+    sim_disk_latent(r->disk, rig_base(r, g) + r->geo.segment_bytes - JRN_FOOTER_BYTES, 4096);
+}
+
+Test(journal_slots, two_bad_spots_in_one_refuse_no_start)
+{
+    struct rig *r = begin();
+    uint32_t g;
+
+    for (uint64_t i = 0; i < 20; i++)
+        rig_write(r, i, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    g = take(r);
+    cr_assert_eq(rig_close(r, true), 0);
+    spoil_ends(r, g);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+Test(journal_slots, two_bad_spots_in_a_segment_of_the_log_leave_its_groups)
+{
+    struct rig *r = begin();
+
+    for (uint64_t i = 0; r->nr_sealed < 2; i++) {
+        rig_write(r, i, 8);
+        cr_assert_eq(rig_wait(r), 0);
+    }
+    cr_assert_eq(rig_close(r, true), 0);
+    spoil_ends(r, r->sealed[0]);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+Test(journal_slots, a_segment_of_which_nothing_can_be_read_refuses_the_start)
+{
+    struct rig *r = begin();
+    uint32_t g = take(r);
+
+    cr_assert_eq(rig_close(r, true), 0);
+    sim_disk_latent(r->disk, rig_base(r, g), r->geo.segment_bytes);
+    cr_assert_eq(rig_open(r), -EIO);
+    rig_free(r);
+}
+
+Test(journal_slots, a_footer_that_a_host_wrote_takes_no_numbers)
+{
+    static uint8_t buf[JRN_FOOTER_BYTES] __attribute__((aligned(4096)));
+    struct jrn_footer f = {.head = {.epoch = NUMBER_MEDIA_MAX, .seq_floor = 1}, .summary_off = 64 * 1024, .summary_bytes = 100,
+                           .nr_entries = 1, .first_group = 1, .nr_groups = 1, .end_off = 8192};
+    struct rig *r = begin();
+    uint32_t g;
+
+    for (uint64_t i = 0; i < 20; i++)
+        rig_write(r, i, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    g = take(r);
+    cr_assert_eq(rig_close(r, true), 0);
+    jrn_footer_encode(&r->geo, g, &f, buf);
+    sim_disk_poke(r->disk, rig_base(r, g) + r->geo.segment_bytes - JRN_FOOTER_BYTES, buf, sizeof(buf));
     rig_flip(r, g, 60, 3);
     rig_down(r);
     cr_assert_eq(rig_open(r), 0);
