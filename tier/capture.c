@@ -80,6 +80,24 @@ static void capture_block(struct shard *s, struct job *job, uint32_t i, const st
     }
 }
 
+/* The map's record is lost: nobody knows any more what lies there. But a clean copy, in the log or in a place, has what the device has, and
+ * the index its checksum. */
+static void capture_lost(struct shard *s, struct job *job, const struct extent *e)
+{
+    memset(job->sums.damaged, 0xff, sizeof(job->sums.damaged));
+    for (uint32_t i = 0; i < EXTENT_BLOCKS && e->nr_live > e->nr_dirty; i++) {
+        uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + i);
+        struct index_entry n;
+
+        if (id == INDEX_NONE || (index_flags_of(&s->ix, id) & INDEX_DIRTY))
+            continue;
+        index_get(&s->ix, id, &n);
+        bit_clear(job->sums.damaged, i);
+        bit_set(job->sums.valid, i);
+        job->sums.csum[i] = n.csum;
+    }
+}
+
 static uint32_t bits_count(const uint64_t *w)
 {
     uint32_t n = 0;
@@ -192,8 +210,8 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
         job->sums = base->v;
     else
         memset(&job->sums, 0, sizeof(job->sums));
-    if (base != NULL && base->err != 0) /* nobody knows any more what lies there */
-        memset(job->sums.damaged, 0xff, sizeof(job->sums.damaged));
+    if (base != NULL && base->err != 0)
+        capture_lost(s, job, e);
     memset(job->dirty, 0, sizeof(job->dirty));
     memset(job->put, 0, sizeof(job->put));
     memset(job->bridge, 0, sizeof(job->bridge));

@@ -585,7 +585,7 @@ Test(places, tables_that_hang_keep_nobody_awake, .timeout = 60)
 }
 
 /* The map's record of an extent is lost, and what is written next to it makes the map call the rest of it damaged: what there are
- * copies of is there. */
+ * copies of is there, and the map knows it again. */
 Test(places, copies_outlive_the_record_of_their_checksums)
 {
     struct meta_key key = meta_key_sums(RIG_LAYER, 0);
@@ -609,6 +609,7 @@ Test(places, copies_outlive_the_record_of_their_checksums)
     rig_restart(&r);
     cr_assert_eq(rig_read(&r, 100, 1, buf), -FIRN_E_DAMAGED);
     rig_expect(&r, 40, 1, 2);
+    rig_expect(&r, copied, 1, 1);
     finish(&r);
 }
 
