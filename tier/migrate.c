@@ -203,7 +203,7 @@ static uint64_t walk_at(const struct shard *s)
     const struct migrate *m = &s->migrate;
     uint64_t period = m->restless || m->walk_ios != ios(s) ? period_ns(s) : WALK_IDLE * period_ns(s);
 
-    if (m->walk_ns == 0 || (m->more && left(m, UP) + left(m, DOWN) == 0))
+    if (m->walk_ns == 0 || (m->more && m->moved && left(m, UP) + left(m, DOWN) == 0))
         return 0;
     return m->walk_ns + (m->hurry > 0 ? patience_ns(s) : period);
 }
@@ -220,7 +220,7 @@ uint64_t migrate_step(struct shard *s)
             return walk_at(s);
         m->census = (struct placement_census){0};
         m->nr[UP] = m->nr[DOWN] = m->at[UP] = m->at[DOWN] = 0;
-        m->more = m->restless = false;
+        m->more = m->moved = m->restless = false;
         m->cursor = 1;
     }
     r = room(s);
@@ -392,6 +392,7 @@ static uint64_t begin(struct lane *l, int way)
     turn_charge_migration(t, now, l->nr_jobs * (uint64_t)EXTENT_BYTES, s->t.migrate_rate);
     turn_charge(turn_of(s, source), now, l->nr_jobs * (uint64_t)EXTENT_BYTES, s->t.mover_bandwidth, 0);
     m->began_ns = now;
+    m->moved = true;
     return 0;
 }
 

@@ -425,6 +425,7 @@ struct migrate {                 /* migrate.c */
     struct placement_marks  marks;  /* by the last ones of all shards */
     uint32_t cursor;             /* the walk: next node; 0: none is under way */
     bool     more;               /* it left some out */
+    bool     moved;              /* some of what it noted is on its way, or there */
     bool     restless;           /* it found some to move, or that others were at work on */
     uint32_t hurry;              /* so many more are to come soon, as long as they are restless */
     uint64_t walk_ns;            /* the last one ended then; 0: there was none */

@@ -263,6 +263,57 @@ Test(migrate, a_busy_disk_gives_an_extent_a_second, .timeout = 60)
     rig_fini(&r);
 }
 
+/* More than a list holds wants to move, and there is no room. */
+Test(migrate, a_full_pool_moves_nothing_and_rests, .timeout = 60)
+{
+    uint64_t events;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 12, .segments = 24, .segment_bytes = 1 << 20, .hdd_extents = 310,
+                                    .volume_blocks = 610 * EXTENT_BLOCKS, .flash = true});
+    cr_assert_eq(rig_boot(&r), 0);
+    r.vol.tier = VOLUME_HDD;
+    for (uint32_t b = 0; b < 610 * EXTENT_BLOCKS; b += 64)
+        cr_assert_eq(rig_write(&r, b, 64, STAMP), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    cr_assert_eq(on(&r, HDD) + on(&r, FLASH), 610);
+    shard_set_tier(r.shard, &r.vol, VOLUME_SSD);
+    wait_for(&r, 30 * NS_PER_S);
+    events = sim_events_run(r.sim);
+    wait_for(&r, 60 * NS_PER_S);
+    cr_assert_lt(sim_events_run(r.sim) - events, 1000);
+    cr_assert_leq(on(&r, FLASH), 310 * PLACEMENT_NEW_PCT / 100);
+    rig_expect(&r, 100 * EXTENT_BLOCKS, 64, STAMP);
+    rig_fini(&r);
+}
+
+/* The disk does not answer what a migration reads: the flash's own lane goes on, and all of it ends when the disk is back. */
+Test(migrate, a_disk_that_hangs_keeps_its_extents_and_nobody_else, .timeout = 60)
+{
+    struct rig r;
+
+    boot_with(&r, 13, &(struct tier_opts){.dirty_start_pct = 1});
+    load(&r);
+    warm(&r, 28, 4, 20);
+    wait_for(&r, 3 * MINUTE);
+    cr_assert_eq(extent(&r, 28)->place.dev, FLASH);
+    warm(&r, 0, 4, 20);
+    sim_disk_faults(r.hdd[HDD])->hung = 1000000;
+    sim_run_for(r.sim, 61 * NS_PER_S);
+    cr_assert(mover_busy(r.shard), "it waits");
+    for (uint32_t b = 0; b < 2 * EXTENT_BLOCKS; b += 8)
+        cr_assert_eq(rig_write(&r, 28 * EXTENT_BLOCKS + b, 8, STAMP), 0);
+    sim_run_for(r.sim, 10 * NS_PER_S);
+    cr_assert(mover_busy(r.shard), "still");
+    cr_assert_lt(extent(&r, 28)->nr_dirty + extent(&r, 29)->nr_dirty, EXTENT_BLOCKS, "destaged");
+    sim_disk_heal(r.hdd[HDD]);
+    wait_for(&r, 5 * MINUTE);
+    cr_assert_eq(on(&r, FLASH), 8);
+    expect_all(&r);
+    rig_fini(&r);
+}
+
 Test(migrate, heat_that_is_lost_empties_no_flash, .timeout = 60)
 {
     struct rig r;
