@@ -31,13 +31,14 @@ struct admit {
     uint32_t nr_buckets;
     uint64_t seed;
     uint64_t turn, misses;       /* misses a turn; misses so far */
+    bool     full;               /* the caller's: a new copy costs another one its place */
 };
 
 struct admit_rules {             /* of the pool, or of one volume */
     bool     by_block;           /* a chunk that is missed again is worth no more than its blocks */
     uint32_t touches_min;        /* 1..ADMIT_TOUCHES_MAX: the misses that it takes, the admitting one included */
     uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place */
-    uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255 */
+    uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255; while full, 2 at most */
     uint64_t stream_blocks;      /* nothing of a stream that is longer */
     uint32_t window;             /* evictions after which the guard decides */
     uint32_t touches;            /* the guard's: touches_min .. ADMIT_TOUCHES_MAX */

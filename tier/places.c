@@ -180,6 +180,7 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
     if (!s->draining && short_of_places(sl))
         (void)journal_slots_open(s->j, keep_free(s));
     id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
+    s->places.admit.full = !slots_have_free(sl);
     if (id == INDEX_NONE)
         ask_for_segment(s);
     return id;

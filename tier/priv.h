@@ -97,6 +97,7 @@ struct seg {                     /* a segment of this shard */
     uint64_t epoch;
     uint64_t seq_min;            /* of the records inside; 0: none */
     uint32_t discards, holds;    /* see above */
+    bool     pressed;            /* reclaim.c: what is dirty in it is urgent, or was */
     uint32_t moving;             /* moves that read from it are under way */
     uint64_t skip_until_ns;      /* no victim before: a block in it could not be read */
     uint64_t filled64;           /* mean of newest_epoch at the fills of its places, times 64 */
@@ -945,6 +946,8 @@ bool     describe_pending(struct shard *s);               /* a drain has to wait
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
 void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */
 bool     reclaim_busy(const struct shard *s);
+double   reclaim_score(const struct shard *s, uint32_t segment); /* as a victim; 0: none */
+void     reclaim_press(struct shard *s, uint32_t victim); /* press.c: its dirt, and that of those that come next, is wanted on the disk */
 uint32_t reclaim_free_target(const struct shard *s);      /* of free segments: reclaim begins when there are no more than so many */
 uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);

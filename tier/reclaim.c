@@ -406,6 +406,8 @@ static uint32_t slot_victim(struct shard *s, double score)
     return best;
 }
 
+double reclaim_score(const struct shard *s, uint32_t g) { return victim_score(s, g, PRICE_FAIR); }
+
 /* The journal asks at its reserve and two more; in a tiny pool that would be every segment there is. */
 uint32_t reclaim_free_target(const struct shard *s) { return MIN(s->reserve_segments + 2, MAX(s->log_segments / 2, 2u) - 1); }
 
@@ -439,6 +441,8 @@ static void take_victim(struct shard *s, uint32_t g)
     rc->forgot = rc->stuck = false;
     trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
     set_state(s, RECLAIM_MOVE);
+    if (s->t.destage_victims && s->ix.seg_dirty[g] > 0)
+        reclaim_press(s, g);
 }
 
 /* Copies are evicted all the time: if a segment of the log is worth less than those, its place is theirs. */

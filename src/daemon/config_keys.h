@@ -62,7 +62,7 @@
     x("tier.admit_again",      UINT,     tier_admit_again,     1,           4,                "3", KEY_RELOAD,          \
       "times that a block is asked for while it is in memory before it is copied to the SSD")                           \
     x("tier.admit_memory",     UINT,     tier_admit_memory,    1,           255,              "1", KEY_RELOAD,          \
-      "turns of the cache for which it is remembered that a block was asked for; longer finds what is rarely read")     \
+      "turns of the cache for which it counts that a block was asked for, two at most once that is full; longer fills it sooner")     \
     x("tier.stream_cutoff",    SIZE,     tier_stream_cutoff,   64 * KIB,    TIB,              "4MiB", KEY_ZERO | KEY_RELOAD, \
       "nothing of a stream of reads that is longer is copied to the SSD; 0: streams are as good as anything")           \
     x("tier.destage_victims",  BOOL,     tier_destage_victims, 0,           1,                "false", KEY_RELOAD,      \

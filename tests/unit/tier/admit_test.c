@@ -252,3 +252,18 @@ Test(admit, agrees_with_the_rules_in_plain_words)
         admit_fini(&g.ad);
     }
 }
+
+Test(admit, once_copies_displace_each_other_what_was_asked_for_counts_for_two_turns_at_most)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 6, 0x0001, 0), 0, 0);
+    pass(&g, 2 * TURN + TURN / 8);
+    g.ad.full = true;
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    g.ad.full = false;
+    expect(miss(&g, 6, 0x0001, 0), 0x0001, 0x0001);
+    admit_fini(&g.ad);
+}
