@@ -24,6 +24,15 @@ static void look_home(struct env_task *task)
     tier_stop_go_on(t);
 }
 
+/* Flash is SSD, too: what lies there need not be in the log to be counted. */
+static void add_extent(const struct shard *s, const struct extent *e, struct tier_heat_part *p)
+{
+    bool flash = extent_mapped(e) && migrate_is_flash(s, e->place);
+
+    p->ssd_bytes += flash ? EXTENT_BYTES : (uint64_t)(e->nr_live - e->nr_zero) * BLOCK_BYTES;
+    p->hdd_bytes += extent_mapped(e) && !flash ? EXTENT_BYTES : 0;
+}
+
 static void add_cell(const struct shard *s, uint32_t l, uint32_t cell, struct tier_heat_part *p)
 {
     struct heat_value v = heat_get(&s->heat, heat_now_s(s), l, cell);
@@ -35,8 +44,7 @@ static void add_cell(const struct shard *s, uint32_t l, uint32_t cell, struct ti
 
         if (x == EXTENT_NONE)
             continue;
-        p->ssd_bytes += (uint64_t)(extent_at(&s->xt, x)->nr_live - extent_at(&s->xt, x)->nr_zero) * BLOCK_BYTES;
-        p->hdd_bytes += extent_mapped(extent_at(&s->xt, x)) ? EXTENT_BYTES : 0;
+        add_extent(s, extent_at(&s->xt, x), p);
     }
 }
 

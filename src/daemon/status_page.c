@@ -86,6 +86,7 @@ static void add_volume(struct strbuf *b, const struct volume_view *v)
     add_text(b, v->info.p.name);
     size_cell(b, v->info.p.size_bytes);
     size_cell(b, v->info.used_bytes_ssd);
+    size_cell(b, v->info.used_bytes_flash);
     size_cell(b, v->info.used_bytes_hdd);
     strbuf_add(b, "<td class=n>%" PRIu32 "<td class=n>%" PRIu64 "<td class=n>%" PRIu64 "<td>%s\n", v->controllers,
                v->io[SUBSYS_READ].ops, v->io[SUBSYS_WRITE].ops, v->info.read_only ? "<b>read-only</b>" : "ok");
@@ -98,7 +99,7 @@ static void add_volumes(struct node *n, struct strbuf *b)
     unsigned shown = 0;
     int nr = (int)NODE_LIST_MAX;
 
-    strbuf_add(b, "<h2>Volumes</h2><table><tr><th>name<th>size<th>on SSD<th>on HDD<th>hosts<th>reads<th>writes<th>state\n");
+    strbuf_add(b, "<h2>Volumes</h2><table><tr><th>name<th>size<th>on SSD<th>on flash<th>on HDD<th>hosts<th>reads<th>writes<th>state\n");
     while (v && nr == (int)NODE_LIST_MAX && shown < VOLUMES_SHOWN) {
         nr = node_volume_list(n, after, v, NODE_LIST_MAX);
         for (int i = 0; i < nr; i++, shown++) {

@@ -41,6 +41,8 @@ is "extents of flash" "$(metric 'firn_tier_extents{pool="default",tier="flash"}'
 is "extents of the disk" "$(metric 'firn_tier_extents{pool="default",tier="hdd"}')" 0
 is "of the volume" "$(metric 'firn_volume_used_bytes{volume="db",tier="flash"}')" $((32 << 20))
 has "status" "$(ctl status)" "flash +32.0 MiB of"
+has "show" "$(ctl volume show db)" "0 B on HDD; .*32.0 MiB on flash"
+is "the picture of heat" "$(curl -s --unix-socket "$sock" http://x/v1/volumes/db/heat | jq -c '.used|[(.ssd|add),(.hdd|add)]')" "[$((32 << 20)),0]"
 bench verify || bad "verify: $(cat "$T/bench")"
 said=$(metric 'firn_tier_descriptor_bytes_total{')
 for ((i = 0; i < 100; i++)); do [ "$said" -lt $((32 * 4096)) ] || break; sleep 0.1; said=$(metric 'firn_tier_descriptor_bytes_total{'); done

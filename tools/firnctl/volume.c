@@ -125,6 +125,8 @@ static void show_volume(const json_t *v)
            json_num(v, "lba"));
     printf("%-12s %s on SSD, %s on HDD; %s not yet destaged", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
            size_of(v, "dirty", b3));
+    if (json_num(used, "flash") > 0)
+        printf(", %s on flash", size_of(used, "flash", b1));
     printf(", %s copies\n", size_of(used, "copies", b1));
     printf("%-12s %s\n", "tier", json_text(v, "tier"));
     policy_show(v);
