@@ -177,7 +177,6 @@ void lane_begin(struct lane *l)
     l->begun_ns = env_now_ns(l->s->env);
     l->nr_jobs = 0;
     l->rd = l->wr = JOB_NONE;
-    l->flush_devs = 0;
     l->flush_failures = cold_flush_failures(l->s->o.cold);
     l->bytes = 0;
     if (l->migrates) {

@@ -221,6 +221,18 @@ void lane_drop_failed(struct lane *l)
     l->nr_jobs = kept;
 }
 
+/* Where what was written lies. A device that a job has left is not asked: one whose flush failed fails each of them, and every
+ * batch that wants to leave it would be doubted for that. */
+static uint64_t devs_to_flush(const struct lane *l)
+{
+    uint64_t devs = 0;
+
+    for (uint32_t i = 0; i < l->nr_jobs; i++)
+        if (l->jobs[i].wrote)
+            devs |= UINT64_C(1) << l->jobs[i].place.dev;
+    return devs;
+}
+
 static uint32_t first_in(const struct lane *l, enum job_stage stage)
 {
     for (uint32_t i = 0; i < l->nr_jobs; i++)
@@ -324,6 +336,7 @@ void lane_step(struct lane *l)
         lane_rest(l);
         return;
     }
+    l->flush_devs = devs_to_flush(l);
     lane_set_state(l, LANE_FLUSH);
     lane_flush(l);
 }

@@ -307,7 +307,6 @@ static bool write_run(struct lane *l, uint32_t first, uint32_t n)
         figure_add(&s->stats.destage_bridged, !bit_get(job->put, i));
     }
     l->next_block = first + n;
-    l->flush_devs |= UINT64_C(1) << job->place.dev;
     job->wrote = true;
     job->runs++;
     r->lane = l;

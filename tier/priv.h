@@ -389,7 +389,7 @@ struct lane {                    /* destages for one device, one batch at a time
     enum lane_turn turn;         /* to write to its device: turn.h */
     struct turn_want turn_want;
     uint64_t turn_ns;            /* when it got the turn */
-    uint64_t flush_devs;         /* devices this batch wrote to; in FLUSH: not flushed yet */
+    uint64_t flush_devs;         /* FLUSH: devices that hold what this batch wrote, and are not flushed yet */
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures;     /* of the whole pool, when this batch began */
     uint64_t not_before_ns;
