@@ -62,10 +62,16 @@ static bool slots_fields_valid(const struct jrn_seg_header *h)
     return h->stream == JOURNAL_HOST && h->prev_segment == 0 && h->prev_epoch == 0 && h->cut_group == 0 && h->group_floor == 0;
 }
 
+/* The newest batch that it may name. */
+static uint64_t batch_max(const struct jrn_seg_header_raw *raw)
+{
+    return from_le16(raw->version) == 1 && from_le16(raw->use) == JRN_USE_LOG ? 0 : NUMBER_MEDIA_MAX;
+}
+
 int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header_raw *raw,
                           struct jrn_seg_header *out)
 {
-    if (from_le16(raw->version) != JRN_VERSION || from_le32(raw->incompat) || from_le32(raw->ro_compat) ||
+    if (from_le16(raw->version) == 0 || from_le16(raw->version) > JRN_VERSION || from_le32(raw->incompat) || from_le32(raw->ro_compat) ||
         (from_le16(raw->use) != JRN_USE_LOG && from_le16(raw->use) != JRN_USE_SLOTS))
         return -FIRN_E_FORMAT_VERSION;
     if (memcmp(&raw->pool, &geo->pool, sizeof(geo->pool)) || from_le32(raw->segment) != segment ||
@@ -86,7 +92,7 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
     if (out->epoch == 0 || out->epoch > NUMBER_MEDIA_MAX || out->cut_group > NUMBER_MEDIA_MAX ||
         out->group_floor > NUMBER_MEDIA_MAX || out->shard >= geo->nr_shards || from_le32(raw->stream) >= JOURNAL_STREAM_NR ||
         out->prev_segment >= geo->nr_segments || out->prev_epoch >= out->epoch || out->seq_floor > SEQ_MEDIA_MAX ||
-        out->meta_commit_no > (out->slots ? NUMBER_MEDIA_MAX : 0) || from_le32(raw->zero) != 0 ||
+        out->meta_commit_no > batch_max(raw) || from_le32(raw->zero) != 0 ||
         !jrn_all_zero(raw->reserved, sizeof(raw->reserved)))
         return -FIRN_E_CORRUPT;
     return out->slots && !slots_fields_valid(out) ? -FIRN_E_CORRUPT : 0;

@@ -11,7 +11,7 @@
 #include "base/strbuf.h"
 #include "journal/journal.h"
 
-#define JRN_VERSION          1u
+#define JRN_VERSION          2u    /* written; 1 is read too: there the log's headers have no meta_commit_no */
 #define JRN_SEG_HEADER_BYTES 4096u /* first bytes of a segment; groups follow */
 #define JRN_FOOTER_BYTES     4096u /* last bytes of a segment; the summary ends where it begins */
 #define JRN_FIXED_BYTES      64u   /* fixed part of a group header */
@@ -36,7 +36,7 @@ struct jrn_seg_header {
                             * recovery. 0: opened ahead of need, nothing was cut */
     uint64_t group_floor;  /* the stream's next group number when this was written */
     uint64_t seq_floor;    /* HOST: no record here, or in older segments of the shard, has a higher seq */
-    uint64_t meta_commit_no; /* slots: the newest metadata batch known committed; in the log its groups say that. 0: none */
+    uint64_t meta_commit_no; /* the newest metadata batch known committed. 0: none */
 };
 
 void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header *h,

@@ -96,7 +96,7 @@ void segpool_asked_ran(struct segpool *p, struct seg_waiter *w);
 void segpool_set_hungry(struct segpool *p, struct seg_waiter *w, bool hungry);
 bool segpool_hungry(const struct segpool *p); /* any journal is; any thread */
 uint64_t segpool_seq_floor(const struct segpool *p, uint32_t shard); /* of all headers, also of free segments */
-uint64_t segpool_meta_commit_no(const struct segpool *p); /* of all headers of slots, likewise */
+uint64_t segpool_meta_commit_no(const struct segpool *p); /* likewise */
 struct segment_info *segpool_slot(struct segpool *p, uint32_t segment); /* its owner's thread */
 /* None up to it will be handed out; above NUMBER_START_MAX: none ever is. */
 uint64_t segpool_epoch_seen(struct segpool *p, uint64_t epoch);

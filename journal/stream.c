@@ -203,6 +203,8 @@ static bool oseg_take(struct stream *st, struct oseg *s)
         .group_floor = st->next_group,
         /* Above all that may follow in the current segment and in this one; a record takes at least its 32 bytes. */
         .seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES),
+        /* What stood here may have been the last to name a batch, and there may never be a group behind this. */
+        .meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0,
     };
     s->off = JRN_SEG_HEADER_BYTES;
     s->nr_groups = s->in_flight = 0;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/crc32c.h"
+#include "journal/format_raw.h"
 #include "rig.h"
 
 TestSuite(journal_slots, .timeout = 30);
@@ -26,7 +27,7 @@ Test(journal_slots, a_header_survives_the_round_trip_and_belongs_to_no_stream)
     bad[3].cut_group = 1;
     bad[4].group_floor = 1;
     bad[5].meta_commit_no++;
-    bad[6].slots = false; /* a log's groups say it */
+    bad[6].epoch = 0;
     for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
         jrn_seg_header_encode(&geo, 5, &bad[i], buf);
         cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_CORRUPT, "case %u", i);
@@ -138,6 +139,51 @@ Test(journal_slots, a_header_names_the_newest_batch_of_metadata)
     cr_assert_eq(r->report.meta_commit_no_max, 1001);
     cr_assert_eq(rig_close(r, true), 0);
     rig_free(r);
+}
+
+/* It was opened again, and the machine stopped before a group was written in it. */
+Test(journal_slots, a_header_of_the_log_names_the_newest_batch_too)
+{
+    struct rig *r = begin();
+    uint32_t g;
+
+    rig_write(r, 1, 1);
+    cr_assert_eq(rig_wait(r), 0);
+    g = r->w[0].a.loc.segment;
+    rig_crash(r);
+    rig_zero(r, g, JRN_SEG_HEADER_BYTES, r->geo.segment_bytes - JRN_SEG_HEADER_BYTES);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.meta_commit_no_max, 1001);
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
+static void set_version(const struct segpool_geometry *g, uint32_t segment, uint16_t version, uint8_t *buf)
+{
+    struct jrn_seg_header_raw *raw = (void *)buf;
+
+    raw->version = to_le16(version);
+    raw->crc = to_le32(crc32c(jrn_seed(g, segment, 0, 0), buf + 4, JRN_SEG_HEADER_BYTES - 4));
+}
+
+Test(journal_slots, a_header_of_version_1_is_read_and_names_no_batch_in_the_log)
+{
+    static uint8_t buf[JRN_SEG_HEADER_BYTES];
+    struct jrn_seg_header h = {.epoch = 99, .shard = 3, .seq_floor = 12345};
+
+    jrn_seg_header_encode(&geo, 5, &h, buf);
+    for (uint16_t v = 0; v <= JRN_VERSION + 1; v++) {
+        set_version(&geo, 5, v, buf);
+        cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), v == 1 || v == 2 ? 0 : -FIRN_E_FORMAT_VERSION, "version %u", v);
+    }
+    h.meta_commit_no = 7;
+    jrn_seg_header_encode(&geo, 5, &h, buf);
+    cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), 0);
+    set_version(&geo, 5, 1, buf);
+    cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_CORRUPT);
+    jrn_seg_header_encode(&geo, 5, &head, buf); /* of slots */
+    set_version(&geo, 5, 1, buf);
+    cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), 0);
 }
 
 /* It may have overwritten the only header that said how far numbers had come. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metadata from an older copy, when segments of the log that it still counts on hold clean copies by now: the groups that named later
- * batches are gone, and hosts wrote none since. The start is refused all the same. */
+/* Metadata from an older copy, when segments of the log that it still counts on hold clean copies by now, or were opened again: the groups
+ * that named later batches are gone, and hosts wrote none since. The start is refused all the same. */
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -103,6 +103,61 @@ Test(places_rollback, older_metadata_is_told_by_a_segment_of_copies, .timeout = 
         copy_all(&r);
     cr_assert_eq(r.shard->seg[g].use, SEGMENT_SLOTS);
     cr_assert_eq(dev_flush_sync(r.ssd_dev), 0);
+    rig_crash(&r);
+    restore(&r, &old);
+    cr_assert_eq(rig_boot(&r), -FIRN_E_ROLLED_BACK);
+    cr_assert_gt(r.report.meta_commit_no_max, old.commit_no);
+    rig_fini(&r);
+}
+
+/* What is open is closed: what comes later begins in segments of its own. */
+static void seal_open(struct rig *r)
+{
+    for (uint32_t g = 0; g < r->o.segments; g++)
+        if (r->shard->seg[g].use == SEGMENT_LOG_OPEN)
+            journal_segment_seal(r->shard->j, g);
+    sim_run_for(r->sim, 5 * NS_PER_S);
+}
+
+/* As if the machine had stopped each time before the first group in it was written. */
+static void empty_segment(struct rig *r, uint32_t g)
+{
+    uint64_t base = r->geo.base_bytes + g * (uint64_t)r->geo.segment_bytes;
+
+    memset(buf, 0, sizeof(buf));
+    for (uint32_t at = 4096; at < r->geo.segment_bytes; at += BLOCK_BYTES)
+        sim_disk_poke(r->ssd, base + at, buf, BLOCK_BYTES);
+}
+
+Test(places_rollback, older_metadata_is_told_by_a_segment_of_the_log_that_was_only_opened, .timeout = 60)
+{
+    static struct snapshot old;
+    uint64_t newest = 0, epoch;
+    uint32_t g;
+    struct rig r;
+
+    begin(&r);
+    g = (uint32_t)((rig_log_offset(&r, FIRST) - r.geo.base_bytes) / r.geo.segment_bytes);
+    epoch = r.shard->seg[g].epoch;
+    seal_open(&r);
+    for (uint32_t k = 0; k < r.o.segments; k++)
+        if (r.shard->seg[k].use == SEGMENT_LOG_SEALED)
+            newest = MAX(newest, r.shard->seg[k].epoch);
+    snapshot(&r, &old);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    for (unsigned i = 0; i < 2000 && (r.shard->seg[g].use == SEGMENT_FREE || r.shard->seg[g].epoch == epoch); i++) {
+        cr_assert_eq(rig_write(&r, i * 16 % FIRST, 16, 4), 0);
+        if (i % 16 == 0) {
+            rig_drain(&r, true);
+            shard_start(r.shard);
+        }
+    }
+    cr_assert(r.shard->seg[g].use == SEGMENT_LOG_OPEN || r.shard->seg[g].use == SEGMENT_LOG_SEALED);
+    cr_assert_eq(dev_flush_sync(r.ssd_dev), 0);
+    for (uint32_t k = 0; k < r.o.segments; k++)
+        if (r.shard->seg[k].epoch > newest)
+            empty_segment(&r, k);
     rig_crash(&r);
     restore(&r, &old);
     cr_assert_eq(rig_boot(&r), -FIRN_E_ROLLED_BACK);
