@@ -54,6 +54,7 @@ void tier_info_get(struct tier *t, struct tier_info *out)
         out->flash_bytes += total * EXTENT_BYTES;
         out->flash_used_bytes += used * EXTENT_BYTES;
     }
+    out->flash_used_bytes = MIN(out->flash_used_bytes, out->capacity_used_bytes); /* it may have grown since */
     out->capacity_reserved_bytes = cold_reserved(t->cold) * EXTENT_BYTES;
     out->commit_no = meta_commit_no(t->meta);
     out->loss_wall_ns = __atomic_load_n(&t->pool.loss_wall_ns, __ATOMIC_RELAXED);

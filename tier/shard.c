@@ -587,10 +587,11 @@ bool shard_degraded(const struct shard *s, uint16_t dev)
 void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_info *out)
 {
     const struct layer *l = layer_at(s, (uint32_t)(uintptr_t)v->priv);
+    uint64_t nr_flash = figure_get(&l->nr_flash), nr_placed = figure_get(&l->nr_placed);
 
     out->used_bytes_ssd = l->nr_live * BLOCK_BYTES;
-    out->used_bytes_flash = l->nr_flash * EXTENT_BYTES;
-    out->used_bytes_hdd = (l->nr_placed - l->nr_flash) * EXTENT_BYTES;
+    out->used_bytes_flash = nr_flash * EXTENT_BYTES;
+    out->used_bytes_hdd = (nr_placed - MIN(nr_flash, nr_placed)) * EXTENT_BYTES; /* an extent may be moving just now */
     out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
     out->copies_bytes = l->nr_copies * BLOCK_BYTES;
 }
