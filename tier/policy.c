@@ -5,6 +5,7 @@
 #include "base/limits.h"
 
 #define VICTIM_FULL_PCT 85u /* fuller segments are not worth the moves */
+#define VICTIM_CLEAN    10.0 /* a segment whose blocks are all clean counts as so much older: nothing is moved, only copies are lost */
 
 static uint64_t pct_of(uint64_t capacity, uint32_t pct) { return capacity * pct / 100; }
 
@@ -104,11 +105,11 @@ bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool h
 
 double policy_victim_score(const struct policy_segment *s)
 {
-    double u = s->slots == 0 ? 1.0 : (double)s->dirty / (double)s->slots;
+    double u = s->slots == 0 ? 1.0 : (double)s->dirty / (double)s->slots, gain = (1 - u) / (1 + u), age = (double)(s->age + 1);
 
+    if (s->live == 0)
+        return 1e12 * age;
     if (s->dirty == 0)
-        return 1e12 * (double)(s->age + 1); /* costs nothing; the oldest copies first */
-    if (u * 100 > VICTIM_FULL_PCT)
-        return 0;
-    return (double)(s->age + 1) * (1 - u) / (1 + u);
+        return VICTIM_CLEAN * age;
+    return u * 100 > VICTIM_FULL_PCT ? 0 : age * gain * gain * gain;
 }

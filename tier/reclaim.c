@@ -2,7 +2,7 @@
 /* reclaim.c: empties log segments, one victim at a time, when the journal runs out of free ones.
  *
  * 1. Victim: the oldest, if tombstones want it gone (oldest.c); a sealed segment with nothing dirty; else the best by
- *    age * (1 - u) / (1 + u).
+ *    what it gains for its moves (policy.h).
  * 2. Its dirty blocks: of extents that are nearly whole they are left to the mover, at first; others are read, verified, and
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
@@ -359,6 +359,7 @@ enum price { PRICE_NOTHING, PRICE_HALF, PRICE_FAIR, PRICE_ANY }; /* what a victi
 static double victim_score(const struct shard *s, uint32_t g, enum price price)
 {
     struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment, .dirty = s->ix.seg_dirty[g] + s->seg[g].discards,
+                               .live = s->ix.seg_live[g] + s->seg[g].discards,
                                .age = s->newest_epoch - s->seg[g].epoch};
     double score;
 

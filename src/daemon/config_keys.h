@@ -73,9 +73,9 @@
       "what a read of an HDD fetches, aligned; more spares seeks where neighbours are read soon, else it costs transfer and memory") \
     x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", KEY_RELOAD,       \
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
-    x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "60", KEY_RELOAD,         \
+    x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
-    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "80", KEY_RELOAD,         \
+    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
       "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \

@@ -54,7 +54,7 @@ Test(config, defaults_parse_and_are_what_the_list_shows)
 {
     cr_assert_eq(parse(""), 0);
     cr_assert_eq(config_num(&c, export_port), 4420);
-    cr_assert_eq(config_num(&c, tier_dirty_max), 80);
+    cr_assert_eq(config_num(&c, tier_dirty_max), 70);
     cr_assert_eq(config_num(&c, export_poll_ns), 50000);
     cr_assert_str_eq(config_text(&c, pool_name), "default");
 }

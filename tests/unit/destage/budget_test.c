@@ -10,14 +10,16 @@ static struct yard y;
 
 TestSuite(budget, .timeout = 60);
 
-static void open_yard(uint32_t nr_shards, uint32_t nr_hdd, const struct tier_opts *tune)
+static void open_log(uint32_t nr_shards, uint32_t nr_hdd, uint64_t log_bytes, const struct tier_opts *tune)
 {
-    struct yard_opts o = {.nr_shards = nr_shards, .nr_hdd = nr_hdd, .nr_vols = 4, .hdd_bytes = 256 * MIB, .log_bytes = 128 * MIB,
+    struct yard_opts o = {.nr_shards = nr_shards, .nr_hdd = nr_hdd, .nr_vols = 4, .hdd_bytes = 256 * MIB, .log_bytes = log_bytes,
                           .vol_bytes = 32 * MIB, .ssd_free = true, .tune = *tune};
 
     o.tune.segment_bytes = (uint32_t)MIB;
     yard_open(&y, &o);
 }
+
+static void open_yard(uint32_t nr_shards, uint32_t nr_hdd, const struct tier_opts *tune) { open_log(nr_shards, nr_hdd, 128 * MIB, tune); }
 
 /* So many blocks in each of the extents [from, to) of each volume. */
 static void dirty(uint32_t from, uint32_t to, uint32_t nblocks)
@@ -110,13 +112,12 @@ static uint64_t read_beside(uint64_t target_ns, uint64_t *destaged)
     struct yard_host r = {.yard = &y, .vol = 0, .len_bytes = BLOCK_BYTES, .from_bytes = 16 * MIB, .within_bytes = 16 * MIB,
                           .stride_bytes = EXTENT_BYTES, .seed = 3, .pause_ns = 30 * NS_PER_MS};
 
-    open_yard(1, 1, &(struct tier_opts){.mover_latency_ns = target_ns, .dirty_start_pct = 5, .stage_bytes = 256 * KIB});
+    open_log(1, 1, 64 * MIB, &(struct tier_opts){.mover_latency_ns = target_ns, .dirty_start_pct = 5, .dirty_max_pct = 80, .stage_bytes = 256 * KIB});
     dirty(0, 32, 16);
-    for (unsigned i = 0; i < 4; i++) { /* until the log has forgotten what is read below */
-        dirty(0, 14, 192);
-        yard_drain(&y, true);
-    }
-    dirty(0, 14, 192);
+    yard_drain(&y, true);
+    dirty(0, 16, 256); /* the log forgets what is read below: it is older */
+    yard_drain(&y, true);
+    dirty(0, 14, 190);
     *destaged = yard_stats(&y).destage_blocks;
     yard_host_start(&r);
     sim_run_for(y.sim, 3 * NS_PER_S);

@@ -97,11 +97,16 @@ Test(policy, a_batch_ends_for_many_that_wait_or_when_it_has_written_much)
 
 Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones)
 {
-    struct policy_segment empty = {.dirty = 0, .slots = 100, .age = 1}, old = {.dirty = 20, .slots = 100, .age = 50},
-                          young = {.dirty = 20, .slots = 100, .age = 2}, full = {.dirty = 90, .slots = 100, .age = 99};
+    struct policy_segment empty = {.slots = 100, .age = 1}, old = {.dirty = 20, .live = 40, .slots = 100, .age = 50},
+                          young = {.dirty = 20, .live = 90, .slots = 100, .age = 2}, clean = {.live = 90, .slots = 100, .age = 2},
+                          full = {.dirty = 90, .live = 90, .slots = 100, .age = 99}, half = {.dirty = 50, .live = 50, .slots = 100, .age = 200};
 
     cr_assert_gt(policy_victim_score(&empty), policy_victim_score(&old));
     cr_assert_gt(policy_victim_score(&old), policy_victim_score(&young));
+    cr_assert_gt(policy_victim_score(&clean), policy_victim_score(&old), "nothing to be moved");
+    cr_assert_gt(policy_victim_score(&old), policy_victim_score(&half), "however old it is");
+    clean.age = 0;
+    cr_assert_lt(policy_victim_score(&clean), policy_victim_score(&old), "its copies are worth something too");
     cr_assert_eq(policy_victim_score(&full), 0);
 }
 

@@ -7,7 +7,7 @@
 
 void rig_init(struct rig *r, const struct rig_opts *o)
 {
-    *r = (struct rig){.o = *o};
+    *r = (struct rig){.o = *o, .opts = {.dirty_start_pct = 60, .dirty_max_pct = 80}}; /* much dirt, so that its log is crowded */
     r->o.lba_bytes = o->lba_bytes != 0 ? o->lba_bytes : BLOCK_BYTES;
     r->o.hdd_extents = o->hdd_extents != 0 ? o->hdd_extents : 16;
     r->o.segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : 256u * 1024u;
