@@ -112,7 +112,8 @@ static uint64_t read_beside(uint64_t target_ns, uint64_t *destaged)
     struct yard_host r = {.yard = &y, .vol = 0, .len_bytes = BLOCK_BYTES, .from_bytes = 16 * MIB, .within_bytes = 16 * MIB,
                           .stride_bytes = EXTENT_BYTES, .seed = 3, .pause_ns = 30 * NS_PER_MS};
 
-    open_log(1, 1, 64 * MIB, &(struct tier_opts){.mover_latency_ns = target_ns, .dirty_start_pct = 5, .dirty_max_pct = 80, .stage_bytes = 256 * KIB});
+    open_log(1, 1, 64 * MIB, &(struct tier_opts){.mover_latency_ns = target_ns, .dirty_start_pct = 5, .dirty_max_pct = 80,
+                                                  .stage_bytes = 256 * KIB});
     dirty(0, 32, 16);
     yard_drain(&y, true);
     dirty(0, 16, 256); /* the log forgets what is read below: it is older */

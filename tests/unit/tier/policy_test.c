@@ -99,7 +99,8 @@ Test(policy, victims_are_empty_segments_then_old_and_sparse_ones_never_full_ones
 {
     struct policy_segment empty = {.slots = 100, .age = 1}, old = {.dirty = 20, .live = 40, .slots = 100, .age = 50},
                           young = {.dirty = 20, .live = 90, .slots = 100, .age = 2}, clean = {.live = 90, .slots = 100, .age = 2},
-                          full = {.dirty = 90, .live = 90, .slots = 100, .age = 99}, half = {.dirty = 50, .live = 50, .slots = 100, .age = 200};
+                          full = {.dirty = 90, .live = 90, .slots = 100, .age = 99},
+                          half = {.dirty = 50, .live = 50, .slots = 100, .age = 200};
 
     cr_assert_gt(policy_victim_score(&empty), policy_victim_score(&old));
     cr_assert_gt(policy_victim_score(&old), policy_victim_score(&young));
