@@ -57,7 +57,7 @@ void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct
 
     r->by_block = set->by_block;
     r->touches_min = set->touches_min == 0 ? 2 : MIN(set->touches_min, ADMIT_TOUCHES_MAX);
-    r->again = set->again == 0 ? 3 : MIN(set->again, ADMIT_TOUCHES_MAX);
+    r->again = set->again == 0 ? 3 : MIN(set->again, ADMIT_AGAIN_NEVER);
     r->asked_turns = set->asked_turns == 0 ? 1 : MIN(set->asked_turns, ADMIT_TURNS_MAX);
     r->stream_blocks = set->stream_blocks == 0 ? STREAM_BLOCKS : set->stream_blocks;
     r->window = (uint32_t)window;

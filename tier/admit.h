@@ -17,6 +17,7 @@
 
 #define CHUNK_BLOCKS      16u
 #define ADMIT_TOUCHES_MAX 4u
+#define ADMIT_AGAIN_NEVER 5u     /* nothing because it was asked for in RAM */
 #define ADMIT_TURNS_MAX   255u
 #define ADMIT_WAYS        16u
 

@@ -27,8 +27,10 @@ void heat_io(struct shard *s, const struct volume *v, const struct blk_io *io)
 {
     uint64_t lba_bytes = v->blk.lba_bytes, first = io->lba * lba_bytes / BLOCK_BYTES;
     uint64_t last = ((io->lba + io->nlb) * lba_bytes - 1) / BLOCK_BYTES;
+    uint32_t layer = (uint32_t)(uintptr_t)v->priv, nblocks = (uint32_t)(last - first + 1);
 
-    heat_touch(&s->heat, heat_now_s(s), (uint32_t)(uintptr_t)v->priv, first, (uint32_t)(last - first + 1), io->op == BLK_WRITE);
+    heat_touch(&s->heat, heat_now_s(s), layer, first, nblocks, io->op == BLK_WRITE);
+    quota_io(s, layer, nblocks, io->op == BLK_WRITE);
 }
 
 struct heat_value heat_of_extent(const struct shard *s, uint32_t x)

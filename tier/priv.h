@@ -86,6 +86,7 @@ struct layer {                   /* a layer of an attached volume */
     uint64_t nr_placed;          /* extents with a place */
     uint64_t nr_flash;           /* of them on flash, where the pool has both kinds of capacity devices */
     uint32_t heat_groups;        /* all of its heat records lie below */
+    uint32_t lately[2];          /* blocks that hosts read, and wrote: halved together (quota.c) */
     struct volume *vol;          /* NULL: being deleted */
     struct list ranges;          /* rmw.c: of range_lock.node, oldest first */
     struct list changed;         /* on s->ranges_changed: a range was given up */
@@ -305,6 +306,7 @@ struct places {
     struct slot_table table;
     struct admit admit;
     struct admit_rules rules;
+    struct admit_rules read_rules; /* of volumes that are hardly written */
     struct quota quota;
     struct pool fills;
     struct fill *cur;            /* not full yet, not written yet: within one call only */
@@ -834,6 +836,9 @@ bool     quota_spares(void *ctx, uint32_t id);            /* for slots.h: ctx is
 bool     quota_makes_room(struct shard *s, uint32_t layer); /* before a place is taken for it; false: it may have none now */
 bool     quota_admits(const struct shard *s, uint32_t layer); /* anything of it may be copied */
 bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it must be missed: not as the pool's knobs say */
+void     quota_io(struct shard *s, uint32_t layer, uint32_t nblocks, bool write); /* of a host */
+/* As the pool's knobs say, for a volume that is used like this one. */
+struct admit_rules *quota_pool_rules(struct shard *s, uint32_t layer);
 struct admit_rules *quota_rules(struct shard *s, uint32_t layer, struct admit_rules *own); /* the pool's, or own, filled in */
 void     quota_verify(const struct shard *s, const uint64_t *copies); /* by layer, counted */
 

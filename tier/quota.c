@@ -15,6 +15,8 @@
 
 #define LOOK_EVERY 32u           /* places taken between two looks at who is over most */
 #define NO_LIMIT   UINT64_MAX
+#define READ_MOSTLY   4u         /* a volume of which so many blocks are read for one that is written is hardly written */
+#define LATELY_BLOCKS (1u << 20) /* 4 GiB read, or written: what was before counts half */
 
 static uint64_t share_blocks(const struct shard *s, const struct volume_share *sh)
 {
@@ -156,10 +158,28 @@ bool quota_own_rule(const struct shard *s, uint32_t l)
     return v != NULL && v->policy.admit >= VOLUME_ADMIT_FIRST;
 }
 
+void quota_io(struct shard *s, uint32_t l, uint32_t nblocks, bool write)
+{
+    struct layer *y = layer_at(s, l);
+
+    y->lately[write] += nblocks;
+    if (y->lately[write] < LATELY_BLOCKS)
+        return;
+    y->lately[0] /= 2;
+    y->lately[1] /= 2;
+}
+
+struct admit_rules *quota_pool_rules(struct shard *s, uint32_t l)
+{
+    const struct layer *y = layer_at(s, l);
+
+    return (uint64_t)y->lately[1] * READ_MOSTLY < y->lately[0] ? &s->places.read_rules : &s->places.rules;
+}
+
 struct admit_rules *quota_rules(struct shard *s, uint32_t l, struct admit_rules *own)
 {
     const struct volume *v = layer_at(s, l)->vol;
-    struct admit_rules *pool = &s->places.rules;
+    struct admit_rules *pool = quota_own_rule(s, l) ? &s->places.rules : quota_pool_rules(s, l);
 
     if (v == NULL || (v->policy.admit == VOLUME_ADMIT_AUTO && v->policy.stream_cutoff == 0))
         return pool;

@@ -58,7 +58,7 @@
     x("tier.admit",            UINT,     tier_admit,           1,           4,                "2", KEY_RELOAD,          \
       "times that a chunk of 64 KiB is missed before it is copied to the SSD; more writes less there and warms up later") \
     x("tier.admit_blocks",     BOOL,     tier_admit_blocks,    0,           1,                "false", KEY_RELOAD,      \
-      "copy of a chunk only the blocks that were asked for again; writes less, and misses the neighbours once more")    \
+      "copy of a chunk only blocks that were asked for again (a volume that is hardly written: always); writes less, misses more")    \
     x("tier.admit_again",      UINT,     tier_admit_again,     1,           4,                "3", KEY_RELOAD,          \
       "times that a block is asked for while it is in memory before it is copied to the SSD")                           \
     x("tier.admit_memory",     UINT,     tier_admit_memory,    1,           255,              "1", KEY_RELOAD,          \

@@ -94,6 +94,18 @@ Test(admit, what_only_ram_was_asked_for_comes_alone_at_its_first_miss)
     admit_fini(&g.ad);
 }
 
+Test(admit, where_ram_says_nothing_it_still_counts_for_the_next_miss)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    g.r.again = ADMIT_AGAIN_NEVER;
+    for (uint32_t i = 0; i < 8; i++)
+        expect(admit_again(&g.ad, &g.r, 1, 5, 0x0002, 0), 0, 0);
+    expect(miss(&g, 5, 0x0006, 0), 0x0002, 0x0002);
+    admit_fini(&g.ad);
+}
+
 Test(admit, a_stream_is_worth_nothing_and_leaves_no_trace)
 {
     struct rig g;

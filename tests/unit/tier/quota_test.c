@@ -131,9 +131,34 @@ Test(quota, copies_of_a_volume_below_its_minimum_stay)
         read_all(&t.r, &t.other, 0, VOLUME);
     cr_assert_eq(copies_of(&t.r, &t.r.vol), kept);
     policy(&t, &t.r.vol, (struct volume_policy){0});
+    policy(&t, &t.other, (struct volume_policy){.admit = VOLUME_ADMIT_FIRST});
     for (unsigned round = 0; round < 6; round++)
         read_all(&t.r, &t.other, 0, VOLUME);
     cr_assert_lt(copies_of(&t.r, &t.r.vol), kept / 2, "without it they go");
+    finish(&t);
+}
+
+Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copied)
+{
+    struct two t;
+    struct shard *s;
+    uint32_t l;
+
+    begin(&t, 64);
+    s = t.r.shard;
+    l = layer_no(&t.r.vol);
+    cr_assert_eq(quota_pool_rules(s, l), &s->places.rules, "so far it was written alone");
+    cr_assert_not(s->places.rules.by_block);
+    quota_io(s, l, 4 * VOLUME, false);
+    cr_assert_eq(quota_pool_rules(s, l), &s->places.rules);
+    quota_io(s, l, 1, false);
+    cr_assert_eq(quota_pool_rules(s, l), &s->places.read_rules);
+    cr_assert(s->places.read_rules.by_block && s->places.read_rules.again == ADMIT_AGAIN_NEVER);
+    cr_assert_eq(quota_pool_rules(s, layer_no(&t.other)), &s->places.rules, "the other one is judged by itself");
+    quota_io(s, l, 1u << 20, false);
+    cr_assert_lt(s->layer[l].lately[1], VOLUME, "what was before counts half");
+    quota_io(s, l, 1u << 19, true);
+    cr_assert_eq(quota_pool_rules(s, l), &s->places.rules);
     finish(&t);
 }
 
