@@ -83,12 +83,15 @@ static int tables_init(struct shard *s)
     return 0;
 }
 
+uint32_t places_segments(const struct shard *s)
+{
+    return segpool_segments(s->o.segpool) - (segpool_is_log_only(s->o.segpool) ? s->log_segments : 0);
+}
+
 /* Of all that may hold copies, the shard's share. */
 static uint64_t cache_blocks(const struct shard *s)
 {
-    uint32_t nr = segpool_segments(s->o.segpool) - (segpool_is_log_only(s->o.segpool) ? s->log_segments : 0);
-
-    return MAX((uint64_t)nr * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards, UINT64_C(1));
+    return MAX((uint64_t)places_segments(s) * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards, UINT64_C(1));
 }
 
 /* Where nearly all is read, what is copied is all that the SSD wears by, and a chunk's other blocks are hardly worth it: of those that two

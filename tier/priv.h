@@ -846,6 +846,7 @@ void     quota_verify(const struct shard *s, const uint64_t *copies); /* by laye
 int      places_init(struct shard *s);
 void     places_fini(struct shard *s);
 void     places_retune(struct shard *s);                  /* what is worth a place, as s->t has it now */
+uint32_t places_segments(const struct shard *s);          /* that may hold copies, of all shards */
 /* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);

@@ -256,7 +256,7 @@ uint64_t shard_segment_bytes(const struct shard *s)
 {
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
 
-    return (uint64_t)(segpool_segments(s->o.segpool) / geo->nr_shards) * geo->segment_bytes;
+    return (uint64_t)(places_segments(s) / geo->nr_shards) * geo->segment_bytes;
 }
 
 uint64_t shard_pin_max(const struct shard *s)

@@ -435,11 +435,14 @@ static int pin(struct request *r, unsigned mask)
     return 0;
 }
 
-/* The room that its minimum takes is taken at once, like that of a pin. */
-static int take_min(struct request *r)
+#define VOLUME_F_SHARES (VOLUME_F_CACHE_MIN | VOLUME_F_CACHE_MAX | VOLUME_F_ADMIT | VOLUME_F_STREAM)
+
+/* The room that its minimum takes is taken at once, like that of a pin. Whether percent and bytes agree depends on what devices there are
+ * now: asked when they are set, not when something else is. */
+static int take_min(struct request *r, unsigned mask)
 {
     uint64_t bytes = volume_min_bytes(r->t, r->v->shard_no, &r->p.policy);
-    int err = volume_policy_check(r->t, r->v->shard_no, &r->p.policy);
+    int err = mask & VOLUME_F_SHARES ? volume_policy_check(r->t, r->v->shard_no, &r->p.policy) : 0;
 
     if (!err && bytes > r->was_min && !volume_min_fits(r->t, r->v, r->v->shard_no, bytes))
         err = -FIRN_E_RANGE;
@@ -459,7 +462,7 @@ void tier_volume_set(struct tier *t, const char *name, unsigned mask, const stru
         return;
     r->was_min = r->v->min_bytes;
     err = params_merge(&r->v->p, mask, params, &r->p);
-    err = err ? err : take_min(r);
+    err = err ? err : take_min(r, mask);
     err = err ? err : pin(r, mask);
     if (err)
         r->v->min_bytes = r->was_min;

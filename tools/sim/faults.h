@@ -32,6 +32,11 @@
     x(META_ROT,            "B5 a metadata record fails its checksum")                             \
     x(HEAT_GONE,           "B5 the records of heat are gone between two starts")                  \
     x(COPIES_SPOILT,       "B2 I20 clean copies on the SSD, or what it says of them, turn into noise") \
+    x(CACHE_GONE,          "C1 an SSD of clean copies is away at a start")                        \
+    x(CACHE_BLANK,         "B2 I20 all but the labels of such an SSD turns blank, or into noise") \
+    x(CACHE_OLD,           "C3 such an SSD holds what it held long ago")                          \
+    x(CACHE_SWAPPED,       "C3 two of them are named in another order")                           \
+    x(CACHE_STRUCK,        "B9 B10 B14 such an SSD fails while hosts work, or loses some spots")  \
     x(META_FAIL,           "C6 a metadata commit fails")                                          \
     x(ROT_JOURNAL,         "B1 B3 flipped bits on the journal device")                            \
     x(ROT_CAPACITY,        "B4 flipped bits on a capacity device")                                \

@@ -80,6 +80,8 @@ static void spoil_copies(struct world *w)
 void mischief_boot(struct world *w, uint32_t depth)
 {
     if (depth == 0 && w->faults_on)
+        mischief_cache_boot(w);
+    if (depth == 0 && w->faults_on)
         spoil_copies(w);
     if (depth == 0 && w->faults_on)
         drop_heat(w);
@@ -148,7 +150,7 @@ void mischief_run(struct world *w, bool last_boot)
         sim_wall_jump(w->sim, (int64_t)sim_below(w->sim, 6) * 365 * 86400 * (int64_t)NS_PER_S - 3 * 365 * 86400 * (int64_t)NS_PER_S);
         sim_fault_fired(w->sim, SIM_WALL_CLOCK_JUMP);
     }
-    for (uint32_t i = 0; i <= w->plan.capacity_devs && w->faults_on; i++)
+    for (uint32_t i = 0; i <= w->plan.capacity_devs + w->plan.cache_devs && w->faults_on; i++)
         set_rates(w, w->machine.disk[i]);
     if (!last_boot && sim_chance(w->sim, 600000))
         plan_crash(w, 20000, 1500);
@@ -201,6 +203,7 @@ void mischief_act(struct world *w)
 {
     if (!w->faults_on)
         return;
+    mischief_cache_act(w);
     if (w->plan.profile == PROFILE_ROT && (w->kinds & (KIND(3) | KIND(4))) && w->faults_planted < FAULTS_A_SEED &&
         sim_chance(w->sim, 6000))
         strike_rot(w);

@@ -137,6 +137,10 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     draw_hosts(p, s);
     if (opts->seed % 5 < 2)
         draw_readers(p);
+    if (opts->seed / 3 % 3 == 0) {
+        p->cache_devs = 1 + (uint32_t)(opts->seed / 9 % 2);
+        p->cache_segments = p->shards * 2 + (uint32_t)(opts->seed / 9 % 7);
+    }
     if (p->capacity_devs > 1 && opts->seed / 2 % 2 == 0) /* hot extents go there, and come back */
         p->flash = 1u << (opts->seed / 4 % p->capacity_devs);
     p->boots = (uint32_t)sim_between(s, 4, 7);

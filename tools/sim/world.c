@@ -85,6 +85,16 @@ static void make_disks(struct world *w)
         o.rotational = (p->flash >> i & 1) == 0;
         sim_machine_add(&w->machine, name, &o);
     }
+    o.capacity = o.rotational = false;
+    o.latency_min_ns = 10 * NS_PER_US;
+    o.latency_max_ns = p->journal_ns;
+    o.size_bytes = 2 * MIB + (uint64_t)p->cache_segments * p->segment_bytes;
+    for (uint32_t i = 0; i < p->cache_devs; i++) {
+        char name[24];
+
+        snprintf(name, sizeof(name), "cache%u", i);
+        sim_machine_add(&w->machine, name, &o);
+    }
 }
 
 static void fill_tier_opts(struct world *w)
@@ -95,9 +105,9 @@ static void fill_tier_opts(struct world *w)
     memset(t, 0, sizeof(*t));
     snprintf(t->pool_name, sizeof(t->pool_name), "sim");
     snprintf(t->meta_path, sizeof(t->meta_path), "meta");
-    t->nr_devs = 1 + p->capacity_devs;
+    t->nr_devs = 1 + p->capacity_devs + p->cache_devs;
     for (uint32_t i = 0; i < t->nr_devs; i++) {
-        t->devs[i].role = i == 0 ? TIER_JOURNAL : TIER_CAPACITY;
+        t->devs[i].role = i == 0 ? TIER_JOURNAL : i <= p->capacity_devs ? TIER_CAPACITY : TIER_CACHE;
         snprintf(t->devs[i].path, sizeof(t->devs[i].path), "%s", w->machine.path[i]);
         t->devs[i].size_bytes = sim_disk_size(w->machine.disk[i]);
     }
@@ -517,6 +527,7 @@ static void world_end(struct world *w)
         if (w->vol[i].oracle != NULL)
             oracle_free(w->vol[i].oracle);
     traffic_fini(w);
+    free(w->cache_image);
     w->res->trace_hash = sim_trace_hash(w->sim);
     w->res->events = sim_events_run(w->sim);
     w->res->profile = w->plan.profile;
@@ -538,9 +549,9 @@ void world_run(const struct world_opts *opts, struct world_result *out)
     w->faults_on = true;
     plan_draw(&w->plan, w->sim, opts);
     world_say(w, "seed %" PRIu64 " profile %s shards %u envs %u segments %u x %u align %u device %u torn %u pmem %u capacity %u x %"
-              PRIu64 " slots %u", opts->seed, sim_profile_name(w->plan.profile), w->plan.shards, w->plan.envs,
+              PRIu64 " slots %u cache %u x %u", opts->seed, sim_profile_name(w->plan.profile), w->plan.shards, w->plan.envs,
               w->plan.segments, w->plan.segment_bytes, w->plan.align, w->plan.device_block, w->plan.torn, w->plan.pmem_torn,
-              w->plan.capacity_devs, w->plan.capacity_bytes, w->plan.slots);
+              w->plan.capacity_devs, w->plan.capacity_bytes, w->plan.slots, w->plan.cache_devs, w->plan.cache_segments);
     sim_machine_init(&w->machine, w->sim);
     make_disks(w);
     fill_tier_opts(w);

@@ -110,6 +110,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t flash;               /* of them, a bit each: those that do not seek */
     uint32_t migrate_heat;        /* from which extents belong there; another one in every other boot, so that they move */
     uint64_t capacity_bytes;      /* each */
+    uint32_t cache_devs, cache_segments; /* SSDs of clean copies alone; segments of each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
     bool     readers;             /* hosts mostly read, in every other boot */
     uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard, stage_bytes, admit_touches;
@@ -181,6 +182,7 @@ struct world {
     uint64_t                 faults_planted, blocks_refused;
     uint64_t                 ops_done, ops_goal;
     struct { struct tier_bugs tier; struct journal_bugs journal; struct export_bugs export; } bugs; /* planted */
+    char                    *cache_image; /* mischief_cache.c: a cache device as it was; NULL: not yet */
     char                     why[256];
 };
 
@@ -209,6 +211,8 @@ void control_check(struct world *w);
 void mischief_boot(struct world *w, uint32_t depth);
 void mischief_run(struct world *w, bool last_boot); /* sets the rates of a boot, plans its end */
 void mischief_act(struct world *w);                 /* after a request: now and then something breaks */
+void mischief_cache_boot(struct world *w);          /* the same for SSDs of clean copies */
+void mischief_cache_act(struct world *w);
 void mischief_crashed(struct world *w);             /* ROT: what rots in the log's newest groups, and what may not */
 void mischief_heal(struct world *w);                /* lifts every fault that can be lifted */
 
