@@ -17,6 +17,7 @@ struct pool_dev {
     struct tier_dev_opts opts;
     uint16_t     index;          /* among the devices of its role */
     bool         missing;        /* a cache device that is not there, or cannot be read: there are no handles */
+    bool         fresh;          /* pool_add.c: a cache device whose label is still to be judged, or written */
     uint32_t     area;           /* of the pool of segments: that of a cache device; 0: the journal's, or it has none */
     bool         made;           /* a file that this format made, and locked before anybody else: it goes if the format fails */
     int          lock_fd;        /* real devices: flock, and O_EXCL on block devices; -1: none */
@@ -33,8 +34,9 @@ struct pool_devs {
     struct pool_dev dev[POOL_DEVS_MAX];
 };
 
-enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT, POOL_SURVEY };
-/* Locks and opens every device on envs[0]; POOL_FORMAT also makes files; POOL_SURVEY asks whether it could, makes none, and
+enum pool_access { POOL_READ, POOL_WRITE, POOL_FORMAT, POOL_SURVEY, POOL_ADD };
+/* Locks and opens every device on envs[0]; POOL_FORMAT also makes files, POOL_ADD those of cache devices; POOL_SURVEY asks whether it
+ * could, makes none, and
  * leaves those without a handle. Labels are not looked at. */
 int  pool_devs_open(struct pool_devs *p, const struct tier_opts *opts, enum pool_access access, char why[static 256]);
 void pool_devs_close(struct pool_devs *p);
@@ -59,6 +61,7 @@ int  pool_labels_read(struct pool_devs *p, char why[static 256]);
 bool pool_devs_old(const struct pool_devs *p); /* one is an old copy: read with accept_loss only */
 /* Brings all labels to the next generation, three good copies each; a crash in between leaves them within 1. */
 int  pool_labels_renew(struct pool_devs *p, char why[static 256]);
+void pool_uuid_make(struct env *e, struct uuid *out);
 struct segpool_geometry pool_geometry(const struct label *journal);
 /* pool_cache.c */
 bool pool_has_cache(const struct pool_devs *p);      /* the configuration names a device for it other than the journal's */

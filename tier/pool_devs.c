@@ -127,7 +127,7 @@ static uint32_t capacity_wanted(const struct tier_opts *o)
 static const char *misplaced(const struct pool_devs *p, const struct pool_dev *d, const struct label *other)
 {
     if (d->opts.role == TIER_CACHE) /* labels do not count these: one too many, or the wrong one */
-        return "none can be added yet: correct its path, or take it out of pool.cache";
+        return "firnd --add-cache takes in an empty one; else correct pool.cache";
     return other->nr_capacity < capacity_wanted(p->opts) ? "a device cannot be added to a pool yet: take it out of pool.capacity"
                                                          : "correct its path";
 }
@@ -174,13 +174,14 @@ static int file_small(const char *role, const char *path, uint64_t min, char why
 static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access access, char why[static 256])
 {
     bool real = p->opts->seams.dev_open == NULL;
+    bool makes = access == POOL_FORMAT || (access == POOL_ADD && d->opts.role == TIER_CACHE && real && pool_file_to_make(d->opts.path));
     int err = 0;
 
     if (real && access == POOL_SURVEY && pool_file_to_make(d->opts.path))
         return pool_file_possible(&d->opts, why);
     if (real)
         err = named_twice(p, d, why);
-    if (!err && real && access == POOL_FORMAT)
+    if (!err && real && makes)
         err = pool_file_make(d, p->opts->force, why);
     else if (!err && real && pool_file_empty(d->opts.path)) /* a format that was cut short between the name and the length */
         err = say_empty_file(p, d, why);
@@ -196,7 +197,7 @@ static int one_open(struct pool_devs *p, struct pool_dev *d, enum pool_access ac
     if (d->opts.size_bytes != 0)
         d->bytes = MIN(d->bytes, d->opts.size_bytes);
     d->bytes = ROUND_DOWN(d->bytes, LABEL_BYTES);
-    if (access == POOL_FORMAT && d->bytes < 2 * LABEL_AREA_BYTES) {
+    if ((access == POOL_FORMAT || access == POOL_ADD) && d->bytes < 2 * LABEL_AREA_BYTES) {
         snprintf(why, 256, "%s device \"%.120s\" is %llu bytes, too small for a device (at least %u)", pool_role_name(d->opts.role),
                  d->opts.path, (unsigned long long)d->bytes, 2 * LABEL_AREA_BYTES);
         return -FIRN_E_INVALID;
@@ -402,7 +403,7 @@ int pool_labels_read(struct pool_devs *p, char why[static 256])
 {
     for (uint32_t i = 0; i < p->nr; i++) {
         struct pool_dev *d = &p->dev[i];
-        int err = d->missing ? 0 : one_label_read(p, d, why);
+        int err = d->missing || d->fresh ? 0 : one_label_read(p, d, why);
 
         if (d->opts.role == TIER_CACHE && pool_cache_absent(err)) {
             pool_cache_leave_out(d, why);
@@ -412,7 +413,7 @@ int pool_labels_read(struct pool_devs *p, char why[static 256])
             return err;
     }
     for (uint32_t i = 0; i < p->nr; i++) {
-        int err = p->dev[i].missing ? 0 : label_match(p, &p->dev[i], why);
+        int err = p->dev[i].missing || p->dev[i].fresh ? 0 : label_match(p, &p->dev[i], why);
 
         if (err)
             return err;

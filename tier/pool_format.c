@@ -22,7 +22,7 @@
 
 #define ZERO_STEP (1u << 20)
 
-static void uuid_make(struct env *e, struct uuid *out)
+void pool_uuid_make(struct env *e, struct uuid *out)
 {
     env_random(e, out->b, sizeof(out->b));
     out->b[6] = (uint8_t)((out->b[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
@@ -55,7 +55,7 @@ static int plan(struct pool_devs *p, char why[static 256])
     common.nr_shards = (uint16_t)(o->nr_shards ? o->nr_shards : o->nr_envs);
     common.created_wall_ns = env_wall_ns(o->envs[0]);
     snprintf(common.pool_name, sizeof(common.pool_name), "%s", o->pool_name);
-    uuid_make(o->envs[0], &common.pool);
+    pool_uuid_make(o->envs[0], &common.pool);
     if (!name_valid(o->pool_name) || o->nr_shards > REACTORS_MAX) {
         snprintf(why, 256, "the pool's name or its number of shards is invalid");
         return -FIRN_E_INVALID;
@@ -67,7 +67,7 @@ static int plan(struct pool_devs *p, char why[static 256])
         d->label.role = (uint16_t)d->opts.role;
         d->label.index = d->index;
         d->label.device_bytes = d->bytes;
-        uuid_make(o->envs[0], &d->label.device);
+        pool_uuid_make(o->envs[0], &d->label.device);
         if (d->opts.role == TIER_JOURNAL) {
             err = segpool_plan(d->bytes, o->segment_bytes, o->journal_align ? o->journal_align : 4096, common.nr_shards, &geo);
             if (!err && geo.align_bytes < d->on[0]->caps.block_bytes) {

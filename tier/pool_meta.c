@@ -59,6 +59,11 @@ static int device_match(const struct pool_devs *p, const struct pool_dev *d, str
 
     if (!err)
         err = device_rec_decode(buf, len, &rec);
+    if (d->opts.role == TIER_CACHE && (err == -FIRN_E_NOT_FOUND || (!err && memcmp(&rec.uuid, &d->label.device, sizeof(rec.uuid)) != 0))) {
+        snprintf(why, 256, "cache device \"%.110s\" is the pool's no more: firnd --add-cache takes it in again; else take it out of "
+                 "pool.cache", d->opts.path);
+        return -FIRN_E_FOREIGN;
+    }
     if (err) {
         snprintf(why, 256, "metadata \"%.100s\": the record of %s device %u: %.60s", p->opts->meta_path,
                  pool_role_name(d->opts.role), d->label.index, err_text(err));
@@ -90,7 +95,7 @@ int pool_meta_match(const struct pool_devs *p, struct meta *m, struct pool_rec *
         return -FIRN_E_CORRUPT;
     }
     for (uint32_t i = 0; i < p->nr && !err; i++)
-        err = p->dev[i].missing ? 0 : device_match(p, &p->dev[i], m, why);
+        err = p->dev[i].missing || p->dev[i].fresh ? 0 : device_match(p, &p->dev[i], m, why);
     return err;
 }
 

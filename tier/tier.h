@@ -106,6 +106,9 @@ struct tier_opts {
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
  * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */
 int  tier_format(const struct tier_opts *opts, char why[static 256]);
+/* No server runs: cache devices that are configured and empty become the pool's, those that are the pool's and not configured are
+ * forgotten. Refuses devices that hold anything else unless force. */
+int  tier_cache_add(const struct tier_opts *opts, char why[static 256]);
 /* Looks without changing anything: would a format be refused for what is on a device, other than a pool of Firn? -FIRN_E_FOREIGN. */
 int  tier_survey(const struct tier_opts *opts, char why[static 256]);
 /* Looks without changing anything: can this pool be opened? */

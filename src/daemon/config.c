@@ -247,7 +247,8 @@ void config_print_default(struct strbuf *b)
     strbuf_add(b, "  journal: {\n");
     print_group(b, "pool.journal", "    ");
     strbuf_add(b, "  };\n"
-                  "  # SSDs for copies of hot blocks; may be the journal's SSD. Reserved: labelled now, used by tiering.\n"
+                  "  # SSDs for copies of hot blocks; the journal's SSD then holds the log alone. ( ): one SSD for both. "
+                  "firnd --add-cache takes in new ones\n"
                   "  cache: ( );\n"
                   "  # HDDs (or SSDs) where data rests; a file may stand for one. size: bytes to use; 0: all of it. media:\n"
                   "  # \"ssd\" or \"hdd\", where the kernel has it wrong, as in many virtual machines: with both in one\n"

@@ -203,6 +203,13 @@ static int format(struct plan *p, enum node_over over)
 
 static int format_asked(struct plan *p) { return format(p, p->opts.force ? NODE_OVER_ANYTHING : NODE_OVER_NOTHING); }
 
+static int add_cache(const struct plan *p)
+{
+    char why[256] = "";
+
+    return node_add_cache(&p->cfg, p->opts.force != NULL, why) == 0 ? EXIT_DONE : failed("cannot change the cache devices", why);
+}
+
 /* --dev, first start: the files are made. A format that was cut short is done again, if nothing there says otherwise. */
 static int prepare_dev(struct plan *p)
 {
@@ -536,6 +543,8 @@ static int run(struct plan *p)
     log_set_level(level);
     if (p->opts.check)
         return check(p);
+    if (p->opts.add_cache)
+        return add_cache(p);
     if (p->opts.format)
         return p->opts.dev ? with_dev_lock(p, "cannot format", format_asked) : format_asked(p);
     if (p->opts.dev && p->dev_state != EMBEDDED_POOL) {

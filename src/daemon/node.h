@@ -30,6 +30,8 @@ struct node_opts {
  * (-FIRN_E_EXISTS if there is more); or whatever they hold. */
 enum node_over { NODE_OVER_NOTHING, NODE_OVER_REMAINS, NODE_OVER_ANYTHING };
 int  node_format(const struct config *cfg, enum node_over over, char why[static 256]);
+/* Brings the pool's cache devices in line with the configuration. */
+int  node_add_cache(const struct config *cfg, bool force, char why[static 256]);
 /* Looks at them and changes nothing: do they hold what a format would refuse, other than a pool? -FIRN_E_FOREIGN. */
 int  node_survey(const struct config *cfg, char why[static 256]);
 /* Looks at them and changes nothing: could this pool be opened? */

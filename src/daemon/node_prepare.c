@@ -61,6 +61,7 @@ static int with_one_reactor(const struct config *cfg, enum node_over over, int (
 }
 
 static int do_format(const struct tier_opts *o, char *why) { return tier_format(o, why); }
+static int do_add_cache(const struct tier_opts *o, char *why) { return tier_cache_add(o, why); }
 static int do_survey(const struct tier_opts *o, char *why) { return tier_survey(o, why); }
 static int do_probe(const struct tier_opts *o, char *why) { return tier_probe(o, why); }
 
@@ -83,6 +84,11 @@ int node_format(const struct config *cfg, enum node_over over, char why[static 2
     if (!err)
         say_few_shards(cfg);
     return err;
+}
+
+int node_add_cache(const struct config *cfg, bool force, char why[static 256])
+{
+    return with_one_reactor(cfg, force ? NODE_OVER_ANYTHING : NODE_OVER_NOTHING, do_add_cache, why);
 }
 
 int node_survey(const struct config *cfg, char why[static 256])

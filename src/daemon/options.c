@@ -31,8 +31,10 @@ static int check_together(const struct options *o)
 
     if (o->format && o->ram)
         wrong = "--ram has nothing to format";
-    else if (o->force && !o->format)
-        wrong = "--force belongs to --format";
+    else if (o->force && !o->format && !o->add_cache)
+        wrong = "--force belongs to --format and --add-cache";
+    else if (o->add_cache && (o->format || o->check || o->ram || o->dev))
+        wrong = "--add-cache goes with --config alone: a pool that was formatted, and is to be as its configuration says";
     else if (o->format && o->check)
         wrong = "--format and --check exclude each other";
     else if ((o->journal_size || o->capacity_size) && !o->dev)

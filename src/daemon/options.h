@@ -14,7 +14,8 @@
     x(dev,              "DIR",    "a whole pool of files in DIR, made the first time; loopback only. Needs 1GiB, or --journal-size") \
     x(ram,              "SIZE",   "serve one volume named ram from memory: measures the target alone")           \
     x(format,           NULL,     "prepare empty devices as a new pool and exit")                                \
-    x(force,            NULL,     "with --format: overwrite whatever the devices hold")                          \
+    x(add_cache,        NULL,     "make pool.cache as configured: take in what is empty, forget what is left out; exit") \
+    x(force,            NULL,     "with --format, --add-cache: overwrite whatever the devices hold")             \
     x(check,            NULL,     "say what is wrong with configuration and devices, change nothing, and exit")  \
     x(accept_loss,      NULL,     "start although acknowledged data is known to be missing")                     \
     x(reactors,         "N",      "instead of reactors")                                                         \

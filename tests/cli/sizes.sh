@@ -57,7 +57,7 @@ conf smallj.conf '"96MiB"' '"256MiB"'
 refused smallj.conf "journal device \\\\?\"$T/j.*: set size = $((160 << 20))"
 truncate -s 64M "$T/s2"
 conf twocaches.conf '"160MiB"' '"256MiB"' "{ path = \"$T/s\"; }, { path = \"$T/s2\"; }"
-refused twocaches.conf "$T/s2.*none can be added yet: correct its path, or take it out of pool.cache"
+refused twocaches.conf "$T/s2.*firnd --add-cache takes in an empty one; else correct pool.cache"
 truncate -s 256M "$T/c2"
 sed "s|capacity: (|& { path = \"$T/c2\"; }, |" "$T/f.conf" >"$T/more.conf"
 refused more.conf "$T/c2.*cannot be added to a pool yet: take it out of pool.capacity"

@@ -2,8 +2,9 @@
 /* mischief_cache.c: what happens to the SSDs of clean copies. None of it may be seen by a host, or stop a start: so nothing here says
  * that data may be damaged, or that a device failed.
  *
- * Between boots one is away, comes back, is blank but for its labels, changes its place with the other one, or is an older copy of itself. While
- * hosts work, one fails for good, or loses some spots. Drawn from the seed's number and how far it has come: other chances stay what they were.
+ * Between boots one is away, comes back, is blank but for its labels, changes its place with the other one, or is an older copy of
+ * itself. While hosts work, one fails for good, or loses some spots. Drawn from the seed's number and how far it has come: other chances
+ * stay what they were.
  */
 #include "tools/sim/world.h"
 
