@@ -34,8 +34,13 @@ void tier_info_get(struct tier *t, struct tier_info *out)
     uint64_t total, used;
 
     memset(out, 0, sizeof(*out));
-    for (uint32_t i = 0; i < t->nr_shards; i++)
+    for (uint32_t i = 0; i < t->nr_shards; i++) {
+        uint64_t before = out->journal_dirty_bytes;
+
         shard_info(t->shards[i], out);
+        out->shard[i].room_bytes = shard_room(t->shards[i]);
+        out->shard[i].dirty_bytes = out->journal_dirty_bytes - before;
+    }
     memcpy(out->name, t->pool.name, sizeof(out->name));
     out->uuid = t->pool.uuid;
     out->nr_shards = t->nr_shards;

@@ -28,7 +28,7 @@
 
 #define SETTLE_NS  (2 * NS_PER_MS)
 #define SKIP_NS    NS_PER_S
-#define PASSES_DESTAGE 100u /* over one whose dirt is all to be destaged: then it moves after all */
+#define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)

@@ -555,6 +555,8 @@ void shard_info(const struct shard *s, struct tier_info *add)
     add->damaged_more |= __atomic_load_n(&s->damage.full, __ATOMIC_RELAXED);
 }
 
+uint64_t shard_room(const struct shard *s) { return s->log_blocks * BLOCK_BYTES; }
+
 const struct tier_stats *shard_stats(const struct shard *s) { return &s->stats; }
 
 uint64_t shard_csum_errors(const struct shard *s, uint16_t dev) { return figure_get(&s->csum_errors[dev]); }

@@ -84,6 +84,7 @@ void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void 
 int  shard_stop(struct shard *s);
 void shard_free(struct shard *s);
 
+uint64_t shard_room(const struct shard *s); /* bytes of blocks that its part of the log can hold; any thread */
 void shard_info(const struct shard *s, struct tier_info *add);   /* adds this shard's figures; any thread, racy */
 const struct tier_stats *shard_stats(const struct shard *s);
 void shard_journal_stats(const struct shard *s, struct journal_stats *add); /* likewise, until shard_stop() */

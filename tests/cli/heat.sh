@@ -69,6 +69,7 @@ status=$(ctl status --json)
 is "tiers" "$(jq -c '.tiers|map(.tier)' <<<"$status")" '["ssd","hdd"]'
 is "what the SSD has" "$(jq '.tiers[0]|.used == .dirty and .used > 4000000 and .extents >= 5' <<<"$status")" true
 exits 0 ctl status
+is "one shard: its part of the log is all of it" "$(grep -c '^  shards ' <<<"$out")" 0
 has "as a line" "$out" "^  ssd +[0-9.]+ MiB of [0-9.]+ MiB, [0-9.]+ MiB not yet destaged; [0-9]+ extents$"
 has "and where reads came from" "$out" "^  reads +[0-9.]+ % of blocks from the SSD"
 m=$(curl -s --unix-socket "$sock" http://x/metrics)
@@ -87,3 +88,16 @@ near "after SIGKILL" "$(get db/heat | jq '.write[10]')" 3000
 ctl volume delete half --quiet
 stop
 is "a deleted volume's is gone" "$("$firnctl" dump heat --dev "$T/p" | grep -o 'layer=[0-9]*' | sort -u | wc -l)" 1
+
+# Two shards: one volume fills the part of the one that it is on.
+start --dev "$T/two" --journal-size 320MiB --capacity-size 256MiB --reactors 2 --port 0
+sock=$T/two/firnd.sock
+ctl volume create db --size 64MiB --quiet
+ctl host allow db '*'
+timeout 60 "$bench" run --port "$(ready port)" --nqn "$(ctl volume show db --json | jq -r .nqn)" --rw randwrite --bs 64KiB --ops 200 >"$T/bench" 2>&1 ||
+    bad "$(cat "$T/bench")"
+is "each one's part of the log" "$(ctl status --json | jq -c '.pool | [(.shard_fill | length), (.shard_fill | map(.dirty) | add) == .journal.dirty,
+    (.shard_fill | map(select(.dirty > 4000000)) | length), (.shard_fill | map(.room > .dirty) | all)]')" '[2,true,1,true]'
+exits 0 ctl status
+has "in words" "$out" "^  shards    [0-9]+ %, [0-9]+ % of what each can hold not yet destaged$"
+stop

@@ -63,6 +63,24 @@ static void print_tiers(const json_t *s)
                100 * ssd / all, 100 * ram / all, 100 * hdd / all);
 }
 
+/* Each shard's part of the log, where there are several: writes wait for their own. */
+static void print_shards(const json_t *pool)
+{
+    const json_t *shards = json_object_get(pool, "shard_fill"), *sh;
+    size_t i;
+
+    if (json_array_size(shards) < 2)
+        return;
+    printf("  shards   ");
+    json_array_foreach(shards, i, sh)
+    {
+        int64_t room = json_num(sh, "room");
+
+        printf(" %" PRId64 " %%%s", room ? json_num(sh, "dirty") * 100 / room : 0, i + 1 < json_array_size(shards) ? "," : "");
+    }
+    printf(" of what each can hold not yet destaged\n");
+}
+
 static void print_pool(const json_t *pool, const json_t *s)
 {
     const json_t *j = json_object_get(pool, "journal");
@@ -72,6 +90,7 @@ static void print_pool(const json_t *pool, const json_t *s)
     printf("pool %s (%s)\n", json_text(pool, "name"), json_text(pool, "uuid"));
     printf("  journal   %s, %" PRId64 " %% not yet destaged, %" PRId64 " of %" PRId64 " segments free\n", size_of(j, "size", b1),
            size ? dirty * 100 / size : 0, json_num(j, "free_segments"), json_num(j, "segments"));
+    print_shards(pool);
     printf("  ");
     print_capacity(pool);
     print_tiers(s);
