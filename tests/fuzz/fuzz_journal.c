@@ -132,6 +132,14 @@ static void put_head(uint32_t segment)
     jrn_seg_header_encode(&geo, segment, &h, disk + place(segment));
 }
 
+/* Of a segment of clean copies: it has no groups, but says how far the log had come. */
+static void put_slots_head(uint32_t segment)
+{
+    struct jrn_seg_header h = {.epoch = 1 + take(1) % 16, .slots = true, .seq_floor = take(2), .meta_commit_no = take(2)};
+
+    jrn_seg_header_encode(&geo, segment, &h, disk + place(segment));
+}
+
 static uint64_t put_group(uint32_t segment, uint64_t off)
 {
     static uint8_t buf[JRN_GROUP_HEADER_MAX];
@@ -208,7 +216,12 @@ static void build_image(void)
         uint64_t off = take(1) * 512 % geo.segment_bytes;
 
         switch ((op >> 3) % 6) {
-        case 0: put_head(s); break;
+        case 0:
+            if (op & 0x80)
+                put_slots_head(s);
+            else
+                put_head(s);
+            break;
         case 1:
         case 2: next[s] = put_group(s, next[s]); break;
         case 3: put_group(s, JRN_SEG_HEADER_BYTES + off); break;
