@@ -68,6 +68,8 @@ static void created(void *ctx, int err, struct blk *blk, const struct volume_inf
         return;
     }
     control_later(w);
+    if (err == -FIRN_E_RANGE && (v->params.policy.cache_min.pct != 0 || v->params.policy.cache_min.bytes != 0))
+        return; /* the minima of all: it has that of a volume that was here before */
     if (!control_error_allowed(w, err))
         world_fail(w, "creating %s: %s", v->params.name, err_text(err));
     /* it may be there after the next start all the same: stays CREATING until then */
