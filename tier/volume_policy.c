@@ -74,6 +74,8 @@ bool volume_min_fits(const struct tier *t, const struct volume *but, uint32_t sh
 {
     uint64_t all = shard_segment_bytes(t->shards[shard_no]);
 
+    if (bytes == 0) /* whatever others were promised when there were more devices */
+        return true;
     for (uint32_t i = 0; i < t->nr_vols && bytes <= all; i++)
         if (t->vols[i] != but && t->vols[i]->shard_no == shard_no)
             bytes += t->vols[i]->min_bytes;
