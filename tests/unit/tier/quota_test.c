@@ -162,6 +162,24 @@ Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copi
     finish(&t);
 }
 
+Test(quota, a_cache_of_fewer_than_64_chunks_takes_what_is_only_read_at_its_first_miss)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig r;
+        const struct places *p;
+
+        rig_init(&r, &(struct rig_opts){.seed = 48, .segments = i == 0 ? 12 : 64});
+        cr_assert_eq(rig_boot(&r), 0);
+        p = &r.shard->places;
+        cr_assert_eq(p->rules.touches_min, 2, "what is written, too, is asked for as ever");
+        cr_assert_eq(p->read_rules.touches_min, i == 0 ? 1 : 2);
+        cr_assert_eq(p->read_rules.by_block, i == 1);
+        cr_assert_eq(p->slots.small_pct, i == 0 ? 50 : 10);
+        rig_drain(&r, true);
+        rig_fini(&r);
+    }
+}
+
 Test(quota, a_volume_that_a_lower_maximum_finds_above_it_gives_first)
 {
     struct two t;
