@@ -36,7 +36,7 @@ static const struct preset presets[] = {
 
     {"cassandra", CONFIG_KEY_tier_stream_cutoff, "512KiB"},
     {"cassandra", CONFIG_KEY_tier_read_ahead_max, "2MiB"},
-    {"cassandra", CONFIG_KEY_tier_dirty_start, "40"},
+    {"cassandra", CONFIG_KEY_tier_dirty_start, "25"},
 
     {"archive", CONFIG_KEY_tier_admit, "3"},
     {"archive", CONFIG_KEY_tier_admit_again, "4"},
