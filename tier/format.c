@@ -334,14 +334,17 @@ static int mark_decode(const struct mark_media *m, struct journal_mark *out)
     return out->group == 0 && out->segment != 0 ? -FIRN_E_CORRUPT : 0;
 }
 
+/* Version 2 ends before described_seq: nothing counts as described then, and all of it is described anew. */
 int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
 {
-    struct shard_rec_media m;
-    int err = rec_check_version(buf, len, sizeof(m), SHARD_REC_VERSION);
+    struct shard_rec_media m = {0};
+    bool older = rec_version(buf, len) == SHARD_REC_VERSION - 1;
+    uint32_t want = older ? offsetof(struct shard_rec_media, described_seq) : sizeof(m);
+    int err = rec_check_version(buf, len, want, (uint16_t)(SHARD_REC_VERSION - older));
 
     if (err)
         return err;
-    memcpy(&m, buf, sizeof(m));
+    memcpy(&m, buf, len);
     out->durable_seq = from_le64(m.durable_seq);
     out->described_seq = from_le64(m.described_seq);
     if (out->durable_seq > SEQ_MEDIA_MAX || out->described_seq > out->durable_seq)

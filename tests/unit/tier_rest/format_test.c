@@ -226,6 +226,22 @@ Test(format, a_volume_record_has_the_new_version_only_where_it_has_a_policy)
     }
 }
 
+Test(format, a_shard_record_of_the_version_before_calls_nothing_described)
+{
+    struct shard_rec in = {.durable_seq = 9, .described_seq = 9, .mark = {{7, 3, 1}}}, out = {.described_seq = 5};
+    uint8_t buf[SHARD_REC_BYTES];
+    uint32_t len = shard_rec_encode(&in, buf) - (uint32_t)sizeof(uint64_t);
+
+    buf[0] = 2;
+    cr_assert_eq(shard_rec_decode(buf, len, &out), 0);
+    cr_expect_eq(out.durable_seq, 9);
+    cr_expect_eq(out.mark[0].group, 7);
+    cr_expect_eq(out.described_seq, 0);
+    cr_expect_eq(shard_rec_decode(buf, SHARD_REC_BYTES, &out), -FIRN_E_CORRUPT);
+    buf[0] = 1;
+    cr_expect_eq(shard_rec_decode(buf, len, &out), -FIRN_E_CORRUPT);
+}
+
 Test(format, a_shard_record_calls_no_more_described_than_durable)
 {
     struct shard_rec in = {.durable_seq = 9, .described_seq = 9, .mark = {{7, 3, 1}}}, out;
