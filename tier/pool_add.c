@@ -2,7 +2,8 @@
 /* pool_add.c: brings the cache devices of a pool in line with its configuration, while no server runs.
  *
  * 1. All devices are opened and locked; files of cache devices that are not there are made, as by a format. Journal and capacity devices
- *    are proven to be the pool, with its metadata.
+ *    are proven to be the pool, with its metadata, which must not be older than the log says: a batch of ours would make up for one that
+ *    is missing, and no start would tell any more.
  * 2. Each cache device that is configured is either one that the metadata knows, which is left as it is; or empty, or one that this pool
  *    had and forgot; or, with `force`, whatever it is. Anything else is refused before a byte is written.
  * 3. One batch: those that are left out are forgotten, the new ones get a record each. Then label areas are cleared, and labels written.
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "tier/pool.h"
+#include "tier/check.h"
 
 struct known { bool there; struct uuid uuid; };   /* a 'D' record of a cache device */
 struct add {
@@ -140,6 +141,61 @@ static int labels_write(struct add *a, char why[static 256])
     return err;
 }
 
+static int shards_read(struct offline *o)
+{
+    int err = 0;
+
+    for (uint32_t i = 0; i < o->pool.nr_shards && !err; i++) {
+        struct meta_key key = meta_key_shard(i);
+        uint8_t buf[META_VALUE_MAX];
+        uint32_t len = 0;
+
+        err = o->meta->ops->get_sync(o->meta, &key, buf, &len);
+        err = err ? err : shard_rec_decode(buf, len, &o->shard[i]);
+        err = err == -FIRN_E_NOT_FOUND ? 0 : err;
+    }
+    return err;
+}
+
+static int judge_batches(struct offline *o, char why[static 256])
+{
+    int err = shards_read(o);
+
+    err = err ? err : offline_segments(o, why);
+    err = err ? err : offline_replay(o, NULL, NULL, why);
+    for (uint32_t i = 0; i < o->pool.nr_shards && !err; i++)
+        if (o->reports[i].meta_commit_no_max > meta_commit_no(o->meta))
+            err = -FIRN_E_ROLLED_BACK;
+    if (err == -FIRN_E_ROLLED_BACK)
+        snprintf(why, 256, "metadata \"%.90s\" is older than the journal: it was rolled back. Bring back the newest, or start firnd once "
+                 "as pool.cache was", o->opts->meta_path);
+    else if (err && why[0] == '\0')
+        snprintf(why, 256, "the log cannot be read: %.100s", err_text(err));
+    return err;
+}
+
+/* Devices and metadata are ours; what copies the pool has is no matter here. */
+static int not_rolled_back(struct add *a, const struct pool_rec *rec, char why[static 256])
+{
+    struct offline *o = calloc(1, sizeof(*o));
+    int err;
+
+    if (o == NULL)
+        return -ENOMEM;
+    o->opts = a->o;
+    o->devs = a->p;
+    o->meta = a->meta;
+    o->pool = *rec;
+    for (uint32_t i = 0; i < o->devs.nr; i++)
+        o->devs.dev[i].missing |= o->devs.dev[i].opts.role == TIER_CACHE;
+    err = judge_batches(o, why);
+    o->meta = NULL;
+    o->devs.nr = 0;
+    offline_close(o);
+    free(o);
+    return err;
+}
+
 static int open_pool(struct add *a, char why[static 256])
 {
     struct meta_key prefix = meta_key_tag('D');
@@ -153,6 +209,8 @@ static int open_pool(struct add *a, char why[static 256])
         err = pool_meta_open(a->o, false, false, &a->meta, why);
     if (!err)
         err = pool_meta_match(&a->p, a->meta, &rec, why);
+    if (!err)
+        err = not_rolled_back(a, &rec, why);
     return err ? err : a->meta->ops->scan_sync(a->meta, &prefix, record_seen, a);
 }
 

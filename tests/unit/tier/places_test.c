@@ -430,6 +430,29 @@ static void restart_slowly(bool unreadable)
 Test(places, a_start_looks_for_them_for_a_limited_time) { restart_slowly(false); }
 Test(places, a_start_does_not_wait_for_tables_that_cannot_be_read) { restart_slowly(true); }
 
+/* The device is given up for copies, not for the log, which gets what they had. */
+Test(places, segments_whose_tables_cannot_be_read_are_the_logs_again, .timeout = 60)
+{
+    uint32_t had;
+    struct rig r;
+
+    begin(&r, 64);
+    for (unsigned round = 0; round < 20 && nr_slot_segments(&r) < 12; round++)
+        copy_blocks(&r, 0, VOLUME);
+    had = nr_slot_segments(&r);
+    cr_assert_geq(had, 12);
+    rig_stop(&r);
+    for (uint32_t g = 0; g < r.o.segments; g++)
+        sim_disk_latent(r.ssd, r.geo.base_bytes + g * (uint64_t)r.geo.segment_bytes + 4096, 4096);
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert(r.shard->places.area[0].off);
+    cr_assert_eq(nr_slot_segments(&r), 0);
+    sim_disk_heal(r.ssd);
+    shard_verify(r.shard);
+    expect_all(&r, 0, VOLUME, 1);
+    finish(&r);
+}
+
 /* Whatever lies in slot segments: no byte that is read changes. */
 static void spoil(struct rig *r, uint64_t off, uint64_t bytes)
 {

@@ -287,6 +287,31 @@ static void cleared(void *ctx, int err, struct blk *blk, const struct volume_inf
     *(bool *)ctx = true;
 }
 
+/* What is committed while no server runs has a number too: so many of those would hide that batches are missing. */
+Test(rollback, cache_devices_that_come_and_go_hide_no_loss)
+{
+    uint32_t without = opts.nr_devs, refused = 0;
+
+    lose_batches();
+    dev_add("cache", TIER_CACHE, 8 * MIB);
+    for (unsigned i = 0; i < 60; i++) {
+        opts.nr_devs = without + (i + 1) % 2;
+        refused += tier_cache_add(&opts, why) == -FIRN_E_ROLLED_BACK;
+    }
+    opts.nr_devs = without;
+    open_with_loss();
+    cr_assert_eq(refused, 60);
+    close_pool();
+    opts.nr_devs = without + 1;
+    cr_assert_eq(tier_cache_add(&opts, why), 0, "%s", why);
+    open_pool();
+    expect(volume("one"), 1, 2);
+    tier_close(tier);
+    cr_assert_eq(tier_cache_add(&opts, why), 0, "after a crash: %s", why);
+    open_pool();
+    close_pool();
+}
+
 Test(rollback, a_loss_that_was_accepted_is_told_until_it_is_cleared)
 {
     uint64_t when;
