@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -97,6 +98,29 @@ static void check_net(struct checker *k)
               "the same as export.port, which serves discovery too; choose another");
 }
 
+/* The one of the two that was set is the one to complain about; a default is named with the profile that it comes from. */
+enum config_key config_dirty_wrong(const struct config *c, char why[static 256])
+{
+    const uint64_t start = config_num(c, tier_dirty_start), max = config_num(c, tier_dirty_max);
+    const bool start_set = c->line[CONFIG_KEY_tier_dirty_start] != 0, max_set = c->line[CONFIG_KEY_tier_dirty_max] != 0;
+    char profile[17];
+
+    if (start < max)
+        return CONFIG_KEY_NR;
+    snprintf(profile, sizeof(profile), "%.16s", config_text(c, tier_profile));
+    if (max_set && !start_set) {
+        snprintf(why, 256, "%" PRIu64 ", not above tier.dirty_start, which tier.profile %s has at %" PRIu64 "; set that one lower, too",
+                 max, profile, start);
+        return CONFIG_KEY_tier_dirty_max;
+    }
+    if (max_set)
+        snprintf(why, 256, "%" PRIu64 ", not below tier.dirty_max, which is %" PRIu64, start, max);
+    else
+        snprintf(why, 256, "%" PRIu64 ", not below tier.dirty_max, which tier.profile %s has at %" PRIu64 "; set that one higher, too",
+                 start, profile, max);
+    return CONFIG_KEY_tier_dirty_start;
+}
+
 int config_validate_net(const struct config *c, struct strbuf *problems)
 {
     struct checker k = {.c = c, .problems = problems};
@@ -108,13 +132,16 @@ int config_validate_net(const struct config *c, struct strbuf *problems)
 int config_validate(const struct config *c, struct strbuf *problems)
 {
     struct checker k = {.c = c, .problems = problems};
+    enum config_key dirty;
+    char why[256];
 
     check_pool(&k);
     check_net(&k);
     if (config_text(c, api_listen)[0] == '\0' && config_text(c, api_unix)[0] == '\0')
         wrong(&k, c->line[CONFIG_KEY_api_unix], "api.unix", "empty, and so is api.listen; the API needs one of them");
-    if (config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max))
-        wrong(&k, c->line[CONFIG_KEY_tier_dirty_start], "tier.dirty_start", "not below tier.dirty_max");
+    dirty = config_dirty_wrong(c, why);
+    if (dirty != CONFIG_KEY_NR)
+        wrong(&k, c->line[dirty], config_key_info(dirty)->path, why);
     return k.nr ? -FIRN_E_INVALID : 0;
 }
 
@@ -248,7 +275,8 @@ void config_print_default(struct strbuf *b)
     print_group(b, "pool.journal", "    ");
     strbuf_add(b, "  };\n"
                   "  # SSDs for copies of hot blocks; the journal's SSD then holds the log alone. ( ): one SSD for both. "
-                  "firnd --add-cache takes in new ones\n"
+                  "firnd --add-cache takes in new ones.\n"
+                  "  # One that is all theirs: ( { path = \"/dev/disk/by-id/nvme-B\"; size = 0; } )\n"
                   "  cache: ( );\n"
                   "  # HDDs (or SSDs) where data rests; a file may stand for one. size: bytes to use; 0: all of it. media:\n"
                   "  # \"ssd\" or \"hdd\", where the kernel has it wrong, as in many virtual machines: with both in one\n"

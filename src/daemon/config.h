@@ -82,6 +82,9 @@ int  config_validate(const struct config *c, struct strbuf *problems);
 /* Those that hold without a pool and without an API too (--ram): what is open to other machines, and ports. */
 int  config_validate_net(const struct config *c, struct strbuf *problems);
 
+/* Of tier.dirty_start and tier.dirty_max the one that does not fit the other, and words in why; CONFIG_KEY_NR: they fit. */
+enum config_key config_dirty_wrong(const struct config *c, char why[static 256]);
+
 /* Sets a key from the text a user would write ("256KiB", "true"). 0, or -FIRN_E_INVALID and words in why. */
 int  config_set_text(struct config *c, enum config_key key, const char *text, char why[static 256]);
 /* A value as a user would write it. */

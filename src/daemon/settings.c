@@ -206,7 +206,9 @@ static int set_one(struct config *fresh, const char *path, const json_t *v, char
 /* All keys of a request, and what they are together. */
 static int set_all(struct config *fresh, json_t *keys, char why[static 256])
 {
+    enum config_key wrong;
     const char *path;
+    char what[256];
     json_t *v;
     int err = 0;
 
@@ -217,9 +219,9 @@ static int set_all(struct config *fresh, json_t *keys, char why[static 256])
     }
     if (!err)
         config_profile_apply(fresh);
-    if (err || config_num(fresh, tier_dirty_start) < config_num(fresh, tier_dirty_max))
+    if (err || (wrong = config_dirty_wrong(fresh, what)) == CONFIG_KEY_NR)
         return err;
-    snprintf(why, 256, "tier.dirty_start: not below tier.dirty_max");
+    snprintf(why, 256, "%s: %.220s", config_key_info(wrong)->path, what);
     return -FIRN_E_INVALID;
 }
 

@@ -36,7 +36,7 @@ is "another one takes back what the first one said" "$(key tier.destage_victims)
 patch() { curl -s --unix-socket "$sock" -X PATCH -d "$1" http://x/v1/config | jq -r "${2:-.error.message}"; }
 is "by request" "$(patch '{"tier.profile": "archive", "tier.admit": 1, "mover.hours": "22:00-06:00"}' '[."tier.admit", ."tier.dirty_start", ."mover.hours"] | join(" ")')" "1 20 22:00-06:00"
 is "what was asked for outlasts a profile" "$(patch '{"tier.profile": "low-wear", "tier.admit_blocks": false}' '[."tier.admit", ."tier.admit_blocks", ."tier.admit_again"] | join(" ")')" "1 false 4"
-is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: not below tier.dirty_max"
+is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 70; set that one higher, too"
 is "none" "$(key tier.admit) $([ "$(key tier.dirty_start)" -lt 90 ] && echo lower)" "1 lower"
 is "no such profile" "$(patch '{"tier.profile": "fast"}')" '"fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
 profile ''

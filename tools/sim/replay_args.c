@@ -173,6 +173,7 @@ static int parse(struct args *a, int argc, char **argv)
 static int load_config(const struct args *a, struct tier_opts *tune)
 {
     struct config *c = calloc(1, sizeof(*c));
+    enum config_key wrong;
     struct strbuf problems;
     char why[256];
     int err = 0;
@@ -189,8 +190,8 @@ static int load_config(const struct args *a, struct tier_opts *tune)
         config_profile_apply(c);
     if (c->line[CONFIG_KEY_journal_align] == 0)
         c->v[CONFIG_KEY_journal_align].num = SSD_BLOCK_BYTES;
-    if (err == 0 && config_num(c, tier_dirty_start) >= config_num(c, tier_dirty_max)) {
-        strbuf_add(&problems, "%s:%u: tier.dirty_start: not below tier.dirty_max\n", a->config, c->line[CONFIG_KEY_tier_dirty_start]);
+    if (err == 0 && (wrong = config_dirty_wrong(c, why)) != CONFIG_KEY_NR) { /* the presets fit by themselves: there is a file */
+        strbuf_add(&problems, "%s:%u: %s: %s\n", a->config, c->line[wrong], config_key_info(wrong)->path, why);
         err = -FIRN_E_INVALID;
     }
     if (err == 0)
