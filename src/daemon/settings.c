@@ -95,6 +95,23 @@ static int tune(struct settings *s)
     return err;
 }
 
+static bool devs_equal(const struct config_dev *a, unsigned nr_a, const struct config_dev *b, unsigned nr_b)
+{
+    bool same = nr_a == nr_b;
+
+    for (unsigned i = 0; same && i < nr_a; i++)
+        same = strcmp(a[i].path, b[i].path) == 0 && a[i].size_bytes == b[i].size_bytes && a[i].media == b[i].media;
+    return same;
+}
+
+static void warn_devs(const struct config *is, const struct config *fresh)
+{
+    if (!devs_equal(is->cache, is->nr_cache, fresh->cache, fresh->nr_cache))
+        log_warn("needs a restart", "key=pool.cache");
+    if (!devs_equal(is->capacity, is->nr_capacity, fresh->capacity, fresh->nr_capacity))
+        log_warn("needs a restart", "key=pool.capacity");
+}
+
 /* Where keys stand in the file that was read: what no longer stands there is the profile's from now on. */
 static void apply_changes(struct settings *s, const struct config *fresh)
 {
@@ -119,8 +136,7 @@ static void apply_changes(struct settings *s, const struct config *fresh)
                 log_info("applied", "key=%s", k->path);
         }
     }
-    if (fresh->nr_cache != s->cfg.nr_cache || fresh->nr_capacity != s->cfg.nr_capacity)
-        log_warn("needs a restart", "key=%s", fresh->nr_cache != s->cfg.nr_cache ? "pool.cache" : "pool.capacity");
+    warn_devs(&s->cfg, fresh);
     memcpy(s->cfg.line, fresh->line, sizeof(s->cfg.line));
     if (tuned)
         tune(s);

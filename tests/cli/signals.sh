@@ -24,6 +24,11 @@ is "the level changed" "$(key log.level)" debug
 is "the queues did not" "$(key export.queues)" 8
 has "and that is said" "$(cat "$log")" 'msg="needs a restart" key=export.queues'
 is "the token did not" "$(grep -c 'key=api.token_file' "$log")" 0
+is "of its devices nothing" "$(grep -c 'key=pool' "$log")" 0
+sed -i "s|$T/c\"|$T/other\"|" "$conf"
+kill -HUP "$pid"; sleep 0.5
+has "another device" "$(cat "$log")" 'msg="needs a restart" key=pool.capacity'
+sed -i "s|$T/other\"|$T/c\"|" "$conf"
 echo second-token >"$T/token"
 kill -HUP "$pid"; sleep 0.5
 has "another token under the old name" "$(cat "$log")" 'msg=applied key=api.token_file$'
