@@ -108,7 +108,8 @@ static bool get_bandwidth(const json_t *v, uint64_t *out)
     return get_number(v, true, out) && (*out == 0 || *out >= API_BANDWIDTH_MIN);
 }
 
-#define SHARE_FORM "allowed: a part of the places for copies on the SSD such as \"10%\", or a size, rounded up to whole MiB; 0: no limit"
+#define SHARE_FORM "allowed: a part of the places for copies on the SSD such as \"10%\", or a size of 1 MiB or more, rounded up to whole " \
+                   "MiB; 0: no limit"
 
 #define FIELDS(x)                                                                                                 \
     x("name",      API_NAME,      get_name(v, out->name),                                                       \

@@ -43,7 +43,7 @@ bool api_get_share(const json_t *v, struct volume_share *out)
     *out = (struct volume_share){0};
     if (text != NULL && strchr(text, '%') != NULL)
         return get_percent(text, &out->pct);
-    if (!get_bytes(v, &out->bytes) || out->bytes > VOLUME_BYTES_MAX)
+    if (!get_bytes(v, &out->bytes) || out->bytes > VOLUME_BYTES_MAX || (out->bytes != 0 && out->bytes < MIB)) /* 50: of what? */
         return false;
     out->bytes = ROUND_UP(out->bytes, (uint64_t)MIB);
     return true;
@@ -72,7 +72,7 @@ bool api_get_stream(const json_t *v, uint64_t *out)
         *out = UINT64_MAX;
         return true;
     }
-    if (!get_bytes(v, out) || *out > TIB || (*out != 0 && *out < 64 * KIB))
+    if (!get_bytes(v, out) || *out > TIB || *out < 64 * KIB) /* 0 is "none" in firn.conf, and would be "auto" here */
         return false;
     *out = ROUND_UP(*out, (uint64_t)KIB);
     return true;

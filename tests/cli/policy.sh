@@ -28,7 +28,7 @@ exits 0 ctl volume set b cache_min=80% cache_max=0
 exits 1 ctl volume set a cache_min=30%
 exits 0 ctl volume set b cache_min=60%
 exits 0 ctl volume set a cache_min=30%
-for v in 101% % -1% 1.5% 10MB ""; do
+for v in 101% % -1% 1.5% 10MB 50 99999999999999999999% ""; do
     exits 2 ctl volume set a "cache_min=$v"
     has "$v" "$out" "^firnctl: cache_min: \"$v\" is not valid; allowed: a part of the places"
 done
@@ -36,13 +36,16 @@ exits 2 ctl volume set a admit=fourth
 has "admit" "$out" "allowed: auto, never, first, second, third$"
 exits 2 ctl volume set a stream_cutoff=4KiB
 has "stream_cutoff" "$out" "allowed: 64KiB to 1TiB such as 1MiB; auto: the pool's; none$"
+exits 2 ctl volume set a stream_cutoff=0
 exits 2 ctl volume set a colour=red
 has "the keys are named" "$out" "allowed: tier, iops, bandwidth, cache_min, cache_max, admit, stream_cutoff$"
 
 api() { curl -s --unix-socket "$sock" -X "$1" -d "$3" "http://x/v1/volumes$2" | jq -rc "${4:-.error.message}"; }
-for v in '"101%"' '"x"' -1 true null; do has "$v" "$(api PATCH /a "{\"cache_max\": $v}")" "^cache_max: not a valid value; allowed: a part"; done
+for v in '"101%"' '"x"' -1 50 '"1048575"' true null; do has "$v" "$(api PATCH /a "{\"cache_max\": $v}")" "^cache_max: not a valid value; allowed: a part"; done
 has "admit" "$(api PATCH /a '{"admit": 2}')" "^admit: not a valid value; allowed: auto, never"
 has "stream_cutoff" "$(api PATCH /a '{"stream_cutoff": "2TiB"}')" "^stream_cutoff: not a valid value; allowed: 64 KiB to 1 TiB"
+has "as firn.conf has it, where it means none" "$(api PATCH /a '{"stream_cutoff": 0}')" "^stream_cutoff: not a valid value"
+has "help tells all" "$("$firnctl" volume set --help)" "^stream_cutoff=SIZE"
 is "made with a policy" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "5%", "admit": "first"}' '[.cache_max, .admit]')" '["5%","first"]'
 is "again" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "5%"}' .cache_max)" "5%"
 is "with another one" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "6%"}')" "a volume of that name exists: its cache_max is another one"

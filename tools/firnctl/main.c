@@ -17,9 +17,12 @@ static const struct command commands[] = {
     {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line", NULL},
     {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume", NULL},
     {"volume resize", "NAME --size SIZE", CTL(size), 1, 1, cmd_volume_resize, "grow a volume while it is in use; hosts are told", NULL},
-    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth, cache share, admission",
+    {"volume set", "NAME key=value…", 0, 2, 16, cmd_volume_set, "change tier, iops, bandwidth, its part of the copies on the SSD",
      "tier=auto, ssd (what is written stays on the SSD) or hdd (it moves on to the HDD in the next pause),\n"
-     "iops=N and bandwidth=SIZE (at most so much a second; 0: no cap)."},
+     "iops=N and bandwidth=SIZE (at most so much a second; 0: no cap),\n"
+     "cache_min=PART and cache_max=PART (least and most of the places for copies on the SSD, as 10% or 2GiB; 0: no limit),\n"
+     "admit=auto (as firn.conf says), never, first, second or third (copied to the SSD at that miss),\n"
+     "stream_cutoff=SIZE (nothing of a longer stream of reads is copied), auto (as firn.conf says) or none."},
     {"volume delete", "NAME", CTL(force), 1, 1, cmd_volume_delete, "delete a volume and its data", NULL},
     {"host allow", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_allow, "let a host connect; '*' lets any", NULL},
     {"host deny", "VOLUME HOSTNQN", 0, 2, 2, cmd_host_deny, "take that back; its connections are cut", NULL},

@@ -21,7 +21,7 @@ static bool share_ok(const char *text)
         return false;
     if (strcmp(end, "%") == 0)
         return n <= 100;
-    return size_parse(text, &bytes) == 0 && bytes <= VOLUME_BYTES_MAX;
+    return size_parse(text, &bytes) == 0 && bytes <= VOLUME_BYTES_MAX && (bytes == 0 || bytes >= MIB); /* 50: % was forgotten */
 }
 
 static bool admit_ok(const char *text)
@@ -40,7 +40,7 @@ static bool stream_ok(const char *text)
 
     if (strcmp(text, "auto") == 0 || strcmp(text, "none") == 0)
         return true;
-    return size_parse(text, &bytes) == 0 && (bytes == 0 || (bytes >= 64 * KIB && bytes <= TIB));
+    return size_parse(text, &bytes) == 0 && bytes >= 64 * KIB && bytes <= TIB;
 }
 
 const char *policy_put(json_t *body, const char *key, const char *text)
@@ -50,7 +50,7 @@ const char *policy_put(json_t *body, const char *key, const char *text)
     if (!share && !stream && strcmp(key, "admit") != 0)
         return POLICY_NOT_ITS_KEY;
     if (share && !share_ok(text))
-        return "a part of the places for copies on the SSD such as 10%, or a size such as 2GiB; 0: no limit";
+        return "a part of the places for copies on the SSD such as 10%, or a size from 1MiB such as 2GiB; 0: no limit";
     if (stream && !stream_ok(text))
         return "64KiB to 1TiB such as 1MiB; auto: the pool's; none";
     if (!share && !stream && !admit_ok(text))
