@@ -218,14 +218,14 @@ int cmd_volume_list(const struct args *a)
         json_decref(doc);
     } else {
         if (!arg(a, quiet))
-            printf("%-32s %12s %12s %12s %9s %s\n", "NAME", "SIZE", "ON SSD", "ON HDD", "CONNECTED", "STATE");
+            printf("%-32s %12s %12s %12s %12s %9s %s\n", "NAME", "SIZE", "ON SSD", "ON FLASH", "ON HDD", "CONNECTED", "STATE");
         json_array_foreach(all, i, v)
         {
             const json_t *used = json_object_get(v, "used");
-            char b1[32], b2[32], b3[32];
+            char b1[32], b2[32], b3[32], b4[32];
 
-            printf("%-32s %12s %12s %12s %9" PRId64 " %s\n", json_text(v, "name"), size_of(v, "size", b1), size_of(used, "ssd", b2),
-                   size_of(used, "hdd", b3), json_num(v, "controllers"),
+            printf("%-32s %12s %12s %12s %12s %9" PRId64 " %s\n", json_text(v, "name"), size_of(v, "size", b1), size_of(used, "ssd", b2),
+                   size_of(used, "flash", b3), size_of(used, "hdd", b4), json_num(v, "controllers"),
                    json_is_true(json_object_get(v, "read_only")) ? "read-only" : "ok");
         }
         if (json_array_size(all) == 0 && !arg(a, quiet))
