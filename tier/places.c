@@ -227,6 +227,10 @@ void places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err)
         return;
     }
     s->newest_epoch = MAX(s->newest_epoch, epoch);
+    if (places_given_up(s, segment)) { /* since it was asked for */
+        journal_slots_free(s->j, segment);
+        return;
+    }
     s->seg[segment] = (struct seg){.use = SEGMENT_SLOTS, .epoch = epoch, .filled64 = s->newest_epoch * 64};
     slots_open_segment(&s->places.slots, segment);
     shard_kick(s);

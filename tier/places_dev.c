@@ -14,9 +14,11 @@
 
 static uint32_t area_of(const struct shard *s, uint32_t segment) { return segpool_at(s->o.segpool, segment).area; }
 
+bool places_given_up(const struct shard *s, uint32_t segment) { return s->places.area[area_of(s, segment)].off; }
+
 bool places_usable(const struct shard *s, uint32_t segment)
 {
-    return !s->places.area[area_of(s, segment)].off && dev_usable(s, shard_segment_dev(s, segment));
+    return !places_given_up(s, segment) && dev_usable(s, shard_segment_dev(s, segment));
 }
 
 bool places_any_usable(const struct shard *s)

@@ -866,6 +866,7 @@ void     places_verify(struct shard *s);
 static inline bool in_place(const struct shard *s, uint32_t id) { return slots_has(&s->places.slots, id); }
 /* places_dev.c: devices of copies that fail */
 bool     places_usable(const struct shard *s, uint32_t segment); /* its device answers, and was not given up */
+bool     places_given_up(const struct shard *s, uint32_t segment); /* its device was */
 bool     places_any_usable(const struct shard *s);        /* some device that copies may go to */
 void     places_write_failed(struct shard *s, uint32_t segment, int err); /* of a place, or of what its segment says of itself */
 void     places_read_failed(struct shard *s, uint32_t segment, int err);

@@ -115,6 +115,13 @@ static int entry_adopt(struct shard *s, const struct found *f)
     return err == -FIRN_E_STOPPED ? err : 0;
 }
 
+/* Their device was given up, also in the middle of this: the log takes them if it is its own. */
+static void leave(struct adopt *a, uint32_t segment)
+{
+    a->read[segment] = false;
+    journal_slots_free(a->s->j, segment);
+}
+
 /* Those that were not given up meanwhile. */
 static void segments_begin(struct adopt *a)
 {
@@ -123,7 +130,8 @@ static void segments_begin(struct adopt *a)
     for (uint32_t g = a->from; g < a->to; g++) {
         struct segment_info info;
 
-        a->read[g] = a->read[g] && places_usable(s, g);
+        if (a->read[g] && !places_usable(s, g))
+            leave(a, g);
         if (!a->read[g])
             continue;
         segpool_info(s->o.segpool, g, &info);
@@ -157,8 +165,12 @@ static int segment_look(struct adopt *a, uint32_t segment)
     int err = 0;
 
     segpool_info(a->s->o.segpool, segment, &info);
-    if (info.use != SEGMENT_SLOTS || info.shard != a->s->o.no || !places_usable(a->s, segment))
+    if (info.use != SEGMENT_SLOTS || info.shard != a->s->o.no)
         return 0;
+    if (!places_usable(a->s, segment)) {
+        leave(a, segment);
+        return 0;
+    }
     if (late(a, a->read_until_ns)) {
         journal_slots_free(a->s->j, segment);
         a->unread++;

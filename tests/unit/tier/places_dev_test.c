@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clean copies on devices of their own: where they go, what a start finds of them, and what hosts see when one fails: nothing. */
+#include <errno.h>
+
 #include "rig.h"
 
 #define VOLUME 768u              /* blocks: three extents */
@@ -214,6 +216,26 @@ Test(places_dev, one_that_takes_no_copy_any_more_is_given_up_and_used_again_afte
     copy_blocks(&r, 128, 640, 1);
     cr_assert_gt(nr_copies(&r, 1), 300);
     rig_expect(&r, 0, 16, 2);
+    finish(&r);
+}
+
+/* A segment that it had just been asked for comes after that: it is not used, and copies do not wait for it. */
+Test(places_dev, one_that_is_given_up_while_a_segment_is_opened_there_hinders_no_copy)
+{
+    struct rig r;
+
+    begin(&r, 2);
+    while (journal_slots_open(r.shard->j, 0))
+        ;
+    places_write_failed(r.shard, r.shard->log_segments, -EIO);
+    sim_run_for(r.sim, 10 * NS_PER_S);
+    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+        if (segpool_at(r.segpool, g).area == 1)
+            cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
+    copy_blocks(&r, 0, 640, 1);
+    cr_assert_eq(nr_copies(&r, 1), 0);
+    cr_assert_gt(nr_copies(&r, 2), 500);
+    shard_verify(r.shard);
     finish(&r);
 }
 
