@@ -1,6 +1,41 @@
 #!/usr/bin/env bash
 # Errors say what, why and what to do; help is help.
 . "$(dirname "$0")/lib.bash"
+
+# Who answers at a URL may be anybody: nothing of it reaches a terminal but text, or a page but numbers.
+if command -v python3 >/dev/null; then
+    cat >"$T/anybody.py" <<'END'
+import http.server, json
+E = "\x1b[31m\x07\u009b2J"
+V = {"name": "a" + E, "hosts": [E, 5, None], "admit": "third" + E, "cache_min": E, "size": 5}
+ALL = {"node": E, "version": E, "pool": {"name": E}, "alerts": [E, 7], "devices": [{"path": E, "role": E, "state": E}]}
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        at = self.path.split("?")[0]
+        body = {"volumes": [V]} if at.endswith("volumes") else {"volume": "<script>", "size": 9, "read": [1e300], "write": ["x"]} \
+            if at.endswith("heat") else {"hosts": V["hosts"]} if at.endswith("hosts") else ALL if at.endswith("status") else V
+        self.send_response(404 if "gone" in at else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"error": {"code": "x", "message": E}} if "gone" in at else body).encode())
+    def log_message(self, *a): pass
+s = http.server.HTTPServer(("127.0.0.1", 0), H)
+print(s.server_port, flush=True)
+s.serve_forever()
+END
+    python3 "$T/anybody.py" >"$T/port" &
+    anybody=$!
+    for ((i = 0; i < 100; i++)); do [ -s "$T/port" ] && break; sleep 0.1; done
+    url=http://127.0.0.1:$(cat "$T/port")
+    for what in status "volume list" "volume show a" "host list a" "volume show gone" "heat a" "host deny a nqn.x"; do
+        timeout 20 "$firnctl" --url "$url" $what >"$T/said" 2>&1
+        [ $? -le 1 ] && ok || bad "$what ends badly: $(cat "$T/said")"
+        is "$what: nothing but text" "$(LC_ALL=C grep -cP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' "$T/said")" 0
+    done
+    exits 0 "$firnctl" --url "$url" heat a --svg "$T/a.svg"
+    is "no markup of its own" "$(grep -c '<script' "$T/a.svg")" 0
+    kill "$anybody"
+    wait "$anybody" 2>/dev/null
+fi
 old=$(ulimit -S -l)
 ulimit -S -l 64
 start_dev --log-level debug

@@ -60,6 +60,41 @@ static const char *advice(const char *code, const char *message, long status)
     return status == 404 ? "the server may be older than this firnctl" : "see the server's log";
 }
 
+/* What stands in a text for people: whoever answers at a URL is not to move the cursor of those who read it, or worse. */
+static void defuse_text(json_t *text)
+{
+    char *s = strdup(json_string_value(text));
+
+    for (char *p = s; p != NULL && *p; p++) {
+        bool c1 = (unsigned char)p[0] == 0xc2 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0; /* as UTF-8 */
+
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+        else if (c1)
+            p[0] = p[1] = '?';
+    }
+    if (s != NULL)
+        json_string_set(text, s);
+    free(s);
+}
+
+/* As deep as a parser lets it be. */
+static void defuse(json_t *v)
+{
+    const char *key;
+    json_t *at;
+    size_t i;
+
+    if (json_is_string(v))
+        defuse_text(v);
+    json_array_foreach(v, i, at)
+        defuse(at);
+    json_object_foreach(v, key, at)
+    {
+        defuse(at);
+    }
+}
+
 static int say_error(const char *what, const struct answer *ans)
 {
     json_t *doc = json_loadb(ans->b.s ? ans->b.s : "", ans->b.len, 0, NULL);
@@ -67,6 +102,10 @@ static int say_error(const char *what, const struct answer *ans)
     const char *code = e ? json_text(e, "code") : "", *message = e ? json_text(e, "message") : "";
     const char *then = advice(code, message, ans->status);
 
+    if (e != NULL) {
+        defuse(json_object_get(e, "message"));
+        message = json_text(e, "message");
+    }
     if (message[0])
         fprintf(stderr, "firnctl: %s: %s%s%s\n", what, message, then[0] ? "; " : "", then);
     else
@@ -202,6 +241,8 @@ int client_json(const struct args *a, const char *what, const char *method, cons
         if (!*out) {
             fprintf(stderr, "firnctl: %s: the answer is not JSON; is that a firnd?\n", what);
             err = CTL_FAILED;
+        } else if (!arg(a, json)) { /* JSON has its own way to write them */
+            defuse(*out);
         }
     }
     strbuf_fini(&ans.b);
@@ -238,11 +279,16 @@ int64_t json_num(const json_t *o, const char *key)
     return json_integer_value(json_object_get(o, key));
 }
 
-const char *json_text(const json_t *o, const char *key)
+const char *client_string(const json_t *v)
 {
-    const char *s = json_string_value(json_object_get(o, key));
+    const char *s = json_string_value(v);
 
     return s ? s : "";
+}
+
+const char *json_text(const json_t *o, const char *key)
+{
+    return client_string(json_object_get(o, key));
 }
 
 bool print_json(const struct args *a, const json_t *doc)

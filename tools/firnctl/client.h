@@ -16,6 +16,7 @@ int client_text(const struct args *a, const char *what, const char *path, char *
 void client_escape(const char *text, char *out, size_t cap);
 
 int64_t     json_num(const json_t *o, const char *key);  /* 0 when absent */
+const char *client_string(const json_t *v);                /* "" when it is none */
 const char *json_text(const json_t *o, const char *key); /* "" when absent */
 /* With --json: prints doc; true: that was all. */
 bool        print_json(const struct args *a, const json_t *doc);

@@ -57,7 +57,7 @@ static void to_map(const json_t *doc, struct heat_map *m)
     const json_t *used = json_object_get(doc, "used");
     double per_hour;
 
-    snprintf(m->volume, sizeof(m->volume), "%.63s", json_text(doc, "volume"));
+    snprintf(m->volume, sizeof(m->volume), "%.63s", name_valid(json_text(doc, "volume")) ? json_text(doc, "volume") : "?");
     m->size_bytes = (uint64_t)MAX(json_num(doc, "size"), 0);
     m->part_bytes = (uint64_t)MAX(json_num(doc, "part"), 1);
     m->half_life_s = (uint64_t)MAX(json_num(doc, "half_life_s"), 1);

@@ -135,7 +135,7 @@ static void print_status(const json_t *s, const json_t *volumes)
     print_volumes(volumes);
     printf("\n%s\n", json_array_size(alerts) ? "alerts:" : "alerts: none");
     json_array_foreach(alerts, i, a)
-        printf("  %s\n", json_string_value(a));
+        printf("  %s\n", client_string(a));
 }
 
 int cmd_status(const struct args *a)

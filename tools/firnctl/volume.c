@@ -138,7 +138,7 @@ static void show_volume(const json_t *v)
     if (json_array_size(hosts) == 0)
         printf("%-12s none may connect; `firnctl host allow` lets one in\n", "hosts");
     json_array_foreach(hosts, i, h)
-        printf("%-12s %s\n", i ? "" : "hosts", strcmp(json_string_value(h), "*") ? json_string_value(h) : "* (any)");
+        printf("%-12s %s\n", i ? "" : "hosts", strcmp(client_string(h), "*") ? client_string(h) : "* (any)");
     if (json_is_true(json_object_get(v, "read_only")))
         printf("%-12s yes: its metadata failed a check\n", "read-only");
 }
@@ -366,7 +366,7 @@ int cmd_host_deny(const struct args *a)
     snprintf(what, sizeof(what), "cannot deny %.223s on volume %s", a->pos[1], a->pos[0]);
     err = client_json(a, what, "GET", path, NULL, &doc, NULL);
     json_array_foreach(json_object_get(doc, "hosts"), i, h)
-        found |= strcmp(json_string_value(h), a->pos[1]) == 0;
+        found |= strcmp(client_string(h), a->pos[1]) == 0;
     json_decref(doc);
     if (!err && !found && host_valid(a->pos[1])) {
         fprintf(stderr, "firnctl: %s: it is not on the list; `firnctl host list %s` shows who is\n", what, a->pos[0]);
@@ -388,7 +388,7 @@ int cmd_host_list(const struct args *a)
     err = client_json(a, what, "GET", path, NULL, &doc, NULL);
     if (!err && !print_json(a, doc)) {
         json_array_foreach(json_object_get(doc, "hosts"), i, h)
-            printf("%s\n", json_string_value(h));
+            printf("%s\n", client_string(h));
         if (json_array_size(json_object_get(doc, "hosts")) == 0 && !arg(a, quiet)) /* not among the names that a script reads */
             fprintf(stderr, "firnctl: no host may connect to volume %s; `firnctl host allow %s HOSTNQN` lets one in\n", a->pos[0],
                     a->pos[0]);
