@@ -48,6 +48,9 @@ void tier_info_get(struct tier *t, struct tier_info *out)
     out->journal_segments = geo->nr_segments;
     out->segment_bytes = geo->segment_bytes;
     out->journal_bytes = (uint64_t)geo->nr_segments * geo->segment_bytes;
+    for (uint32_t a = 1; a < segpool_areas(t->segpool); a++)
+        if (!segpool_area_is_off(t->segpool, a))
+            out->cache_bytes += (uint64_t)segpool_area(t->segpool, a)->nr_segments * segpool_area(t->segpool, a)->segment_bytes;
     out->journal_free_segments = segpool_free_nr(t->segpool);
     cold_usage(t->cold, EXTENT_NO_DEV, &total, &used);
     out->capacity_bytes = total * EXTENT_BYTES;

@@ -218,6 +218,7 @@ struct tier_info {
     char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
     struct { uint64_t room_bytes, dirty_bytes; } shard[REACTORS_MAX]; /* what its part of the log can hold; what of that is dirty */
     uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
+    uint64_t cache_bytes;                    /* of devices for copies alone, those that are in use */
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t flash_bytes, flash_used_bytes;  /* of capacity, on devices that do not seek; 0: the pool has not both kinds */
     uint64_t index_blocks, index_bytes;      /* entries, memory */

@@ -558,7 +558,7 @@ static json_t *capacity_json(const char *tier, uint64_t bytes, uint64_t used_byt
  * any capacity device: it is shown with the last. */
 static json_t *tiers_json(const struct tier_info *i)
 {
-    json_t *list = json_pack("[{s:s,s:I,s:I,s:I,s:I}]", "tier", "ssd", "size", (json_int_t)i->journal_bytes,
+    json_t *list = json_pack("[{s:s,s:I,s:I,s:I,s:I}]", "tier", "ssd", "size", (json_int_t)(i->journal_bytes + i->cache_bytes),
                              "used", (json_int_t)(i->index_blocks * BLOCK_BYTES), "dirty", (json_int_t)i->journal_dirty_bytes,
                              "extents", (json_int_t)i->ssd_extents);
 

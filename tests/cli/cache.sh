@@ -28,6 +28,8 @@ exits 0 "$firnctl" --socket "$T/sock" volume create a --size 16MiB
 is "used" "$(state s1)" ok
 exits 0 "$firnctl" --socket "$T/sock" status
 has "status" "$out" "^cache +$T/s1 +64.0 MiB .* ok"
+ssd() { curl -s --unix-socket "$T/sock" http://firn/v1/status | jq -c '.pool.journal.size as $j | .tiers[0].size as $s | [$s - $j > 50000000, $s - $j <= 67108864]'; }
+is "what it holds has room in the tier's size" "$(ssd)" "[true,true]"
 stop
 
 # C1: missing
@@ -37,6 +39,7 @@ has "--check names it" "$out" "^firnd: cache device \"$T/s1\": No such file"
 has "--check says what follows" "$out" "^cache_missing: a start goes on without 1 cache device, and loses nothing"
 serves one.conf
 is "missing" "$(state s1)" missing
+is "and does not count" "$(ssd)" "[false,true]"
 exits 0 "$firnctl" --socket "$T/sock" status
 has "the alert" "$out" "^  cache_missing: cache device $T/s1 is missing: nothing is lost"
 exits 0 curl -sf --unix-socket "$T/sock" http://firn/metrics
