@@ -202,7 +202,7 @@ static const char *value_text(const json_t *v, char num[static 32])
 static int set_one(struct config *fresh, const char *path, const json_t *v, char why[static 256])
 {
     enum config_key key = config_key_by_path(path);
-    char num[32];
+    char num[32], what[256];
     const char *text = value_text(v, num);
     int err = -FIRN_E_INVALID;
 
@@ -212,8 +212,8 @@ static int set_one(struct config *fresh, const char *path, const json_t *v, char
         snprintf(why, 256, "%.100s: needs a restart; set it in the file", path);
     else if (text == NULL)
         snprintf(why, 256, "%.100s: not a text, number, true or false", path);
-    else
-        err = config_set_text(fresh, key, text, why);
+    else if ((err = config_set_text(fresh, key, text, what)) != 0)
+        snprintf(why, 256, "%.60s: %.190s", path, what);
     if (!err)
         fresh->line[key] = SET_BY_REQUEST;
     return err;

@@ -43,7 +43,8 @@ is "by request" "$(patch '{"tier.profile": "archive", "tier.admit": 1, "mover.ho
 is "what was asked for outlasts a profile" "$(patch '{"tier.profile": "low-wear", "tier.admit_blocks": false}' '[."tier.admit", ."tier.admit_blocks", ."tier.admit_again"] | join(" ")')" "1 false 4"
 is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 70; set that one higher, too"
 is "none" "$(key tier.admit) $([ "$(key tier.dirty_start)" -lt 90 ] && echo lower)" "1 lower"
-is "no such profile" "$(patch '{"tier.profile": "fast"}')" '"fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
+is "the key of several that is wrong" "$(patch '{"tier.admit": 1, "tier.dirty_max": 96}')" "tier.dirty_max: out of range; allowed: 2 to 95"
+is "no such profile" "$(patch '{"tier.profile": "fast"}')" 'tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
 profile ''
 is "the file has the last word" "$(key tier.profile) $(key tier.admit) $(key tier.admit_again) $(key mover.hours)" "balanced 2 3 "
 write 4 loud
