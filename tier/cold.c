@@ -27,7 +27,7 @@ struct cold {
     pthread_mutex_t lock;
     uint32_t nr_devs;
     uint64_t total, used, reserved;
-    uint32_t flush_failures; /* atomic; of any device and shard */
+    uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* atomic; of any shard */
     struct cold_dev devs[];
 };
 
@@ -336,5 +336,9 @@ uint64_t cold_reserved(const struct cold *c)
     return nr;
 }
 
-void cold_flush_failed(struct cold *c) { __atomic_fetch_add(&c->flush_failures, 1, __ATOMIC_SEQ_CST); }
-uint32_t cold_flush_failures(const struct cold *c) { return __atomic_load_n(&c->flush_failures, __ATOMIC_SEQ_CST); }
+void cold_flush_failed(struct cold *c, uint16_t dev) { __atomic_fetch_add(&c->flush_failures[dev], 1, __ATOMIC_SEQ_CST); }
+
+uint32_t cold_flush_failures(const struct cold *c, uint16_t dev)
+{
+    return __atomic_load_n(&c->flush_failures[dev], __ATOMIC_SEQ_CST);
+}

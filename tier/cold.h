@@ -37,8 +37,9 @@ void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t laye
                       uint64_t destaged_seq, const struct extent_sums *sums, const struct desc_volume *volume, void *buf);
 
 /* A flush that failed may have dropped what any shard wrote, and no later flush brings that back, nor says so to others than
- * the one who asked: a batch counts as flushed only if none failed anywhere since its first write. Any thread. */
-void     cold_flush_failed(struct cold *c);
-uint32_t cold_flush_failures(const struct cold *c);
+ * the one who asked: a batch counts as flushed only if none failed, for whatever shard, at a device that it wrote to since its first
+ * write. Other devices' do not count: one whose every flush fails would keep all others' batches from their commits. Any thread. */
+void     cold_flush_failed(struct cold *c, uint16_t dev);
+uint32_t cold_flush_failures(const struct cold *c, uint16_t dev);
 
 #endif

@@ -106,7 +106,8 @@ static void round_end(struct shard *s)
     struct described *d = &s->described;
 
     set_round(s, DESCRIBED_REST);
-    d->stuck |= cold_flush_failures(s->o.cold) > 0;
+    for (uint16_t dev = 0; dev < s->o.nr_capacity; dev++)
+        d->stuck |= cold_flush_failures(s->o.cold, dev) > 0;
     if (!d->stuck)
         d->seq = MAX(d->seq, d->low - 1);
 }
@@ -121,7 +122,7 @@ static void flushed(struct dev_io *io)
     d->to_flush &= d->to_flush - 1;
     if (io->err != 0) {
         d->stuck = true;
-        cold_flush_failed(s->o.cold);
+        cold_flush_failed(s->o.cold, dev);
         shard_degrade(s, dev, io->err);
     }
     flush_turn_give(s->o.flush_turns, dev);

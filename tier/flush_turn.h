@@ -6,8 +6,8 @@
  * batch before the other has said that its flush, an earlier one, had failed (cold_flush_failed()).
  *
  * 1. Take the device's turn; without it try again later. It is never waited for.
- * 2. Flush. If it failed: cold_flush_failed(). 3. Give the turn back. 4. Compare cold_flush_failures() with what it was before
- *    the batch's first write: whatever failed before this flush began is in it.
+ * 2. Flush. If it failed: cold_flush_failed(). 3. Give the turn back. 4. Compare the device's cold_flush_failures() with what it was
+ *    before the batch's first write: whatever failed before this flush began is in it.
  * Failure: a flush that hangs keeps its turn; those who wait give up their batches after the deadline, and all stays dirty.
  */
 #ifndef FIRN_TIER_FLUSH_TURN_H

@@ -177,7 +177,8 @@ void lane_begin(struct lane *l)
     l->begun_ns = env_now_ns(l->s->env);
     l->nr_jobs = 0;
     l->rd = l->wr = JOB_NONE;
-    l->flush_failures = cold_flush_failures(l->s->o.cold);
+    for (uint16_t d = 0; d < l->s->o.nr_capacity; d++)
+        l->flush_failures[d] = cold_flush_failures(l->s->o.cold, d);
     l->bytes = 0;
     if (l->migrates) {
         migrate_pick(l);

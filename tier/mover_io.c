@@ -378,12 +378,15 @@ static void flush_failed(struct lane *l, uint16_t dev, int err)
     not_flushed(l, dev, err);
 }
 
-/* A flush of another shard or lane failed since this batch began: it may have dropped what this one wrote (flush_turn.h). */
+/* A flush of a device by another shard or lane failed since this batch began: it may have dropped what this one wrote (flush_turn.h). */
 static void flush_doubted(struct lane *l)
 {
-    for (uint32_t i = 0; i < l->nr_jobs; i++)
-        if (l->jobs[i].wrote && l->jobs[i].err == 0)
-            l->jobs[i].err = -FIRN_E_DEVICE_FAILED;
+    for (uint32_t i = 0; i < l->nr_jobs; i++) {
+        struct job *job = &l->jobs[i];
+
+        if (job->wrote && job->err == 0 && cold_flush_failures(l->s->o.cold, job->place.dev) != l->flush_failures[job->place.dev])
+            job->err = -FIRN_E_DEVICE_FAILED;
+    }
 }
 
 static void flush_done(struct dev_io *io)
@@ -394,7 +397,7 @@ static void flush_done(struct dev_io *io)
     l->io_busy = false;
     l->flush_devs &= l->flush_devs - 1;
     if (io->err != 0) {
-        cold_flush_failed(l->s->o.cold);
+        cold_flush_failed(l->s->o.cold, dev);
         flush_failed(l, dev, io->err);
     }
     flush_turn_give(l->s->o.flush_turns, dev);
@@ -432,8 +435,7 @@ void lane_flush_step(struct lane *l)
             flush_failed(l, dev, -FIRN_E_DEVICE_FAILED);
         l->flush_devs &= l->flush_devs - 1;
     }
-    if (cold_flush_failures(s->o.cold) != l->flush_failures)
-        flush_doubted(l);
+    flush_doubted(l);
     lane_commit(l);
 }
 

@@ -393,7 +393,7 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t turn_ns;            /* when it got the turn */
     uint64_t flush_devs;         /* FLUSH: devices that hold what this batch wrote, and are not flushed yet */
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
-    uint32_t flush_failures;     /* of the whole pool, when this batch began */
+    uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* of all shards, when this batch began */
     uint64_t not_before_ns;
     uint64_t begun_ns;           /* when this batch was */
     uint64_t bytes;              /* written by it */

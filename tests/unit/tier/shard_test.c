@@ -366,6 +366,13 @@ static bool flushing(void *ctx)
     return s->lanes[0].state == LANE_FLUSH || s->lanes[1].state == LANE_FLUSH;
 }
 
+/* Another shard's, of all devices. */
+static void flushes_failed(struct rig *r)
+{
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        cold_flush_failed(r->cold, d);
+}
+
 /* A failed flush drops what others wrote too, and tells only the one who asked: their batches are written again. */
 Test(shard, a_flush_that_failed_for_another_shard_is_this_ones_concern)
 {
@@ -377,13 +384,36 @@ Test(shard, a_flush_that_failed_for_another_shard_is_this_ones_concern)
     cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
     shard_drain(r.shard, true, set_true, &drained);
     cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
-    cold_flush_failed(r.cold);
+    flushes_failed(&r);
     sim_run_for(r.sim, 50 * NS_PER_MS);
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
     cr_assert_eq(r.shard->stats.destage_errors, 1);
     sim_run_for(r.sim, NS_PER_S);
     cr_assert(drained);
     cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    rig_restart(&r);
+    rig_expect(&r, 0, 30, 1);
+    rig_fini(&r);
+}
+
+/* ... but not one of a device that this one wrote nothing to: it may fail for ever. */
+Test(shard, a_flush_of_another_device_that_failed_is_not)
+{
+    bool drained = false;
+    struct rig r;
+    uint16_t dev;
+
+    rig_init(&r, &(struct rig_opts){.seed = 14});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
+    shard_drain(r.shard, true, set_true, &drained);
+    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    dev = r.shard->lanes[0].state == LANE_FLUSH ? 0 : 1;
+    cold_flush_failed(r.cold, 1 - dev);
+    sim_run_for(r.sim, NS_PER_S);
+    cr_assert(drained);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_eq(r.shard->stats.destage_errors, 0);
     rig_restart(&r);
     rig_expect(&r, 0, 30, 1);
     rig_fini(&r);
@@ -405,7 +435,7 @@ Test(shard, a_flush_of_another_shard_is_heard_of_before_this_ones_begins)
     sim_run_for(r.sim, 500 * NS_PER_MS);
     cr_assert(flushing(&r));
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
-    cold_flush_failed(r.cold);
+    flushes_failed(&r);
     for (uint16_t d = 0; d < RIG_HDDS; d++)
         flush_turn_give(&r.flush_turns, d);
     sim_run_for(r.sim, 50 * NS_PER_MS);
