@@ -86,12 +86,13 @@ void turn_fg_took(struct turn *t, uint64_t took_ns, uint64_t target_ns)
     uint64_t pause = __atomic_load_n(&t->pause_ns, __ATOMIC_RELAXED);
 
     if (target_ns == 0)
-        return;
-    if (took_ns > target_ns)
+        pause = 0;
+    else if (took_ns > target_ns)
         pause = MIN(MAX(2 * pause, PAUSE_MIN_NS), PAUSE_MAX_NS);
     else
         pause = pause / 2 < PAUSE_MIN_NS ? 0 : pause / 2;
-    __atomic_store_n(&t->pause_ns, pause, __ATOMIC_RELAXED);
+    if (pause != __atomic_load_n(&t->pause_ns, __ATOMIC_RELAXED))
+        __atomic_store_n(&t->pause_ns, pause, __ATOMIC_RELAXED);
 }
 
 void turn_pause(struct turn *t, uint64_t now_ns)

@@ -73,7 +73,7 @@ static inline void turn_fg_end(struct turn *t, uint64_t now_ns)
 
 /* ---- budget ---- */
 
-/* A foreground request took so long: more than target_ns doubles the pause between runs, less halves it. 0: no target. */
+/* A foreground request took so long: more than target_ns doubles the pause between runs, less halves it. 0: no target, no pause. */
 void turn_fg_took(struct turn *t, uint64_t took_ns, uint64_t target_ns);
 /* After a run that could wait: the next one pauses, while foreground requests come. */
 void turn_pause(struct turn *t, uint64_t now_ns);

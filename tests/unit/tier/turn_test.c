@@ -45,6 +45,19 @@ Test(turn, it_goes_round_those_who_wait, .timeout = 20)
     sim_free(sim);
 }
 
+Test(turn, without_a_target_nothing_pauses, .timeout = 20)
+{
+    struct turn t = {0};
+
+    turn_fg_took(&t, 3 * NS_PER_MS, NS_PER_MS);
+    turn_pause(&t, NS_PER_MS);
+    cr_assert_gt(t.not_before_ns, NS_PER_MS);
+    t.not_before_ns = 0;
+    turn_fg_took(&t, 3 * NS_PER_MS, 0); /* it was taken away */
+    turn_pause(&t, NS_PER_MS);
+    cr_assert_eq(t.not_before_ns, 0);
+}
+
 static bool all_clean(void *ctx) { return ((struct rig *)ctx)->shard->ix.nr_dirty == 0; }
 
 static uint64_t destaged(const struct rig *r) { return r->shard->stats.destage_blocks; }
