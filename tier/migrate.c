@@ -371,6 +371,8 @@ static uint64_t begin(struct lane *l, int way)
     if (now < figure_get(&t->migrate_not_before_ns))
         return figure_get(&t->migrate_not_before_ns);
     source = extent_at(&s->xt, x)->place.dev;
+    if (now < figure_get(&turn_of(s, source)->not_before_ns)) /* spent: else destage, which waits for it, would never have its turn */
+        return figure_get(&turn_of(s, source)->not_before_ns);
     if (!quiet(s, source) || !quiet(s, target)) {
         if (now < m->began_ns + patience_ns(s))
             return now + POLICY_IDLE_NS;

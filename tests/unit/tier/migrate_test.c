@@ -334,3 +334,29 @@ Test(migrate, heat_that_is_lost_empties_no_flash, .timeout = 60)
     expect_all(&r);
     rig_fini(&r);
 }
+
+static bool hdd_clean(void *ctx) { return ((struct rig *)ctx)->shard->dev_dirty[HDD] == 0; }
+
+/* What is read there to be moved counts for mover.bandwidth, and destage shares that. */
+Test(migrate, a_budget_that_migration_could_use_up_leaves_some_to_destage, .timeout = 60)
+{
+    const struct turn *t;
+    struct rig r;
+
+    boot_with(&r, 14, &(struct tier_opts){.dirty_start_pct = 1, .mover_bandwidth = MIB});
+    load(&r);
+    t = &r.turns.dev[HDD];
+    warm(&r, 0, 28, 20);
+    for (int i = 0; i < 600 && on(&r, FLASH) < 2; i++)
+        wait_for(&r, NS_PER_S);
+    for (uint32_t b = 0; b < EXTENT_BLOCKS; b += 64)
+        cr_assert_eq(rig_write(&r, 30 * EXTENT_BLOCKS + b, 64, STAMP), 0);
+    r.shard->t.dirty_max_pct = 1; /* as much as there is */
+    cr_assert_eq(sim_run_until(r.sim, hdd_clean, &r, 10 * NS_PER_S), 0);
+    cr_assert_lt(on(&r, FLASH), 28, "migration is not over");
+    cr_assert_leq(t->not_before_ns, sim_now_ns(r.sim) + 6 * NS_PER_S);
+    wait_for(&r, 2 * MINUTE);
+    cr_assert_eq(on(&r, FLASH), 28);
+    expect_all(&r);
+    rig_fini(&r);
+}
