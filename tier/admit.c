@@ -16,11 +16,11 @@
 #define TOUCH_BITS  2u
 #define TOUCH_MAX   3u
 #define BUCKETS_MIN 16u
-#define BLOCKS_ENTRY 6u          /* of cache, for an entry: 2.7 turns of chunks that are all different */
+#define BLOCKS_ENTRY 3u          /* of cache, for an entry: 5.3 turns of chunks that are all different; 6: 551 s of a disk, not 539 */
 #define GUARD_UP    85u          /* percent of evictions that nobody had read: more is thrash */
 #define GUARD_DOWN  60u
 
-#define TURNS_FULL    2u
+#define TURNS_FULL    2u         /* where nothing else is said */
 #define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
 #define WINDOW_MIN    64u
 
@@ -48,17 +48,20 @@ void admit_fini(struct admit *ad)
 /* Found with the traces of two workstation disks, reads only, a cache of a tenth of what they touch, RAM of a thirty-second of that:
  * - balanced: asking for a third use in RAM instead of a second one takes a seventh fewer fills (819 MiB, not 956), and less disk time;
  * - low wear: blocks alone, at their second miss or fourth use in RAM, remembered for six turns while places are free, and for two once
- *   copies displace each other. HDD s / SSD MiB, 10 %: 585 / 92 and 982 / 531 (six turns always: 568 / 178 and 1042 / 816; two always:
- *   696 / 61 and 1000 / 513; a chunk or a block at its second miss within one turn, as balanced has it: 562 / 958 and 1105 / 1625).
+ *   copies displace each other. HDD s / SSD MiB, 10 %: 571 / 95 and 982 / 537. In a table of half the size: 585 / 92 and 982 / 531 (six
+ *   turns always: 568 / 178 and 1042 / 816; two always: 696 / 61 and 1000 / 513; a chunk or a block at its second miss within one turn, as
+ *   balanced has it for what is written, too: 562 / 958 and 1105 / 1625).
  *   A third miss within a turn hardly ever comes while the cache is still empty: 6 MiB in all of the first trace. */
 void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set)
 {
     uint64_t window = MIN(MAX(cache_blocks / 8, (uint64_t)WINDOW_MIN), (uint64_t)UINT32_MAX);
 
     r->by_block = set->by_block;
+    r->along = set->along;
     r->touches_min = set->touches_min == 0 ? 2 : MIN(set->touches_min, ADMIT_TOUCHES_MAX);
     r->again = set->again == 0 ? 3 : MIN(set->again, ADMIT_AGAIN_NEVER);
     r->asked_turns = set->asked_turns == 0 ? 1 : MIN(set->asked_turns, ADMIT_TURNS_MAX);
+    r->full_turns = MIN(set->full_turns == 0 ? TURNS_FULL : set->full_turns, r->asked_turns);
     r->stream_blocks = set->stream_blocks == 0 ? STREAM_BLOCKS : set->stream_blocks;
     r->window = (uint32_t)window;
     r->touches = r->touches_min;
@@ -101,13 +104,23 @@ static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *
     memmove(b + 1, b, i * sizeof(*b));
     if (!recent(e.chunk_at, now, 1))
         e.hash_touches = tag;
-    if (!recent(e.asked_at, now, ad->full ? MIN(r->asked_turns, TURNS_FULL) : r->asked_turns))
+    if (!recent(e.asked_at, now, ad->full ? r->full_turns : r->asked_turns))
         e.asked = 0;
     *b = e;
     return b;
 }
 
 /* ---- what is worth a place ---- */
+
+/* What else of the chunk was asked for comes along with f, on trial: not main. */
+static void fill_along(struct admit_entry *e, uint16_t others, struct admit_fill *f)
+{
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        if ((others >> i & 1) && asked_of(e, i) > 0) {
+            f->fill |= (uint16_t)(1u << i);
+            asked_set(e, i, 0);
+        }
+}
 
 /* Counts an ask for each block; those that had been asked for `before` times already are worth a place, and forgotten. */
 static struct admit_fill ask(struct admit *ad, struct admit_entry *e, uint16_t asked, uint32_t before)
@@ -146,6 +159,7 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint
                              uint16_t have, uint64_t stream_blocks)
 {
     struct admit_entry *e;
+    struct admit_fill f;
     uint32_t touches;
 
     assert(asked != 0 && (asked & have) == 0);
@@ -158,7 +172,10 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint
     e->chunk_at = now_of(ad);
     if (!r->by_block && touches >= r->touches)
         return whole(e, have);
-    return ask(ad, e, asked, r->touches - 1);
+    f = ask(ad, e, asked, r->touches - 1);
+    if (r->along && f.fill != 0)
+        fill_along(e, (uint16_t)~(asked | have), &f);
+    return f;
 }
 
 struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,

@@ -3,12 +3,13 @@
  *
  * A table remembers chunks of 64 KiB for a turn: as many misses as the cache has chunks. A chunk that is missed again within it is
  * worth all of its 16 blocks (those that share a chunk are used together more often than not). So is, alone, a block that was
- * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Streams are worth nothing.
+ * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Rules may want blocks alone, or let
+ * those of the chunk come along that were asked for before, lately, though not now. Streams are worth nothing.
  *
  * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
  * until fewer do: what stays then is used.
  *
- * Pure memory: no clock, no I/O. 12 bytes for 6 blocks of cache, reserved at start. One thread.
+ * Pure memory: no clock, no I/O. 12 bytes for 3 blocks of cache, reserved at start. One thread.
  */
 #ifndef FIRN_TIER_ADMIT_H
 #define FIRN_TIER_ADMIT_H
@@ -37,9 +38,11 @@ struct admit {
 
 struct admit_rules {             /* of the pool, or of one volume */
     bool     by_block;           /* a chunk that is missed again is worth no more than its blocks */
+    bool     along;              /* by_block: with a block that is missed again those of its chunk come that were asked for before */
     uint32_t touches_min;        /* 1..ADMIT_TOUCHES_MAX: the misses that it takes, the admitting one included */
     uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place */
-    uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255; while full, 2 at most */
+    uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255 */
+    uint32_t full_turns;         /* the same while full; at most asked_turns */
     uint64_t stream_blocks;      /* nothing of a stream that is longer */
     uint32_t window;             /* evictions after which the guard decides */
     uint32_t touches;            /* the guard's: touches_min .. ADMIT_TOUCHES_MAX */
@@ -50,8 +53,8 @@ struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; 
 
 int  admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed); /* 0, -ENOMEM */
 void admit_fini(struct admit *ad);
-/* Of set: by_block, touches_min, again, asked_turns, stream_blocks; 0: 2, 3, 1, 4 MiB. Also while the table is in use: then the guard
- * begins anew. */
+/* Of set: by_block, along, touches_min, again, asked_turns, full_turns, stream_blocks; 0 of the last five: 2, 3, 1, 2, 4 MiB.
+ * Also while the table is in use: then the guard begins anew. */
 void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set);
 
 /* Blocks of a chunk were missed: neither SSD nor RAM had them. have: blocks of the chunk that the SSD has. stream_blocks: length so far

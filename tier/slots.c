@@ -40,7 +40,7 @@ int slots_init(struct slots *sl, struct index *ix, uint32_t first_slot, uint32_t
 
     assert(small_pct >= 1 && small_pct <= 50 && first_slot < ix->slots_per_segment);
     *sl = (struct slots){.ix = ix, .evict = evict, .ctx = ctx, .first_slot = first_slot, .nr_segments = ix->nr_segments,
-                         .per_segment = ix->slots_per_segment, .small_pct = small_pct, .evicting = INDEX_NONE};
+                         .per_segment = ix->slots_per_segment, .small_pct = small_pct, .ring_pct = small_pct, .evicting = INDEX_NONE};
     list_init(&sl->with_free);
     nr = (size_t)ix->nr_phys * small_pct / 100 + 1;
     sl->ring_cap = (uint32_t)nr;
@@ -57,6 +57,12 @@ int slots_init(struct slots *sl, struct index *ix, uint32_t first_slot, uint32_t
         list_init(&sl->seg[s].pins);
     }
     return 0;
+}
+
+void slots_small_share(struct slots *sl, uint32_t pct)
+{
+    assert(pct >= 1 && pct <= sl->ring_pct);
+    sl->small_pct = pct;
 }
 
 void slots_fini(struct slots *sl)

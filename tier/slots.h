@@ -49,7 +49,7 @@ struct slots {
     uint32_t ring_cap, ring_first, ring_nr;
     uint32_t nr_stale;           /* in the ring */
     uint32_t first_slot, nr_segments, per_segment; /* place p of a segment is its slot first_slot + p */
-    uint32_t small_pct;
+    uint32_t small_pct, ring_pct; /* of all places: what the small queue may have now, and at most */
     uint32_t main_hand, over_hand, evict_hand; /* slot ids */
     uint32_t evicting;           /* it has left its queue already; INDEX_NONE: none */
     struct list with_free;       /* segments with free places; they are filled up one by one */
@@ -75,6 +75,8 @@ static inline bool slots_has(const struct slots *sl, uint32_t id)
     return id < sl->ix->nr_phys && sl->seg[id / sl->per_segment].open && id % sl->per_segment >= sl->first_slot;
 }
 
+/* The small queue gives while it has more of all places than this; at most what slots_init() was told, which is the ring's size. */
+void slots_small_share(struct slots *sl, uint32_t pct);
 /* A place for a new copy, perhaps that of another one; INDEX_NONE: none was found this time. */
 uint32_t slots_take(struct slots *sl, bool to_main);
 /* Evicts one of those that `of` picks, used ones last: a hand of its own. Its place is free at once, or, in the small queue, when its turn

@@ -21,6 +21,9 @@ static void rig_up(struct rig *g, bool low_wear)
     admit_rules_init(&g->r, CACHE, &set);
 }
 
+static const struct admit_rules read_mostly = {.by_block = true, .along = true, .again = ADMIT_AGAIN_NEVER,
+                                                 .asked_turns = 5, .full_turns = 5};
+
 static struct admit_fill miss(struct rig *g, uint64_t chunk, uint16_t asked, uint16_t have)
 {
     return admit_miss(&g->ad, &g->r, 1, chunk, asked, have, 0);
@@ -147,6 +150,40 @@ Test(admit, low_wear_takes_blocks_alone_and_remembers_them_for_longer)
     admit_fini(&g.ad);
 }
 
+Test(admit, what_was_asked_for_before_comes_along_with_a_block_that_is_missed_again)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    admit_rules_init(&g.r, CACHE, &read_mostly);
+    expect(miss(&g, 5, 0x0007, 0), 0, 0);
+    pass(&g, TURN * 2);
+    expect(miss(&g, 5, 0x0020, 0x0002), 0, 0); /* nothing is missed again: nothing comes */
+    expect(miss(&g, 5, 0x0011, 0x0002), 0x0025, 0x0001); /* on trial, and not what the SSD has */
+    expect(miss(&g, 5, 0x0010, 0x0027), 0x0010, 0x0010); /* asked for at the same time is not before */
+    expect(miss(&g, 5, 0x0004, 0), 0, 0); /* it was forgotten */
+    admit_fini(&g.ad);
+}
+
+Test(admit, rules_may_remember_as_long_while_copies_displace_each_other)
+{
+    const struct admit_rules too_long = {.by_block = true, .asked_turns = 2, .full_turns = 9};
+    struct rig g;
+
+    rig_up(&g, true);
+    admit_rules_init(&g.r, CACHE, &read_mostly);
+    g.ad.full = true;
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 6, 0x0001, 0), 0, 0);
+    pass(&g, TURN * 9 / 2);
+    expect(miss(&g, 5, 0x0001, 0), 0x0001, 0x0001);
+    pass(&g, TURN / 2);
+    expect(miss(&g, 6, 0x0001, 0), 0, 0);
+    admit_rules_init(&g.r, CACHE, &too_long);
+    cr_assert_eq(g.r.full_turns, 2, "never longer than while places are free");
+    admit_fini(&g.ad);
+}
+
 static void evictions(struct rig *g, uint32_t nr, uint32_t unread_pct)
 {
     for (uint32_t i = 0; i < nr; i++)
@@ -178,12 +215,13 @@ Test(admit, the_guard_asks_for_more_while_copies_go_unread_and_for_less_when_the
     admit_fini(&g.ad);
 }
 
-Test(admit, nearly_all_of_a_turn_is_remembered)
+Test(admit, nearly_all_of_two_turns_and_a_half_is_remembered)
 {
-    uint32_t nr = TURN * 9 / 10, known = 0; /* each at the farthest, in turn: the hardest order */
+    uint32_t nr = TURN * 5 / 2, known = 0; /* each at the farthest, in turn: the hardest order */
     struct rig g;
 
-    rig_up(&g, false);
+    rig_up(&g, true);
+    admit_rules_init(&g.r, CACHE, &read_mostly);
     for (uint32_t c = 0; c < nr; c++)
         expect(miss(&g, c * 7, 1, 0), 0, 0);
     for (uint32_t c = 0; c < nr; c++)
@@ -192,12 +230,12 @@ Test(admit, nearly_all_of_a_turn_is_remembered)
     admit_fini(&g.ad);
 }
 
-Test(admit, takes_two_bytes_a_block_of_cache)
+Test(admit, takes_four_bytes_a_block_of_cache)
 {
     struct admit ad;
 
     cr_assert_eq(admit_init(&ad, 1u << 24, 1), 0);
-    cr_assert(admit_bytes(&ad) <= 2u << 24 && admit_bytes(&ad) > (2u << 24) * UINT64_C(99) / 100);
+    cr_assert(admit_bytes(&ad) <= 4u << 24 && admit_bytes(&ad) > (4u << 24) * UINT64_C(99) / 100);
     admit_fini(&ad);
 }
 
@@ -210,7 +248,7 @@ static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16
     uint64_t now = g->ad.misses * 256 / g->ad.turn;
     uint32_t need = in_ram ? MAX(g->r.again, g->r.touches) : g->r.touches;
     struct admit_fill f = {0, 0};
-    bool all;
+    bool all, any = false;
 
     if (now - p->chunk_at >= 256)
         p->touches = 0;
@@ -224,14 +262,20 @@ static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16
     for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
         if (all ? have >> i & 1 : !(asked >> i & 1))
             continue;
+        any = any || all || p->asked[i] + 1 >= need;
         if (all || p->asked[i] + 1 >= need) {
             f.fill |= (uint16_t)(1u << i);
             f.main |= (uint16_t)(p->asked[i] ? 1u << i : 0);
             p->asked[i] = 0;
         } else {
-            p->asked[i]++;
+            p->asked[i] = MIN(p->asked[i] + 1, 3u);
         }
     }
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        if (g->r.along && any && !in_ram && !((asked | have) >> i & 1) && p->asked[i] > 0) {
+            f.fill |= (uint16_t)(1u << i);
+            p->asked[i] = 0;
+        }
     if (!all)
         p->asked_at = now;
     return f;
@@ -239,13 +283,15 @@ static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16
 
 Test(admit, agrees_with_the_rules_in_plain_words)
 {
-    for (int low_wear = 0; low_wear < 2; low_wear++) {
+    for (int rules = 0; rules < 3; rules++) {
         static struct plain plain[CHUNKS];
         uint64_t fills = 0;
         struct rig g;
 
         memset(plain, 0, sizeof(plain));
-        rig_up(&g, low_wear);
+        rig_up(&g, rules == 1);
+        if (rules == 2)
+            admit_rules_init(&g.r, CACHE, &read_mostly);
         g.ad.turn = 200; /* chunks come back before and after a turn */
         srand(3);
         for (uint32_t step = 0; step < 200000; step++) {

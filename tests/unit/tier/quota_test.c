@@ -153,12 +153,37 @@ Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copi
     cr_assert_eq(quota_pool_rules(s, l), &s->places.rules);
     quota_io(s, l, 1, false);
     cr_assert_eq(quota_pool_rules(s, l), &s->places.read_rules);
-    cr_assert(s->places.read_rules.by_block && s->places.read_rules.again == ADMIT_AGAIN_NEVER);
+    cr_assert(s->places.read_rules.by_block && s->places.read_rules.along && s->places.read_rules.again == ADMIT_AGAIN_NEVER);
+    cr_assert_eq(s->places.read_rules.full_turns, s->places.read_rules.asked_turns, "copies that displace each other change nothing");
     cr_assert_eq(quota_pool_rules(s, layer_no(&t.other)), &s->places.rules, "the other one is judged by itself");
     quota_io(s, l, 1u << 20, false);
     cr_assert_lt(s->layer[l].lately[1], VOLUME, "what was before counts half");
     quota_io(s, l, 1u << 19, true);
     cr_assert_eq(quota_pool_rules(s, l), &s->places.rules);
+    finish(&t);
+}
+
+Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_blocks_bring_nothing_along)
+{
+    struct two t;
+    struct shard *s;
+
+    begin(&t, 64);
+    s = t.r.shard;
+    for (unsigned round = 0; round < 2; round++)
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_eq(s->places.slots.small_pct, 10, "it was written as much as it is read");
+    quota_io(s, layer_no(&t.r.vol), 16 * VOLUME, false);
+    for (unsigned round = 0; round < 2; round++)
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_eq(s->places.slots.small_pct, 4);
+    for (unsigned round = 0; round < 2; round++)
+        read_all(&t.r, &t.other, 0, VOLUME);
+    cr_assert_eq(s->places.slots.small_pct, 10, "each for itself");
+    s->t.admit_blocks = true;
+    places_retune(s);
+    cr_assert(s->places.read_rules.by_block && !s->places.read_rules.along);
+    cr_assert_eq(s->places.read_rules.full_turns, s->places.rules.full_turns);
     finish(&t);
 }
 

@@ -159,6 +159,29 @@ Test(slots, a_scan_takes_no_more_than_the_small_queue)
     rig_down(&r);
 }
 
+Test(slots, the_small_queue_gives_until_it_has_its_share)
+{
+    static struct rig r;
+    const uint32_t places = SEGS * (PER - FIRST), main = 300, later = 150;
+
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t pct = i == 0 ? 10 : 4, small = 0;
+
+        rig_up(&r, SEGS);
+        slots_small_share(&r.sl, (uint32_t)pct);
+        for (uint32_t b = 0; b < places; b++)
+            rig_fill(&r, b, b < main);
+        for (uint32_t b = 0; b < later; b++)
+            rig_fill(&r, places + b, true);
+        for (uint32_t b = main; b < places; b++)
+            small += r.id_of[b] != INDEX_NONE;
+        cr_assert_eq(small, places * pct / 100);
+        cr_assert_eq(r.evicted[2], later - (places - main - small), "then main gives");
+        slots_verify(&r.sl);
+        rig_down(&r);
+    }
+}
+
 Test(slots, a_fill_that_is_dropped_gives_its_place_back)
 {
     static struct rig r;
