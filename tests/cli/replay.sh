@@ -146,5 +146,6 @@ has "too many sizes" "$out" "more than 32 sizes"
 exits 2 "$sim" size --trace "$T/oltp.csv" --ssd 10%
 exits 2 "$sim" size --trace "$T/oltp.csv" --sizes 4MiB --svg "$T/none/curve"
 has "no such folder" "$out" "none/curve: No such file"
+is "before anything was replayed" "$(wc -l <<<"$out")" 1
 exits 1 "$sim" size --trace "$T/oltp.csv" --sizes 4MiB --svg /dev/full
 has "a full disk" "$out" "/dev/full cannot be written"

@@ -330,6 +330,17 @@ static int write_svg(const char *path, const struct size_curve *curve)
     return 0;
 }
 
+/* Before minutes of replays; what is there stays until there is another picture. */
+static int can_write(const char *path)
+{
+    FILE *f = fopen(path, "a");
+
+    if (f == NULL)
+        return bad(path, strerror(errno));
+    fclose(f);
+    return 0;
+}
+
 static int run_sizes(const struct args *a, struct replay_opts *o)
 {
     struct size_curve curve;
@@ -337,6 +348,8 @@ static int run_sizes(const struct args *a, struct replay_opts *o)
     char why[256];
     int rc = take_sizes(a, &curve, o->trace);
 
+    if (rc == 0 && a->svg != NULL)
+        rc = can_write(a->svg);
     if (rc != 0)
         return rc;
     if (size_curve_run(o, &curve, why) != 0)
