@@ -85,7 +85,7 @@ static void print_screen(const struct args *a, const struct row *rows, size_t n,
     if (!print_json(a, doc)) {
         if (isatty(STDOUT_FILENO))
             printf("\033[H\033[J");
-        printf("%.0f reads/s, %.0f writes/s, %s/s, %.1f %% of blocks read were on the SSD\n\n", reads, writes,
+        printf("%.0f reads/s, %.0f writes/s, %s/s, %.1f %% of blocks read were on the SSD or in RAM\n\n", reads, writes,
                size_format((uint64_t)bytes, b), hits * 100);
         printf("%-32s %10s %10s %12s %10s %10s\n", "VOLUME", "READS/s", "WRITES/s", "BYTES/s", "READ us", "WRITE us");
         for (size_t i = 0; i < n && i < ROWS_MAX; i++)
