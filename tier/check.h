@@ -58,8 +58,8 @@ int  offline_space(const struct offline *o, const struct space_ask *ask);
 
 /* rebuild.c, rebuild_log.c: an extent as its device tells it; sorted by layer and extent, each once. */
 struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };
-/* Both say the same of one extent: is the second the better one? -ENOMEM */
-int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second);
+/* Both say the same of one extent: is the second the better one? doubt: the bytes of one do not fit. -ENOMEM */
+int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt);
 /* Sets needed[segment] for those that hold what these extents do not; -ENOMEM. */
 int rebuild_segments_needed(const struct offline *o, const struct found_extent *exts, size_t nr_exts, uint8_t *needed);
 

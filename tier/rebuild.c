@@ -114,6 +114,25 @@ static bool same_extent(const struct found_extent *a, const struct found_extent 
     return a->layer == b->layer && a->extent == b->extent;
 }
 
+/* The better one, as far as bytes tell. Nobody is to take an older version for the newest without a word. */
+static int choose(struct rebuild *b, struct found_extent *last, const struct found_extent *f)
+{
+    bool better, doubt;
+    int err = rebuild_better(&b->o, last, f, &better, &doubt);
+
+    if (err)
+        return err;
+    if (better)
+        *last = *f;
+    if (doubt) {
+        strbuf_add(b->out, "extent %llu of layer %llu: two places say the same, and the bytes of one do not fit: it may have been written "
+                   "since, and what comes back be older\n", (unsigned long long)f->extent, (unsigned long long)f->layer);
+        b->report->findings++;
+        b->report->losses++;
+    }
+    return 0;
+}
+
 static int drop_older(struct rebuild *b)
 {
     struct found *f = &b->f;
@@ -124,16 +143,13 @@ static int drop_older(struct rebuild *b)
         qsort(f->exts, f->nr_exts, sizeof(*f->exts), found_order);
     for (size_t i = 0; i < f->nr_exts && !err; i++) {
         struct found_extent *last = n > 0 ? &f->exts[n - 1] : NULL;
-        bool better = false;
 
         if (last == NULL || !same_extent(last, &f->exts[i])) {
             f->exts[n++] = f->exts[i];
             continue;
         }
         if (last->destaged_seq == f->exts[i].destaged_seq)
-            err = rebuild_better(&b->o, last, &f->exts[i], &better);
-        if (better)
-            *last = f->exts[i];
+            err = choose(b, last, &f->exts[i]);
     }
     f->nr_exts = n;
     return err;

@@ -2,6 +2,8 @@
 /* rebuild_moved.c: an extent moved to another place, and nothing was written to it in between: both places say the same of it. The old
  * one may be somebody else's since, who has not said so yet. So the bytes decide: the place of which more blocks fit their checksums.
  * Where both are whole either will do. One that cannot be read fits nothing.
+ * Where one is not whole there is doubt: somebody else may have written over the old place, or a later destage, of which no description
+ * tells yet, over the new one. Then the old place has what was there before that, and it fits.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,30 +13,41 @@
 
 struct extent_copy { uint8_t desc[DESC_BYTES], data[EXTENT_BYTES]; };
 
-static uint32_t blocks_that_fit(const struct offline *o, const struct found_extent *f, struct extent_copy *c)
+struct fit { uint32_t nr; bool whole; };
+
+static struct fit blocks_that_fit(const struct offline *o, const struct found_extent *f, struct extent_copy *c)
 {
     const struct pool_dev *d = offline_capacity(o, f->place.dev);
     uint64_t base = d->label.ext_base_bytes;
     struct extent_desc desc;
-    uint32_t nr = 0;
+    struct fit fit = {.whole = true};
 
     if (dev_read_sync(d->on[0], region_desc_offset(base, f->place.slot), c->desc, DESC_BYTES) != 0 ||
         extent_desc_decode(c->desc, &desc) != 0 ||
         dev_read_sync(d->on[0], region_extent_offset(base, f->place.slot), c->data, EXTENT_BYTES) != 0)
-        return 0;
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        if (desc.sums.valid[i / 64] >> (i % 64) & 1)
-            nr += block_csum(c->data + (size_t)i * BLOCK_BYTES, f->layer, f->extent * EXTENT_BLOCKS + i) == desc.sums.csum[i];
-    return nr;
+        return (struct fit){0};
+    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++) {
+        bool ok = block_csum(c->data + (size_t)i * BLOCK_BYTES, f->layer, f->extent * EXTENT_BLOCKS + i) == desc.sums.csum[i];
+
+        if (!(desc.sums.valid[i / 64] >> (i % 64) & 1))
+            continue;
+        fit.nr += ok;
+        fit.whole &= ok;
+    }
+    return fit;
 }
 
-int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second)
+int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt)
 {
     struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
+    struct fit of_a, of_b;
 
     if (c == NULL)
         return -ENOMEM;
-    *second = blocks_that_fit(o, b, c) > blocks_that_fit(o, a, c);
+    of_a = blocks_that_fit(o, a, c);
+    of_b = blocks_that_fit(o, b, c);
+    *second = of_b.nr > of_a.nr;
+    *doubt = !of_a.whole || !of_b.whole;
     free(c);
     return 0;
 }

@@ -297,6 +297,63 @@ Test(old_map, a_rebuilt_map_believes_no_copies_in_places)
     is_damaged_for_good(false);
 }
 
+/* As if the extent had moved from there: nobody has taken the place since. The pool is open. */
+static void leave_former_place(void)
+{
+    static _Alignas(4096) uint8_t data[EXTENT_BYTES];
+    uint64_t base = tier->devs.dev[1].label.ext_base_bytes;
+    uint32_t from = extent_at(&shard0()->xt, extent_find(&shard0()->xt, 1, 0))->place.slot, to = tier->devs.dev[1].label.ext_nr - 1;
+    int fd = open(opts.devs[1].path, O_RDWR);
+    struct extent_desc desc;
+
+    close_pool();
+    cr_assert_eq(pread(fd, buf, DESC_BYTES, (off_t)region_desc_offset(base, from)), DESC_BYTES);
+    cr_assert_eq(pread(fd, data, sizeof(data), (off_t)region_extent_offset(base, from)), (ssize_t)sizeof(data));
+    cr_assert_eq(extent_desc_decode(buf, &desc), 0);
+    desc.slot = to;
+    extent_desc_encode(&desc, buf);
+    cr_assert_eq(pwrite(fd, buf, DESC_BYTES, (off_t)region_desc_offset(base, to)), DESC_BYTES);
+    cr_assert_eq(pwrite(fd, data, sizeof(data), (off_t)region_extent_offset(base, to)), (ssize_t)sizeof(data));
+    close(fd);
+}
+
+static uint64_t rebuild_losses(void)
+{
+    struct tier_check_report report;
+    struct strbuf text;
+
+    remove_all(opts.meta_path);
+    strbuf_init(&text);
+    cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
+    cr_assert_eq(strstr(strbuf_str(&text), "two places") != NULL, report.losses > 0);
+    strbuf_fini(&text);
+    return report.losses;
+}
+
+Test(old_map, a_former_place_that_is_whole_is_as_good_as_the_new_one)
+{
+    (void)begin_in_place();
+    leave_former_place();
+    cr_assert_eq(rebuild_losses(), 0);
+    open_pool();
+    expect(volume("one"), 0, 1);
+    close_pool();
+}
+
+/* It has what was there before: whoever wants that has to say so. */
+Test(old_map, a_former_place_is_not_taken_for_the_newest_without_a_word)
+{
+    uint64_t off = begin_in_place();
+
+    leave_former_place();
+    write_past_the_map(off);
+    cr_assert_eq(rebuild_losses(), 1);
+    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "%s", why);
+    opts.accept_loss = true;
+    open_pool();
+    close_pool();
+}
+
 Test(old_map, a_rebuilt_map_believes_no_clean_copies_in_the_log)
 {
     uint64_t off = begin_in_log();
