@@ -144,7 +144,9 @@ is "one of three copies of each label is enough" "$(host "$nqn" read 0 10 1)" "g
 down
 exits "$("$firnctl" check --config "$pool/firn.conf" >/dev/null 2>&1; echo $?)" "$firnctl" check --config "$pool/firn.conf"
 is "and the start has made them good" "$("$firnctl" check --config "$pool/firn.conf" 2>&1 | grep -ci label)" 0
-cp "$pool/meta/data.mdb" "$work/data.mdb"
+mkdir "$work/kept" "$work/kept/meta"
+cp "$pool/meta/data.mdb" "$work/kept/meta"
+cp --sparse=always "$pool/journal" "$pool/hdd" "$work/kept"
 crashed=0 silent=0 started=0
 size=$(stat -c %s "$pool/meta/data.mdb")
 for ((i = 0; i < 12; i++)); do
@@ -162,8 +164,10 @@ for ((i = 0; i < 12; i++)); do
     fi
     rc=0; "$firnctl" check --config "$pool/firn.conf" >"$work/check" 2>&1 || rc=$?
     [ $rc -le 3 ] || { crashed=$((crashed + 1)); echo "flip $i: check exit $rc"; }
-    cp "$work/data.mdb" "$pool/meta/data.mdb"
+    cp "$work/kept/meta/data.mdb" "$pool/meta/data.mdb" # with the devices: a start that went on has named its batches there
+    cp --sparse=always "$work/kept/journal" "$work/kept/hdd" "$pool"
 done
+rm -rf "$work/kept"
 is "rotten metadata: crashes" $crashed 0
 is "rotten metadata: wrong bytes or wordless refusals (started $started of 12)" $silent 0
 up
