@@ -100,7 +100,8 @@ bool policy_yields(const struct policy_state *p)
 
 bool policy_ends_batch(uint64_t bytes, uint64_t age_ns, uint32_t waiting, bool held)
 {
-    return (held && bytes >= POLICY_HOLD_BYTES) || (waiting >= POLICY_HOLD_WRITES && bytes > 0 && age_ns >= POLICY_HOLD_NS);
+    return (held && (bytes >= POLICY_HOLD_BYTES || (bytes > 0 && age_ns >= POLICY_HOLD_MAX_NS))) ||
+           (waiting >= POLICY_HOLD_WRITES && bytes > 0 && age_ns >= POLICY_HOLD_NS);
 }
 
 double policy_victim_score(const struct policy_segment *s)

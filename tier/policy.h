@@ -21,7 +21,8 @@
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
 #define POLICY_HOLD_BYTES      (32u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
 #define POLICY_HOLD_WRITES     8u               /* or when so many wait */
-#define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long */
+#define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long; */
+#define POLICY_HOLD_MAX_NS     (10 * NS_PER_S)  /* or so long, however few wait: sweeps over sparse extents take longer */
 #define POLICY_CANDIDATES      512u             /* extents that are looked at for a batch */
 #define POLICY_NEAR            32u              /* of them at most so many because they come next on the device */
 #define POLICY_DENSE_BLOCKS    64u              /* dirty blocks from which an extent goes as soon as the device rests */

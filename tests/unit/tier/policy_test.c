@@ -90,6 +90,8 @@ Test(policy, a_batch_ends_for_many_that_wait_or_when_it_has_written_much)
     cr_assert_not(policy_ends_batch(POLICY_HOLD_BYTES, NS_PER_S, 0, false), "nobody waits");
     cr_assert(policy_ends_batch(POLICY_HOLD_BYTES, 0, 1, true));
     cr_assert_not(policy_ends_batch(POLICY_HOLD_BYTES - 1, NS_PER_S, POLICY_HOLD_WRITES - 1, true), "a few wait for the sweep");
+    cr_assert(policy_ends_batch(1, POLICY_HOLD_MAX_NS, 1, true), "but not for all of a long one");
+    cr_assert_not(policy_ends_batch(1, POLICY_HOLD_MAX_NS, 0, false));
     cr_assert(policy_ends_batch(1, POLICY_HOLD_NS, POLICY_HOLD_WRITES, true));
     cr_assert_not(policy_ends_batch(1, POLICY_HOLD_NS - 1, POLICY_HOLD_WRITES, true));
     cr_assert_not(policy_ends_batch(0, POLICY_HOLD_NS, POLICY_HOLD_WRITES, true), "what was written is what they wait for");

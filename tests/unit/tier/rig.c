@@ -21,6 +21,7 @@ void rig_init(struct rig *r, const struct rig_opts *o)
     for (unsigned i = 0; i < RIG_HDDS; i++)
         r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = region_extent_offset(EXT_BASE, r->o.hdd_extents),
                                                                         .block_bytes = 4096, .torn_bytes = 512, .capacity = true,
+                                                                        .latency_min_ns = o->hdd_ns, .latency_max_ns = o->hdd_ns,
                                                                         .rotational = i == 0 || !r->o.flash});
     for (unsigned i = 0; i < o->caches; i++)
         r->cache[i] = sim_disk_new(r->sim, "cache", &(struct sim_disk_opts){.block_bytes = 512, .torn_bytes = 512,

@@ -17,6 +17,7 @@ struct rig_opts {
     uint64_t seed;
     uint32_t lba_bytes, hdd_extents, segments, segment_bytes;
     uint64_t volume_blocks;
+    uint64_t hdd_ns;                 /* a request there takes so long; 0: next to nothing */
     bool     flash;                  /* the second capacity device does not seek */
     uint32_t caches, cache_segments; /* devices of copies alone; segments of each */
 };
