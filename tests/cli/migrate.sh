@@ -65,12 +65,16 @@ stop
 is "stopped" "$rc" 0
 exits 0 "$firnctl" check --config "$conf" --data
 
-# Every extent has two descriptions of one destage now. Its old place is somebody else's, who has not said so: the bytes tell.
+# Every extent has two descriptions of one destage now. Its old place is somebody else's, who has not said so: the bytes tell, but
+# not that nobody has written to the extent since. Somebody has to accept that.
 dd if=/dev/zero of="$T/flash" bs=64K seek=20 count=512 conv=notrunc status=none
 exits 0 "$firnctl" check --config "$conf" --data
-exits 0 "$firnctl" check --config "$conf" --rebuild-map "$T/new"
+exits 3 "$firnctl" check --config "$conf" --rebuild-map "$T/new"
+has "which of two places" "$out" "two places say the same, and the bytes of one do not fit"
 sed -i "s|$T/m|$T/new|" "$conf"
-serve
+exits 1 "$O/firnd" --config "$conf"
+has "a loss to accept" "$out" "accept-loss"
+start --config "$conf" --model-hdd 0 --accept-loss
 nqn=$(ctl volume show db --json | jq -r .nqn)
 ctl host allow db '*' --quiet
 timeout 100 "$O/firn-bench" verify --port "$(ready port)" --nqn "$nqn" --ack-log "$T/ack" >"$T/bench" 2>&1 || bad "verify of a rebuilt map: $(cat "$T/bench")"

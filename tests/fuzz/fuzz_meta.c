@@ -41,6 +41,18 @@ static void expect(bool ok)
             expect(encode(v_, again) == size && memcmp(data, again, size) == 0); \
     } while (0)
 
+/* One of the version before comes back as one of today's, which says no more. */
+static void shard_record(const uint8_t *data, size_t size)
+{
+    uint8_t again[META_VALUE_MAX];
+    struct shard_rec r = {0};
+
+    if (shard_rec_decode(data, (uint32_t)size, &r) != 0)
+        return;
+    expect(shard_rec_encode(&r, again) == SHARD_REC_BYTES && (size == SHARD_REC_BYTES || r.described_seq == 0));
+    expect((size != SHARD_REC_BYTES || data[0] == again[0]) && memcmp(data + 1, again + 1, size - 1) == 0);
+}
+
 static void records(const uint8_t *data, size_t size)
 {
     uint8_t again[META_VALUE_MAX];
@@ -56,7 +68,7 @@ static void records(const uint8_t *data, size_t size)
     TRY(struct layer_rec, layer_rec_encode, layer_rec_decode);
     TRY(struct device_rec, device_rec_encode, device_rec_decode);
     TRY_NUMBER(segment_rec_encode, segment_rec_decode);
-    TRY(struct shard_rec, shard_rec_encode, shard_rec_decode);
+    shard_record(data, size);
     TRY(struct heat_rec, heat_rec_encode, heat_rec_decode);
     if (host_rec_decode(data, (uint32_t)size, nqn) == 0)
         expect(host_rec_encode(nqn, again) == size && memcmp(data, again, size) == 0);
