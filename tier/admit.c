@@ -19,6 +19,11 @@
 #define BLOCKS_ENTRY 3u          /* of cache, for an entry: 5.3 turns of chunks that are all different; 6: 551 s of a disk, not 539 */
 #define GUARD_UP    85u          /* percent of evictions that nobody had read: more is thrash */
 #define GUARD_DOWN  60u
+#define USE_MIN     256u         /* misses, at least, before a volume's chunks are called worth their first one, */
+#define USE_SAMPLED 128u         /* and those of the sample after which that is looked at again */
+#define USE_SHARE   8u           /* one miss in so many comes beside others: else chunks are not worth it */
+#define USE_BEGIN   256u         /* so many come beside others for one that comes again; */
+#define USE_END     32u          /* fewer: no longer */
 
 #define TURNS_FULL    2u         /* where nothing else is said */
 #define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
@@ -155,9 +160,41 @@ static struct admit_fill whole(struct admit_entry *e, uint16_t have)
     return f;
 }
 
-struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
-                             uint16_t have, uint64_t stream_blocks)
+static bool sampled(const struct admit_entry *e) { return (e->hash_touches / (TOUCH_MAX + 1)) % ADMIT_SAMPLE == 0; }
+
+static void use_decide(struct admit_use *u)
 {
+    uint32_t per_same = u->chunks ? USE_END : USE_BEGIN;
+
+    *u = (struct admit_use){.chunks = (uint64_t)u->near * USE_SHARE >= u->all && u->near >= (uint64_t)u->same * per_same};
+}
+
+static void use_count(const struct admit *ad, struct admit_use *u, const struct admit_entry *e, uint16_t asked)
+{
+    bool same = false;
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        same |= (asked >> i & 1) && asked_of(e, i) > 0;
+    u->all++;
+    u->same += same;
+    u->near += !same && touches_of(e) > 0;
+    if (u->all >= (u->chunks ? USE_SAMPLED : MAX(ad->turn, (uint64_t)USE_MIN)))
+        use_decide(u);
+}
+
+/* Is the chunk worth this miss, whatever the rules say? If not, the miss is counted. */
+static bool use_wants(const struct admit *ad, struct admit_use *u, const struct admit_entry *e, uint16_t asked)
+{
+    if (u->chunks && !sampled(e))
+        return true;
+    use_count(ad, u, e, asked);
+    return false;
+}
+
+struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
+                             uint16_t asked, uint16_t have, uint64_t stream_blocks)
+{
+    bool chunk_wanted;
     struct admit_entry *e;
     struct admit_fill f;
     uint32_t touches;
@@ -167,10 +204,11 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint
         return (struct admit_fill){0, 0};
     ad->misses++;
     e = entry_of(ad, r, layer, chunk);
+    chunk_wanted = use != NULL && use_wants(ad, use, e, asked);
     touches = touches_of(e) + 1;
     e->hash_touches = (e->hash_touches & ~TOUCH_MAX) | MIN(touches, TOUCH_MAX);
     e->chunk_at = now_of(ad);
-    if (!r->by_block && touches >= r->touches)
+    if (chunk_wanted || (!r->by_block && touches >= r->touches))
         return whole(e, have);
     f = ask(ad, e, asked, r->touches - 1);
     if (r->along && f.fill != 0)
@@ -178,12 +216,17 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint
     return f;
 }
 
-struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
-                              uint64_t stream_blocks)
+struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
+                              uint16_t asked, uint64_t stream_blocks)
 {
+    struct admit_entry *e;
+
     if (asked == 0 || stream_blocks > r->stream_blocks)
         return (struct admit_fill){0, 0};
-    return ask(ad, entry_of(ad, r, layer, chunk), asked, MAX(r->again, r->touches) - 1);
+    e = entry_of(ad, r, layer, chunk);
+    if (use != NULL && use->chunks && sampled(e)) /* RAM keeps the sample for long, now that frames of all others go to the SSD */
+        use_count(ad, use, e, asked);
+    return ask(ad, e, asked, MAX(r->again, r->touches) - 1);
 }
 
 /* ---- what is evicted ---- */

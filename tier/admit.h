@@ -9,6 +9,10 @@
  * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
  * until fewer do: what stays then is used.
  *
+ * Of a volume that is hardly written it also learns whether its blocks are used together or again (struct admit_use): where nearly all
+ * that comes back within a turn is a chunk's other blocks, a first miss is worth the whole chunk. One chunk in ADMIT_SAMPLE goes on as
+ * before, and shows when that ends.
+ *
  * Pure memory: no clock, no I/O. 12 bytes for 3 blocks of cache, reserved at start. One thread.
  */
 #ifndef FIRN_TIER_ADMIT_H
@@ -21,6 +25,7 @@
 #define ADMIT_AGAIN_NEVER 5u     /* nothing because it was asked for in RAM */
 #define ADMIT_TURNS_MAX   255u
 #define ADMIT_WAYS        16u
+#define ADMIT_SAMPLE      16u
 
 struct admit_entry {
     uint32_t hash_touches;       /* hash 30 | misses of the chunk 2, which stop at 3 */
@@ -49,6 +54,11 @@ struct admit_rules {             /* of the pool, or of one volume */
     uint32_t nr_read, nr_unread; /* evictions in this window */
 };
 
+struct admit_use {               /* of a volume; all zeros: nothing is known */
+    uint32_t all, near, same;    /* misses that were counted; of them of blocks beside such as had been missed within a turn, and of such */
+    bool     chunks;             /* a first miss is worth the chunk */
+};
+
 struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; main: of them those that were asked for before */
 
 int  admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed); /* 0, -ENOMEM */
@@ -58,12 +68,12 @@ void admit_fini(struct admit *ad);
 void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set);
 
 /* Blocks of a chunk were missed: neither SSD nor RAM had them. have: blocks of the chunk that the SSD has. stream_blocks: length so far
- * of the stream that the request belongs to. */
-struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
-                             uint16_t have, uint64_t stream_blocks);
+ * of the stream that the request belongs to. use: NULL: the rules alone count. */
+struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
+                             uint16_t asked, uint16_t have, uint64_t stream_blocks);
 /* Blocks were asked for that RAM had, and the SSD had not. */
-struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk, uint16_t asked,
-                              uint64_t stream_blocks);
+struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
+                              uint16_t asked, uint64_t stream_blocks);
 /* A clean copy was evicted; read: somebody had used it. */
 void admit_evicted(struct admit *ad, struct admit_rules *r, uint32_t layer, uint64_t block, bool read);
 static inline uint64_t admit_bytes(const struct admit *ad)

@@ -216,7 +216,8 @@ static void chunk_missed(struct rio *r, uint32_t x, uint64_t chunk, const struct
             asked |= (uint16_t)(1u << i);
     }
     if (asked != 0)
-        admitted(s, x, first, admit_miss(&s->places.admit, quota_rules(s, r->layer, &own), r->layer, chunk, asked, have, r->stream_blocks));
+        admitted(s, x, first, admit_miss(&s->places.admit, quota_rules(s, r->layer, &own), quota_use(s, r->layer), r->layer, chunk,
+                                          asked, have, r->stream_blocks));
 }
 
 void fill_missed(struct rio *r, uint32_t x, uint32_t first, uint32_t n, const struct fetch *f)
@@ -243,7 +244,8 @@ void fill_again_end(struct rio *r)
     x = extent_find(&s->xt, r->layer, extent_no(base));
     if (x != EXTENT_NONE)
         admitted(s, x, (uint32_t)(base % EXTENT_BLOCKS),
-                 admit_again(&s->places.admit, quota_rules(s, r->layer, &own), r->layer, r->again_chunk, r->again, r->stream_blocks));
+                 admit_again(&s->places.admit, quota_rules(s, r->layer, &own), quota_use(s, r->layer), r->layer, r->again_chunk, r->again,
+                             r->stream_blocks));
     r->again = 0;
 }
 

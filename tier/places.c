@@ -20,7 +20,7 @@
 #define SMALL_PCT     10u
 #define ALONG_SMALL_PCT 4u       /* where only what came along is in it: with 10 the disks are busy 543 and 1100 s, not 539 and 1038 */
 #define TINY_BLOCKS   (64u * CHUNK_BLOCKS) /* a cache of fewer holds nothing until its second miss within a turn */
-#define TINY_SMALL_PCT 50u
+#define CHUNKS_SMALL_PCT 50u     /* where whole chunks come at their first miss, or in such a cache */
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
 #define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
@@ -53,14 +53,17 @@ static void evict(void *ctx, uint32_t id)
 {
     struct shard *s = ctx;
     struct places *p = &s->places;
+    const struct admit_use *use;
     struct admit_rules own;
     struct index_entry n;
     bool read;
 
     index_get(&s->ix, id, &n);
     read = (n.flags & INDEX_MAIN) != 0;
-    admit_evicted(&p->admit, quota_own_rule(s, n.layer) ? quota_rules(s, n.layer, &own) : quota_pool_rules(s, n.layer), n.layer,
-                  n.block, read);
+    use = quota_use(s, n.layer);
+    if (use == NULL || !use->chunks) /* most of a chunk goes unread: no reason to ask for more misses */
+        admit_evicted(&p->admit, quota_own_rule(s, n.layer) ? quota_rules(s, n.layer, &own) : quota_pool_rules(s, n.layer), n.layer,
+                      n.block, read);
     if (read)
         figure_add(&s->stats.evicted_read, 1);
     else
@@ -142,11 +145,13 @@ int places_init(struct shard *s)
     env_random(s->env, &seed, sizeof(seed));
     if (!err)
         err = slots_init(&p->slots, &s->ix, p->table.layout.first_unit / JOURNAL_UNITS_PER_BLOCK,
-                         tiny(s) ? TINY_SMALL_PCT : SMALL_PCT, evict, s);
+                         CHUNKS_SMALL_PCT, evict, s);
     err = err ? err : admit_init(&p->admit, cache_blocks(s), seed);
     err = err ? err : pool_init(&p->fills, sizeof(struct fill), 16, FILLS_MAX);
     err = err ? err : tables_init(s);
     places_retune(s);
+    if (!err && !tiny(s))
+        slots_small_share(&p->slots, SMALL_PCT);
     quota_init(s);
     p->slots.spares = quota_spares;
     p->closing = p->leave_from = NO_SEGMENT;
@@ -211,9 +216,11 @@ uint32_t places_possible(const struct shard *s)
 /* Who wants a place says how long the small queue may be meanwhile. */
 static uint32_t small_pct(struct shard *s, uint32_t layer)
 {
-    if (tiny(s))
-        return TINY_SMALL_PCT;
-    return !quota_own_rule(s, layer) && quota_pool_rules(s, layer)->along ? ALONG_SMALL_PCT : SMALL_PCT;
+    const struct admit_use *use = quota_use(s, layer);
+
+    if (tiny(s) || (use != NULL && use->chunks))
+        return CHUNKS_SMALL_PCT;
+    return use != NULL ? ALONG_SMALL_PCT : SMALL_PCT;
 }
 
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)

@@ -87,6 +87,7 @@ struct layer {                   /* a layer of an attached volume */
     uint64_t nr_flash;           /* of them on flash, where the pool has both kinds of capacity devices */
     uint32_t heat_groups;        /* all of its heat records lie below */
     uint32_t lately[2];          /* blocks that hosts read, and wrote: halved together (quota.c) */
+    struct admit_use use;        /* of what it reads: blocks used together, or again */
     struct volume *vol;          /* NULL: being deleted */
     struct list ranges;          /* rmw.c: of range_lock.node, oldest first */
     struct list changed;         /* on s->ranges_changed: a range was given up */
@@ -839,6 +840,7 @@ bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it 
 void     quota_io(struct shard *s, uint32_t layer, uint32_t nblocks, bool write); /* of a host */
 /* As the pool's knobs say, for a volume that is used like this one. */
 struct admit_rules *quota_pool_rules(struct shard *s, uint32_t layer);
+struct admit_use *quota_use(struct shard *s, uint32_t layer); /* NULL: what it reads is not looked at so */
 struct admit_rules *quota_rules(struct shard *s, uint32_t layer, struct admit_rules *own); /* the pool's, or own, filled in */
 void     quota_verify(const struct shard *s, const uint64_t *copies); /* by layer, counted */
 

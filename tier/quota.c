@@ -176,6 +176,11 @@ struct admit_rules *quota_pool_rules(struct shard *s, uint32_t l)
     return (uint64_t)y->lately[1] * READ_MOSTLY < y->lately[0] ? &s->places.read_rules : &s->places.rules;
 }
 
+struct admit_use *quota_use(struct shard *s, uint32_t l)
+{
+    return quota_own_rule(s, l) || !quota_pool_rules(s, l)->along ? NULL : &layer_at(s, l)->use;
+}
+
 struct admit_rules *quota_rules(struct shard *s, uint32_t l, struct admit_rules *own)
 {
     const struct volume *v = layer_at(s, l)->vol;

@@ -26,7 +26,7 @@ static const struct admit_rules read_mostly = {.by_block = true, .along = true, 
 
 static struct admit_fill miss(struct rig *g, uint64_t chunk, uint16_t asked, uint16_t have)
 {
-    return admit_miss(&g->ad, &g->r, 1, chunk, asked, have, 0);
+    return admit_miss(&g->ad, &g->r, NULL, 1, chunk, asked, have, 0);
 }
 
 /* Other chunks are missed, each once. */
@@ -71,7 +71,7 @@ Test(admit, layers_do_not_mix)
 
     rig_up(&g, false);
     expect(miss(&g, 5, 1, 0), 0, 0);
-    expect(admit_miss(&g.ad, &g.r, 2, 5, 1, 0, 0), 0, 0);
+    expect(admit_miss(&g.ad, &g.r, NULL, 2, 5, 1, 0, 0), 0, 0);
     admit_fini(&g.ad);
 }
 
@@ -81,9 +81,9 @@ Test(admit, a_block_asked_for_a_third_time_in_ram_comes_alone)
 
     rig_up(&g, false);
     expect(miss(&g, 5, 0x0010, 0), 0, 0);
-    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0030, 0), 0, 0);
-    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0030, 0), 0x0010, 0x0010);
-    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0020, 0), 0x0020, 0x0020); /* read ahead: its three asks were all in RAM */
+    expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0030, 0), 0, 0);
+    expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0030, 0), 0x0010, 0x0010);
+    expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0020, 0), 0x0020, 0x0020); /* read ahead: its three asks were all in RAM */
     admit_fini(&g.ad);
 }
 
@@ -92,7 +92,7 @@ Test(admit, what_only_ram_was_asked_for_comes_alone_at_its_first_miss)
     struct rig g;
 
     rig_up(&g, false);
-    expect(admit_again(&g.ad, &g.r, 1, 5, 0x0002, 0), 0, 0);
+    expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0002, 0), 0, 0);
     expect(miss(&g, 5, 0x0006, 0), 0x0002, 0x0002);
     admit_fini(&g.ad);
 }
@@ -104,7 +104,7 @@ Test(admit, where_ram_says_nothing_it_still_counts_for_the_next_miss)
     rig_up(&g, true);
     g.r.again = ADMIT_AGAIN_NEVER;
     for (uint32_t i = 0; i < 8; i++)
-        expect(admit_again(&g.ad, &g.r, 1, 5, 0x0002, 0), 0, 0);
+        expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0002, 0), 0, 0);
     expect(miss(&g, 5, 0x0006, 0), 0x0002, 0x0002);
     admit_fini(&g.ad);
 }
@@ -115,12 +115,12 @@ Test(admit, a_stream_is_worth_nothing_and_leaves_no_trace)
 
     rig_up(&g, false);
     for (uint32_t i = 0; i < 5; i++) {
-        expect(admit_miss(&g.ad, &g.r, 1, 5, 0x00ff, 0, g.r.stream_blocks + 1), 0, 0);
-        expect(admit_again(&g.ad, &g.r, 1, 5, 0x00ff, g.r.stream_blocks + 1), 0, 0);
+        expect(admit_miss(&g.ad, &g.r, NULL, 1, 5, 0x00ff, 0, g.r.stream_blocks + 1), 0, 0);
+        expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x00ff, g.r.stream_blocks + 1), 0, 0);
     }
     cr_assert_eq(g.ad.misses, 0);
     expect(miss(&g, 5, 0x0001, 0), 0, 0);
-    expect(admit_miss(&g.ad, &g.r, 1, 5, 0x0001, 0, g.r.stream_blocks), 0xffff, 0x0001);
+    expect(admit_miss(&g.ad, &g.r, NULL, 1, 5, 0x0001, 0, g.r.stream_blocks), 0xffff, 0x0001);
     admit_fini(&g.ad);
 }
 
@@ -145,8 +145,8 @@ Test(admit, low_wear_takes_blocks_alone_and_remembers_them_for_longer)
     expect(miss(&g, 5, 0x0005, 0), 0x0001, 0x0001);
     expect(miss(&g, 5, 0x0002, 0x0001), 0x0002, 0x0002);
     for (uint32_t i = 0; i < 3; i++)
-        expect(admit_again(&g.ad, &g.r, 1, 9, 0x0001, 0), 0, 0);
-    expect(admit_again(&g.ad, &g.r, 1, 9, 0x0001, 0), 0x0001, 0x0001);
+        expect(admit_again(&g.ad, &g.r, NULL, 1, 9, 0x0001, 0), 0, 0);
+    expect(admit_again(&g.ad, &g.r, NULL, 1, 9, 0x0001, 0), 0x0001, 0x0001);
     admit_fini(&g.ad);
 }
 
@@ -298,7 +298,7 @@ Test(admit, agrees_with_the_rules_in_plain_words)
             uint64_t c = (uint64_t)rand() % (rand() % 3 ? CHUNKS / 10 : CHUNKS);
             uint16_t asked = (uint16_t)(1u << rand() % 16 | 1u << rand() % 16), have = (uint16_t)(rand() & rand() & ~asked);
             bool in_ram = rand() % 4 == 0;
-            struct admit_fill f = in_ram ? admit_again(&g.ad, &g.r, 1, c, asked, 0) : miss(&g, c, asked, have);
+            struct admit_fill f = in_ram ? admit_again(&g.ad, &g.r, NULL, 1, c, asked, 0) : miss(&g, c, asked, have);
             struct admit_fill want = plain_miss(&plain[c], &g, asked, have, in_ram);
 
             cr_assert(f.fill == want.fill && f.main == want.main, "step %u: %04x %04x, not %04x %04x", step, f.fill, f.main,
@@ -323,5 +323,105 @@ Test(admit, once_copies_displace_each_other_what_was_asked_for_counts_for_two_tu
     expect(miss(&g, 5, 0x0001, 0), 0, 0);
     g.ad.full = false;
     expect(miss(&g, 6, 0x0001, 0), 0x0001, 0x0001);
+    admit_fini(&g.ad);
+}
+
+/* ---- used together, or again ---- */
+
+static struct admit_fill used(struct rig *g, struct admit_use *u, uint64_t chunk, uint16_t asked)
+{
+    return admit_miss(&g->ad, &g->r, u, 1, chunk, asked, 0, 0);
+}
+
+/* nr chunks, two misses each: of every `again`th the same block, of the others neighbours. How many came whole at their first miss. */
+static uint32_t pairs(struct rig *g, struct admit_use *u, uint32_t nr, uint32_t again)
+{
+    uint32_t whole = 0;
+
+    while (nr-- > 0) {
+        uint64_t c = g->noise++;
+        bool came = used(g, u, c, 0x0001).fill == 0xffff;
+
+        whole += came;
+        if (!came)
+            used(g, u, c, nr % again == again - 1 ? 0x0001 : 0x0010);
+    }
+    return whole;
+}
+
+static void begin_use(struct rig *g, struct admit_use *u)
+{
+    *u = (struct admit_use){0};
+    rig_up(g, false);
+    admit_rules_init(&g->r, CACHE, &read_mostly);
+}
+
+Test(admit, where_only_neighbours_come_back_a_first_miss_is_worth_the_chunk_but_for_a_sample)
+{
+    struct admit_use u;
+    struct rig g;
+    uint32_t whole;
+
+    begin_use(&g, &u);
+    cr_assert_eq(pairs(&g, &u, TURN / 2 - 1, UINT32_MAX), 0);
+    cr_assert(!u.chunks);
+    pairs(&g, &u, 1, UINT32_MAX);
+    cr_assert(u.chunks);
+    whole = pairs(&g, &u, 10000, UINT32_MAX);
+    cr_assert(u.chunks && whole > 9200 && whole < 9500, "%u", whole);
+    admit_fini(&g.ad);
+}
+
+Test(admit, it_is_not_where_one_block_in_a_hundred_comes_again_or_hardly_any_neighbour)
+{
+    struct admit_use u;
+    struct rig g;
+
+    begin_use(&g, &u);
+    cr_assert_eq(pairs(&g, &u, 20 * TURN, 100), 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        cr_assert_eq(pairs(&g, &u, TURN / 10, UINT32_MAX), 0);
+        for (uint32_t k = 0; k < TURN; k++)
+            cr_assert_eq(used(&g, &u, g.noise++, 1).fill, 0);
+    }
+    admit_fini(&g.ad);
+}
+
+Test(admit, it_no_longer_is_when_blocks_of_the_sample_come_again)
+{
+    struct admit_use u;
+    struct rig g;
+
+    begin_use(&g, &u);
+    pairs(&g, &u, TURN, UINT32_MAX);
+    cr_assert(u.chunks);
+    pairs(&g, &u, ADMIT_SAMPLE * 100, 4);
+    cr_assert(!u.chunks);
+    admit_fini(&g.ad);
+}
+
+/* RAM keeps the sample's frames: misses alone would say that nothing comes back. */
+Test(admit, in_ram_the_sample_counts_as_well)
+{
+    uint32_t again = 0;
+    struct admit_use u;
+    struct rig g;
+
+    begin_use(&g, &u);
+    pairs(&g, &u, TURN, UINT32_MAX);
+    for (uint32_t i = 0; i < ADMIT_SAMPLE * 1000; i++) {
+        uint64_t c = g.noise++;
+
+        if (used(&g, &u, c, 0x0001).fill == 0)
+            admit_again(&g.ad, &g.r, &u, 1, c, 0x0010, 0);
+    }
+    cr_assert(u.chunks);
+    for (uint32_t i = 0; u.chunks && i < ADMIT_SAMPLE * 1000; i++, again++) {
+        uint64_t c = g.noise++;
+
+        if (used(&g, &u, c, 0x0001).fill == 0)
+            admit_again(&g.ad, &g.r, &u, 1, c, 0x0001, 0);
+    }
+    cr_assert(!u.chunks, "after %u", again);
     admit_fini(&g.ad);
 }

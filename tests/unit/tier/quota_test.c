@@ -180,8 +180,13 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.other, 0, VOLUME);
     cr_assert_eq(s->places.slots.small_pct, 10, "each for itself");
+    layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
+    for (unsigned round = 0; round < 2; round++)
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_eq(s->places.slots.small_pct, 50, "of its chunks only neighbours come back");
     s->t.admit_blocks = true;
     places_retune(s);
+    cr_assert_eq(quota_use(s, layer_no(&t.r.vol)), NULL);
     cr_assert(s->places.read_rules.by_block && !s->places.read_rules.along);
     cr_assert_eq(s->places.read_rules.full_turns, s->places.rules.full_turns);
     finish(&t);
