@@ -7,7 +7,8 @@
  * 1. Tombstones have their share of the nodes, and none can be dropped: the segment with the lowest seq is to go.
  * 2. If it is being filled it is sealed. If it bears witness to the highest seq (shard.seq_high_segment), a record that changes
  *    nothing, a zero over what is a tombstone, is appended, and does so in its place.
- * 3. Extents that it holds dirty are destaged before all others: moved, they would keep their seqs.
+ * 3. Extents that it holds dirty are destaged before all others: moved, they would keep their seqs. While it is needed they are looked
+ *    for again every second: a clean block that bridged a hole of a destage that was given up is dirty since then (capture.c).
  * 4. Nothing in it is needed: reclaim takes it before all others. When its batch has committed tombstones are dropped, and if they
  *    are too many still it is the next one's turn.
  * Nothing here waits: what ends kicks the shard, and the next pass looks again.
@@ -20,6 +21,7 @@
 #define TOMBSTONES_SHARE 4u  /* they may have one node in four; what has a place needs less than two */
 #define NODES_SPARE      16u /* one in so many is kept for requests that have begun */
 #define HOPE_NS          (5 * NS_PER_S)
+#define AGAIN_NS         NS_PER_S
 #define WITNESS_LOOKS    64u /* tombstones without a write under way are common */
 
 static const struct extent_list *tombstones(const struct shard *s) { return &s->xt.side[EXTENT_SIDE_TOMBSTONE]; }
@@ -75,6 +77,11 @@ static uint32_t extent_at_cursor(const struct shard *s)
     return extent_with_discard(s, (uint32_t)(i - s->ix.nr_virtual) + 1, o->segment);
 }
 
+static uint64_t walk_end(const struct shard *s)
+{
+    return (uint64_t)s->ix.slots_per_segment + s->ix.nr_virtual + s->xt.touched;
+}
+
 static void step_over_clean(struct shard *s)
 {
     struct oldest *o = &s->oldest;
@@ -84,14 +91,28 @@ static void step_over_clean(struct shard *s)
         o->cursor = MAX(o->cursor, (uint64_t)s->ix.slots_per_segment + s->ix.nr_virtual);
 }
 
-/* A sealed segment gets nothing new: one walk finds all. True: the pass's budget is spent. */
+/* A sealed segment gets no new record, but what was clean in it may become dirty behind the cursor. */
+static void walk_again(struct shard *s)
+{
+    struct oldest *o = &s->oldest;
+    uint64_t now = env_now_ns(s->env);
+
+    if (now < o->again_ns)
+        return;
+    if (o->cursor >= walk_end(s))
+        o->cursor = 0;
+    o->again_ns = now + AGAIN_NS;
+}
+
+/* True: the pass's budget is spent. */
 static bool hurry_extents(struct shard *s)
 {
     struct oldest *o = &s->oldest;
     uint32_t budget = SCAN_BUDGET;
 
+    walk_again(s);
     step_over_clean(s);
-    for (; o->cursor < (uint64_t)s->ix.slots_per_segment + s->ix.nr_virtual + s->xt.touched && needed(s, o->segment); o->cursor++) {
+    for (; o->cursor < walk_end(s) && needed(s, o->segment); o->cursor++) {
         uint32_t x;
 
         if (budget-- == 0)
@@ -161,6 +182,7 @@ static void aim_at(struct shard *s, uint32_t g)
     if (o->segment != g || o->epoch != s->seg[g].epoch) {
         o->cursor = 0;
         o->since_ns = env_now_ns(s->env);
+        o->again_ns = o->since_ns + AGAIN_NS;
     }
     o->segment = g;
     o->epoch = s->seg[g].epoch;
@@ -186,6 +208,13 @@ bool oldest_step(struct shard *s)
     if (g == s->seq_high_segment && room(s))
         call_witness(s);
     return hurry_extents(s);
+}
+
+uint64_t oldest_look_ns(const struct shard *s)
+{
+    const struct oldest *o = &s->oldest;
+
+    return o->wanted && s->seg[o->segment].use == SEGMENT_LOG_SEALED && needed(s, o->segment) ? o->again_ns : UINT64_MAX;
 }
 
 /* A record without a place, to be committed or dropped, is on its way. */

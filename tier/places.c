@@ -116,7 +116,7 @@ static void tiny_rules(struct admit_rules *r, const struct admit_rules *chunks)
  * workstation disks filled, one in six was read before it went (a quarter on a server that writes more than it reads). There a block is
  * worth it at its second miss, however often RAM was asked for it, and its first one is remembered for as long as the table has room, also
  * once copies displace each other. With it come those of its chunk that were asked for before: on trial, in a small queue of 4 %. A tenth
- * of what they touch as cache, HDD s / SSD MiB: whole chunks 562 / 958, 1105 / 1625; so 539 / 536, 1038 / 1646; blocks alone 551 / 194,
+ * of what they touch as cache, HDD s / SSD MiB: whole chunks 562 / 958, 1105 / 1625; so 538 / 536, 1035 / 1649; blocks alone 551 / 194,
  * 975 / 691; these with first misses remembered for two turns only once copies displace each other 568 / 91, 928 / 459. */
 void places_retune(struct shard *s)
 {

@@ -322,7 +322,7 @@ static void shard_work(struct env_task *task)
         bool more = background(s);
         uint64_t walk = migrate_step(s), at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
 
-        arm(s, MIN(MIN(MIN(at, walk), MIN(marks, heat)), MIN(reclaim_look_ns(s), places_look_ns(s))));
+        arm(s, MIN(MIN(MIN(at, walk), MIN(marks, heat)), MIN(oldest_look_ns(s), MIN(reclaim_look_ns(s), places_look_ns(s)))));
         if (more)
             shard_kick(s);
     }

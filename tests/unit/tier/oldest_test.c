@@ -132,6 +132,49 @@ Test(oldest, whatever_the_segment_is_needed_for_settles, .timeout = 100)
     rig_fini(&r);
 }
 
+#define OTHER_SHARD 1u
+
+static void take_devices(struct rig *r)
+{
+    for (uint16_t d = 0; d < r->shard->o.nr_capacity; d++)
+        r->turns.dev[d].taken = true;
+}
+
+static void give_devices(struct rig *r)
+{
+    for (uint16_t d = 0; d < r->shard->o.nr_capacity; d++)
+        turn_give(&r->turns.dev[d], OTHER_SHARD);
+}
+
+/* What was clean there becomes dirty when all of it has been looked at: it bridged a hole of a destage that was given up. */
+Test(oldest, so_does_what_becomes_dirty_in_it_later, .timeout = 100)
+{
+    struct rig r;
+    uint32_t id;
+
+    begin(&r, 37, 4u << 20);
+    cr_assert_eq(rig_write(&r, 0, 1, 3), 0);
+    cr_assert_eq(rig_write(&r, 9000 * EXTENT_BLOCKS, 1, 3), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    cr_assert_eq(rig_write(&r, 1, 1, 4), 0);
+    churn(&r, 1, 500);
+    take_devices(&r);
+    r.shard->xt.nr_max = NODES;
+    shard_kick(r.shard);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S / 2), 0);
+    id = index_find(&r.shard->ix, 1, 9000 * EXTENT_BLOCKS);
+    cr_assert(id / r.shard->ix.slots_per_segment == r.shard->oldest.segment && r.shard->oldest.wanted);
+    cr_assert(!(index_flags_of(&r.shard->ix, id) & INDEX_DIRTY));
+    map_set_kept(r.shard, id);
+    give_devices(&r);
+    cr_assert_eq(sim_run_for(r.sim, 3 * NS_PER_S), 0);
+    cr_assert_leq(tombstones(&r), NODES / 4, "%u; dirty %lu", tombstones(&r), (unsigned long)r.shard->ix.nr_dirty);
+    expect_after_restart(&r, 2, 499);
+    rig_expect(&r, 9000 * EXTENT_BLOCKS, 1, 3);
+    rig_fini(&r);
+}
+
 /* Nobody waits for ever for a segment that cannot be emptied: there is an error, and an end to it. */
 Test(oldest, new_extents_are_refused_while_the_devices_take_nothing, .timeout = 100)
 {
