@@ -103,9 +103,9 @@ void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment,
 {
     struct jrn_seg_header_raw *raw = buf;
 
-    memset(buf, 0, JRN_SEG_HEADER_BYTES);
+    memset(buf, 0, geo->head_bytes);
     jrn_seg_header_pack(geo, segment, h, JRN_MAGIC_SEGMENT, raw);
-    raw->crc = to_le32(crc32c(jrn_seed(geo, segment, 0, 0), (char *)buf + 4, JRN_SEG_HEADER_BYTES - 4));
+    raw->crc = to_le32(crc32c(jrn_seed(geo, segment, 0, 0), (char *)buf + 4, geo->head_bytes - 4));
 }
 
 int jrn_seg_header_decode(const struct segpool_geometry *geo, uint32_t segment, const void *buf,
@@ -114,7 +114,7 @@ int jrn_seg_header_decode(const struct segpool_geometry *geo, uint32_t segment, 
     const struct jrn_seg_header_raw *raw = buf;
 
     if (from_le32(raw->magic) != JRN_MAGIC_SEGMENT ||
-        from_le32(raw->crc) != crc32c(jrn_seed(geo, segment, 0, 0), (const char *)buf + 4, JRN_SEG_HEADER_BYTES - 4))
+        from_le32(raw->crc) != crc32c(jrn_seed(geo, segment, 0, 0), (const char *)buf + 4, geo->head_bytes - 4))
         return -FIRN_E_CORRUPT;
     return jrn_seg_header_unpack(geo, segment, raw, out);
 }
@@ -269,7 +269,7 @@ static bool group_sizes_valid(const struct segpool_geometry *geo, const struct j
         g->nr_blocks > JRN_GROUP_BLOCKS_MAX || jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_blocks) > len)
         return false;
     end = off_bytes + jrn_group_padded_bytes(geo, g) + (uint64_t)g->nr_blocks * BLOCK_BYTES;
-    return off_bytes >= JRN_SEG_HEADER_BYTES && end <= geo->segment_bytes - JRN_FOOTER_BYTES;
+    return off_bytes >= JRN_SEG_HEADER_BYTES && end <= jrn_footer_off(geo);
 }
 
 static bool group_fields_valid(const struct segpool_geometry *geo, const struct jrn_group *g)

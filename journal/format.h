@@ -12,8 +12,10 @@
 #include "journal/journal.h"
 
 #define JRN_VERSION          2u    /* written; 1 is read too: there the log's headers have no meta_commit_no */
-#define JRN_SEG_HEADER_BYTES 4096u /* first bytes of a segment; groups follow */
-#define JRN_FOOTER_BYTES     4096u /* last bytes of a segment; the summary ends where it begins */
+/* The header's checksum, and its write, end at the geometry's head_bytes. What follows, to where groups begin, is never looked at: a
+ * spot of 4096 bytes that cannot be read takes the header or the first group, not both. */
+#define JRN_SEG_HEADER_BYTES 4096u /* of a segment are left to its header; groups follow */
+#define JRN_FOOTER_MAX       4096u /* head_bytes at most: the end of a segment; the summary ends where the footer begins */
 #define JRN_FIXED_BYTES      64u   /* fixed part of a group header */
 #define JRN_RECORD_BYTES     32u
 #define JRN_ENTRY_BYTES      16u   /* of a summary: one for each group */
@@ -40,7 +42,7 @@ struct jrn_seg_header {
 };
 
 void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header *h,
-                           void *buf /* JRN_SEG_HEADER_BYTES */);
+                           void *buf /* head_bytes */);
 int  jrn_seg_header_decode(const struct segpool_geometry *geo, uint32_t segment, const void *buf,
                            struct jrn_seg_header *out);
 
@@ -126,6 +128,8 @@ void jrn_entry_csums(const struct jrn_entry *e, uint32_t first, uint32_t nr, uin
 uint32_t jrn_summary_crc(const struct segpool_geometry *geo, uint32_t segment, uint64_t epoch, const void *summary,
                          size_t len);
 
+static inline uint64_t jrn_footer_off(const struct segpool_geometry *geo) { return geo->segment_bytes - geo->head_bytes; }
+
 struct jrn_footer {
     struct jrn_seg_header head; /* repeats the segment header: either can stand in for the other */
     uint64_t summary_off;       /* bytes from the segment's start */
@@ -139,7 +143,7 @@ struct jrn_footer {
 };
 
 void jrn_footer_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_footer *f,
-                       void *buf /* JRN_FOOTER_BYTES */);
+                       void *buf /* head_bytes */);
 int  jrn_footer_decode(const struct segpool_geometry *geo, uint32_t segment, const void *buf, struct jrn_footer *out);
 
 /* ---- printers ------------------------------------------------------------------------------------------------------ */

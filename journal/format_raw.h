@@ -12,7 +12,7 @@
 #define JRN_USE_SLOTS     2u          /* copies of blocks that lie elsewhere too: tier/FORMAT.md */
 
 struct jrn_seg_header_raw {
-    le32 crc;                         /* of the whole 4096 bytes behind it, seeded with pool and segment */
+    le32 crc;                         /* of the bytes behind it, to head_bytes, seeded with pool and segment */
     le32 magic;
     le16 version, use;
     le32 segment;

@@ -50,7 +50,7 @@ static void opts_fill(struct journal_opts *o, const struct segpool_geometry *geo
 /* One mapping; pages that are never used never become resident. */
 static int arena_init(struct journal *j)
 {
-    size_t summary = summary_cap(&j->geo) + JRN_FOOTER_BYTES, echo = GROUP_RECORDS_MAX * JRN_RECORD_BYTES;
+    size_t summary = summary_cap(&j->geo) + JRN_FOOTER_MAX, echo = GROUP_RECORDS_MAX * JRN_RECORD_BYTES;
     size_t stream = JRN_OSEGS * (summary + JRN_SEG_HEADER_BYTES) + j->opts.groups_in_flight * JRN_GROUP_HEADER_MAX + echo;
     uint8_t *at;
 

@@ -50,6 +50,7 @@ struct segpool_geometry {
     uint32_t segment_bytes;  /* SEGMENT_BYTES_MIN..MAX, a multiple of 4096 */
     uint32_t nr_segments;
     uint32_t align_bytes;    /* 512 or 4096: where headers and groups may begin; >= the device's logical block */
+    uint32_t head_bytes;     /* a segment's header takes, and its footer: align_bytes, or 4096 in a pool of before there was a choice */
     uint32_t nr_shards;      /* fixed when the pool is formatted */
     struct uuid pool;        /* seeds every header's checksum: another pool's bytes never verify. Of other areas: their device's own */
 };

@@ -24,7 +24,7 @@ static int load_header(struct recovery *r, struct rseg *s)
     int err = -FIRN_E_CORRUPT;
 
     for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_at(r, s, 0, r->buf, JRN_SEG_HEADER_BYTES);
+        err = read_at(r, s, 0, r->buf, r->j->geo.head_bytes);
         if (err)
             return err;
         err = jrn_seg_header_decode(&r->j->geo, s->segment, r->buf, &s->head);
@@ -81,7 +81,7 @@ static int load_footer(struct recovery *r, struct rseg *s)
     int err = -FIRN_E_CORRUPT;
 
     for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_at(r, s, geo->segment_bytes - JRN_FOOTER_BYTES, r->buf, JRN_FOOTER_BYTES);
+        err = read_at(r, s, jrn_footer_off(geo), r->buf, geo->head_bytes);
         if (err)
             return err;
         err = jrn_footer_decode(geo, s->segment, r->buf, &s->foot);
@@ -130,7 +130,7 @@ static int load_groups(struct recovery *r, struct rseg *s)
     r->report->segments_scanned++;
     s->end_off = JRN_SEG_HEADER_BYTES;
     s->sum.cap = summary_cap(&j->geo);
-    s->sum.buf = aligned_alloc(BLOCK_BYTES, s->sum.cap + JRN_FOOTER_BYTES);
+    s->sum.buf = aligned_alloc(BLOCK_BYTES, s->sum.cap + JRN_FOOTER_MAX);
     s->drop = calloc(s->scan.nr + 1u, sizeof(*s->drop));
     if (!s->sum.buf || !s->drop)
         return -ENOMEM;
@@ -182,7 +182,7 @@ bool rseg_unreadable(struct recovery *r, const struct rseg *s, uint64_t off)
 {
     bool unreadable = false;
 
-    if (off + BLOCK_BYTES <= r->j->geo.segment_bytes)
+    if (off < jrn_footer_off(&r->j->geo))
         (void)read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + ROUND_DOWN(off, (uint64_t)BLOCK_BYTES), r->buf,
                         BLOCK_BYTES, &unreadable);
     return unreadable;

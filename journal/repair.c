@@ -27,7 +27,7 @@ static int write_header(struct recovery *r, const struct rseg *s)
     struct journal *j = r->j;
 
     jrn_seg_header_encode(&j->geo, s->segment, &s->head, r->buf);
-    return dev_write_sync(j->dev, segment_base(&j->geo, s->segment), r->buf, JRN_SEG_HEADER_BYTES, DEV_DSYNC);
+    return dev_write_sync(j->dev, segment_base(&j->geo, s->segment), r->buf, j->geo.head_bytes, DEV_DSYNC);
 }
 
 static int write_summary(struct recovery *r, struct rseg *s)

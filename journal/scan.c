@@ -53,7 +53,7 @@ struct window {               /* the part of the segment that is in memory */
 /* The bytes at off: as many as a header may have, less at the segment's end. */
 static int window_at(struct window *w, uint64_t off, size_t read_bytes, const uint8_t **at, size_t *len)
 {
-    uint64_t limit = w->geo->segment_bytes - JRN_FOOTER_BYTES;
+    uint64_t limit = jrn_footer_off(w->geo);
     uint64_t need = MIN(off + JRN_GROUP_HEADER_MAX, limit);
 
     if (off < w->off || need > w->off + w->len) {
@@ -102,7 +102,7 @@ static bool looks_begun(const uint8_t *at, size_t len, uint64_t epoch)
 
 static int scan_window(struct window *w, uint64_t epoch, struct scan *out)
 {
-    uint64_t limit = w->geo->segment_bytes - JRN_FOOTER_BYTES;
+    uint64_t limit = jrn_footer_off(w->geo);
     size_t read_bytes = HOP_BYTES;
     uint64_t off = JRN_SEG_HEADER_BYTES;
 

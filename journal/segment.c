@@ -31,6 +31,7 @@ int segpool_plan(uint64_t device_bytes, uint32_t segment_bytes, uint32_t align_b
         .segment_bytes = (uint32_t)bytes,
         .nr_segments = (uint32_t)MIN(area / bytes, (uint64_t)SEGMENTS_MAX),
         .align_bytes = align_bytes,
+        .head_bytes = align_bytes,
         .nr_shards = nr_shards,
     };
     return 0;
@@ -56,6 +57,7 @@ uint32_t segpool_record_blocks_max(const struct segpool_geometry *geo)
 bool segpool_geometry_valid(const struct dev *d, const struct segpool_geometry *geo)
 {
     return (geo->align_bytes == 512 || geo->align_bytes == 4096) && geo->align_bytes >= d->caps.block_bytes &&
+           (geo->head_bytes == geo->align_bytes || geo->head_bytes == JRN_SEG_HEADER_BYTES) &&
            geo->segment_bytes >= SEGMENT_BYTES_MIN && geo->segment_bytes <= SEGMENT_BYTES_MAX &&
            geo->segment_bytes % 4096 == 0 && geo->base_bytes % 4096 == 0 && geo->nr_segments != 0 &&
            geo->nr_segments <= SEGMENTS_MAX && geo->nr_shards != 0 && geo->nr_shards <= REACTORS_MAX &&
@@ -77,8 +79,8 @@ int segpool_format(struct dev *d, const struct segpool_geometry *geo)
     for (uint32_t i = 0; i < geo->nr_segments && !err; i++) {
         err = dev_write_sync(d, segment_base(geo, i), zeros, JRN_SEG_HEADER_BYTES, 0);
         if (!err)
-            err = dev_write_sync(d, segment_base(geo, i) + geo->segment_bytes - JRN_FOOTER_BYTES, zeros,
-                                 JRN_FOOTER_BYTES, 0);
+            err = dev_write_sync(d, segment_base(geo, i) + geo->segment_bytes - JRN_FOOTER_MAX, zeros,
+                                 JRN_FOOTER_MAX, 0);
     }
     if (!err)
         err = dev_flush_sync(d);

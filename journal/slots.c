@@ -64,7 +64,7 @@ static void header_make(struct slots_open *o)
         head.seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES); /* as a log segment's: it may overwrite the highest */
     }
     jrn_seg_header_encode(segpool_area(j->pool, at.area), at.no, &head, o->block);
-    o->iov = (struct iovec){o->block, JRN_SEG_HEADER_BYTES};
+    o->iov = (struct iovec){o->block, j->geo.head_bytes};
 }
 
 bool journal_slots_open(struct journal *j, uint32_t keep)
@@ -75,11 +75,11 @@ bool journal_slots_open(struct journal *j, uint32_t keep)
         !segpool_take_slots(j->pool, j->opts.shard, keep, &o->segment, &o->epoch))
         return false;
     o->busy = true;
-    o->io = (struct dev_io){.off_bytes = segpool_offset(j->pool, o->segment, 0), .len_bytes = JRN_SEG_HEADER_BYTES, .iov = &o->iov,
+    o->io = (struct dev_io){.off_bytes = segpool_offset(j->pool, o->segment, 0), .len_bytes = j->geo.head_bytes, .iov = &o->iov,
                             .iovcnt = 1, .flags = DEV_DSYNC, .cb = header_written, .ctx = o};
     header_make(o);
     figure_add(&j->stats.segments_opened, 1);
-    figure_add(&j->stats.header_bytes, JRN_SEG_HEADER_BYTES);
+    figure_add(&j->stats.header_bytes, j->geo.head_bytes);
     dev_write(journal_segment_dev(j, o->segment), &o->io);
     return true;
 }

@@ -62,14 +62,14 @@ void summary_add(struct summary *s, const struct jrn_entry *e, const uint8_t *bo
 
 static uint64_t summary_room(const struct segpool_geometry *geo, size_t len)
 {
-    return ROUND_UP(len, (size_t)geo->align_bytes) + JRN_FOOTER_BYTES;
+    return ROUND_UP(len, (size_t)geo->align_bytes) + geo->head_bytes;
 }
 
 int summary_finish(struct summary *s, const struct segpool_geometry *geo, uint32_t segment,
                    const struct jrn_seg_header *head, uint64_t end_off, uint64_t *summary_off, size_t *bytes)
 {
     uint64_t room = summary_room(geo, s->len);
-    size_t padded = (size_t)room - JRN_FOOTER_BYTES;
+    size_t padded = (size_t)room - geo->head_bytes;
     struct jrn_footer f = {
         .head = *head,
         .summary_off = geo->segment_bytes - room,
@@ -153,7 +153,7 @@ uint32_t segpool_moved_blocks_max(const struct segpool_geometry *geo, uint32_t b
     uint32_t k = MIN(batch, MIN(JRN_GROUP_BYTES_DEFAULT, geo->segment_bytes / 4) / BLOCK_BYTES);
     struct jrn_group shape = {.nr_records = k, .nr_echo = MIN(batch, GROUP_RECORDS_MAX), .nr_blocks = k};
     uint64_t header = jrn_group_padded_bytes(geo, &shape), entry = jrn_entry_bytes(k, k);
-    uint64_t fixed = JRN_SEG_HEADER_BYTES + JRN_FOOTER_BYTES + geo->align_bytes /* the summary's */
+    uint64_t fixed = JRN_SEG_HEADER_BYTES + geo->head_bytes + geo->align_bytes /* the summary's */
                      + header + BLOCK_BYTES /* cut at the end */ + 4 * (header + entry) /* short batches */;
 
     assert(fixed < geo->segment_bytes);
@@ -224,7 +224,7 @@ static void oseg_opened(struct oseg *s)
     st->last_epoch = s->head.epoch;
     st->cut_group = 0;
     figure_add(&j->stats.segments_opened, 1);
-    figure_add(&j->stats.header_bytes, JRN_SEG_HEADER_BYTES);
+    figure_add(&j->stats.header_bytes, j->geo.head_bytes);
     trace(TRACE_JOURNAL_SEGMENT_OPEN, st->id, s->segment, s->head.epoch);
     if (j->events.segment_opened)
         j->events.segment_opened(j->events.ctx, s->segment, st->id, s->head.epoch);
@@ -280,7 +280,7 @@ void stream_open_ahead(struct stream *st)
     stream_set_starved(st, false);
     st->next = s;
     s->iov.iov_base = s->block;
-    oseg_write(s, 0, JRN_SEG_HEADER_BYTES, header_written);
+    oseg_write(s, 0, j->geo.head_bytes, header_written);
 }
 
 int stream_open_sync(struct stream *st)
@@ -294,7 +294,7 @@ int stream_open_sync(struct stream *st)
         space_check(j);
         return 0; /* full: the first append waits for space like any other */
     }
-    err = dev_write_sync(j->dev, segment_base(&j->geo, s->segment), s->block, JRN_SEG_HEADER_BYTES, DEV_DSYNC);
+    err = dev_write_sync(j->dev, segment_base(&j->geo, s->segment), s->block, j->geo.head_bytes, DEV_DSYNC);
     if (err)
         return err;
     oseg_opened(s);

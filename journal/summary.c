@@ -33,7 +33,7 @@ static bool kept_valid(const struct segpool_geometry *geo, const struct jrn_entr
 {
     uint64_t end = ((uint64_t)e->unit + e->header_units) * JOURNAL_UNIT_BYTES + (uint64_t)e->nr_blocks * BLOCK_BYTES;
 
-    return e->nr_records != 0 && e->nr_groups == 1 && end <= geo->segment_bytes - JRN_FOOTER_BYTES &&
+    return e->nr_records != 0 && e->nr_groups == 1 && end <= jrn_footer_off(geo) &&
            (uint64_t)e->unit * JOURNAL_UNIT_BYTES >= JRN_SEG_HEADER_BYTES &&
            jrn_records_valid(e->raw, e->nr_records, e->nr_blocks);
 }
@@ -104,14 +104,14 @@ uint32_t jrn_summary_crc(const struct segpool_geometry *geo, uint32_t segment, u
 
 static uint32_t footer_crc(const struct segpool_geometry *geo, uint32_t segment, const void *buf)
 {
-    return crc32c(jrn_seed(geo, segment, 0, FOOTER_SEED_OFF), (const char *)buf + 4, JRN_FOOTER_BYTES - 4);
+    return crc32c(jrn_seed(geo, segment, 0, FOOTER_SEED_OFF), (const char *)buf + 4, geo->head_bytes - 4);
 }
 
 void jrn_footer_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_footer *f, void *buf)
 {
     struct jrn_footer_raw *raw = buf;
 
-    memset(buf, 0, JRN_FOOTER_BYTES);
+    memset(buf, 0, geo->head_bytes);
     jrn_seg_header_pack(geo, segment, &f->head, JRN_MAGIC_FOOTER, &raw->head);
     raw->summary_off = to_le64(f->summary_off);
     raw->summary_bytes = to_le64(f->summary_bytes);
@@ -128,7 +128,7 @@ void jrn_footer_encode(const struct segpool_geometry *geo, uint32_t segment, con
 
 static bool footer_fields_valid(const struct segpool_geometry *geo, const struct jrn_footer *f)
 {
-    uint64_t limit = geo->segment_bytes - JRN_FOOTER_BYTES;
+    uint64_t limit = jrn_footer_off(geo);
 
     return f->end_off >= JRN_SEG_HEADER_BYTES && f->end_off <= f->summary_off && f->summary_off <= limit &&
            f->summary_bytes <= limit - f->summary_off && f->seq_min <= f->seq_max && f->seq_max <= SEQ_MEDIA_MAX &&

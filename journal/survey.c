@@ -47,8 +47,7 @@ static int survey_footer(struct survey *s)
     int err = -FIRN_E_CORRUPT;
 
     for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_soft(s->d, segment_base(geo, s->segment) + geo->segment_bytes - JRN_FOOTER_BYTES, buf, JRN_FOOTER_BYTES,
-                        &unreadable);
+        err = read_soft(s->d, segment_base(geo, s->segment) + jrn_footer_off(geo), buf, geo->head_bytes, &unreadable);
         if (err)
             return err;
         err = jrn_footer_decode(geo, s->segment, buf, &f);
@@ -221,7 +220,7 @@ static bool survey_slots(struct survey *s)
 
     for (uint32_t i = 0; i < JRN_READS; i++) {
         unreadable = false;
-        if (read_soft(s->d, segment_base(s->geo, s->segment), s->buf, JRN_SEG_HEADER_BYTES, &unreadable) != 0)
+        if (read_soft(s->d, segment_base(s->geo, s->segment), s->buf, s->geo->head_bytes, &unreadable) != 0)
             return true;
         if (jrn_seg_header_decode(s->geo, s->segment, s->buf, &h) != 0)
             continue;

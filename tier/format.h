@@ -32,8 +32,14 @@ struct label {                      /* host order */
     uint32_t ext_nr;                /* data extents */
 };
 #define LABEL_BYTES 4096u
-#define LABEL_INCOMPAT_KNOWN  0u
+/* Journal, where seg_align is 512: headers and footers of segments, slots' on other devices too, are that long; else 4096. */
+#define LABEL_INCOMPAT_SHORT_HEADS 1u
+#define LABEL_INCOMPAT_KNOWN  LABEL_INCOMPAT_SHORT_HEADS
 #define LABEL_RO_COMPAT_KNOWN 0u
+static inline uint32_t label_head_bytes(const struct label *journal)
+{
+    return journal->incompat & LABEL_INCOMPAT_SHORT_HEADS ? journal->seg_align : 4096;
+}
 void label_encode(const struct label *l, void *buf /* LABEL_BYTES */);
 /* 0, -FIRN_E_NOT_FIRN (no magic), -FIRN_E_CORRUPT, -FIRN_E_FORMAT_VERSION (unknown incompat bit or version). */
 int  label_decode(const void *buf, struct label *out);

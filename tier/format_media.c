@@ -104,7 +104,10 @@ static void label_get(const struct label_media *m, struct label *out)
 static bool label_segments_ok(const struct label *l)
 {
     if (l->role != TIER_JOURNAL)
-        return l->seg_base_bytes == 0 && l->seg_bytes == 0 && l->seg_nr == 0 && l->seg_align == 0;
+        return l->seg_base_bytes == 0 && l->seg_bytes == 0 && l->seg_nr == 0 && l->seg_align == 0 &&
+               !(l->incompat & LABEL_INCOMPAT_SHORT_HEADS);
+    if (l->incompat & LABEL_INCOMPAT_SHORT_HEADS && l->seg_align != 512)
+        return false;
     return (l->seg_align == 512 || l->seg_align == 4096) && l->seg_bytes >= SEGMENT_BYTES_MIN &&
            l->seg_bytes <= SEGMENT_BYTES_MAX && l->seg_bytes % 4096 == 0 && l->seg_nr >= 1 && l->seg_nr <= SEGMENTS_MAX &&
            l->seg_base_bytes >= LABEL_AREA_BYTES && l->seg_base_bytes % 4096 == 0 &&

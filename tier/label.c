@@ -202,8 +202,8 @@ void label_print(struct strbuf *out, const struct label *l)
                l->role < ARRAY_LEN(roles) ? roles[l->role] : "?", l->index, l->nr_capacity, l->nr_shards,
                (unsigned long long)l->generation, (unsigned long long)l->device_bytes);
     if (l->role == TIER_JOURNAL)
-        strbuf_add(out, " segments=%u segment_bytes=%u segments_at=%llu align=%u", l->seg_nr, l->seg_bytes,
-                   (unsigned long long)l->seg_base_bytes, l->seg_align);
+        strbuf_add(out, " segments=%u segment_bytes=%u segments_at=%llu align=%u heads=%u", l->seg_nr, l->seg_bytes,
+                   (unsigned long long)l->seg_base_bytes, l->seg_align, label_head_bytes(l));
     if (l->role == TIER_CAPACITY)
         strbuf_add(out, " extents=%u extents_at=%llu", l->ext_nr, (unsigned long long)l->ext_base_bytes);
 }

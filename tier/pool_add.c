@@ -88,6 +88,7 @@ static void label_make(struct add *a, struct pool_dev *d, uint16_t index)
     d->label.role = TIER_CACHE;
     d->label.index = index;
     d->label.device_bytes = d->bytes;
+    d->label.incompat &= ~LABEL_INCOMPAT_SHORT_HEADS;
     d->label.seg_base_bytes = 0;
     d->label.seg_bytes = d->label.seg_nr = d->label.seg_align = 0;
     pool_uuid_make(a->o->envs[0], &d->label.device);

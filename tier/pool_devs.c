@@ -470,6 +470,7 @@ struct segpool_geometry pool_geometry(const struct label *journal)
         .segment_bytes = journal->seg_bytes,
         .nr_segments = journal->seg_nr,
         .align_bytes = journal->seg_align,
+        .head_bytes = label_head_bytes(journal),
         .nr_shards = journal->nr_shards,
         .pool = journal->pool,
     };

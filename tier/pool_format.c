@@ -83,6 +83,7 @@ static int plan(struct pool_devs *p, char why[static 256])
             d->label.seg_bytes = geo.segment_bytes;
             d->label.seg_nr = geo.nr_segments;
             d->label.seg_align = geo.align_bytes;
+            d->label.incompat |= geo.head_bytes < LABEL_BYTES ? LABEL_INCOMPAT_SHORT_HEADS : 0;
         } else if (d->opts.role == TIER_CACHE) {
             geo = pool_geometry(&p->dev[0].label);
             err = pool_cache_plan(d, &geo, &geo, why);

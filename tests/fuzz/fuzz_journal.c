@@ -56,7 +56,7 @@ static const struct env_ops env_ops = {.name = "fuzz", .mono_ns = env_zero, .wal
 static struct env env = {&env_ops};
 
 #define SEGMENTS 4u
-static const struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES_MIN,
+static struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES_MIN,
                                             .nr_segments = SEGMENTS, .align_bytes = 512, .nr_shards = 1,
                                             .pool = {{42}}};
 #define DISK_BYTES (4096u + SEGMENTS * SEGMENT_BYTES_MIN)
@@ -175,8 +175,8 @@ static uint64_t put_group(uint32_t segment, uint64_t off)
 
 static void put_footer(uint32_t segment)
 {
-    uint8_t *sum = disk + place(segment) + geo.segment_bytes - JRN_FOOTER_BYTES - 8192;
-    struct jrn_footer f = {.head = take_head(), .summary_off = geo.segment_bytes - JRN_FOOTER_BYTES - 8192,
+    uint8_t *sum = disk + place(segment) + jrn_footer_off(&geo) - 8192;
+    struct jrn_footer f = {.head = take_head(), .summary_off = jrn_footer_off(&geo) - 8192,
                            .first_group = take(1), .end_off = 512 * take(2), .seq_min = take(1), .seq_max = take(2)};
     uint32_t entries = (uint32_t)take(1) % 8;
 
@@ -200,7 +200,7 @@ static void put_footer(uint32_t segment)
         f.nr_entries++;
     }
     f.summary_crc = jrn_summary_crc(&geo, segment, f.head.epoch, sum, (size_t)f.summary_bytes);
-    jrn_footer_encode(&geo, segment, &f, disk + place(segment) + geo.segment_bytes - JRN_FOOTER_BYTES);
+    jrn_footer_encode(&geo, segment, &f, disk + place(segment) + jrn_footer_off(&geo));
 }
 
 static void build_image(void)
@@ -354,7 +354,7 @@ static void image(uint8_t lives)
 
 static void decoders(const uint8_t *data, size_t size)
 {
-    uint8_t *block = calloc(1, JRN_FOOTER_BYTES), *back = calloc(1, JRN_FOOTER_BYTES);
+    uint8_t *block = calloc(1, JRN_FOOTER_MAX), *back = calloc(1, JRN_FOOTER_MAX);
     struct jrn_seg_header h;
     struct jrn_footer f;
     struct jrn_group g;
@@ -362,14 +362,14 @@ static void decoders(const uint8_t *data, size_t size)
     size_t pos = 0;
 
     expect(block && back);
-    memcpy(block, data, MIN(size, (size_t)JRN_FOOTER_BYTES));
+    memcpy(block, data, MIN(size, (size_t)JRN_FOOTER_MAX));
     if (jrn_seg_header_decode(&geo, 0, block, &h) == 0) {
         jrn_seg_header_encode(&geo, 0, &h, back);
-        expect(memcmp(block, back, JRN_SEG_HEADER_BYTES) == 0);
+        expect(memcmp(block, back, geo.head_bytes) == 0);
     }
     if (jrn_footer_decode(&geo, 0, block, &f) == 0) {
         jrn_footer_encode(&geo, 0, &f, back);
-        expect(memcmp(block, back, JRN_FOOTER_BYTES) == 0);
+        expect(memcmp(block, back, geo.head_bytes) == 0);
     }
     (void)jrn_group_decode(&geo, 0, JRN_SEG_HEADER_BYTES, data, size, &g);
     while (jrn_entry_decode(&geo, data, size, &pos, &e) == 0)
@@ -392,6 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     last_task = &first_task;
     in = data + 1;
     in_len = MIN(size - 1, (size_t)4096);
+    geo.head_bytes = data[0] & 8 ? 512 : 4096; /* as the label says */
     if (data[0] & 1)
         image(data[0]);
     else

@@ -42,7 +42,8 @@ static bool geometry(struct tail *t)
         if (label_decode(t->buf, &l) != 0)
             continue;
         t->geo = (struct segpool_geometry){.base_bytes = l.seg_base_bytes, .segment_bytes = l.seg_bytes, .nr_segments = l.seg_nr,
-                                           .align_bytes = l.seg_align, .nr_shards = l.nr_shards, .pool = l.pool};
+                                           .align_bytes = l.seg_align, .head_bytes = label_head_bytes(&l),
+                                           .nr_shards = l.nr_shards, .pool = l.pool};
         return true;
     }
     return false;
@@ -78,11 +79,11 @@ static void raise_mark(struct tail *t, uint32_t stream, uint64_t group) { t->mar
 
 static void see_footer(struct tail *t, uint32_t segment, uint64_t base, uint32_t stream, uint64_t epoch)
 {
-    uint64_t off = base + t->geo.segment_bytes - JRN_FOOTER_BYTES;
+    uint64_t off = base + jrn_footer_off(&t->geo);
     struct jrn_footer f;
 
-    sim_disk_peek(t->disk, off, t->buf, JRN_FOOTER_BYTES);
-    if (readable(t, off, JRN_FOOTER_BYTES) && jrn_footer_decode(&t->geo, segment, t->buf, &f) == 0 && f.head.epoch == epoch)
+    sim_disk_peek(t->disk, off, t->buf, t->geo.head_bytes);
+    if (readable(t, off, t->geo.head_bytes) && jrn_footer_decode(&t->geo, segment, t->buf, &f) == 0 && f.head.epoch == epoch)
         raise_mark(t, stream, f.first_group + f.nr_groups - 1);
 }
 
@@ -114,14 +115,14 @@ static void see_segment(struct tail *t, uint32_t segment)
     struct jrn_seg_header h;
     uint32_t stream;
 
-    sim_disk_peek(t->disk, base, t->buf, JRN_SEG_HEADER_BYTES);
+    sim_disk_peek(t->disk, base, t->buf, t->geo.head_bytes);
     if (jrn_seg_header_decode(&t->geo, segment, t->buf, &h) != 0 || h.epoch <= freed_epoch(t, segment))
         return;
     stream = h.shard * JOURNAL_STREAM_NR + h.stream;
     m = &t->rec[h.shard].mark[h.stream];
     if (m->epoch == h.epoch)
         t->named[stream] = m->group;
-    if (h.cut_group != 0 && readable(t, base, JRN_SEG_HEADER_BYTES))
+    if (h.cut_group != 0 && readable(t, base, t->geo.head_bytes))
         raise_mark(t, stream, h.cut_group - 1);
     see_groups(t, segment, base, stream, h.epoch);
     see_footer(t, segment, base, stream, h.epoch);

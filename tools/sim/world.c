@@ -559,6 +559,8 @@ void world_run(const struct world_opts *opts, struct world_result *out)
     traffic_init(w);
     envs_new(w);
     format(w);
+    if (!world_dead(w))
+        older_heads(w);
     for (uint32_t i = 0; i < w->plan.boots && !world_dead(w) && !w->res->lie_noticed; i++)
         run_boot(w, i + 1);
     if (!world_dead(w) && !w->res->lie_noticed)

@@ -145,13 +145,13 @@ Test(journal_areas, what_a_header_there_says_of_the_log_and_its_metadata_is_igno
     cr_assert_eq(rig_wait(r), 0);
     rig_crash(r);
     jrn_seg_header_encode(&r->area_geo[0], 0, &h, buf); /* forged: no next epoch would be left */
-    sim_disk_poke(r->area_disk[0], MIB, buf, sizeof(buf));
+    sim_disk_poke(r->area_disk[0], MIB, buf, r->geo.head_bytes);
     h.epoch = 77;
     jrn_seg_header_encode(&r->area_geo[0], 1, &h, buf);
-    sim_disk_poke(r->area_disk[0], MIB + r->geo.segment_bytes, buf, sizeof(buf));
+    sim_disk_poke(r->area_disk[0], MIB + r->geo.segment_bytes, buf, r->geo.head_bytes);
     h = (struct jrn_seg_header){.epoch = 78, .stream = JOURNAL_HOST, .group_floor = 1};
     jrn_seg_header_encode(&r->area_geo[0], 2, &h, buf); /* a segment of a log, which has no place there */
-    sim_disk_poke(r->area_disk[0], MIB + 2 * (uint64_t)r->geo.segment_bytes, buf, sizeof(buf));
+    sim_disk_poke(r->area_disk[0], MIB + 2 * (uint64_t)r->geo.segment_bytes, buf, r->geo.head_bytes);
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
     cr_assert_eq(use_of(r, 16), SEGMENT_FREE);

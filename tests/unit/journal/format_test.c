@@ -10,7 +10,7 @@
 TestSuite(journal_format, .timeout = 30);
 
 static const struct segpool_geometry geo = {
-    .base_bytes = MIB, .segment_bytes = 1 << 20, .nr_segments = 16, .align_bytes = 512, .nr_shards = 4,
+    .base_bytes = MIB, .segment_bytes = 1 << 20, .nr_segments = 16, .align_bytes = 512, .head_bytes = 512, .nr_shards = 4,
     .pool = {{1, 2, 3}}};
 
 static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .stream = JOURNAL_MOVES, .prev_segment = 4,
@@ -131,7 +131,7 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
 Test(journal_format, a_group_that_would_reach_into_the_footer_is_refused)
 {
     static uint8_t buf[JRN_GROUP_HEADER_MAX];
-    uint64_t last = geo.segment_bytes - JRN_FOOTER_BYTES - 512 - 3 * BLOCK_BYTES;
+    uint64_t last = jrn_footer_off(&geo) - 512 - 3 * BLOCK_BYTES;
     struct jrn_group g;
 
     build(buf, last);
@@ -151,7 +151,7 @@ Test(journal_format, a_segment_header_survives_the_round_trip_and_no_flipped_bit
               h.prev_segment == head.prev_segment && h.prev_epoch == head.prev_epoch && h.cut_group == head.cut_group &&
               h.group_floor == head.group_floor && h.seq_floor == head.seq_floor);
     cr_assert_neq(jrn_seg_header_decode(&geo, 6, buf, &h), 0, "another segment's");
-    for (uint32_t bit = 0; bit < 8 * JRN_SEG_HEADER_BYTES; bit += bit < 2048 ? 1 : 97) {
+    for (uint32_t bit = 0; bit < 8 * geo.head_bytes; bit += bit < 2048 ? 1 : 97) {
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
         cr_assert_neq(jrn_seg_header_decode(&geo, 5, buf, &h), 0, "bit %u", bit);
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -191,7 +191,7 @@ Test(journal_format, a_newer_version_or_an_unknown_feature_is_told_from_damage)
 
         jrn_seg_header_encode(&geo, 5, &head, buf);
         buf[at[i]] ^= 0x40;
-        crc = crc32c(crc32c(0, &seed, sizeof(seed)), buf + 4, sizeof(buf) - 4);
+        crc = crc32c(crc32c(0, &seed, sizeof(seed)), buf + 4, geo.head_bytes - 4);
         memcpy(buf, &crc, 4);
         cr_assert_eq(jrn_seg_header_decode(&geo, 5, buf, &h), -FIRN_E_FORMAT_VERSION, "byte %u", at[i]);
     }
@@ -199,7 +199,7 @@ Test(journal_format, a_newer_version_or_an_unknown_feature_is_told_from_damage)
 
 Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
 {
-    static uint8_t buf[JRN_FOOTER_BYTES];
+    static uint8_t buf[JRN_FOOTER_MAX];
     struct jrn_footer in = {.head = head, .summary_off = 65536, .summary_bytes = 4000, .summary_crc = 9, .nr_entries = 7,
                             .first_group = 1234, .nr_groups = 8, .seq_min = 3, .seq_max = 30, .end_off = 60000,
                             .meta_commit_no = 44}, f, bad[10];
@@ -209,7 +209,7 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
     cr_assert(f.head.epoch == 99 && f.summary_off == 65536 && f.summary_bytes == 4000 && f.nr_entries == 7 &&
               f.first_group == 1234 && f.nr_groups == 8 && f.seq_min == 3 && f.seq_max == 30 && f.end_off == 60000 &&
               f.meta_commit_no == 44 && f.summary_crc == 9);
-    for (uint32_t bit = 0; bit < 8 * JRN_FOOTER_BYTES; bit += bit < 2048 ? 1 : 97) {
+    for (uint32_t bit = 0; bit < 8 * geo.head_bytes; bit += bit < 2048 ? 1 : 97) {
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
         cr_assert_neq(jrn_footer_decode(&geo, 5, buf, &f), 0, "bit %u", bit);
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);

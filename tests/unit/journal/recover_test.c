@@ -253,9 +253,9 @@ Test(journal_recover, headers_footers_and_summaries_stand_in_for_each_other)
         if (what == 0 || what == 3 || what == 4)
             rig_flip(r, segment, 30, 3);
         if (what == 1 || what == 3)
-            rig_flip(r, segment, r->geo.segment_bytes - JRN_FOOTER_BYTES + 40, 3);
+            rig_flip(r, segment, jrn_footer_off(&r->geo) + 40, 3);
         if (what == 2)
-            rig_flip(r, segment, r->geo.segment_bytes - JRN_FOOTER_BYTES - 512 + 10, 3);
+            rig_flip(r, segment, jrn_footer_off(&r->geo) - 512 + 10, 3);
         for (uint32_t again = 0; again < 2; again++) {
             cr_assert_eq(rig_open(r), 0, "damage %u", what);
             cr_assert_eq(r->report.records, 150);
@@ -338,7 +338,7 @@ Test(journal_recover, a_whole_group_behind_a_torn_one_never_comes_back)
         cr_assert_eq(rig_wait(r), 0);
         rig_crash(r);
         if (i == 1) /* not even when the summary that leaves it out is lost */
-            rig_flip(r, segment, r->geo.segment_bytes - JRN_FOOTER_BYTES + 40, 3);
+            rig_flip(r, segment, jrn_footer_off(&r->geo) + 40, 3);
     }
     rig_free(r);
 }
@@ -485,8 +485,9 @@ static void some_writes(struct rig *r)
 static uint32_t lives(uint64_t seed, const struct journal_bugs *bugs)
 {
     struct rig *r = rig_new(&(struct rig_opts){
-        .seed = seed, .nr_segments = 24, .align_bytes = seed % 2 ? 512 : 4096, .torn_bytes = seed % 3 ? 512 : 4096,
-        .journal.groups_in_flight = 1 + (uint32_t)(seed % 5), .bugs = bugs ? *bugs : (struct journal_bugs){0}});
+        .seed = seed, .nr_segments = 24, .align_bytes = seed % 2 ? 512 : 4096, .long_heads = seed % 4 == 1,
+        .torn_bytes = seed % 3 ? 512 : 4096, .journal.groups_in_flight = 1 + (uint32_t)(seed % 5),
+        .bugs = bugs ? *bugs : (struct journal_bugs){0}});
     uint32_t bad = 0;
 
     for (uint32_t life = 0; life < 12 && !bad; life++) {
@@ -556,7 +557,7 @@ Test(journal_recover, one_rotten_sector_anywhere_never_loses_an_acknowledged_rec
 
     log_set_level(LOG_LEVEL_ERROR + 1);
     for (uint64_t seed = 1; seed <= 12; seed++) {
-        struct rig *r = rig_new(&(struct rig_opts){.seed = seed, .align_bytes = seed % 2 ? 512 : 4096});
+        struct rig *r = rig_new(&(struct rig_opts){.seed = seed, .align_bytes = seed % 2 ? 512 : 4096, .long_heads = seed < 5});
         uint32_t nr = seed % 4 < 2 ? 160 : 24, refused = 0; /* many sealed segments, or only an open one */
         uint64_t at;
 

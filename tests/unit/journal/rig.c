@@ -42,6 +42,8 @@ struct rig *rig_new(const struct rig_opts *opts)
     d.size_bytes = 2 * MIB + (uint64_t)r->opts.segment_bytes * r->opts.nr_segments;
     r->disk = sim_disk_new(r->sim, "journal", &d);
     cr_assert_eq(segpool_plan(d.size_bytes, r->opts.segment_bytes, r->opts.align_bytes, 1, &r->geo), 0);
+    if (r->opts.long_heads)
+        r->geo.head_bytes = 4096;
     memset(&r->geo.pool, 0x5a, sizeof(r->geo.pool));
     cr_assert_eq(r->geo.nr_segments, r->opts.nr_segments);
     areas_new(r);

@@ -31,6 +31,7 @@ struct wr {                       /* one write and its fate */
 struct rig_opts {
     uint64_t seed;
     uint32_t segment_bytes, nr_segments, align_bytes;
+    bool     long_heads;          /* headers and footers of 4096 bytes whatever align_bytes says, as older pools have them */
     uint32_t nr_areas;            /* other devices with segments for slots: so many, of RIG_AREA_SEGMENTS each */
     uint64_t latency_min_ns, latency_max_ns;
     uint32_t torn_bytes;

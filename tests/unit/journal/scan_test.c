@@ -4,7 +4,7 @@
 
 #include "rig.h"
 
-static const struct segpool_geometry geo = {.segment_bytes = 256 * KIB, .align_bytes = 4096};
+static const struct segpool_geometry geo = {.segment_bytes = 256 * KIB, .align_bytes = 4096, .head_bytes = 4096};
 
 static void add(struct scan *s, uint64_t off, uint64_t number, uint64_t epoch, uint32_t nr_blocks)
 {

@@ -18,7 +18,7 @@ static void put_head(struct rig *r, uint32_t segment, const struct jrn_seg_heade
     uint8_t buf[JRN_SEG_HEADER_BYTES];
 
     jrn_seg_header_encode(&r->geo, segment, h, buf);
-    sim_disk_poke(r->disk, rig_base(r, segment), buf, sizeof(buf));
+    sim_disk_poke(r->disk, rig_base(r, segment), buf, r->geo.head_bytes);
 }
 
 /* A group of one record: without payload, or of blocks that are not what their checksums say. Returns where its payload begins. */
@@ -39,7 +39,7 @@ static uint64_t put_group(struct rig *r, uint32_t segment, uint64_t off, struct 
 /* A summary of bare records, one for each group, whose places are so many units apart. */
 static void put_footer_apart(struct rig *r, uint32_t segment, const struct jrn_seg_header *h, uint64_t first, uint32_t nr, uint32_t apart)
 {
-    uint8_t buf[512 + JRN_FOOTER_BYTES] = {0}, body[JRN_RECORD_BYTES];
+    uint8_t buf[512 + 512] = {0}, body[JRN_RECORD_BYTES];
     struct jrn_footer f = {.head = *h, .summary_off = r->geo.segment_bytes - sizeof(buf), .nr_entries = nr, .first_group = first,
                            .nr_groups = nr, .seq_min = first, .seq_max = first + nr - 1, .end_off = JRN_SEG_HEADER_BYTES + 512 * nr};
 

@@ -9,7 +9,7 @@
 TestSuite(journal_slots, .timeout = 30);
 
 static const struct segpool_geometry geo = {.base_bytes = 1 << 20, .segment_bytes = 256 * 1024, .nr_segments = 16, .align_bytes = 512,
-                                            .nr_shards = 4, .pool = {{7}}};
+                                            .head_bytes = 512, .nr_shards = 4, .pool = {{7}}};
 static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .slots = true, .seq_floor = 12345,
                                            .meta_commit_no = NUMBER_MEDIA_MAX};
 
@@ -36,7 +36,7 @@ Test(journal_slots, a_header_survives_the_round_trip_and_belongs_to_no_stream)
 
 Test(journal_slots, a_footer_is_the_logs_alone)
 {
-    static uint8_t buf[JRN_FOOTER_BYTES];
+    static uint8_t buf[JRN_FOOTER_MAX];
     struct jrn_footer f = {.head = {.epoch = 9, .seq_floor = 1}, .summary_off = 64 * 1024, .summary_bytes = 100, .nr_entries = 1,
                            .first_group = 1, .nr_groups = 1, .end_off = 8192};
 
@@ -163,7 +163,7 @@ static void set_version(const struct segpool_geometry *g, uint32_t segment, uint
     struct jrn_seg_header_raw *raw = (void *)buf;
 
     raw->version = to_le16(version);
-    raw->crc = to_le32(crc32c(jrn_seed(g, segment, 0, 0), buf + 4, JRN_SEG_HEADER_BYTES - 4));
+    raw->crc = to_le32(crc32c(jrn_seed(g, segment, 0, 0), buf + 4, g->head_bytes - 4));
 }
 
 Test(journal_slots, a_header_of_version_1_is_read_and_names_no_batch_in_the_log)
@@ -269,7 +269,7 @@ Test(journal_slots, a_damaged_header_frees_the_segment)
 static void spoil_ends(struct rig *r, uint32_t g)
 {
     sim_disk_latent(r->disk, rig_base(r, g), 4096);
-    sim_disk_latent(r->disk, rig_base(r, g) + r->geo.segment_bytes - JRN_FOOTER_BYTES, 4096);
+    sim_disk_latent(r->disk, rig_base(r, g) + jrn_footer_off(&r->geo), 4096);
 }
 
 Test(journal_slots, two_bad_spots_in_one_refuse_no_start)
@@ -319,7 +319,7 @@ Test(journal_slots, a_segment_of_which_nothing_can_be_read_refuses_the_start)
 
 Test(journal_slots, a_footer_that_a_host_wrote_takes_no_numbers)
 {
-    static uint8_t buf[JRN_FOOTER_BYTES] __attribute__((aligned(4096)));
+    static uint8_t buf[JRN_FOOTER_MAX] __attribute__((aligned(4096)));
     struct jrn_footer f = {.head = {.epoch = NUMBER_MEDIA_MAX, .seq_floor = 1}, .summary_off = 64 * 1024, .summary_bytes = 100,
                            .nr_entries = 1, .first_group = 1, .nr_groups = 1, .end_off = 8192};
     struct rig *r = begin();
@@ -331,7 +331,7 @@ Test(journal_slots, a_footer_that_a_host_wrote_takes_no_numbers)
     g = take(r);
     cr_assert_eq(rig_close(r, true), 0);
     jrn_footer_encode(&r->geo, g, &f, buf);
-    sim_disk_poke(r->disk, rig_base(r, g) + r->geo.segment_bytes - JRN_FOOTER_BYTES, buf, sizeof(buf));
+    sim_disk_poke(r->disk, rig_base(r, g) + jrn_footer_off(&r->geo), buf, r->geo.head_bytes);
     rig_flip(r, g, 60, 3);
     rig_down(r);
     cr_assert_eq(rig_open(r), 0);

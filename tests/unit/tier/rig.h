@@ -14,6 +14,7 @@
 #define RIG_CACHES 2u
 
 struct rig_opts {
+    bool     short_heads;            /* the log has headers of one block; else of 4096 bytes, which tests that count segments go by */
     uint64_t seed;
     uint32_t lba_bytes, hdd_extents, segments, segment_bytes;
     uint64_t volume_blocks;

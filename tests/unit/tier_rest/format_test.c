@@ -43,6 +43,28 @@ Test(format, label_survives_a_round_trip_in_every_role)
     }
 }
 
+Test(format, only_a_journal_with_blocks_of_512_bytes_has_short_heads)
+{
+    struct label in = a_label(TIER_JOURNAL), out;
+    uint8_t buf[LABEL_BYTES];
+
+    cr_assert_eq(label_head_bytes(&in), 4096);
+    in.seg_align = 512;
+    label_encode(&in, buf);
+    cr_assert_eq(label_decode(buf, &out), 0);
+    cr_assert_eq(label_head_bytes(&out), 4096, "a pool of before there was a choice");
+    in.incompat = LABEL_INCOMPAT_SHORT_HEADS;
+    label_encode(&in, buf);
+    cr_assert_eq(label_decode(buf, &out), 0);
+    cr_assert_eq(label_head_bytes(&out), 512);
+    for (int role = TIER_CACHE; role <= TIER_CAPACITY; role++) {
+        in = a_label((enum tier_role)role);
+        in.incompat = LABEL_INCOMPAT_SHORT_HEADS;
+        label_encode(&in, buf);
+        cr_assert_eq(label_decode(buf, &out), -FIRN_E_CORRUPT, "role %d", role);
+    }
+}
+
 Test(format, label_with_any_byte_changed_is_refused)
 {
     struct label in = a_label(TIER_JOURNAL), out;
@@ -68,7 +90,8 @@ Test(format, label_fields_out_of_range_are_refused_under_a_good_checksum)
 {
     static const struct { unsigned off; uint8_t v; int err; const char *what; } rows[] = {
         {4, 2, -FIRN_E_FORMAT_VERSION, "version"}, {4, 0, -FIRN_E_CORRUPT, "version zero"},
-        {152, 1, -FIRN_E_FORMAT_VERSION, "incompat bit"}, {112, 9, -FIRN_E_CORRUPT, "role"},
+        {152, 2, -FIRN_E_FORMAT_VERSION, "incompat bit"},
+        {152, 1, -FIRN_E_CORRUPT, "short heads where align is 4096"}, {112, 9, -FIRN_E_CORRUPT, "role"},
         {116, 0, -FIRN_E_CORRUPT, "capacity devices"}, {118, 0, -FIRN_E_CORRUPT, "shards"},
         {118, 65, -FIRN_E_CORRUPT, "too many shards"}, {120, 0, -FIRN_E_CORRUPT, "generation"},
         {156, 1, -FIRN_E_CORRUPT, "align"}, {161, 1, -FIRN_E_CORRUPT, "segments' base"},

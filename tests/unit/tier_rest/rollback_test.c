@@ -458,14 +458,14 @@ static void footers_claim(uint64_t meta_commit_no)
 
     close_pool();
     for (uint32_t g = 0; g < geo.nr_segments; g++) {
-        off_t at = (off_t)(geo.base_bytes + (uint64_t)(g + 1) * geo.segment_bytes - JRN_FOOTER_BYTES);
+        off_t at = (off_t)(geo.base_bytes + (uint64_t)g * geo.segment_bytes + jrn_footer_off(&geo));
         struct jrn_footer f;
 
-        if (pread(fd, buf, JRN_FOOTER_BYTES, at) != JRN_FOOTER_BYTES || jrn_footer_decode(&geo, g, buf, &f) != 0)
+        if (pread(fd, buf, geo.head_bytes, at) != (ssize_t)geo.head_bytes || jrn_footer_decode(&geo, g, buf, &f) != 0)
             continue;
         f.meta_commit_no = meta_commit_no;
         jrn_footer_encode(&geo, g, &f, buf);
-        cr_assert_eq(pwrite(fd, buf, JRN_FOOTER_BYTES, at), JRN_FOOTER_BYTES);
+        cr_assert_eq(pwrite(fd, buf, geo.head_bytes, at), (ssize_t)geo.head_bytes);
         n++;
     }
     close(fd);
