@@ -21,6 +21,10 @@ static void check_append(const struct journal *j, const struct journal_append *r
 
     assert(req->cb && req->layer != 0 && req->nblocks != 0 && req->lba <= UINT64_MAX - req->nblocks);
     assert(req->stream == JOURNAL_HOST || req->seq != 0);
+    if (req->type == JOURNAL_PLACED) {
+        assert(j->opts.placed && req->nblocks <= segpool_record_blocks_max(&j->geo) && req->csum && req->place < JOURNAL_PLACE_MAX);
+        return;
+    }
     if (req->type != JOURNAL_WRITE) {
         assert(req->type == JOURNAL_ZERO || (req->type == JOURNAL_DAMAGED && req->stream == JOURNAL_MOVES));
         assert(req->nblocks <= JRN_RANGE_BLOCKS_MAX);
@@ -36,6 +40,11 @@ static void check_append(const struct journal *j, const struct journal_append *r
 static uint32_t payload_blocks(const struct journal_append *req)
 {
     return req->type == JOURNAL_WRITE ? (uint32_t)req->nblocks : 0;
+}
+
+static uint32_t nr_sums(const struct journal_append *req)
+{
+    return req->type == JOURNAL_PLACED ? (uint32_t)req->nblocks : payload_blocks(req);
 }
 
 /* What a request adds to the balance between the queue and what is in flight: its blocks, or one for a bare record. */
@@ -116,19 +125,20 @@ static uint32_t group_gather(struct group *g)
     struct journal *j = st->j;
     uint32_t records = 0, iovs = 1;
 
-    g->nr_blocks = g->weight = 0;
+    g->nr_blocks = g->nr_sums = g->weight = 0;
     while (!list_empty(&st->queue) && records < GROUP_RECORDS_MAX) {
         struct journal_append *req = list_first(&st->queue, struct journal_append, priv.node);
-        uint32_t blocks = g->nr_blocks + payload_blocks(req);
+        uint32_t blocks = g->nr_blocks + payload_blocks(req), sums = g->nr_sums + nr_sums(req);
         uint32_t pieces = req->type == JOURNAL_WRITE ? (uint32_t)req->iovcnt : 0;
 
-        if (records && ((uint64_t)blocks * BLOCK_BYTES > stream_group_bytes_max(st) || iovs + pieces > j->iov_max ||
-                        !oseg_fits(st, g->seg, records + 1, blocks)))
+        if (records && ((uint64_t)blocks * BLOCK_BYTES > stream_group_bytes_max(st) || sums > JRN_GROUP_BLOCKS_MAX ||
+                        iovs + pieces > j->iov_max || !oseg_fits(st, g->seg, records + 1, sums, blocks)))
             break;
         unqueue(st, req);
         list_push_back(&g->reqs, &req->priv.node);
         g->weight += weight(req);
         g->nr_blocks = blocks;
+        g->nr_sums = sums;
         iovs += pieces;
         records++;
     }
@@ -148,19 +158,21 @@ static void group_fill(struct group *g, struct jrn_group *h)
     g->iovcnt = 1;
     list_for_each(n, &g->reqs) {
         struct journal_append *req = list_entry(n, struct journal_append, priv.node);
-        struct jrn_record r = {req->type, req->layer, req->lba, req->nblocks, req->seq};
-        uint32_t blocks = payload_blocks(req);
+        struct jrn_record r = {.type = req->type, .layer = req->layer, .lba = req->lba, .nblocks = req->nblocks, .seq = req->seq,
+                               .place = req->type == JOURNAL_PLACED ? req->place : 0};
+        uint32_t blocks = payload_blocks(req), sums = nr_sums(req);
 
         jrn_record_encode(&r, record);
         record += JRN_RECORD_BYTES;
         req->loc = (struct journal_loc){g->seg->segment, (uint32_t)(g->off / JOURNAL_UNIT_BYTES)};
         if (blocks) {
             req->loc.unit = (uint32_t)unit;
-            jrn_csums_encode(req->csum, blocks, csum);
             memcpy(g->iov + g->iovcnt, req->iov, (size_t)req->iovcnt * sizeof(*req->iov));
             g->iovcnt += req->iovcnt;
         }
-        csum += 4 * blocks;
+        if (sums)
+            jrn_csums_encode(req->csum, sums, csum);
+        csum += 4 * sums;
         unit += (uint64_t)blocks * JOURNAL_UNITS_PER_BLOCK;
     }
     memcpy(csum, st->echo, (size_t)st->nr_echo * JRN_RECORD_BYTES);
@@ -177,6 +189,7 @@ static void group_note(struct group *g, const struct jrn_group *h)
         .unit = (uint32_t)(g->off / JOURNAL_UNIT_BYTES),
         .header_units = jrn_group_padded_bytes(&st->j->geo, h) / JOURNAL_UNIT_BYTES,
         .nr_records = h->nr_records,
+        .nr_sums = h->nr_sums,
         .nr_blocks = h->nr_blocks,
         .nr_groups = 1,
     };
@@ -213,6 +226,7 @@ static void group_build(struct group *g)
     g->off = g->seg->off;
     h.nr_records = group_gather(g);
     h.nr_blocks = g->nr_blocks;
+    h.nr_sums = g->nr_sums;
     group_fill(g, &h);
     jrn_group_encode(&j->geo, g->seg->segment, g->off, &h, g->header);
     group_note(g, &h);
@@ -293,7 +307,7 @@ void stream_run(struct env_task *t)
     }
     while (stream_may_go(st)) {
         struct journal_append *req = list_first(&st->queue, struct journal_append, priv.node);
-        struct oseg *s = stream_room(st, payload_blocks(req));
+        struct oseg *s = stream_room(st, nr_sums(req), payload_blocks(req));
 
         if (!s)
             return;

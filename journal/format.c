@@ -54,12 +54,14 @@ void jrn_seg_header_pack(const struct segpool_geometry *geo, uint32_t segment, c
     raw->group_floor = to_le64(h->group_floor);
     raw->seq_floor = to_le64(h->seq_floor);
     raw->meta_commit_no = to_le64(h->meta_commit_no);
+    raw->incompat = to_le32(h->placed ? JRN_INCOMPAT_PLACED : 0);
 }
 
 /* Nothing in it belongs to a stream. */
 static bool slots_fields_valid(const struct jrn_seg_header *h)
 {
-    return h->stream == JOURNAL_HOST && h->prev_segment == 0 && h->prev_epoch == 0 && h->cut_group == 0 && h->group_floor == 0;
+    return h->stream == JOURNAL_HOST && h->prev_segment == 0 && h->prev_epoch == 0 && h->cut_group == 0 && h->group_floor == 0 &&
+           !h->placed;
 }
 
 /* The newest batch that it may name. */
@@ -71,7 +73,8 @@ static uint64_t batch_max(const struct jrn_seg_header_raw *raw)
 int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header_raw *raw,
                           struct jrn_seg_header *out)
 {
-    if (from_le16(raw->version) == 0 || from_le16(raw->version) > JRN_VERSION || from_le32(raw->incompat) || from_le32(raw->ro_compat) ||
+    if (from_le16(raw->version) == 0 || from_le16(raw->version) > JRN_VERSION ||
+        (from_le32(raw->incompat) & ~JRN_INCOMPAT_PLACED) || from_le32(raw->ro_compat) ||
         (from_le16(raw->use) != JRN_USE_LOG && from_le16(raw->use) != JRN_USE_SLOTS))
         return -FIRN_E_FORMAT_VERSION;
     if (memcmp(&raw->pool, &geo->pool, sizeof(geo->pool)) || from_le32(raw->segment) != segment ||
@@ -81,6 +84,7 @@ int jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment, 
         .epoch = from_le64(raw->epoch),
         .shard = from_le32(raw->shard),
         .slots = from_le16(raw->use) == JRN_USE_SLOTS,
+        .placed = from_le32(raw->incompat) & JRN_INCOMPAT_PLACED,
         .stream = (enum journal_stream)from_le32(raw->stream),
         .prev_segment = from_le32(raw->prev_segment),
         .prev_epoch = from_le64(raw->prev_epoch),
@@ -123,6 +127,7 @@ int jrn_seg_header_decode(const struct segpool_geometry *geo, uint32_t segment, 
 
 #define NBLOCKS_MASK ((UINT64_C(1) << 37) - 1)
 #define TYPE_SHIFT   56
+#define PLACE_SHIFT  16 /* of a PLACED record; blocks below */
 
 void jrn_record_encode(const struct jrn_record *r, void *buf)
 {
@@ -131,7 +136,7 @@ void jrn_record_encode(const struct jrn_record *r, void *buf)
     raw->layer = to_le64(r->layer);
     raw->lba = to_le64(r->lba);
     raw->seq = to_le64(r->seq);
-    raw->type_nblocks = to_le64((uint64_t)r->type << TYPE_SHIFT | r->nblocks);
+    raw->type_nblocks = to_le64((uint64_t)r->type << TYPE_SHIFT | r->place << PLACE_SHIFT | r->nblocks);
 }
 
 void jrn_record_unpack(const void *buf, struct jrn_record *out)
@@ -146,6 +151,10 @@ void jrn_record_unpack(const void *buf, struct jrn_record *out)
         .nblocks = word & ~(UINT64_C(0xff) << TYPE_SHIFT),
         .seq = from_le64(raw->seq),
     };
+    if (out->type == JOURNAL_PLACED) {
+        out->place = out->nblocks >> PLACE_SHIFT;
+        out->nblocks &= (UINT64_C(1) << PLACE_SHIFT) - 1;
+    }
 }
 
 /* Whether a record's numbers can be: types, bounds, and no sum that wraps. */
@@ -158,17 +167,19 @@ bool jrn_record_valid(const void *buf)
         r.lba > UINT64_MAX - r.nblocks)
         return false;
     switch (r.type) {
-    case JOURNAL_WRITE:   return r.nblocks <= JRN_GROUP_BLOCKS_MAX;
+    case JOURNAL_WRITE:
+    case JOURNAL_PLACED:  return r.nblocks <= JRN_GROUP_BLOCKS_MAX;
     case JOURNAL_ZERO:
     case JOURNAL_DAMAGED: return r.nblocks <= JRN_RANGE_BLOCKS_MAX;
     }
     return false;
 }
 
-/* All valid, and payload of exactly nr_blocks among them. */
-bool jrn_records_valid(const uint8_t *raw, uint32_t nr_records, uint64_t nr_blocks)
+bool jrn_records_valid(const uint8_t *raw, uint32_t nr_records, uint64_t nr_sums, uint32_t *nr_blocks)
 {
-    uint64_t blocks = 0;
+    uint64_t sums = 0;
+
+    *nr_blocks = 0;
 
     for (uint32_t i = 0; i < nr_records; i++) {
         struct jrn_record r;
@@ -176,10 +187,10 @@ bool jrn_records_valid(const uint8_t *raw, uint32_t nr_records, uint64_t nr_bloc
         if (!jrn_record_valid(raw + i * JRN_RECORD_BYTES))
             return false;
         jrn_record_unpack(raw + i * JRN_RECORD_BYTES, &r);
-        if (r.type == JOURNAL_WRITE)
-            blocks += r.nblocks;
+        sums += jrn_record_has_sums(&r) ? r.nblocks : 0;
+        *nr_blocks += r.type == JOURNAL_WRITE ? (uint32_t)r.nblocks : 0;
     }
-    return blocks == nr_blocks;
+    return sums == nr_sums;
 }
 
 void jrn_csums_encode(const uint32_t *csum, uint32_t nr, void *buf)
@@ -204,7 +215,7 @@ void jrn_group_encode(const struct segpool_geometry *geo, uint32_t segment, uint
                       void *buf)
 {
     struct jrn_fixed_raw *raw = buf;
-    uint32_t bytes = jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_blocks);
+    uint32_t bytes = jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_sums);
 
     memset((char *)buf + bytes, 0, jrn_group_padded_bytes(geo, g) - bytes);
     raw->magic = to_le32(JRN_MAGIC_GROUP);
@@ -215,7 +226,7 @@ void jrn_group_encode(const struct segpool_geometry *geo, uint32_t segment, uint
     raw->meta_commit_no = to_le64(g->meta_commit_no);
     raw->nr_records = to_le16((uint16_t)g->nr_records);
     raw->nr_echo = to_le16((uint16_t)g->nr_echo);
-    raw->nr_blocks = to_le16((uint16_t)g->nr_blocks);
+    raw->nr_sums = to_le16((uint16_t)g->nr_sums);
     raw->shard = (uint8_t)g->shard;
     raw->stream = (uint8_t)g->stream;
     raw->index = to_le32(g->index);
@@ -250,7 +261,7 @@ static void fixed_unpack(const struct jrn_fixed_raw *raw, struct jrn_group *out)
         .index = from_le32(raw->index),
         .nr_records = from_le16(raw->nr_records),
         .nr_echo = from_le16(raw->nr_echo),
-        .nr_blocks = from_le16(raw->nr_blocks),
+        .nr_sums = from_le16(raw->nr_sums),
         .shard = raw->shard,
         .stream = (enum journal_stream)raw->stream,
         .prev_crc = from_le32(raw->prev_crc),
@@ -260,15 +271,16 @@ static void fixed_unpack(const struct jrn_fixed_raw *raw, struct jrn_group *out)
 }
 
 /* Sizes first: they say how far the checksum reaches. */
-static bool group_sizes_valid(const struct segpool_geometry *geo, const struct jrn_group *g, uint64_t off_bytes,
-                              size_t len)
+static bool group_sizes_valid(const struct jrn_group *g, size_t len)
 {
-    uint64_t end;
+    return g->nr_records != 0 && g->nr_records <= GROUP_RECORDS_MAX && g->nr_echo <= GROUP_RECORDS_MAX &&
+           g->nr_sums <= JRN_GROUP_BLOCKS_MAX && jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_sums) <= len;
+}
 
-    if (g->nr_records == 0 || g->nr_records > GROUP_RECORDS_MAX || g->nr_echo > GROUP_RECORDS_MAX ||
-        g->nr_blocks > JRN_GROUP_BLOCKS_MAX || jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_blocks) > len)
-        return false;
-    end = off_bytes + jrn_group_padded_bytes(geo, g) + (uint64_t)g->nr_blocks * BLOCK_BYTES;
+static bool group_lies_inside(const struct segpool_geometry *geo, const struct jrn_group *g, uint64_t off_bytes)
+{
+    uint64_t end = off_bytes + jrn_group_padded_bytes(geo, g) + (uint64_t)g->nr_blocks * BLOCK_BYTES;
+
     return off_bytes >= JRN_SEG_HEADER_BYTES && end <= jrn_footer_off(geo);
 }
 
@@ -288,12 +300,13 @@ int jrn_group_decode(const struct segpool_geometry *geo, uint32_t segment, uint6
     if (len < JRN_FIXED_BYTES || !jrn_group_magic(buf))
         return -FIRN_E_CORRUPT;
     fixed_unpack(buf, out);
-    if (!group_sizes_valid(geo, out, off_bytes, len))
+    if (!group_sizes_valid(out, len))
         return -FIRN_E_CORRUPT;
     if (out->crc != crc32c(jrn_seed(geo, segment, out->epoch, off_bytes), (const char *)buf + 4,
-                           jrn_group_header_bytes(out->nr_records, out->nr_echo, out->nr_blocks) - 4))
+                           jrn_group_header_bytes(out->nr_records, out->nr_echo, out->nr_sums) - 4))
         return -FIRN_E_CORRUPT;
-    if (!group_fields_valid(geo, out) || !jrn_records_valid(jrn_group_body(out), out->nr_records, out->nr_blocks))
+    if (!group_fields_valid(geo, out) || !jrn_records_valid(jrn_group_body(out), out->nr_records, out->nr_sums, &out->nr_blocks) ||
+        !group_lies_inside(geo, out, off_bytes))
         return -FIRN_E_CORRUPT;
     for (uint32_t i = 0; i < out->nr_echo; i++) {
         struct jrn_record r;
@@ -301,7 +314,7 @@ int jrn_group_decode(const struct segpool_geometry *geo, uint32_t segment, uint6
         if (!jrn_record_valid(jrn_group_echo_bytes(out) + i * JRN_RECORD_BYTES))
             return -FIRN_E_CORRUPT;
         jrn_group_echo(out, i, &r);
-        echo_blocks += r.type == JOURNAL_WRITE ? r.nblocks : 0;
+        echo_blocks += jrn_record_has_sums(&r) ? r.nblocks : 0;
     }
     return echo_blocks <= JRN_GROUP_BLOCKS_MAX ? 0 : -FIRN_E_CORRUPT;
 }
@@ -310,7 +323,7 @@ const uint8_t *jrn_group_body(const struct jrn_group *g) { return g->raw + JRN_F
 
 const uint8_t *jrn_group_echo_bytes(const struct jrn_group *g)
 {
-    return jrn_group_body(g) + g->nr_records * JRN_RECORD_BYTES + g->nr_blocks * 4u;
+    return jrn_group_body(g) + g->nr_records * JRN_RECORD_BYTES + g->nr_sums * 4u;
 }
 
 void jrn_group_record(const struct jrn_group *g, uint32_t i, struct jrn_record *out)
@@ -327,6 +340,6 @@ void jrn_group_echo(const struct jrn_group *g, uint32_t i, struct jrn_record *ou
 
 void jrn_group_csums(const struct jrn_group *g, uint32_t first, uint32_t nr, uint32_t *out)
 {
-    assert(first + nr <= g->nr_blocks);
+    assert(first + nr <= g->nr_sums);
     jrn_csums_unpack(jrn_group_body(g) + g->nr_records * JRN_RECORD_BYTES, first, nr, out);
 }

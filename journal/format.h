@@ -39,6 +39,7 @@ struct jrn_seg_header {
     uint64_t group_floor;  /* the stream's next group number when this was written */
     uint64_t seq_floor;    /* HOST: no record here, or in older segments of the shard, has a higher seq */
     uint64_t meta_commit_no; /* the newest metadata batch known committed. 0: none */
+    bool     placed;       /* PLACED records may stand in it */
 };
 
 void jrn_seg_header_encode(const struct segpool_geometry *geo, uint32_t segment, const struct jrn_seg_header *h,
@@ -51,7 +52,10 @@ int  jrn_seg_header_decode(const struct segpool_geometry *geo, uint32_t segment,
 struct jrn_record {
     enum journal_rec_type type;
     uint64_t layer, lba, nblocks, seq;
+    uint64_t place;        /* PLACED; else 0 */
 };
+/* Its blocks have checksums beside it. */
+static inline bool jrn_record_has_sums(const struct jrn_record *r) { return r->type == JOURNAL_WRITE || r->type == JOURNAL_PLACED; }
 
 struct jrn_group {
     uint64_t number;         /* +1 for each group of a stream, across segments; from 1 */
@@ -60,7 +64,9 @@ struct jrn_group {
     uint64_t durable_seq;    /* of the shard, likewise */
     uint64_t meta_commit_no; /* the newest metadata batch known committed, likewise */
     uint32_t index;          /* groups before this one in the segment */
-    uint32_t nr_records, nr_echo, nr_blocks;
+    uint32_t nr_records, nr_echo;
+    uint32_t nr_sums;        /* checksums: of payload, and of what PLACED records name */
+    uint32_t nr_blocks;      /* of payload; decoded: as the WRITE records say. Not encoded */
     uint32_t shard;
     enum journal_stream stream;
     uint32_t prev_crc;       /* of the previous group's header: chains them; 0 after recovery */
@@ -68,13 +74,13 @@ struct jrn_group {
     const uint8_t *raw;      /* decoded: the header's bytes; records, checksums and echo are read from there */
 };
 
-static inline uint32_t jrn_group_header_bytes(uint32_t nr_records, uint32_t nr_echo, uint32_t nr_blocks)
+static inline uint32_t jrn_group_header_bytes(uint32_t nr_records, uint32_t nr_echo, uint32_t nr_sums)
 {
-    return JRN_FIXED_BYTES + JRN_RECORD_BYTES * (nr_records + nr_echo) + 4u * nr_blocks;
+    return JRN_FIXED_BYTES + JRN_RECORD_BYTES * (nr_records + nr_echo) + 4u * nr_sums;
 }
 static inline uint32_t jrn_group_padded_bytes(const struct segpool_geometry *geo, const struct jrn_group *g)
 {
-    return ROUND_UP(jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_blocks), geo->align_bytes);
+    return ROUND_UP(jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_sums), geo->align_bytes);
 }
 
 /* Building: records, checksums and echo go to their places first, then the fixed part seals them. buf is padded with
@@ -109,14 +115,15 @@ struct jrn_entry {
     enum jrn_entry_kind kind;
     uint32_t unit;         /* of the group's header */
     uint32_t header_units; /* KEPT: payload begins so far behind it */
-    uint32_t nr_records, nr_blocks;
+    uint32_t nr_records;
+    uint32_t nr_sums, nr_blocks; /* as of the group */
     uint32_t nr_groups;    /* 1; LOST: how many */
     const uint8_t *raw;    /* decoded: records, then checksums */
 };
 
-static inline uint32_t jrn_entry_bytes(uint32_t nr_records, uint32_t nr_blocks)
+static inline uint32_t jrn_entry_bytes(uint32_t nr_records, uint32_t nr_sums)
 {
-    return JRN_ENTRY_BYTES + JRN_RECORD_BYTES * nr_records + 4u * nr_blocks;
+    return JRN_ENTRY_BYTES + JRN_RECORD_BYTES * nr_records + 4u * nr_sums;
 }
 /* body: records and checksums in the format of a group header. Returns the bytes written. */
 uint32_t jrn_entry_encode(const struct jrn_entry *e, const uint8_t *body, void *buf);

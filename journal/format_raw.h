@@ -10,6 +10,7 @@
 #define JRN_MAGIC_FOOTER  0x464e5246u /* "FRNF" */
 #define JRN_USE_LOG       1u          /* other uses of a segment get other numbers */
 #define JRN_USE_SLOTS     2u          /* copies of blocks that lie elsewhere too: tier/FORMAT.md */
+#define JRN_INCOMPAT_PLACED 1u        /* records of type 4 may stand in the segment */
 
 struct jrn_seg_header_raw {
     le32 crc;                         /* of the bytes behind it, to head_bytes, seeded with pool and segment */
@@ -37,7 +38,7 @@ struct jrn_fixed_raw {
     le64 durable_group;
     le64 durable_seq;
     le64 meta_commit_no;
-    le16 nr_records, nr_echo, nr_blocks;
+    le16 nr_records, nr_echo, nr_sums;
     uint8_t shard, stream;
     le32 index;
     le32 prev_crc;
@@ -47,12 +48,12 @@ struct jrn_record_raw {
     le64 layer;
     le64 lba;
     le64 seq;
-    le64 type_nblocks;                /* type in the top 8 bits, blocks in the low 37, zeros between */
+    le64 type_nblocks;                /* type in the top 8 bits, blocks in the low 37, zeros between; PLACED: blocks in the low 16, place above */
 } __attribute__((packed));
 
 struct jrn_entry_raw {
     le32 unit;
-    le16 header_units, nr_records, nr_blocks, kind;
+    le16 header_units, nr_records, nr_sums, kind;
     le32 nr_groups;
 } __attribute__((packed));
 
@@ -76,7 +77,8 @@ int  jrn_seg_header_unpack(const struct segpool_geometry *geo, uint32_t segment,
                            struct jrn_seg_header *out);
 void jrn_record_unpack(const void *buf, struct jrn_record *out);
 bool jrn_record_valid(const void *buf);
-bool jrn_records_valid(const uint8_t *raw, uint32_t nr_records, uint64_t nr_blocks);
+/* All valid, and with so many checksums between them; *nr_blocks: of payload. */
+bool jrn_records_valid(const uint8_t *raw, uint32_t nr_records, uint64_t nr_sums, uint32_t *nr_blocks);
 void jrn_csums_unpack(const uint8_t *raw, uint32_t first, uint32_t nr, uint32_t *out);
 
 #endif

@@ -39,7 +39,9 @@ enum journal_rec_type {
     JOURNAL_WRITE   = 1, /* payload of nblocks blocks */
     JOURNAL_ZERO    = 2, /* the range reads as zeros from here on; no payload; nblocks up to 2^36 */
     JOURNAL_DAMAGED = 3, /* the newest bytes of the range are lost; reads fail; no payload; MOVES stream only */
+    JOURNAL_PLACED  = 4, /* the blocks lie elsewhere already, durably: at `place`, of which the log knows nothing; checksums, no payload */
 };
+#define JOURNAL_PLACE_MAX (UINT64_C(1) << 40) /* places are below */
 
 /* ---- the pool of segments -------------------------------------------------------------------------------------- */
 
@@ -132,11 +134,12 @@ struct journal_append {
     enum journal_stream   stream;
     uint64_t              layer;    /* opaque, non-zero */
     uint64_t              lba;      /* first block; counts 4 KiB blocks */
-    uint64_t              nblocks;  /* WRITE: 1..segpool_record_blocks_max() */
+    uint64_t              nblocks;  /* WRITE, PLACED: 1..segpool_record_blocks_max() */
+    uint64_t              place;    /* PLACED: opaque; the log must have been opened for such records */
     uint64_t              seq;      /* MOVES: in, kept. HOST: out, set before cb */
     const struct iovec   *iov;      /* WRITE: borrowed until cb; bases 4096-aligned, lengths multiples of 4096 */
     int                   iovcnt;
-    const uint32_t       *csum;     /* WRITE: nblocks address-bound checksums (block_csum); borrowed until cb */
+    const uint32_t       *csum;     /* WRITE, PLACED: nblocks address-bound checksums (block_csum); borrowed until cb */
     journal_append_cb    *cb;       /* once; never from inside journal_append(); in order within the stream,
                                    * but for what was canceled */
     void                 *ctx;
@@ -237,6 +240,7 @@ struct journal_opts {
     uint32_t groups_in_flight;  /* a stream; 0: 2 */
     uint32_t reserve_segments;  /* kept for MOVES; HOST appends wait rather than take them; 0: 2 */
     bool     accept_loss;       /* go on although acknowledged data is known to be missing */
+    bool     placed;            /* PLACED records may be appended; also without it if replay found some. Older programs refuse the pool then */
     uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
     struct journal_mark marks[JOURNAL_STREAM_NR]; /* as the metadata has them; not trusted */
     struct dev *const *areas;   /* this env's devices of the areas from 1 on: [area - 1]; borrowed. NULL: there are none */
@@ -246,8 +250,9 @@ struct journal_record {         /* one replayed record */
     enum journal_rec_type type;
     enum journal_stream   stream;
     uint64_t layer, lba, nblocks, seq;
+    uint64_t place;             /* PLACED */
     struct journal_loc loc;
-    const uint32_t *csum;       /* WRITE: nblocks; valid during the call */
+    const uint32_t *csum;       /* WRITE, PLACED: nblocks; valid during the call */
 };
 
 struct journal_damage {         /* acknowledged records that cannot be read back; also a log line each */

@@ -151,7 +151,7 @@ struct group {                /* one durable write; reactor only */
     struct oseg   *seg;
     uint64_t       number, off, len;
     uint64_t       submit_ns;
-    uint32_t       nr_blocks, weight;
+    uint32_t       nr_sums, nr_blocks, weight;
     uint8_t       *header;    /* JRN_GROUP_HEADER_MAX, aligned to a page */
     struct iovec  *iov;       /* header, then the callers' */
     int            iovcnt;
@@ -224,8 +224,8 @@ struct journal {
 /* ---- stream.c ----------------------------------------------------------------------------------------------------- */
 
 /* The segment in which a group of this shape goes, or NULL: it is being opened, or there is no space. */
-struct oseg *stream_room(struct stream *st, uint32_t nr_blocks);
-bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks);
+struct oseg *stream_room(struct stream *st, uint32_t nr_sums, uint32_t nr_blocks);
+bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_sums, uint32_t nr_blocks);
 uint32_t stream_group_bytes_max(const struct stream *st); /* payload of one group */
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */

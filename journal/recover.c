@@ -107,10 +107,11 @@ static int tell_damage(struct recovery *r, const struct rseg *s, const struct jr
         struct jrn_record rec;
 
         jrn_entry_record(e, i, &rec);
-        if (rec.type != JOURNAL_WRITE) {
+        if (!jrn_record_has_sums(&rec)) {
             err = tell_bare(r, s, e, &rec);
             continue;
         }
+        r->j->opts.placed |= rec.type == JOURNAL_PLACED;
         d.layer = rec.layer;
         d.lba = rec.lba;
         d.nblocks = rec.nblocks;
@@ -123,10 +124,10 @@ static int tell_damage(struct recovery *r, const struct rseg *s, const struct jr
 
 static int tell_records(struct recovery *r, const struct rseg *s, const struct jrn_entry *e)
 {
-    uint32_t done = 0;
+    uint32_t done = 0, sums = 0;
     int err = 0;
 
-    jrn_entry_csums(e, 0, e->nr_blocks, r->csum);
+    jrn_entry_csums(e, 0, e->nr_sums, r->csum);
     for (uint32_t i = 0; i < e->nr_records && !err; i++) {
         struct journal_record out = {.stream = s->stream, .loc = {s->segment, e->unit}};
         struct jrn_record rec;
@@ -137,11 +138,16 @@ static int tell_records(struct recovery *r, const struct rseg *s, const struct j
         out.lba = rec.lba;
         out.nblocks = rec.nblocks;
         out.seq = rec.seq;
+        out.place = rec.place;
         if (rec.type == JOURNAL_WRITE) {
             out.loc.unit = e->unit + e->header_units + done * JOURNAL_UNITS_PER_BLOCK;
-            out.csum = r->csum + done;
             done += (uint32_t)rec.nblocks;
         }
+        if (jrn_record_has_sums(&rec)) {
+            out.csum = r->csum + sums;
+            sums += (uint32_t)rec.nblocks;
+        }
+        r->j->opts.placed |= rec.type == JOURNAL_PLACED;
         r->report->records++;
         if (r->ops->record)
             err = r->ops->record(r->ops->ctx, &out);

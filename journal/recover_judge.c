@@ -63,7 +63,7 @@ static int gather(struct rseg *s, uint64_t number, const struct jrn_entry *e, co
 {
     if (s->sealed)
         return 0; /* its summary is written */
-    if (s->sum.len + jrn_entry_bytes(e->nr_records, e->nr_blocks) > s->sum.cap)
+    if (s->sum.len + jrn_entry_bytes(e->nr_records, e->nr_sums) > s->sum.cap)
         return -FIRN_E_CORRUPT;
     if (s->sum.nr_entries == 0)
         s->sum.first_group = number;
@@ -80,6 +80,7 @@ static int keep(struct recovery *r, struct rseg *s, const struct scan_group *it)
         .unit = (uint32_t)(it->off / JOURNAL_UNIT_BYTES),
         .header_units = header / JOURNAL_UNIT_BYTES,
         .nr_records = g->nr_records,
+        .nr_sums = g->nr_sums,
         .nr_blocks = g->nr_blocks,
         .nr_groups = 1,
     };

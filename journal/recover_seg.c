@@ -198,6 +198,8 @@ static bool payload_matches(const struct recovery *r, const struct jrn_group *g)
         struct jrn_record rec;
 
         jrn_group_record(g, i, &rec);
+        if (rec.type == JOURNAL_PLACED)
+            n += (uint32_t)rec.nblocks;
         if (rec.type != JOURNAL_WRITE)
             continue;
         for (uint64_t b = 0; b < rec.nblocks; b++, n++, block += BLOCK_BYTES)
@@ -214,7 +216,7 @@ int rseg_check_payload(struct recovery *r, const struct rseg *s, const struct sc
 
     *ok = g->nr_blocks == 0;
     *unreadable = false;
-    jrn_group_csums(g, 0, g->nr_blocks, r->csum);
+    jrn_group_csums(g, 0, g->nr_sums, r->csum);
     for (uint32_t i = 0; i < JRN_READS && !*ok && !err; i++) {
         err = read_soft(r->j->dev, segment_base(&r->j->geo, s->segment) + off, r->buf, (size_t)g->nr_blocks * BLOCK_BYTES,
                         unreadable);

@@ -17,7 +17,7 @@ static int verify_entry(struct recovery *r, const struct rseg *s, const struct j
     uint64_t off = ((uint64_t)e->unit + e->header_units) * JOURNAL_UNIT_BYTES;
     uint64_t bad = e->nr_blocks;
 
-    jrn_entry_csums(e, 0, e->nr_blocks, r->csum);
+    jrn_entry_csums(e, 0, e->nr_sums, r->csum);
     for (uint32_t i = 0; i < JRN_READS && bad != 0; i++) {
         const uint8_t *block = r->buf;
         bool unreadable;
@@ -32,6 +32,7 @@ static int verify_entry(struct recovery *r, const struct rseg *s, const struct j
             struct jrn_record rec;
 
             jrn_entry_record(e, k, &rec);
+            n += rec.type == JOURNAL_PLACED ? (uint32_t)rec.nblocks : 0;
             for (uint64_t b = 0; rec.type == JOURNAL_WRITE && b < rec.nblocks; b++, n++, block += BLOCK_BYTES)
                 bad += block_csum(block, rec.layer, rec.lba + b) != r->csum[n];
         }

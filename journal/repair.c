@@ -52,6 +52,7 @@ static int repair_segment(struct recovery *r, struct rseg *s)
 
     if (rseg_empty(s))
         return 0;
+    s->head.placed |= r->j->opts.placed; /* what was said of it is lost with its header and footer */
     if (!s->sealed)
         err = write_summary(r, s);
     if (!err && !s->head_ok)

@@ -73,7 +73,7 @@ static int window_at(struct window *w, uint64_t off, size_t read_bytes, const ui
 
 static int scan_add(struct scan *s, uint64_t off, const struct jrn_group *g)
 {
-    uint32_t bytes = jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_blocks);
+    uint32_t bytes = jrn_group_header_bytes(g->nr_records, g->nr_echo, g->nr_sums);
     uint8_t *raw;
 
     if (s->nr == s->cap) {

@@ -48,7 +48,7 @@ void summary_add(struct summary *s, const struct jrn_entry *e, const uint8_t *bo
     struct jrn_entry view = *e;
     struct jrn_record r;
 
-    assert(s->len + jrn_entry_bytes(e->nr_records, e->nr_blocks) <= s->cap);
+    assert(s->len + jrn_entry_bytes(e->nr_records, e->nr_sums) <= s->cap);
     s->len += jrn_entry_encode(e, body, s->buf + s->len);
     s->nr_entries++;
     s->nr_groups += e->nr_groups;
@@ -95,11 +95,11 @@ int summary_finish(struct summary *s, const struct segpool_geometry *geo, uint32
 
 /* ---- room for the next group ---------------------------------------------------------------------------------------- */
 
-bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_blocks)
+bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_sums, uint32_t nr_blocks)
 {
     const struct segpool_geometry *geo = &st->j->geo;
-    struct jrn_group shape = {.nr_records = nr_records, .nr_echo = st->nr_echo, .nr_blocks = nr_blocks};
-    size_t summary = s->sum.len + jrn_entry_bytes(nr_records, nr_blocks);
+    struct jrn_group shape = {.nr_records = nr_records, .nr_echo = st->nr_echo, .nr_sums = nr_sums};
+    size_t summary = s->sum.len + jrn_entry_bytes(nr_records, nr_sums);
     uint64_t end = s->off + jrn_group_padded_bytes(geo, &shape) + (uint64_t)nr_blocks * BLOCK_BYTES;
 
     return summary <= s->sum.cap && end + summary_room(geo, summary) <= geo->segment_bytes;
@@ -128,9 +128,9 @@ void stream_seal_early(struct stream *st, uint32_t segment)
     stream_seal_ready(st);
 }
 
-struct oseg *stream_room(struct stream *st, uint32_t nr_blocks)
+struct oseg *stream_room(struct stream *st, uint32_t nr_sums, uint32_t nr_blocks)
 {
-    if (st->cur && oseg_fits(st, st->cur, 1, nr_blocks))
+    if (st->cur && oseg_fits(st, st->cur, 1, nr_sums, nr_blocks))
         return st->cur;
     stream_switch(st);
     if (!st->cur) {
@@ -138,7 +138,7 @@ struct oseg *stream_room(struct stream *st, uint32_t nr_blocks)
         return NULL;
     }
     summary_reset(&st->cur->sum, st->next_group);
-    assert(oseg_fits(st, st->cur, 1, nr_blocks));
+    assert(oseg_fits(st, st->cur, 1, nr_sums, nr_blocks));
     return st->cur;
 }
 
@@ -151,7 +151,7 @@ uint32_t stream_group_bytes_max(const struct stream *st)
 uint32_t segpool_moved_blocks_max(const struct segpool_geometry *geo, uint32_t batch)
 {
     uint32_t k = MIN(batch, MIN(JRN_GROUP_BYTES_DEFAULT, geo->segment_bytes / 4) / BLOCK_BYTES);
-    struct jrn_group shape = {.nr_records = k, .nr_echo = MIN(batch, GROUP_RECORDS_MAX), .nr_blocks = k};
+    struct jrn_group shape = {.nr_records = k, .nr_echo = MIN(batch, GROUP_RECORDS_MAX), .nr_sums = k};
     uint64_t header = jrn_group_padded_bytes(geo, &shape), entry = jrn_entry_bytes(k, k);
     uint64_t fixed = JRN_SEG_HEADER_BYTES + geo->head_bytes + geo->align_bytes /* the summary's */
                      + header + BLOCK_BYTES /* cut at the end */ + 4 * (header + entry) /* short batches */;
@@ -202,6 +202,7 @@ static bool oseg_take(struct stream *st, struct oseg *s)
         .cut_group = st->cut_group,
         .group_floor = st->next_group,
         /* Above all that may follow in the current segment and in this one; a record takes at least its 32 bytes. */
+        .placed = j->opts.placed,
         .seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES),
         /* What stood here may have been the last to name a batch, and there may never be a group behind this. */
         .meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0,

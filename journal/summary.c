@@ -16,12 +16,12 @@ static_assert(sizeof(struct jrn_footer_raw) == 256, "the footer's used part lies
 uint32_t jrn_entry_encode(const struct jrn_entry *e, const uint8_t *body, void *buf)
 {
     struct jrn_entry_raw *raw = buf;
-    uint32_t bytes = jrn_entry_bytes(e->nr_records, e->nr_blocks);
+    uint32_t bytes = jrn_entry_bytes(e->nr_records, e->nr_sums);
 
     raw->unit = to_le32(e->unit);
     raw->header_units = to_le16((uint16_t)e->header_units);
     raw->nr_records = to_le16((uint16_t)e->nr_records);
-    raw->nr_blocks = to_le16((uint16_t)e->nr_blocks);
+    raw->nr_sums = to_le16((uint16_t)e->nr_sums);
     raw->kind = to_le16((uint16_t)e->kind);
     raw->nr_groups = to_le32(e->nr_groups);
     if (bytes > JRN_ENTRY_BYTES)
@@ -29,13 +29,14 @@ uint32_t jrn_entry_encode(const struct jrn_entry *e, const uint8_t *body, void *
     return bytes;
 }
 
-static bool kept_valid(const struct segpool_geometry *geo, const struct jrn_entry *e)
+static bool kept_valid(const struct segpool_geometry *geo, struct jrn_entry *e)
 {
-    uint64_t end = ((uint64_t)e->unit + e->header_units) * JOURNAL_UNIT_BYTES + (uint64_t)e->nr_blocks * BLOCK_BYTES;
+    uint64_t end;
 
-    return e->nr_records != 0 && e->nr_groups == 1 && end <= jrn_footer_off(geo) &&
-           (uint64_t)e->unit * JOURNAL_UNIT_BYTES >= JRN_SEG_HEADER_BYTES &&
-           jrn_records_valid(e->raw, e->nr_records, e->nr_blocks);
+    if (e->nr_records == 0 || e->nr_groups != 1 || !jrn_records_valid(e->raw, e->nr_records, e->nr_sums, &e->nr_blocks))
+        return false;
+    end = ((uint64_t)e->unit + e->header_units) * JOURNAL_UNIT_BYTES + (uint64_t)e->nr_blocks * BLOCK_BYTES;
+    return end <= jrn_footer_off(geo) && (uint64_t)e->unit * JOURNAL_UNIT_BYTES >= JRN_SEG_HEADER_BYTES;
 }
 
 static bool damaged_valid(const struct jrn_entry *e)
@@ -43,17 +44,17 @@ static bool damaged_valid(const struct jrn_entry *e)
     for (uint32_t i = 0; i < e->nr_records; i++)
         if (!jrn_record_valid(e->raw + i * JRN_RECORD_BYTES))
             return false;
-    return e->nr_records != 0 && e->nr_blocks == 0 && e->nr_groups == 1;
+    return e->nr_records != 0 && e->nr_sums == 0 && e->nr_groups == 1;
 }
 
-static bool entry_valid(const struct segpool_geometry *geo, const struct jrn_entry *e)
+static bool entry_valid(const struct segpool_geometry *geo, struct jrn_entry *e)
 {
     if ((uint64_t)e->unit * JOURNAL_UNIT_BYTES > geo->segment_bytes)
         return false;
     switch (e->kind) {
     case JRN_ENTRY_KEPT:    return kept_valid(geo, e);
     case JRN_ENTRY_DAMAGED: return damaged_valid(e);
-    case JRN_ENTRY_LOST:    return e->nr_records == 0 && e->nr_blocks == 0 && e->nr_groups != 0;
+    case JRN_ENTRY_LOST:    return e->nr_records == 0 && e->nr_sums == 0 && e->nr_groups != 0;
     }
     return false;
 }
@@ -71,13 +72,13 @@ int jrn_entry_decode(const struct segpool_geometry *geo, const void *summary, si
         .unit = from_le32(raw->unit),
         .header_units = from_le16(raw->header_units),
         .nr_records = from_le16(raw->nr_records),
-        .nr_blocks = from_le16(raw->nr_blocks),
+        .nr_sums = from_le16(raw->nr_sums),
         .nr_groups = from_le32(raw->nr_groups),
         .raw = (const uint8_t *)raw + JRN_ENTRY_BYTES,
     };
-    if (out->nr_records > GROUP_RECORDS_MAX || out->nr_blocks > JRN_GROUP_BLOCKS_MAX)
+    if (out->nr_records > GROUP_RECORDS_MAX || out->nr_sums > JRN_GROUP_BLOCKS_MAX)
         return -FIRN_E_CORRUPT;
-    bytes = jrn_entry_bytes(out->nr_records, out->nr_blocks);
+    bytes = jrn_entry_bytes(out->nr_records, out->nr_sums);
     if (bytes > len - *pos || !entry_valid(geo, out))
         return -FIRN_E_CORRUPT;
     *pos += bytes;
@@ -92,7 +93,7 @@ void jrn_entry_record(const struct jrn_entry *e, uint32_t i, struct jrn_record *
 
 void jrn_entry_csums(const struct jrn_entry *e, uint32_t first, uint32_t nr, uint32_t *out)
 {
-    assert(first + nr <= e->nr_blocks);
+    assert(first + nr <= e->nr_sums);
     jrn_csums_unpack(e->raw + e->nr_records * JRN_RECORD_BYTES, first, nr, out);
 }
 
@@ -196,8 +197,11 @@ void jrn_group_print(struct strbuf *out, const struct jrn_group *g)
 
 void jrn_record_print(struct strbuf *out, const struct jrn_record *r)
 {
-    const char *name = r->type == JOURNAL_WRITE ? "write" : r->type == JOURNAL_ZERO ? "zero" : "damaged";
+    static const char *const names[] = {[JOURNAL_WRITE] = "write", [JOURNAL_ZERO] = "zero", [JOURNAL_DAMAGED] = "damaged",
+                                        [JOURNAL_PLACED] = "placed"};
 
-    strbuf_add(out, "%s layer %" PRIu64 " lba %" PRIu64 "+%" PRIu64 " seq %" PRIu64, name, r->layer, r->lba, r->nblocks,
+    strbuf_add(out, "%s layer %" PRIu64 " lba %" PRIu64 "+%" PRIu64 " seq %" PRIu64, names[r->type], r->layer, r->lba, r->nblocks,
                r->seq);
+    if (r->type == JOURNAL_PLACED)
+        strbuf_add(out, " at %#" PRIx64, r->place);
 }

@@ -105,7 +105,9 @@ static void take_record(struct jrn_record *r)
 {
     uint64_t b = take(1);
 
-    *r = (struct jrn_record){(enum journal_rec_type)(1 + b % 3), 1 + (b >> 2) % 4, take(1), 1 + take(1) % 8, 1 + take(1)};
+    *r = (struct jrn_record){(enum journal_rec_type)(1 + b % 4), 1 + (b >> 2) % 4, take(1), 1 + take(1) % 8, 1 + take(1), 0};
+    if (r->type == JOURNAL_PLACED)
+        r->place = take(5);
     if (b >= 0xf0) {
         r->type = (enum journal_rec_type)take(1);
         r->lba = take(8);
@@ -147,27 +149,32 @@ static uint64_t put_group(uint32_t segment, uint64_t off)
                           .index = (uint32_t)take(1), .stream = (enum journal_stream)(take(1) & 1),
                           .nr_records = 1 + (uint32_t)take(1) % 6, .nr_echo = (uint32_t)take(1) % 4};
     struct jrn_record r[10];
-    uint32_t csum[64] = {0}, n = 0;
-    uint64_t blocks = 0, header;
+    uint32_t csum[64] = {0}, n = 0, at = 0;
+    uint64_t blocks = 0, sums = 0, header;
 
     for (uint32_t i = 0; i < g.nr_records + g.nr_echo; i++) {
         take_record(&r[i]);
-        if (i < g.nr_records && r[i].type == JOURNAL_WRITE)
-            blocks += r[i].nblocks & 0xff;
+        if (i >= g.nr_records)
+            continue;
+        sums += jrn_record_has_sums(&r[i]) ? r[i].nblocks & 0xff : 0;
+        blocks += r[i].type == JOURNAL_WRITE ? r[i].nblocks & 0xff : 0;
     }
     g.nr_blocks = (uint32_t)MIN(blocks, 64u);
-    header = ROUND_UP(jrn_group_header_bytes(g.nr_records, g.nr_echo, g.nr_blocks), geo.align_bytes);
+    g.nr_sums = (uint32_t)MIN(sums, 64u);
+    header = ROUND_UP(jrn_group_header_bytes(g.nr_records, g.nr_echo, g.nr_sums), geo.align_bytes);
     if (off + header + (uint64_t)g.nr_blocks * BLOCK_BYTES > geo.segment_bytes)
         return off;
     for (uint32_t i = 0; i < g.nr_records; i++) {
-        for (uint64_t b = 0; r[i].type == JOURNAL_WRITE && b < r[i].nblocks && n < g.nr_blocks; b++, n++)
-            csum[n] = block_csum(disk + place(segment) + off + header + n * BLOCK_BYTES, r[i].layer, r[i].lba + b);
+        for (uint64_t b = 0; jrn_record_has_sums(&r[i]) && b < r[i].nblocks && n < g.nr_sums; b++, n++) {
+            if (r[i].type == JOURNAL_WRITE && at < g.nr_blocks)
+                csum[n] = block_csum(disk + place(segment) + off + header + at++ * BLOCK_BYTES, r[i].layer, r[i].lba + b);
+        }
         jrn_record_encode(&r[i], buf + JRN_FIXED_BYTES + i * JRN_RECORD_BYTES);
     }
-    jrn_csums_encode(csum, g.nr_blocks, buf + JRN_FIXED_BYTES + g.nr_records * JRN_RECORD_BYTES);
+    jrn_csums_encode(csum, g.nr_sums, buf + JRN_FIXED_BYTES + g.nr_records * JRN_RECORD_BYTES);
     for (uint32_t i = 0; i < g.nr_echo; i++)
         jrn_record_encode(&r[g.nr_records + i], buf + JRN_FIXED_BYTES + g.nr_records * JRN_RECORD_BYTES +
-                          4 * g.nr_blocks + i * JRN_RECORD_BYTES);
+                          4 * g.nr_sums + i * JRN_RECORD_BYTES);
     jrn_group_encode(&geo, segment, off, &g, buf);
     memcpy(disk + place(segment) + off, buf, header);
     return off + header + (uint64_t)g.nr_blocks * BLOCK_BYTES;
@@ -185,16 +192,16 @@ static void put_footer(uint32_t segment)
                               .header_units = (uint32_t)take(1) % 4, .nr_records = (uint32_t)take(1) % 5,
                               .nr_groups = 1 + (uint32_t)take(1) / 200};
         uint8_t body[5 * JRN_RECORD_BYTES + 64 * 4] = {0};
-        uint32_t blocks = 0;
+        uint32_t sums = 0;
 
         for (uint32_t k = 0; k < e.nr_records; k++) {
             struct jrn_record r;
 
             take_record(&r);
             jrn_record_encode(&r, body + k * JRN_RECORD_BYTES);
-            blocks += r.type == JOURNAL_WRITE ? (uint32_t)r.nblocks & 15 : 0;
+            sums += jrn_record_has_sums(&r) ? (uint32_t)r.nblocks & 15 : 0;
         }
-        e.nr_blocks = e.kind == JRN_ENTRY_KEPT ? blocks % 64 : 0;
+        e.nr_sums = e.kind == JRN_ENTRY_KEPT ? sums % 64 : 0;
         f.summary_bytes += jrn_entry_encode(&e, body, sum + f.summary_bytes);
         f.nr_groups += e.nr_groups;
         f.nr_entries++;
@@ -244,11 +251,11 @@ struct found { uint64_t records, hash, damages, own; };
 static int on_record(void *ctx, const struct journal_record *r)
 {
     struct found *f = ctx;
-    uint64_t end = (uint64_t)r->loc.unit * JOURNAL_UNIT_BYTES + (r->csum ? r->nblocks * BLOCK_BYTES : 0);
-    uint64_t words[6] = {r->layer, r->lba, r->nblocks, r->seq, r->loc.segment, r->loc.unit};
+    uint64_t end = (uint64_t)r->loc.unit * JOURNAL_UNIT_BYTES + (r->type == JOURNAL_WRITE ? r->nblocks * BLOCK_BYTES : 0);
+    uint64_t words[7] = {r->layer, r->lba, r->nblocks, r->seq, r->loc.segment, r->loc.unit, r->place};
 
     expect(r->loc.segment < SEGMENTS && end <= geo.segment_bytes && r->layer && r->nblocks && r->seq && r->seq <= SEQ_MEDIA_MAX);
-    expect((r->csum != NULL) == (r->type == JOURNAL_WRITE));
+    expect((r->csum != NULL) == (r->type == JOURNAL_WRITE || r->type == JOURNAL_PLACED) && r->place < JOURNAL_PLACE_MAX);
     if (r->layer == OWN_LAYER) {
         f->own++;
         return 0;

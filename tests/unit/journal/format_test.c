@@ -18,18 +18,18 @@ static const struct jrn_seg_header head = {.epoch = 99, .shard = 3, .stream = JO
 
 static struct jrn_group build(uint8_t *buf, uint64_t off)
 {
-    static const uint32_t csum[3] = {11, 22, 33};
-    struct jrn_record r[4] = {
-        {JOURNAL_WRITE, 5, 100, 2, 901}, {JOURNAL_ZERO, 5, 200, UINT64_C(1) << 36, 902}, {JOURNAL_WRITE, 6, 7, 1, 903},
-        {JOURNAL_WRITE, 8, 9, 10, 890}};
+    static const uint32_t csum[7] = {11, 22, 44, 55, 66, 77, 33};
+    struct jrn_record r[5] = {
+        {JOURNAL_WRITE, 5, 100, 2, 901, 0}, {JOURNAL_ZERO, 5, 200, UINT64_C(1) << 36, 902, 0},
+        {JOURNAL_PLACED, 5, 50, 4, 904, JOURNAL_PLACE_MAX - 1}, {JOURNAL_WRITE, 6, 7, 1, 903, 0}, {JOURNAL_WRITE, 8, 9, 10, 890, 0}};
     struct jrn_group g = {.number = 50, .epoch = 99, .durable_group = 48, .durable_seq = 880, .meta_commit_no = 7,
-                          .index = 3, .nr_records = 3, .nr_echo = 1, .nr_blocks = 3, .shard = 3,
+                          .index = 3, .nr_records = 4, .nr_echo = 1, .nr_sums = 7, .shard = 3,
                           .stream = JOURNAL_HOST, .prev_crc = 0xabcd};
 
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < 4; i++)
         jrn_record_encode(&r[i], buf + JRN_FIXED_BYTES + i * JRN_RECORD_BYTES);
-    jrn_csums_encode(csum, 3, buf + JRN_FIXED_BYTES + 3 * JRN_RECORD_BYTES);
-    jrn_record_encode(&r[3], buf + JRN_FIXED_BYTES + 3 * JRN_RECORD_BYTES + 12);
+    jrn_csums_encode(csum, 7, buf + JRN_FIXED_BYTES + 4 * JRN_RECORD_BYTES);
+    jrn_record_encode(&r[4], buf + JRN_FIXED_BYTES + 4 * JRN_RECORD_BYTES + 28);
     jrn_group_encode(&geo, 2, off, &g, buf);
     return g;
 }
@@ -54,8 +54,11 @@ Test(journal_format, a_group_survives_the_round_trip)
     cr_assert(r.type == JOURNAL_ZERO && r.lba == 200 && r.nblocks == UINT64_C(1) << 36 && r.seq == 902);
     jrn_group_echo(&g, 0, &r);
     cr_assert(r.layer == 8 && r.lba == 9 && r.nblocks == 10 && r.seq == 890);
+    jrn_group_record(&g, 2, &r);
+    cr_assert(r.type == JOURNAL_PLACED && r.lba == 50 && r.nblocks == 4 && r.seq == 904 && r.place == JOURNAL_PLACE_MAX - 1);
+    cr_assert(g.nr_sums == 7 && g.nr_blocks == 3, "what lies elsewhere has checksums and no payload");
     jrn_group_csums(&g, 1, 2, csum);
-    cr_assert(csum[0] == 22 && csum[1] == 33);
+    cr_assert(csum[0] == 22 && csum[1] == 44);
 }
 
 Test(journal_format, every_flipped_bit_of_a_group_header_is_refused)
@@ -64,7 +67,7 @@ Test(journal_format, every_flipped_bit_of_a_group_header_is_refused)
     struct jrn_group g;
 
     build(buf, 8192);
-    for (uint32_t bit = 0; bit < 8 * jrn_group_header_bytes(3, 1, 3); bit++) {
+    for (uint32_t bit = 0; bit < 8 * jrn_group_header_bytes(4, 1, 7); bit++) {
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
         cr_assert_eq(jrn_group_decode(&geo, 2, 8192, buf, sizeof(buf), &g), -FIRN_E_CORRUPT, "bit %u", bit);
         buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -83,7 +86,7 @@ Test(journal_format, a_whole_group_header_in_a_wrong_place_is_refused)
     cr_assert_neq(jrn_group_decode(&geo, 2, 8704, buf, sizeof(buf), &g), 0);
     other.pool.b[15] = 1;
     cr_assert_neq(jrn_group_decode(&other, 2, 8192, buf, sizeof(buf), &g), 0);
-    for (size_t len = 0; len < jrn_group_header_bytes(3, 1, 3); len++)
+    for (size_t len = 0; len < jrn_group_header_bytes(4, 1, 7); len++)
         cr_assert_neq(jrn_group_decode(&geo, 2, 8192, buf, len, &g), 0);
 }
 
@@ -93,11 +96,12 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
     static uint8_t buf[JRN_GROUP_HEADER_MAX];
     static const struct jrn_group good = {.number = 50, .epoch = 99, .durable_group = 48, .index = 3, .nr_records = 1,
                                           .shard = 3};
-    static const struct jrn_record zero = {JOURNAL_ZERO, 5, 200, 1, 902};
-    struct jrn_record bad_rec[] = {{JOURNAL_ZERO, 0, 1, 1, 1}, {JOURNAL_ZERO, 1, 1, 0, 1}, {JOURNAL_ZERO, 1, 1, 1, 0},
-                                   {(enum journal_rec_type)9, 1, 1, 1, 1}, {JOURNAL_ZERO, 1, UINT64_MAX, 2, 1},
-                                   {JOURNAL_ZERO, 1, 1, (UINT64_C(1) << 36) + 1, 1}, {JOURNAL_WRITE, 1, 1, 1, 1},
-                                   {JOURNAL_WRITE, 1, 1, 1000, 1}, {JOURNAL_ZERO, 1, 1, 1, SEQ_MEDIA_MAX + 1}};
+    static const struct jrn_record zero = {JOURNAL_ZERO, 5, 200, 1, 902, 0};
+    struct jrn_record bad_rec[] = {{JOURNAL_ZERO, 0, 1, 1, 1, 0}, {JOURNAL_ZERO, 1, 1, 0, 1, 0}, {JOURNAL_ZERO, 1, 1, 1, 0, 0},
+                                   {(enum journal_rec_type)9, 1, 1, 1, 1, 0}, {JOURNAL_ZERO, 1, UINT64_MAX, 2, 1, 0},
+                                   {JOURNAL_ZERO, 1, 1, (UINT64_C(1) << 36) + 1, 1, 0}, {JOURNAL_WRITE, 1, 1, 1, 1, 0},
+                                   {JOURNAL_WRITE, 1, 1, 1000, 1, 0}, {JOURNAL_PLACED, 1, 1, 0, 1, 9}, {JOURNAL_PLACED, 1, 1, 257, 1, 9},
+                                   {JOURNAL_PLACED, 1, 1, 1, 1, 9} /* its checksum is not there */, {JOURNAL_ZERO, 1, 1, 1, SEQ_MEDIA_MAX + 1, 0}};
     struct jrn_group bad[] = {good, good, good, good, good, good, good, good, good, good, good, good}, g = good;
 
     bad[0].number = 0;
@@ -106,7 +110,7 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
     bad[3].index = 50;
     bad[4].shard = 4;
     bad[5].stream = (enum journal_stream)2;
-    bad[6].nr_blocks = 1; /* a block that no record has */
+    bad[6].nr_sums = 1; /* a block that no record has */
     bad[7].nr_echo = 1;   /* an echo of nothing */
     bad[8].durable_seq = SEQ_MEDIA_MAX + 1; /* there would be no number for the next write */
     bad[9].number = NUMBER_MEDIA_MAX + 1;
@@ -235,8 +239,8 @@ Test(journal_format, a_footer_survives_the_round_trip_and_no_flipped_bit)
 Test(journal_format, summary_entries_survive_the_round_trip_and_impossible_ones_are_refused)
 {
     static uint8_t header[JRN_GROUP_HEADER_MAX], sum[1024];
-    struct jrn_entry kept = {JRN_ENTRY_KEPT, 16, 1, 3, 3, 1, NULL}, lost = {JRN_ENTRY_LOST, 20, 0, 0, 0, 5, NULL}, e;
-    struct jrn_entry damaged = {JRN_ENTRY_DAMAGED, 24, 0, 1, 0, 1, NULL}, bad[6];
+    struct jrn_entry kept = {JRN_ENTRY_KEPT, 16, 1, 4, 7, 3, 1, NULL}, lost = {JRN_ENTRY_LOST, 20, 0, 0, 0, 0, 5, NULL}, e;
+    struct jrn_entry damaged = {JRN_ENTRY_DAMAGED, 24, 0, 1, 0, 0, 1, NULL}, bad[6];
     struct jrn_group g = build(header, 8192);
     struct jrn_record r;
     size_t len, pos = 0;
@@ -245,8 +249,8 @@ Test(journal_format, summary_entries_survive_the_round_trip_and_impossible_ones_
     len += jrn_entry_encode(&lost, NULL, sum + len);
     len += jrn_entry_encode(&damaged, jrn_group_echo_bytes(&g), sum + len);
     cr_assert_eq(jrn_entry_decode(&geo, sum, len, &pos, &e), 0);
-    cr_assert(e.kind == JRN_ENTRY_KEPT && e.unit == 16 && e.nr_records == 3 && e.nr_blocks == 3);
-    jrn_entry_record(&e, 2, &r);
+    cr_assert(e.kind == JRN_ENTRY_KEPT && e.unit == 16 && e.nr_records == 4 && e.nr_sums == 7 && e.nr_blocks == 3);
+    jrn_entry_record(&e, 3, &r);
     cr_assert(r.layer == 6 && r.seq == 903);
     cr_assert_eq(jrn_entry_decode(&geo, sum, len, &pos, &e), 0);
     cr_assert(e.kind == JRN_ENTRY_LOST && e.nr_groups == 5);
@@ -256,7 +260,7 @@ Test(journal_format, summary_entries_survive_the_round_trip_and_impossible_ones_
     for (uint32_t i = 0; i < ARRAY_LEN(bad); i++)
         bad[i] = kept;
     bad[0].unit = geo.segment_bytes / 512 - 8;
-    bad[1].nr_blocks = 2;
+    bad[1].nr_sums = 2;
     bad[2].nr_groups = 2;
     bad[3].unit = 1;
     bad[4].kind = (enum jrn_entry_kind)3;

@@ -30,6 +30,7 @@ struct rig *rig_new(const struct rig_opts *opts)
                               .latency_max_ns = opts->latency_max_ns, .torn_bytes = 512};
 
     r->opts = *opts;
+    r->opts.journal.placed = true;
     if (!r->opts.segment_bytes)
         r->opts.segment_bytes = SEGMENT_BYTES_MIN;
     if (!r->opts.nr_segments)
@@ -305,6 +306,13 @@ struct wr *rig_append(struct rig *r, enum journal_stream stream, enum journal_re
     w->iov[1].iov_base = r; /* not part of the request: iovcnt is 1 */
     if (stream == JOURNAL_MOVES)
         w->a.seq = 500000 + r->nr_w;
+    if (type == JOURNAL_PLACED) {
+        w->csum = calloc(nblocks, sizeof(*w->csum));
+        for (uint64_t i = 0; i < nblocks; i++)
+            w->csum[i] = (uint32_t)(lba + i) * 2654435761u;
+        w->a.csum = w->csum;
+        w->a.place = lba * 77;
+    }
     if (type == JOURNAL_WRITE) {
         fill(w);
         w->iov[0] = (struct iovec){w->buf, nblocks * BLOCK_BYTES};
@@ -364,6 +372,8 @@ static bool in_place(struct rig *r, const struct wr *w, const struct journal_rec
 
     if (rec->type != w->a.type || rec->nblocks != w->a.nblocks || rec->stream != w->a.stream)
         return false;
+    if (w->a.type == JOURNAL_PLACED)
+        return rec->place == w->a.place;
     if (w->a.type != JOURNAL_WRITE)
         return true;
     b = malloc(w->a.nblocks * BLOCK_BYTES);

@@ -26,9 +26,10 @@ static uint64_t put_group(struct rig *r, uint32_t segment, uint64_t off, struct 
 {
     static uint8_t buf[JRN_GROUP_HEADER_MAX];
     static const uint32_t csum[JRN_GROUP_BLOCKS_MAX] = {1};
-    struct jrn_record rec = {g.nr_blocks ? JOURNAL_WRITE : JOURNAL_ZERO, 7, g.number, MAX(g.nr_blocks, 1u), g.number};
+    struct jrn_record rec = {g.nr_blocks ? JOURNAL_WRITE : JOURNAL_ZERO, 7, g.number, MAX(g.nr_blocks, 1u), g.number, 0};
 
     g.nr_records = 1;
+    g.nr_sums = g.nr_blocks;
     jrn_record_encode(&rec, buf + JRN_FIXED_BYTES);
     jrn_csums_encode(csum, g.nr_blocks, buf + JRN_FIXED_BYTES + JRN_RECORD_BYTES);
     jrn_group_encode(&r->geo, segment, off, &g, buf);
@@ -47,7 +48,7 @@ static void put_footer_apart(struct rig *r, uint32_t segment, const struct jrn_s
         struct jrn_entry e = {.kind = JRN_ENTRY_KEPT, .unit = JRN_SEG_HEADER_BYTES / 512 + i * apart, .header_units = 1,
                               .nr_records = 1, .nr_groups = 1};
 
-        jrn_record_encode(&(struct jrn_record){JOURNAL_ZERO, 7, first + i, 1, first + i}, body);
+        jrn_record_encode(&(struct jrn_record){JOURNAL_ZERO, 7, first + i, 1, first + i, 0}, body);
         f.summary_bytes += jrn_entry_encode(&e, body, buf + f.summary_bytes);
     }
     f.summary_crc = jrn_summary_crc(&r->geo, segment, h->epoch, buf, (size_t)f.summary_bytes);
