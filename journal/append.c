@@ -116,6 +116,22 @@ void canceled_run(struct env_task *t)
     }
 }
 
+/* An older program must find out before it meets such a record: the header of its segment says so. */
+bool journal_allow_placed(struct journal *j)
+{
+    bool all = true;
+
+    j->opts.placed = true;
+    for (uint32_t i = 0; i < JOURNAL_STREAM_NR; i++) {
+        struct stream *st = &j->streams[i];
+
+        if (st->cur && !st->cur->head.placed)
+            stream_seal_early(st, st->cur->segment);
+        all &= !(st->cur && !st->cur->head.placed) && !(st->next && !st->next->head.placed);
+    }
+    return all;
+}
+
 /* ---- forming a group -------------------------------------------------------------------------------------------------- */
 
 /* Takes the longest front of the queue that one group may carry. At least one request: its room is known. */

@@ -48,7 +48,8 @@ struct jrn_record_raw {
     le64 layer;
     le64 lba;
     le64 seq;
-    le64 type_nblocks;                /* type in the top 8 bits, blocks in the low 37, zeros between; PLACED: blocks in the low 16, place above */
+    le64 type_nblocks;                /* type in the top 8 bits, blocks in the low 37, zeros between;
+                                       * PLACED: blocks in the low 16, place above */
 } __attribute__((packed));
 
 struct jrn_entry_raw {

@@ -155,6 +155,10 @@ struct journal_append {
 /* Queues the record for the next group. Appends wait, in order, while no segment is free: back-pressure, never an error. */
 void journal_append(struct journal *j, struct journal_append *req);
 
+/* PLACED records may be appended from now on, in segments that are opened from now on; true: those are all there are. Segments that say
+ * nothing of such records are sealed as soon as something is in them. */
+bool journal_allow_placed(struct journal *j);
+
 /* Nobody wants req any more, which was appended. True: no group had taken it, and none will; it is
  * answered soon with -FIRN_E_CANCELED, from the loop, whatever stands before it in its stream; a HOST record's seq is never used.
  * Those behind it move up. False: it is in a group, or is being or was answered: it ends as ever, and this changed nothing. */
@@ -240,7 +244,7 @@ struct journal_opts {
     uint32_t groups_in_flight;  /* a stream; 0: 2 */
     uint32_t reserve_segments;  /* kept for MOVES; HOST appends wait rather than take them; 0: 2 */
     bool     accept_loss;       /* go on although acknowledged data is known to be missing */
-    bool     placed;            /* PLACED records may be appended; also without it if replay found some. Older programs refuse the pool then */
+    bool     placed;            /* PLACED records may be appended, also without it if replay finds some; older programs refuse the pool */
     uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
     struct journal_mark marks[JOURNAL_STREAM_NR]; /* as the metadata has them; not trusted */
     struct dev *const *areas;   /* this env's devices of the areas from 1 on: [area - 1]; borrowed. NULL: there are none */

@@ -198,6 +198,7 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
 {
     struct shard *s = l->s;
     struct extent *e = extent_at(&s->xt, job->x);
+    int err;
 
     job->seq = capture_seq(s, job);
     if (job->seq < e->discard_seq || (job->seq < e->destaged_seq + !l->migrates && !s->bugs.s_from_blocks))
@@ -223,6 +224,9 @@ int job_capture(struct lane *l, struct job *job, const struct sums *base)
         capture_rest(job);
     else
         job_keep_bridges(job);
+    err = twin_capture(l, job);
+    if (err != 0)
+        return err;
     release_unread(s, job);
     job->captured = true;
     decide_tombstone(s, job, e);

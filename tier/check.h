@@ -13,7 +13,8 @@ struct log_rec {                 /* a record that replay kept */
     uint32_t shard;
     uint64_t layer, lba, nblocks, seq;
     struct journal_loc loc;
-    size_t   csum;               /* WRITE: first of nblocks in offline.csums */
+    uint64_t place;              /* PLACED */
+    size_t   csum;               /* WRITE, PLACED: first of nblocks in offline.csums */
 };
 
 struct offline {
@@ -55,6 +56,16 @@ struct space_ask {
     void (*needs)(void *ctx, uint64_t layer); /* once for each such extent that has a live block */
 };
 int  offline_space(const struct offline *o, const struct space_ask *ask);
+
+/* offline_twins.c: second places of extents that only the log knows; -ENOMEM, or what twin() returned. */
+struct twin_ask {
+    void *ctx;
+    bool (*owed)(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq); /* is what a record of that seq says still of use? */
+    int  (*twin)(void *ctx, const struct log_rec *r);
+};
+int  offline_twins(const struct offline *o, const struct twin_ask *ask);
+/* Where the first block of a PLACED record lies; false: nowhere. */
+bool offline_placed(const struct offline *o, const struct log_rec *r, const struct pool_dev **d, uint64_t *off_bytes);
 
 /* rebuild.c, rebuild_log.c: an extent as its device tells it; sorted by layer and extent, each once. */
 struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };

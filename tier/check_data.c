@@ -169,6 +169,27 @@ static void check_log_record(struct walk *w, const struct log_rec *r)
         check_log_part(w, r, (uint32_t)at, (uint32_t)MIN(r->nblocks - at, (uint64_t)EXTENT_BLOCKS));
 }
 
+/* What is not needed may be another extent's by now. */
+static void check_placed_record(struct walk *w, const struct log_rec *r)
+{
+    struct check *c = w->c;
+    const struct pool_dev *d;
+    bool ok[EXTENT_BLOCKS];
+    uint64_t off;
+
+    if (!offline_placed(&c->off, r, &d, &off))
+        return; /* check_meta.c has said so */
+    read_blocks(c, d->on[0], off, w->buf, (uint32_t)r->nblocks, ok);
+    for (uint32_t i = 0; i < r->nblocks; i++) {
+        struct range n = {.layer = r->layer, .block = r->lba + i, .nblocks = 1, .dev = d, .off_bytes = off + (uint64_t)i * BLOCK_BYTES,
+                          .what = ok[i] ? what_rotten : what_unreadable};
+
+        if (!(ok[i] && block_csum(w->buf + (size_t)i * BLOCK_BYTES, r->layer, n.block) == c->off.csums[r->csum + i]) &&
+            needed(c, r->layer, n.block, r->seq))
+            range_add(w, &n);
+    }
+}
+
 static void check_damaged_record(struct walk *w, const struct log_rec *r)
 {
     for (uint64_t i = 0; i < r->nblocks; i++)
@@ -192,6 +213,8 @@ int check_data(struct check *c)
             continue; /* of a volume that is gone */
         if (r->type == JOURNAL_WRITE)
             check_log_record(&w, r);
+        else if (r->type == JOURNAL_PLACED)
+            check_placed_record(&w, r);
         else if (r->type == JOURNAL_DAMAGED)
             check_damaged_record(&w, r);
     }

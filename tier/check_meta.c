@@ -271,6 +271,36 @@ static void join_sums(struct check *c)
     }
 }
 
+/* ---- second places ---- */
+
+struct twins { struct check *c; struct cold *cold; uint64_t more; }; /* more: of extents that have a place */
+
+static bool twin_owed(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
+{
+    const struct check *c = ((struct twins *)ctx)->c;
+    const struct check_volume *v = check_volume_of_layer(c, layer);
+    const struct check_extent *e = check_extent_find(c, layer, extent);
+
+    return v != NULL && !(v->rec.flags & VOLUME_DELETING) && (e == NULL || seq > e->rec.destaged_seq);
+}
+
+static int judge_twin(void *ctx, const struct log_rec *r)
+{
+    struct twins *t = ctx;
+    const struct check_extent *e = check_extent_find(t->c, r->layer, r->lba / EXTENT_BLOCKS);
+    const struct pool_dev *d;
+    struct extent_place p;
+    uint64_t off;
+
+    if (!offline_placed(&t->c->off, r, &d, &off) || !extent_place_decode(r->place, &p) || cold_mark(t->cold, p) != 0)
+        check_say(t->c, "I2", CHECK_LOSS,
+                  "layer %llu extent %llu: the place that the log names, %#llx, does not exist or has another owner",
+                  ull(r->layer), ull(r->lba / EXTENT_BLOCKS), ull(r->place));
+    else
+        t->more += e != NULL && e->rec.place.dev != EXTENT_NO_DEV;
+    return 0;
+}
+
 /* ---- room ---- */
 
 struct room { const struct check *c; uint64_t need; };
@@ -308,6 +338,8 @@ static int judge_room(struct check *c, uint64_t used, uint64_t total)
 
 static int judge_space(struct check *c)
 {
+    struct twins twins = {.c = c};
+    struct twin_ask ask = {.ctx = &twins, .owed = twin_owed, .twin = judge_twin};
     uint64_t placed = 0, total, used;
     struct cold *cold;
     int err = pool_cold_new(&c->off.devs, &cold);
@@ -321,8 +353,10 @@ static int judge_space(struct check *c)
     cold_usage(cold, EXTENT_NO_DEV, &total, &used);
     if (used != placed || used > total)
         check_say(c, "I13", CHECK_LOSS, "volumes map %llu extents, the pool has %llu of %llu in use", ull(placed), ull(used), ull(total));
+    twins.cold = cold;
+    err = offline_twins(&c->off, &ask);
     cold_free(cold);
-    return judge_room(c, used, total);
+    return err ? err : judge_room(c, used + twins.more, total);
 }
 
 int check_records(struct check *c)

@@ -217,7 +217,8 @@ static int dump_shard(void *ctx, const struct meta_key *key, const void *value, 
 
 static int dump_journal(struct dump *d, char why[static 256])
 {
-    static const char *const types[] = {[JOURNAL_WRITE] = "write", [JOURNAL_ZERO] = "zero", [JOURNAL_DAMAGED] = "damaged"};
+    static const char *const types[] = {[JOURNAL_WRITE] = "write", [JOURNAL_ZERO] = "zero", [JOURNAL_DAMAGED] = "damaged",
+                                        [JOURNAL_PLACED] = "placed"};
     struct meta_key shards = meta_key_tag('S');
     struct offline *o = d->o;
     int err = o->meta->ops->scan_sync(o->meta, &shards, dump_shard, d);
@@ -233,11 +234,15 @@ static int dump_journal(struct dump *d, char why[static 256])
         return err;
     for (size_t i = 0; i < o->nr_recs; i++) {
         const struct log_rec *r = &o->recs[i];
+        struct extent_place p;
 
-        strbuf_add(d->out, "record type=%s shard=%u stream=%s segment=%u unit=%u layer=%llu lba=%llu blocks=%llu seq=%llu\n",
+        strbuf_add(d->out, "record type=%s shard=%u stream=%s segment=%u unit=%u layer=%llu lba=%llu blocks=%llu seq=%llu",
                    (unsigned)r->type < ARRAY_LEN(types) ? types[r->type] : "?", r->shard,
                    r->stream == JOURNAL_HOST ? "host" : "moves", r->loc.segment, r->loc.unit, ull(r->layer), ull(r->lba),
                    ull(r->nblocks), ull(r->seq));
+        if (r->type == JOURNAL_PLACED && extent_place_decode(r->place, &p))
+            strbuf_add(d->out, " dev=%u slot=%u", p.dev, p.slot);
+        strbuf_add(d->out, "\n");
     }
     for (uint32_t i = 0; i < o->pool.nr_shards; i++)
         strbuf_add(d->out, "shard no=%u seq_max=%llu meta_commit_no_max=%llu groups=%llu torn=%llu stale=%llu cut=%llu corrupt=%llu\n",

@@ -69,6 +69,8 @@ struct extent {
     uint8_t  state;           /* enum extent_state */
     uint8_t  flags;           /* enum extent_flags */
     uint8_t  side;            /* enum extent_side_list */
+    uint8_t  twin;            /* number of its second place, from 1 (twin.c); 0: none */
+    bool     whole;           /* every block of it is dirty, and lies there */
 };
 
 struct extent_list { uint32_t first, last, nr; };
@@ -118,9 +120,11 @@ static inline bool extent_mapped(const struct extent *e)
     return extent_placed(e) && !(e->flags & EXTENT_FRESH) && e->discard_seq == 0;
 }
 /* Work for the lane without a device: a whole-extent zero, or zeroed blocks of an extent that has neither place nor
- * reservation (it was all zeros when they came). */
+ * reservation (it was all zeros when they came); or all of it lies on its device already. */
 static inline bool extent_needs_no_device(const struct extent *e)
 {
+    if (e->whole)
+        return true;
     return e->nr_dirty == 0 ? e->discard_seq != 0 : !extent_placed(e) && !(e->flags & EXTENT_RESERVED);
 }
 void extent_set_state(struct extent *e, enum extent_state to); /* asserts the transition */

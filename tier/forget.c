@@ -73,7 +73,7 @@ uint32_t shard_oldest_segment(const struct shard *s)
 {
     uint32_t oldest = INDEX_NONE;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++)
+    for (uint32_t g = 0; g < s->twin_segment; g++)
         if (s->seg[g].use != SEGMENT_FREE && s->seg[g].seq_min != 0 &&
             (oldest == INDEX_NONE || s->seg[g].seq_min < s->seg[oldest].seq_min))
             oldest = g;
@@ -111,6 +111,7 @@ static void extent_forgotten(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
 
+    twin_drop(s, x);
     if (extent_placed(e)) {
         struct extent_place p = e->place;
 

@@ -186,6 +186,17 @@ struct extent_rec_media {
 static_assert(sizeof(struct extent_rec_media) == EXTENT_REC_BYTES, "on-disk size is frozen");
 static_assert(offsetof(struct extent_rec_media, destaged_seq) == 16, "on-disk offset is frozen");
 
+#define PLACE_SLOT_SHIFT 8u /* slot in the upper 32 bits of 40, device below */
+static_assert(CAPACITY_DEVS_MAX <= 1u << PLACE_SLOT_SHIFT, "a place has 8 bits for the device");
+
+uint64_t extent_place_encode(struct extent_place p) { return (uint64_t)p.slot << PLACE_SLOT_SHIFT | p.dev; }
+
+bool extent_place_decode(uint64_t place, struct extent_place *p)
+{
+    *p = (struct extent_place){.dev = (uint16_t)(place & ((1u << PLACE_SLOT_SHIFT) - 1)), .slot = (uint32_t)(place >> PLACE_SLOT_SHIFT)};
+    return p->dev < CAPACITY_DEVS_MAX && extent_place_encode(*p) == place;
+}
+
 uint32_t extent_rec_encode(const struct extent_rec *r, void *buf)
 {
     struct extent_rec_media m = {.head.version = to_le16(REC_VERSION)};

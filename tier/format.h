@@ -62,6 +62,9 @@ uint32_t meta_value_crc(const struct meta_key *k, const void *value, uint32_t le
 struct extent_place { uint16_t dev; uint32_t slot; }; /* capacity device index; extent slot on it */
 #define EXTENT_NO_DEV 0xffffu
 
+/* As a PLACED record of the log names it: below JOURNAL_PLACE_MAX. */
+uint64_t extent_place_encode(struct extent_place p);
+bool     extent_place_decode(uint64_t place, struct extent_place *p);
 struct extent_rec { struct extent_place place; uint64_t destaged_seq; };
 
 struct extent_sums {

@@ -84,12 +84,18 @@ static uint64_t devs_of_extent(const struct shard *s, uint32_t layer, uint64_t f
     uint32_t x = extent_find(&s->xt, layer, extent_no(first));
     const struct extent *e;
 
-    if (x == EXTENT_NONE || !extent_mapped(e = extent_at(&s->xt, x)))
+    uint64_t devs;
+
+    if (x == EXTENT_NONE)
         return 0;
+    e = extent_at(&s->xt, x);
+    devs = e->twin != 0 ? DEV_BIT(twin_of(s, e)->place.dev) : 0;
+    if (!extent_mapped(e))
+        return devs;
     for (uint64_t b = first; b <= last; b++)
         if (e->nr_live == 0 || index_find(&s->ix, layer, b) == INDEX_NONE)
-            return DEV_BIT(e->place.dev);
-    return 0;
+            return devs | DEV_BIT(e->place.dev);
+    return devs;
 }
 
 /* The devices that reading these blocks takes now. */

@@ -52,6 +52,7 @@ struct index {
     uint32_t *seg_dirty;    /* of them dirty */
     uint32_t nr_buckets, nr_segments, slots_per_segment;
     uint32_t nr_phys;       /* slots with payload: ids below this */
+    uint32_t nr_behind;     /* the last of the segments, which stand for none of the log: twin.c; the owner's to set */
     uint32_t nr_virtual, virtual_used, virtual_touched, virtual_free;
     uint64_t nr_entries, nr_dirty;
     uint64_t seed;          /* of the hash: a host cannot aim at one bucket */

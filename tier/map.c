@@ -9,6 +9,8 @@ static void entry_gone(struct shard *s, uint32_t id, unsigned flags)
 {
     if (in_place(s, id))
         slots_gone(&s->places.slots, id, flags);
+    else if (in_twin(s, id))
+        twin_gone(s, id);
 }
 
 /* Also before a start has opened its segment for places. */
@@ -257,7 +259,7 @@ static void give_promise_back(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
 
-    if (e->flags & EXTENT_FRESH) {
+    if ((e->flags & EXTENT_FRESH) && e->twin == 0) {
         struct extent_place p = e->place;
 
         map_place(s, x, (struct extent_place){.dev = EXTENT_NO_DEV});
@@ -286,7 +288,7 @@ void map_settle(struct shard *s, uint32_t x)
     if (!unused || e->nr_dirty > 0)
         return;
     if (!extent_placed(e) && !(e->flags & EXTENT_RECORD) && e->nr_live == 0 && e->reads == 0 && e->gives == 0 &&
-        e->discard_seq == 0) {
+        e->discard_seq == 0 && e->twin == 0) {
         sums_drop(s, x);
         extent_del(&s->xt, x);
     }
@@ -315,21 +317,28 @@ void map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v)
     e->flags |= EXTENT_URGENT;
 }
 
-void map_give_place(struct shard *s, uint32_t x, struct extent_place p)
+void map_give_reads(struct shard *s, uint32_t x, struct extent_place p, uint32_t reads)
 {
-    struct extent *e = extent_at(&s->xt, x);
     struct give *g;
 
-    if (e->reads == 0) {
+    if (reads == 0) {
         cold_give(s->o.cold, p);
         return;
     }
     g = pool_get(&s->gives_pool); /* as many as there are runs and fetches: each has at least one of its own in flight */
     assert(g != NULL);
-    *g = (struct give){.place = p, .x = x, .reads = e->reads};
-    e->reads = 0; /* they are the place's from now on: what becomes of the extent next does not wait for them */
-    e->gives++;
+    *g = (struct give){.place = p, .x = x, .reads = reads};
+    extent_at(&s->xt, x)->gives++;
     list_push_back(&s->gives, &g->node);
+}
+
+void map_give_place(struct shard *s, uint32_t x, struct extent_place p)
+{
+    struct extent *e = extent_at(&s->xt, x);
+    uint32_t reads = e->reads;
+
+    e->reads = 0; /* they are the place's from now on: what becomes of the extent next does not wait for them */
+    map_give_reads(s, x, p, reads);
 }
 
 static struct give *give_of(const struct shard *s, uint32_t x, struct extent_place p)

@@ -91,7 +91,8 @@ static bool heat_known(const struct shard *s) { return heat_now_s(s) >= s->heat.
 /* Nobody is at work on it, and no byte of it counts as zero without saying so in the map. */
 static bool movable(const struct shard *s, const struct extent *e)
 {
-    return e->layer != 0 && e->state == EXTENT_IDLE && extent_placed(e) && e->discard_seq == 0 && layer_at(s, e->layer)->vol != NULL;
+    return e->layer != 0 && e->state == EXTENT_IDLE && extent_placed(e) && e->twin == 0 && e->discard_seq == 0 &&
+           layer_at(s, e->layer)->vol != NULL;
 }
 
 static bool shunned(const struct shard *s, uint32_t x)

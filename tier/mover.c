@@ -112,7 +112,7 @@ struct policy_state lane_policy(struct lane *l)
         return migrate_policy(l, batch_urgent(l) || lane_waited_for(l));
     return (struct policy_state){
         .now_ns = env_now_ns(s->env), .fg_last_ns = figure_get(&t->fg_last_ns), .fg_in_flight = figure_get(&t->fg),
-        .dirty = MAX(s->ix.nr_dirty, share), .capacity = s->log_blocks,
+        .dirty = MAX(shard_log_dirty(s), share), .capacity = s->log_blocks,
         .start_pct = s->t.dirty_start_pct, .max_pct = s->t.dirty_max_pct,
         .drain = s->draining && s->drain_all,
         .urgent = (!patient(s) && any_in(s, l, EXTENT_BUCKET_URGENT)) || batch_urgent(l) || lane_waited_for(l),

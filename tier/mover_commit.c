@@ -41,7 +41,7 @@ static void entry_committed(struct shard *s, const struct job *job, const struct
         figure_add(&s->stats.destage_requeued, 1);
         return;
     }
-    if (index_is_virtual(&s->ix, id) || bit_get(job->sums.damaged, i))
+    if (index_is_virtual(&s->ix, id) || bit_get(job->sums.damaged, i) || in_twin(s, id))
         map_remove(s, id);
     else
         map_set_clean(s, id);
@@ -77,8 +77,14 @@ static void job_committed(struct lane *l, struct job *job)
 
     e->destaged_seq = job->seq;
     e->flags = (uint8_t)((e->flags & ~EXTENT_FRESH) | EXTENT_RECORD | EXTENT_UNDESCRIBED);
-    if (job->relocate)
+    if (job->relocate || job->swap)
         map_place(s, job->x, job->place);
+    if (job->swap) {
+        if (e->flags & EXTENT_RESERVED)
+            cold_unreserve(s->o.cold, 1);
+        e->flags &= (uint8_t)~EXTENT_RESERVED;
+        figure_add(&s->stats.twin_swaps, 1);
+    }
     if (e->discard_seq <= job->seq)
         map_discard_done(s, job->x);
     if (job->tombstone)
@@ -92,8 +98,10 @@ static void job_committed(struct lane *l, struct job *job)
         map_note_empty(s, job->x, &job->sums);
     if (job->old_place.dev != EXTENT_NO_DEV) {
         figure_add(&s->stats.extents_freed, job->tombstone);
+        twin_reads_given(s, job->x, job->old_place);
         map_give_place(s, job->x, job->old_place);
     }
+    twin_settle(s, job->x, job->old_place);
     if (l->migrates)
         migrate_done(l, job);
     else

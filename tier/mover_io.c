@@ -37,9 +37,9 @@ static bool read_ok(struct lane *l, uint32_t i)
 
     if (block_csum(job->buf + (size_t)i * BLOCK_BYTES, layer, block_of(s, job, i)) == job->sums.csum[i])
         return true;
-    if (bit_get(job->cold, i)) {
+    if (in_twin_segment(s, job->loc[i].segment) || bit_get(job->cold, i)) {
         figure_add(&s->stats.csum_errors_hdd, 1);
-        figure_add(&s->csum_errors[mapped_place(job).dev], 1);
+        figure_add(&s->csum_errors[bit_get(job->cold, i) ? mapped_place(job).dev : twin_of(s, extent_at(&s->xt, job->x))->place.dev], 1);
     } else {
         figure_add(&s->stats.csum_errors_ssd, 1);
     }
@@ -83,6 +83,7 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
     struct shard *s = l->s;
     struct job *job = lane_reading(l);
     uint32_t n = 1;
+    uint16_t dev;
 
     while (l->pass == 0 && first + n < EXTENT_BLOCKS && bit_get(l->want, first + n) && joins(job, first + n - 1, first + n))
         n++;
@@ -95,6 +96,11 @@ static void read_run(struct lane *l, struct lane_read *r, uint32_t first)
     r->iov = (struct iovec){job->buf + (size_t)first * BLOCK_BYTES, (size_t)n * BLOCK_BYTES};
     r->io = (struct dev_io){.len_bytes = r->iov.iov_len, .iov = &r->iov, .iovcnt = 1, .cb = read_done};
     l->reads_in_flight++;
+    if (!bit_get(job->cold, first) && in_twin_segment(s, job->loc[first].segment)) {
+        r->io.off_bytes = twin_offset(s, job->loc[first], &dev);
+        dev_read(shard_capacity(s, dev), &r->io);
+        return;
+    }
     if (!bit_get(job->cold, first)) {
         journal_read(s->j, job->loc[first], &r->io);
         return;
@@ -240,7 +246,9 @@ int lane_read_start(struct lane *l)
 {
     struct job *job = lane_reading(l);
     struct shard *s = l->s;
-    bool cold_ok = !bits_any(job->cold) || dev_usable(s, shard_capacity(s, job->old_place.dev));
+    const struct twin *t = twin_of(s, extent_at(&s->xt, job->x));
+    bool cold_ok = (!bits_any(job->cold) || dev_usable(s, shard_capacity(s, job->old_place.dev))) &&
+                   (t == NULL || t->live == 0 || dev_usable(s, shard_capacity(s, t->place.dev)));
 
     if (!cold_ok || !dev_usable(s, s->o.journal_dev))
         return -FIRN_E_DEVICE_FAILED;

@@ -89,8 +89,8 @@ static int keep_record(void *ctx, const struct journal_record *rec)
     if (l == NULL)
         return -ENOMEM;
     *l = (struct log_rec){.type = rec->type, .stream = rec->stream, .shard = r->shard, .layer = rec->layer, .lba = rec->lba,
-                          .nblocks = rec->nblocks, .seq = rec->seq, .loc = rec->loc, .csum = o->nr_csums};
-    return rec->type == JOURNAL_WRITE ? csums_keep(o, rec) : 0;
+                          .nblocks = rec->nblocks, .seq = rec->seq, .loc = rec->loc, .place = rec->place, .csum = o->nr_csums};
+    return rec->csum != NULL ? csums_keep(o, rec) : 0;
 }
 
 static int keep_damage(void *ctx, const struct journal_damage *d)

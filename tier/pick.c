@@ -14,7 +14,7 @@ static_assert(REGION_EXTENTS % CHOOSE_SLOTS == 0, "what is destaged together lie
 
 /* ---- places ---- */
 
-static struct extent_place neighbour(struct shard *s, const struct extent *e)
+struct extent_place extent_neighbour(struct shard *s, const struct extent *e)
 {
     for (int d = -1; d <= 1; d += 2) {
         uint32_t x = (d < 0 && e->no == 0) ? EXTENT_NONE : extent_find(&s->xt, e->layer, e->no + (uint32_t)d);
@@ -29,12 +29,12 @@ static struct extent_place neighbour(struct shard *s, const struct extent *e)
 static int take_place(struct shard *s, const struct extent *e, struct extent_place *p)
 {
     uint64_t avoid = devices_to_avoid(s), not_there = migrate_not_there(s, e);
-    int err = not_there != 0 ? cold_take(s->o.cold, neighbour(s, e), avoid | not_there, p) : -FIRN_E_NO_SPACE;
+    int err = not_there != 0 ? cold_take(s->o.cold, extent_neighbour(s, e), avoid | not_there, p) : -FIRN_E_NO_SPACE;
 
     if (err != 0)
-        err = cold_take(s->o.cold, neighbour(s, e), avoid, p);
+        err = cold_take(s->o.cold, extent_neighbour(s, e), avoid, p);
     if (err != 0 && avoid != 0)
-        err = cold_take(s->o.cold, neighbour(s, e), 0, p);
+        err = cold_take(s->o.cold, extent_neighbour(s, e), 0, p);
     return err;
 }
 
@@ -76,7 +76,7 @@ void lane_add(struct lane *l, uint32_t x)
     job->runs = 0;
     job->stage = JOB_PICKED;
     job->buf = NULL;
-    job->captured = job->tombstone = job->relocate = job->wrote = false;
+    job->captured = job->tombstone = job->relocate = job->wrote = job->swap = false;
     job->old_place.dev = EXTENT_NO_DEV;
     memset(job->held, 0, sizeof(job->held));
 }

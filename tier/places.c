@@ -322,7 +322,7 @@ void places_wanted(void *ctx)
     uint32_t worst = NO_SEGMENT;
     double score = 0;
 
-    for (uint32_t g = s->log_segments; g < s->ix.nr_segments && places_may_release(s); g++) {
+    for (uint32_t g = s->log_segments; g < s->twin_segment && places_may_release(s); g++) {
         double of = s->seg[g].use == SEGMENT_SLOTS && !s->places.slots.seg[g].closing ? places_victim_score(s, g, score) : 0;
 
         if (of > score) {

@@ -44,7 +44,7 @@ static void give_up(struct shard *s, uint32_t area, int err)
     log_error("a device fails that holds copies of what lies elsewhere too: it is used for none any more until the next start",
               "device=\"%s\" shard=%u error=\"%s\" do=\"see the kernel's log, replace it, then restart firnd\"", d->path, s->o.no,
               err_text(err));
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->twin_segment; g++) {
         if (s->seg[g].use != SEGMENT_SLOTS || area_of(s, g) != area)
             continue;
         slot_table_forget(&p->table, g);
@@ -70,7 +70,7 @@ uint32_t places_leave_next(struct shard *s)
 {
     struct places *p = &s->places;
 
-    for (; p->leave_from < s->ix.nr_segments; p->leave_from++)
+    for (; p->leave_from < s->twin_segment; p->leave_from++)
         if (s->seg[p->leave_from].use == SEGMENT_SLOTS && p->area[area_of(s, p->leave_from)].off)
             return p->leave_from;
     p->leave_from = INDEX_NONE;

@@ -184,8 +184,15 @@ static int loss_settle(struct tier *t, uint64_t commit_no, uint64_t layer_max)
 static int recover_shards(struct tier *t, char why[static 256])
 {
     uint64_t commit_no = meta_commit_no(t->meta), layer_max = 0;
-    int err;
+    int err = 0;
 
+    for (uint32_t i = 0; i < t->nr_shards && !err; i++) {
+        err = shard_load(t->shards[i], why);
+        if (err && why[0] == '\0')
+            snprintf(why, 256, "shard %u cannot be recovered: %.120s", i, err_text(err));
+    }
+    if (err)
+        return err;
     for (uint32_t i = 0; i < t->nr_shards; i++) {
         uint64_t durable_seq;
 

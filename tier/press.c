@@ -42,7 +42,7 @@ static uint32_t press_best(struct shard *s)
     uint32_t best = INDEX_NONE;
     double most = 0;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->twin_segment; g++) {
         double score;
 
         if (s->seg[g].use != SEGMENT_LOG_SEALED || s->seg[g].pressed || s->ix.seg_dirty[g] == 0 || g == s->seq_high_segment)

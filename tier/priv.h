@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
+ * kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c, bypass.c, bypass_run.c, read.c, fetch.c, fill.c,
+ * places.c, sums.c, zero.c, rmw.c, cancel.c,
  * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c and described.c,
  * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
@@ -25,6 +26,8 @@
  *    record was lost is damaged for the map, its copy is not), and is there only
  *    while the log has nothing of its block: a change of the block passes map_put or map_remove, which give the place back. Nothing is
  *    ever bridged with it. It can be dropped at any time.
+ *  - An entry whose slot stands for a block of a twin (twin.c) is dirty, and never anything else: the batch that makes it clean
+ *    takes it out of the index. seg.placed: such entries whose records lie in the segment; they hold it like dirty ones.
  */
 #ifndef FIRN_TIER_PRIV_H
 #define FIRN_TIER_PRIV_H
@@ -100,6 +103,7 @@ struct seg {                     /* a segment of this shard */
     uint64_t seq_min;            /* of the records inside; 0: none */
     uint32_t discards, holds;    /* see above */
     bool     pressed;            /* reclaim.c: what is dirty in it is urgent, or was */
+    uint32_t placed;             /* entries whose blocks lie in twins, and whose records lie here */
     uint32_t moving;             /* moves that read from it are under way */
     uint64_t skip_until_ns;      /* no victim before: a block in it could not be read */
     uint64_t filled64;           /* mean of newest_epoch at the fills of its places, times 64 */
@@ -169,13 +173,13 @@ struct rio {                     /* a read of whole blocks */
     struct sums_waiter wait;
 };
 
-enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_WAIT, RUN_UNKNOWN };
+enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_TWIN, RUN_WAIT, RUN_UNKNOWN };
 struct run_at {                  /* where one block lies now */
     enum run_source source;
     uint32_t csum;
     struct journal_loc loc;      /* LOG */
     uint32_t slot;               /* LOG: index id */
-    uint32_t x;                  /* COLD: extent, place, block in it */
+    uint32_t x;                  /* COLD, TWIN: extent, place, block in it */
     struct extent_place place;
     uint32_t in_extent;
     int err;                     /* UNKNOWN: why the metadata does not say */
@@ -326,6 +330,52 @@ struct places {
     struct table_write table_write[TABLE_WRITES];
 };
 
+/* ---- streams of writes that go past the log (twin.c, bypass.c) ---- */
+
+#define TWINS_MAX    128u        /* so much of streams in MiB is not committed at a time; a number fits extent.twin */
+#define BYPASSES_MAX 256u
+struct twin {                    /* a second place of an extent, that the log's PLACED records name and no batch does yet */
+    uint32_t x;                  /* EXTENT_NONE: free */
+    struct extent_place place;
+    bool     closed;             /* nothing more is written there */
+    bool     given;              /* planted bug: it is another's already */
+    uint16_t live;               /* entries of the index whose blocks lie there */
+    uint32_t writes;             /* under way, until their records are answered */
+    uint32_t reads;              /* in flight there */
+    uint64_t seq_max;            /* of records that name it; 0: none does */
+    uint64_t used[CAPTURE_WORDS];   /* blocks that were written, or begun: none is written twice */
+    uint32_t record[EXTENT_BLOCKS]; /* of live entries: the segment that holds the record */
+};
+
+struct bypass;
+struct bypass_part {             /* what of a write lies in one extent */
+    struct list node;            /* bypass_dev.queue, .run */
+    struct journal_append app;
+    struct bypass *of;
+    uint32_t x, first, n;        /* extent; blocks of the write */
+    bool     log;                /* the log has them */
+    uint64_t off_bytes, since_ns; /* on the device; since when it queues */
+    struct iovec iov[BLK_IOV_MAX];
+    int      iovcnt;
+};
+#define BYPASS_IOVS 256u
+enum bypass_state { BYPASS_REST, BYPASS_WRITE, BYPASS_WRITTEN, BYPASS_FLUSH };
+struct bypass_dev {              /* of one device: one run at a time */
+    struct shard *s;
+    enum bypass_state state;
+    struct list queue, run;      /* parts */
+    uint32_t flush_failures;     /* of the device, all shards', when the run began */
+    struct dev_io io;
+    struct iovec iov[BYPASS_IOVS];
+};
+struct bypass {
+    struct shard *s;
+    struct wio *w;
+    uint32_t nr, left;
+    int err;
+    struct bypass_part part[EXTENTS_PER_IO + 2]; /* and what the log has at both ends */
+};
+
 /* ---- mover ---- */
 
 enum job_stage { JOB_PICKED, JOB_READING, JOB_READ, JOB_WRITING, JOB_SENT, JOB_DONE, JOB_STAGE_NR }; /* SENT: all of its runs were */
@@ -339,6 +389,7 @@ struct job {                     /* one extent's destage */
     uint32_t runs;               /* of its payload in flight */
     int      write_err;          /* of one of them */
     bool     captured, tombstone, relocate, wrote;
+    bool     swap;               /* its twin becomes its place: all of it lies there */
     struct extent_place place;   /* where it will be */
     struct extent_place old_place; /* to be given back after the commit; EXTENT_NO_DEV: none */
     uint64_t dirty[CAPTURE_WORDS];  /* captured */
@@ -455,7 +506,8 @@ struct give {                    /* a place that extent x has left, and that rea
 /* ---- reclaim ---- */
 
 enum reclaim_state {
-    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR
+    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_PLACED, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT,
+    RECLAIM_STATE_NR
 };
 #define MOVES_BATCH 64u          /* appended together */
 #define MOVES_MAX (2 * MOVES_BATCH) /* one batch is being read while one is being written */
@@ -583,7 +635,8 @@ struct shard {
     uint64_t          seq_high;  /* of all durable records that were indexed: what destages name as S. (The journal's durable
                                   * seq leaps ahead at a start; a record in the log must bear witness to what the map names.) */
     uint32_t          seq_high_segment; /* holds that record: it is not reclaimed */
-    bool              opened, started, stopping;
+    bool              loaded, opened, started, stopping;
+    uint64_t          seq_named; /* loaded: the highest seq that the map names */
     uint32_t          opened_s;           /* by the clock; what was dirty then counts as written then: nobody knows better */
     uint32_t          victim_max; /* blocks that a victim may have to be moved: emptying it gains space, see reclaim.c */
     uint32_t          log_segments; /* numbers below it: the journal device's; index and seg[] have those of all areas */
@@ -623,6 +676,14 @@ struct shard {
     uint32_t    *sums_hash;
     struct list  sums_lru;       /* of sums.lru: unpinned or not, oldest first */
     struct list  sums_blocked;   /* waiters for a free entry or load */
+
+    struct twin  *twins;         /* TWINS_MAX */
+    uint32_t      twin_segment;  /* of the index: first of those whose slots are blocks of twins; below are the log's */
+    uint32_t      twins_used;
+    uint64_t      twin_live;     /* entries whose blocks lie in twins: dirty, but not in the log */
+    struct pool   bypasses;
+    struct bypass_dev bypass_dev[CAPACITY_DEVS_MAX];
+    struct stream_table write_streams;
 
     struct stage  stage;
     struct stream_table streams;
@@ -720,6 +781,7 @@ void     map_tier(struct shard *s, struct extent *e);              /* flags as i
 void     map_settle(struct shard *s, uint32_t x);                 /* lists; reservation given back, node freed if nothing needs it */
 void     map_note_empty(struct shard *s, uint32_t x, const struct extent_sums *v); /* before map_settle */
 uint32_t map_extent(struct shard *s, uint32_t layer, uint32_t no);/* find or add */
+void     map_give_reads(struct shard *s, uint32_t x, struct extent_place p, uint32_t reads); /* so many are in flight there */
 void     map_give_place(struct shard *s, uint32_t x, struct extent_place p); /* once no read is in flight there */
 void     map_read_done(struct shard *s, uint32_t x, struct extent_place p);
 int      map_use(struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks, uint32_t *ext, uint32_t *nr);
@@ -790,6 +852,8 @@ bool     zeroes_step(struct shard *s);                    /* true: more to do at
 uint64_t zeroes_seq_below(const struct shard *s, uint32_t x, uint64_t seq); /* largest S <= seq that names no unapplied zero */
 bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nblocks, uint64_t seq, uint32_t segment,
                      const struct sums *m);               /* false: no free virtual slots; m: NULL, or the map of it counts */
+void     write_indexed(struct shard *s, uint32_t layer, const struct journal_append *a, const uint32_t *csum);
+void     write_end(struct wio *w, int err);
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
@@ -882,11 +946,49 @@ void     rmw_cancel(struct rmw *m);
 void     rmws_resume(struct shard *s);
 void    *iov_block(const struct iovec *iov, int iovcnt, uint32_t block); /* where block i of the request lies */
 
+/* twin.c: second places of extents */
+int      twins_init(struct shard *s, uint32_t log_segments);
+void     twins_fini(struct shard *s);
+uint32_t twins_segments(uint32_t segment_bytes);          /* of the index, for all of them */
+static inline struct twin *twin_of(const struct shard *s, const struct extent *e) { return e->twin == 0 ? NULL : &s->twins[e->twin - 1]; }
+static inline bool in_twin_segment(const struct shard *s, uint32_t segment) { return segment >= s->twin_segment; }
+static inline bool in_twin(const struct shard *s, uint32_t id)
+{
+    return !index_is_virtual(&s->ix, id) && in_twin_segment(s, id / s->ix.slots_per_segment);
+}
+/* A new one for an extent without one; NULL: none is free, or no room on a device. */
+struct twin *twin_new(struct shard *s, uint32_t x);
+struct twin *twin_found(struct shard *s, uint32_t x, struct extent_place p); /* at a start; NULL: the place is another's, or none is left */
+/* n without where; segment: the record's. */
+void     twin_put(struct shard *s, struct twin *t, const struct index_entry *n, uint32_t segment);
+void     twin_gone(struct shard *s, uint32_t id);         /* the entry is no more */
+struct journal_loc twin_loc(const struct shard *s, const struct twin *t, uint32_t in_extent); /* of the index */
+uint64_t twin_offset(const struct shard *s, struct journal_loc loc, uint16_t *dev); /* where it lies */
+uint32_t twin_block(const struct shard *s, const struct twin *t, uint32_t in_extent, uint64_t *seq); /* of a live entry: its checksum */
+/* So many live entries from there on have one seq, and their record in that segment. */
+uint32_t twin_run(const struct shard *s, const struct twin *t, uint32_t in_extent, uint32_t segment);
+void     twin_record_moved(struct shard *s, uint32_t layer, const struct journal_append *a, uint32_t from);
+int      twin_capture(struct lane *l, struct job *job);
+/* The extent's place is about to be given back, and may be the twin. */
+void     twin_reads_given(struct shard *s, uint32_t x, struct extent_place p);
+void     twin_settle(struct shard *s, uint32_t x, struct extent_place given); /* gives it back if nothing can name it any more */
+void     twin_drop(struct shard *s, uint32_t x);          /* of an extent that is no more */
+void     twin_read_done(struct shard *s, uint32_t x, struct extent_place p);
+void     twins_press(struct shard *s);                    /* they are short */
+void     twins_verify(const struct shard *s, uint32_t *placed); /* adds to placed, by segment */
+/* bypass.c, bypass_run.c */
+void     bypass_part_done(struct bypass_part *p, bool durable); /* not durable: the log takes it */
+void     bypass_queue(struct shard *s, struct bypass_part *p, uint16_t dev, uint64_t off_bytes);
+int      bypass_init(struct shard *s);
+uint64_t bypass_step(struct shard *s);                    /* as mover_step() */
+bool     bypass_write(struct shard *s, struct wio *w);    /* false: the log is to take it */
+
 /* share.c: what one capacity device may take of the shard */
 bool     share_full(const struct shard *s, uint16_t dev);
 /* Of a change of these blocks: a device whose share must shrink first; or EXTENT_NO_DEV. */
 uint16_t share_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t share_zeroes_wanted(const struct shard *s, uint32_t layer, uint64_t block, uint64_t nblocks);
+uint64_t shard_log_dirty(const struct shard *s);          /* blocks that only the log has */
 uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a bit each */
 void     share_leave(struct shard *s, uint32_t x, uint64_t avoid); /* a place that no batch names yet, for one elsewhere */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
@@ -924,6 +1026,7 @@ void     lane_read_done(struct lane *l);                  /* or given up with jo
 static inline struct job *lane_reading(struct lane *l) { return &l->jobs[l->rd]; }
 static inline struct job *lane_writing(struct lane *l) { return &l->jobs[l->wr]; }
 static inline bool lane_writes(const struct lane *l) { return l->state == LANE_WORK && (l->wr != JOB_NONE || l->runs > 0); }
+struct extent_place extent_neighbour(struct shard *s, const struct extent *e);
 void     lane_pick(struct lane *l, unsigned lowest);      /* pick.c: jobs; of buckets from this one on */
 uint64_t lane_pick_cold(struct lane *l);                  /* jobs, in the idle regime; without one: when there may be one */
 void     lane_pick_meta(struct lane *l);

@@ -24,6 +24,14 @@ static void rio_step(struct rio *r);
 
 /* ---- where a block lies ---- */
 
+static void at_twin(struct shard *s, const struct index_entry *n, struct run_at *at)
+{
+    uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
+
+    *at = (struct run_at){.source = RUN_TWIN, .csum = n->csum, .x = x, .place = twin_of(s, extent_at(&s->xt, x))->place,
+                          .in_extent = (uint32_t)(n->block % EXTENT_BLOCKS)};
+}
+
 static void at_index(struct shard *s, uint32_t id, struct run_at *at)
 {
     struct index_entry e;
@@ -33,6 +41,8 @@ static void at_index(struct shard *s, uint32_t id, struct run_at *at)
         *at = (struct run_at){.source = RUN_ZERO};
     else if (e.flags & INDEX_DAMAGED)
         *at = (struct run_at){.source = RUN_DAMAGED};
+    else if (in_twin(s, id))
+        at_twin(s, &e, at);
     else
         *at = (struct run_at){.source = RUN_LOG, .csum = e.csum, .loc = {e.segment, e.unit}, .slot = id};
 }
@@ -112,7 +122,7 @@ static bool follows(const struct run_at *a, uint32_t n, const struct run_at *b)
         return false;
     if (a->source == RUN_LOG)
         return a->loc.segment == b->loc.segment && a->loc.unit + n * JOURNAL_UNITS_PER_BLOCK == b->loc.unit;
-    if (a->source == RUN_COLD)
+    if (a->source == RUN_COLD || a->source == RUN_TWIN)
         return a->x == b->x && a->in_extent + n == b->in_extent;
     return a->source == RUN_ZERO;
 }
@@ -181,7 +191,7 @@ static void run_unpin(struct run *u)
     }
     fg_took(s, &u->io, u->at.place.dev);
     fg_end(s, u->at.place.dev);
-    map_read_done(s, u->at.x, u->at.place);
+    twin_read_done(s, u->at.x, u->at.place);
 }
 
 static bool run_block_ok(const struct run *u, uint32_t i)
@@ -349,8 +359,11 @@ static void run_submit_cold(struct shard *s, struct run *u)
 {
     struct extent *e = extent_at(&s->xt, u->at.x);
 
-    assert(extent_place_same(e->place, u->at.place)); /* looked up in this very call */
-    e->reads++;
+    assert(u->at.source == RUN_TWIN || extent_place_same(e->place, u->at.place)); /* looked up in this very call */
+    if (u->at.source == RUN_TWIN)
+        twin_of(s, e)->reads++;
+    else
+        e->reads++;
     hold_dev(s, u->rio->hold, u->at.place.dev);
     fg_begin(s, u->at.place.dev);
     figure_add(&s->stats.read_miss_blocks, u->n);
@@ -426,7 +439,7 @@ static void note_damage(struct rio *r, uint64_t block, const struct run_at *at, 
     if (at->source == RUN_LOG) {
         d.dev = shard_segment_dev(s, at->loc.segment);
         d.off_bytes = log_offset(s, at->loc);
-    } else if (at->source == RUN_COLD) {
+    } else if (at->source == RUN_COLD || at->source == RUN_TWIN) {
         d.dev = shard_capacity(s, at->place.dev);
         d.off_bytes = cold_offset(s->o.cold, at->place) + (uint64_t)at->in_extent * BLOCK_BYTES;
     }
@@ -608,9 +621,10 @@ static bool fetch_waits(const struct rio *r, uint16_t dev)
 static bool may_run(struct rio *r, const struct run_at *at)
 {
     struct shard *s = r->s;
-    struct list *dev = at->source == RUN_COLD ? &s->runs_dev[at->place.dev] : NULL, *l = NULL;
+    struct list *dev = at->source == RUN_COLD || at->source == RUN_TWIN ? &s->runs_dev[at->place.dev] : NULL, *l = NULL;
+    bool shared = at->source == RUN_COLD && fetch_under_way(s, at) != NULL;
 
-    if (dev != NULL && (runs_full(s, at->place.dev) || (fetch_under_way(s, at) == NULL && fetch_waits(r, at->place.dev))))
+    if (dev != NULL && (runs_full(s, at->place.dev) || (!shared && fetch_waits(r, at->place.dev))))
         l = dev;
     else if (pool_is_empty(&s->runs) || (!list_empty(&s->runs_wanted) && r->turn == NULL))
         l = &s->runs_wanted;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crc32c.h"
 #include "tier/check.h"
 
 #define BATCH_EXTENTS 64u
@@ -32,6 +33,7 @@ struct rebuild {
     uint8_t *needed;            /* by segment: the log holds what nothing else does */
     struct witness newest[REACTORS_MAX];
     struct tier_check_report *report;
+    uint64_t twins;             /* places that the log names beside those of descriptions */
 };
 
 /* ---- what the devices say ---- */
@@ -155,6 +157,66 @@ static int drop_older(struct rebuild *b)
     return err;
 }
 
+/* ---- places that the log names, too ---- */
+
+static bool twin_owed(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
+{
+    const struct found *f = &((struct rebuild *)ctx)->f;
+    const struct found_extent key = {.layer = layer, .extent = extent, .destaged_seq = seq};
+    size_t lo = 0, hi = f->nr_exts;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (same_extent(&f->exts[mid], &key))
+            return f->exts[mid].destaged_seq < seq;
+        if (found_order(&f->exts[mid], &key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return true;
+}
+
+/* Does it hold what the record says? */
+static bool twin_there(struct rebuild *b, const struct log_rec *r)
+{
+    static uint8_t block[BLOCK_BYTES] __attribute__((aligned(4096)));
+    const struct pool_dev *d;
+    uint64_t off;
+
+    return offline_placed(&b->o, r, &d, &off) && dev_read_sync(d->on[0], off, block, BLOCK_BYTES) == 0 &&
+           block_csum(block, r->layer, r->lba) == b->o.csums[r->csum];
+}
+
+/* A description that stands at a place which has been given to another extent since: its bytes say whose it is. */
+static int twin_wins(void *ctx, const struct log_rec *r)
+{
+    struct rebuild *b = ctx;
+    struct extent_place p;
+
+    if (!extent_place_decode(r->place, &p) || !twin_there(b, r))
+        return 0;
+    b->twins++;
+    for (size_t i = 0; i < b->f.nr_exts; i++)
+        if (b->f.exts[i].place.dev == p.dev && b->f.exts[i].place.slot == p.slot)
+            b->f.exts[i].place.dev = EXTENT_NO_DEV;
+    return 0;
+}
+
+static int drop_given_away(struct rebuild *b)
+{
+    struct twin_ask ask = {.ctx = b, .owed = twin_owed, .twin = twin_wins};
+    int err = offline_twins(&b->o, &ask);
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->f.nr_exts; i++)
+        if (b->f.exts[i].place.dev != EXTENT_NO_DEV)
+            b->f.exts[n++] = b->f.exts[i];
+    b->f.nr_exts = n;
+    return err;
+}
+
 /* ---- layers ---- */
 
 static int layer_order(const void *a, const void *b)
@@ -209,7 +271,7 @@ static int find_layers(struct rebuild *b)
         if (l == NULL)
             return -ENOMEM;
         l->shard = r->shard;
-        if (r->type == JOURNAL_WRITE)
+        if (r->type == JOURNAL_WRITE || r->type == JOURNAL_PLACED)
             l->blocks = MAX(l->blocks, r->lba + r->nblocks);
     }
     if (f->nr_layers > 0) {
@@ -234,7 +296,7 @@ static uint64_t extents_total(const struct rebuild *b)
 /* 0: the pool can be served from what was found. 1: it cannot, and a line says why. */
 static int judge_room(struct rebuild *b)
 {
-    uint64_t total = extents_total(b), used = b->f.nr_exts, need;
+    uint64_t total = extents_total(b), used = b->f.nr_exts + b->twins, need;
     int err = found_need(&b->f, &need);
 
     if (err)
@@ -450,6 +512,7 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
     if (err)
         return err;
     err = drop_older(b);
+    err = err ? err : drop_given_away(b);
     err = err ? err : find_layers(b);
     if (err)
         return err;

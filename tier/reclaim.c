@@ -5,7 +5,8 @@
  *    what it gains for its moves (policy.h).
  * 2. Its dirty blocks: of extents that are nearly whole they are left to the mover, at first; others are read, verified, and
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
- * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
+ * 3. Entries without payload and whole-extent zeros whose records lie in it move as records; so do those that name blocks of twins,
+ *    unless destage makes them needless first.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
@@ -26,9 +27,11 @@
 #include "base/crc32c.h"
 #include "tier/priv.h"
 
+#define PLACED_A_BLOCK 8u /* blocks of twins whose records, moved, take as much room as a block; at least, for streams of 32 KiB and more */
 #define SETTLE_NS  (2 * NS_PER_MS)
 #define SKIP_NS    NS_PER_S
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
+#define TWIN_PASSES 4u /* that destage has for what lies in twins */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -37,7 +40,8 @@ static void set_state(struct shard *s, enum reclaim_state to)
         [RECLAIM_IDLE]     = {[RECLAIM_MOVE] = true},
         [RECLAIM_MOVE]     = {[RECLAIM_VIRTUAL] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_VIRTUAL]  = {[RECLAIM_DISCARDS] = true, [RECLAIM_MOVE] = true},
-        [RECLAIM_DISCARDS] = {[RECLAIM_SETTLE] = true, [RECLAIM_MOVE] = true},
+        [RECLAIM_DISCARDS] = {[RECLAIM_PLACED] = true, [RECLAIM_MOVE] = true},
+        [RECLAIM_PLACED]   = {[RECLAIM_SETTLE] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_SETTLE]   = {[RECLAIM_MOVE] = true, [RECLAIM_DROP] = true, [RECLAIM_IDLE] = true},
         [RECLAIM_DROP]     = {[RECLAIM_SETTLE] = true, [RECLAIM_COMMIT] = true},
         [RECLAIM_COMMIT]   = {[RECLAIM_IDLE] = true},
@@ -119,7 +123,9 @@ static void move_appended(struct journal_append *a)
 
     if (a->err == 0) {
         map_seg_seq(m->s, a->loc.segment, m->app.seq);
-        if (a->nblocks == EXTENT_BLOCKS)
+        if (a->type == JOURNAL_PLACED)
+            twin_record_moved(m->s, m->layer, a, m->from);
+        else if (a->nblocks == EXTENT_BLOCKS)
             repoint_discard(m);
         else
             repoint_block(m);
@@ -241,6 +247,20 @@ static bool leave_to_mover(struct shard *s, uint32_t x)
     return true;
 }
 
+/* Its extent is destaged rather than its records moved. */
+static bool leave_twin(struct shard *s, struct twin *t)
+{
+    struct extent *e = extent_at(&s->xt, t->x);
+
+    if (s->hung[t->place.dev] || (extent_placed(e) && s->hung[e->place.dev]) || s->rc.passes > TWIN_PASSES || starved(s))
+        return false;
+    if (!e->whole && e->state == EXTENT_IDLE) {
+        e->flags |= EXTENT_URGENT;
+        extent_relist(&s->xt, t->x);
+    }
+    return true;
+}
+
 static bool move_slot(struct shard *s, uint32_t id)
 {
     struct index_entry n;
@@ -330,6 +350,48 @@ static bool walk_discards(struct shard *s)
     return true;
 }
 
+/* Blocks of one record: a record for each would take more room than what it was made of. */
+static bool move_placed(struct shard *s, struct twin *t, uint32_t first, uint32_t n)
+{
+    const struct extent *e = extent_at(&s->xt, t->x);
+    struct move *m = move_get(s, e->layer);
+    uint32_t *csum;
+    uint64_t seq = 0;
+
+    if (m == NULL)
+        return false;
+    csum = (void *)m->buf;
+    static_assert(EXTENT_BLOCKS * sizeof(*csum) <= BLOCK_BYTES, "checksums of an extent fit a move's block");
+    for (uint32_t i = 0; i < n; i++)
+        csum[i] = twin_block(s, t, first + i, &seq);
+    move_append(m, JOURNAL_PLACED, seq, (uint64_t)e->no * EXTENT_BLOCKS + first, n);
+    m->app.csum = csum;
+    m->app.place = extent_place_encode(t->place);
+    return true;
+}
+
+static bool walk_placed(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+
+    while (rc->cursor < TWINS_MAX * EXTENT_BLOCKS && s->seg[rc->segment].placed > 0) {
+        struct twin *t = &s->twins[rc->cursor / EXTENT_BLOCKS];
+        uint32_t first = rc->cursor % EXTENT_BLOCKS, n = t->x == EXTENT_NONE ? 0 : twin_run(s, t, first, rc->segment);
+
+        if (!may_look(s))
+            return false;
+        if (t->x == EXTENT_NONE || (first == 0 && leave_twin(s, t)))
+            rc->cursor += EXTENT_BLOCKS - first;
+        else if (n == 0)
+            rc->cursor++;
+        else if (!move_placed(s, t, first, n))
+            return false;
+        else
+            rc->cursor += n;
+    }
+    return true;
+}
+
 static bool drop_clean(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -358,8 +420,9 @@ enum price { PRICE_NOTHING, PRICE_HALF, PRICE_FAIR, PRICE_ANY }; /* what a victi
 
 static double victim_score(const struct shard *s, uint32_t g, enum price price)
 {
-    struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment, .dirty = s->ix.seg_dirty[g] + s->seg[g].discards,
-                               .live = s->ix.seg_live[g] + s->seg[g].discards,
+    uint32_t records = s->seg[g].discards + (s->seg[g].placed + PLACED_A_BLOCK - 1) / PLACED_A_BLOCK;
+    struct policy_segment p = {.segment = g, .slots = s->ix.slots_per_segment, .dirty = s->ix.seg_dirty[g] + records,
+                               .live = s->ix.seg_live[g] + records,
                                .age = s->newest_epoch - s->seg[g].epoch};
     double score;
 
@@ -517,7 +580,7 @@ static bool needed(const struct shard *s)
 {
     const struct seg *g = &s->seg[s->rc.segment];
 
-    return (s->ix.seg_dirty[s->rc.segment] > 0 && !s->bugs.victim_dirty_dropped) || g->discards > 0 || g->holds > 0;
+    return (s->ix.seg_dirty[s->rc.segment] > 0 && !s->bugs.victim_dirty_dropped) || g->discards > 0 || g->placed > 0 || g->holds > 0;
 }
 
 static void settle(struct shard *s)
@@ -597,6 +660,8 @@ static bool walk(struct shard *s)
         return walk_virtual(s);
     case RECLAIM_DISCARDS:
         return walk_discards(s);
+    case RECLAIM_PLACED:
+        return walk_placed(s);
     case RECLAIM_DROP:
         return drop_clean(s);
     case RECLAIM_IDLE:
@@ -612,7 +677,8 @@ static bool walk(struct shard *s)
 static void flush_rest(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
-    bool walking = rc->state == RECLAIM_MOVE || rc->state == RECLAIM_VIRTUAL || rc->state == RECLAIM_DISCARDS;
+    bool walking = rc->state == RECLAIM_MOVE || rc->state == RECLAIM_VIRTUAL || rc->state == RECLAIM_DISCARDS ||
+                   rc->state == RECLAIM_PLACED;
 
     if (rc->nr_ready > 0 && (s->failed != 0 || (!walking && rc->reads == 0)))
         moves_flush(s);

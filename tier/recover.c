@@ -109,6 +109,8 @@ static bool newer(const struct shard *s, uint32_t old, uint64_t seq, bool damage
 
     if (old == INDEX_NONE)
         return true;
+    if (s->bugs.placed_beats_newer && in_twin(s, old))
+        return false;
     have = index_seq(&s->ix, old);
     return damage ? seq > have : seq >= have;
 }
@@ -181,6 +183,50 @@ static int remember_zero(struct recovery *r, uint32_t layer, const struct journa
     return 0;
 }
 
+/* Metadata that was rolled back, or made anew: the map has the last word on whose the place is. */
+static void twin_lost(struct recovery *r, const struct journal_record *rec)
+{
+    r->damaged_ranges++;
+    log_error("the log names a place that another extent has", "layer=%llu lba=%llu blocks=%llu place=%#llx",
+              (unsigned long long)rec->layer, (unsigned long long)rec->lba, (unsigned long long)rec->nblocks,
+              (unsigned long long)rec->place);
+}
+
+/* Blocks that lie in a twin. Of an extent that was destaged with a seq that is not lower nothing is to be had: what the record names is
+ * the extent's place, or another's. */
+static int replay_placed(struct recovery *r, uint32_t layer, const struct journal_record *rec)
+{
+    struct shard *s = r->s;
+    uint32_t x = extent_find(&s->xt, layer, extent_no(rec->lba));
+    struct extent_place p;
+    struct twin *t;
+    int err = 0;
+
+    if (extent_no(rec->lba) != extent_no(rec->lba + rec->nblocks - 1))
+        return -FIRN_E_CORRUPT;
+    if (x != EXTENT_NONE && rec->seq <= extent_at(&s->xt, x)->destaged_seq)
+        return 0;
+    if (x == EXTENT_NONE)
+        x = extent_add(&s->xt, layer, extent_no(rec->lba));
+    if (x == EXTENT_NONE)
+        return -FIRN_E_NO_RESOURCES;
+    t = extent_place_decode(rec->place, &p) ? twin_found(s, x, p) : NULL;
+    if (t != NULL)
+        t->seq_max = MAX(t->seq_max, rec->seq);
+    else
+        twin_lost(r, rec);
+    for (uint64_t i = 0; i < rec->nblocks && err == 0; i++) {
+        struct index_entry e = {.layer = layer, .block = rec->lba + i, .seq = rec->seq, .csum = t != NULL ? rec->csum[i] : 0,
+                                .segment = rec->loc.segment, .flags = INDEX_DIRTY | INDEX_DAMAGED};
+
+        if (t == NULL)
+            err = put_entry(s, &e, true);
+        else if (newer(s, index_find(&s->ix, layer, e.block), e.seq, false))
+            twin_put(s, t, &e, rec->loc.segment);
+    }
+    return err;
+}
+
 /* The layer of a volume whose deletion a crash cut short: its map is loaded, so that its places go back, but what the log
  * holds of it is nobody's: some of its places may be others' already. 0: nothing to replay. */
 static uint32_t layer_to_replay(const struct shard *s, uint64_t id)
@@ -214,10 +260,12 @@ static int replay_record(void *ctx, const struct journal_record *rec)
     map_seg_seq(s, rec->loc.segment, rec->seq);
     if (err != 0 || layer == 0)
         return err;
-    if (!range_ok(rec->lba, rec->nblocks) || rec->seq > INDEX_SEQ_MAX || rec->loc.segment >= s->ix.nr_segments)
+    if (!range_ok(rec->lba, rec->nblocks) || rec->seq > INDEX_SEQ_MAX || rec->loc.segment >= s->twin_segment)
         return -FIRN_E_CORRUPT;
     if (rec->type == JOURNAL_ZERO)
         return remember_zero(r, layer, rec);
+    if (rec->type == JOURNAL_PLACED)
+        return replay_placed(r, layer, rec);
     for (uint64_t i = 0; i < rec->nblocks && err == 0; i++) {
         bool payload = rec->type == JOURNAL_WRITE;
         struct index_entry e = {.layer = layer, .block = rec->lba + i, .seq = rec->seq, .segment = rec->loc.segment,
@@ -256,7 +304,7 @@ static void replay_segment(void *ctx, uint32_t segment, const struct segment_inf
 {
     struct shard *s = ((struct recovery *)ctx)->s;
 
-    if (segment >= s->ix.nr_segments)
+    if (segment >= s->twin_segment)
         return;
     s->seg[segment].use = info->use;
     s->seg[segment].stream = info->stream;
@@ -371,7 +419,8 @@ static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_
                                 .slots_opened = places_opened, .slots_wanted = places_wanted, .space_wanted = space_wanted,
                                 .failed = journal_failed, .meta_commit_no = commit_no};
     struct journal_opts o = {.shard = s->o.no, .group_bytes_max = s->t.group_bytes_max, .groups_in_flight = s->t.groups_in_flight,
-                             .accept_loss = s->t.accept_loss, .seq_floor = seq_floor, .areas = s->o.areas};
+                             .accept_loss = s->t.accept_loss, .placed = s->t.write_bypass != 0, .seq_floor = seq_floor,
+                             .areas = s->o.areas};
     int err;
 
     memcpy(o.marks, rec->mark, sizeof(o.marks));
@@ -384,7 +433,7 @@ static int journal_make(struct shard *s, uint64_t seq_floor, const struct shard_
 /* Segments that replay left without a mark of their own were open at the crash: opening the log has sealed them. */
 static void seal_old_segments(struct shard *s, const struct seg *before)
 {
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->twin_segment; g++) {
         struct segment_info info;
 
         if (before[g].use == SEGMENT_FREE || s->seg[g].epoch != before[g].epoch)
@@ -443,12 +492,23 @@ static int recover_steps(struct recovery *r, struct journal_replay_report *repor
 {
     struct shard *s = r->s;
     struct shard_rec rec;
-    int err = load_map(r);
+    int err = shard_load(s, r->why);
 
+    r->seq_named = s->seq_named;
     err = err ? err : load_shard_rec(r, &rec);
     err = err ? err : journal_make(s, r->seq_named, &rec);
     err = err ? err : replay(r, report);
     return err ? err : judge(r, report, rec.durable_seq);
+}
+
+int shard_load(struct shard *s, char why[static 256])
+{
+    struct recovery r = {.s = s, .why = why};
+    int err = s->loaded ? 0 : load_map(&r);
+
+    s->seq_named = MAX(s->seq_named, r.seq_named);
+    s->loaded = err == 0;
+    return err;
 }
 
 int shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256])

@@ -188,11 +188,11 @@ static int adopt_all(struct adopt *a)
     struct shard *s = a->s;
     int err = 0;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments && err == 0; g++) {
+    for (uint32_t g = 0; g < s->twin_segment && err == 0; g++) {
         a->to = g;
         err = segment_look(a, g);
     }
-    a->to = s->ix.nr_segments;
+    a->to = s->twin_segment;
     err = err ? err : found_adopt(a);
     if (a->unread > 0)
         log_warn("there was no time to look for all copies of the last run: the rest is forgotten, and comes back as it is read",
@@ -215,7 +215,7 @@ static uint64_t places_nr(const struct shard *s)
 {
     uint64_t nr = 0;
 
-    for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
+    for (uint32_t g = 0; g < s->twin_segment; g++) {
         struct segment_info info;
 
         segpool_info(s->o.segpool, g, &info);

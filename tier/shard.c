@@ -112,9 +112,11 @@ struct dev *shard_capacity(const struct shard *s, uint16_t dev)
     return dev < s->o.nr_capacity ? s->o.capacity[dev] : NULL;
 }
 
+uint64_t shard_log_dirty(const struct shard *s) { return s->ix.nr_dirty - s->twin_live; }
+
 bool shard_writes_wait(const struct shard *s)
 {
-    return policy_writes_wait(s->ix.nr_dirty + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct);
+    return policy_writes_wait(shard_log_dirty(s) + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct);
 }
 
 /* ---- layers ---- */
@@ -320,9 +322,10 @@ static void shard_work(struct env_task *task)
     gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t walk = migrate_step(s), at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
+        uint64_t walk = migrate_step(s), at = mover_step(s), streams = bypass_step(s), marks = marks_step(s), heat = heat_step(s);
 
-        arm(s, MIN(MIN(MIN(at, walk), MIN(marks, heat)), MIN(oldest_look_ns(s), MIN(reclaim_look_ns(s), places_look_ns(s)))));
+        at = MIN(MIN(at, MIN(walk, streams)), MIN(marks, heat));
+        arm(s, MIN(at, MIN(oldest_look_ns(s), MIN(reclaim_look_ns(s), places_look_ns(s)))));
         if (more)
             shard_kick(s);
     }
@@ -373,6 +376,7 @@ static int pools_init(struct shard *s)
     int err = pool_init(&s->wios, sizeof(struct wio), 16, n);
 
     err = err ? err : pool_init(&s->rios, sizeof(struct rio), 16, n);
+    err = err ? err : bypass_init(s);
     err = err ? err : pool_init(&s->runs, sizeof(struct run), 16, 4 * n);
     err = err ? err : pool_init(&s->gives_pool, sizeof(struct give), 16, 4 * n + FETCHES_MAX);
     err = err ? err : pool_init(&s->zios, sizeof(struct zio), 16, n);
@@ -413,11 +417,12 @@ static int tables_init(struct shard *s)
     uint32_t nr_segments = segpool_segments(s->o.segpool);
     uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, nr_extents, total, used, seed;
     uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
+    uint32_t segments = nr_segments + twins_segments(geo->segment_bytes);
     int err;
 
     env_random(s->env, &seed, sizeof(seed));
     cold_usage(s->o.cold, EXTENT_NO_DEV, &nr_extents, &used);
-    err = index_init(&s->ix, nr_segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
+    err = index_init(&s->ix, segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
         err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2));
     for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {
@@ -426,7 +431,10 @@ static int tables_init(struct shard *s)
     }
     if (!err) /* a cell for what can have a place; with holes in between, and for what has none, the coldest go */
         err = heat_init(&s->heat, nr_extents / HEAT_CELL_EXTENTS, (uint32_t)(s->t.heat_half_life_ns / NS_PER_S));
-    s->seg = reserve(nr_segments * sizeof(*s->seg));
+    s->ix.nr_behind = segments - nr_segments;
+    if (!err)
+        err = twins_init(s, nr_segments);
+    s->seg = reserve(segments * sizeof(*s->seg));
     s->layer = reserve((LAYERS_MAX + 1) * sizeof(*s->layer));
     s->layer_hash = reserve(LAYER_HASH * sizeof(*s->layer_hash));
     s->sums = reserve((SUMS_CACHE + 1) * sizeof(*s->sums));
@@ -513,7 +521,7 @@ static void unreserve(void *p, size_t bytes)
 void shard_free(struct shard *s)
 {
     struct pool *pools[] = {&s->wios, &s->rios, &s->runs, &s->gives_pool, &s->zios, &s->rmws, &s->rmw_bufs,
-                            &s->sums_loads, &s->moves, &s->forgets_pool};
+                            &s->sums_loads, &s->moves, &s->forgets_pool, &s->bypasses};
 
     if (s == NULL)
         return;
@@ -526,9 +534,10 @@ void shard_free(struct shard *s)
     for (size_t i = 0; i < ARRAY_LEN(pools); i++) /* after a crash in the simulator objects are still out */
         pool_abandon(pools[i]);
     mover_fini(s);
+    twins_fini(s);
     places_fini(s);
     fetch_fini(s);
-    unreserve(s->seg, segpool_segments(s->o.segpool) * sizeof(*s->seg));
+    unreserve(s->seg, (segpool_segments(s->o.segpool) + twins_segments(segpool_geometry(s->o.segpool)->segment_bytes)) * sizeof(*s->seg));
     unreserve(s->layer, (LAYERS_MAX + 1) * sizeof(*s->layer));
     unreserve(s->layer_hash, LAYER_HASH * sizeof(*s->layer_hash));
     unreserve(s->sums, (SUMS_CACHE + 1) * sizeof(*s->sums));

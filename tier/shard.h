@@ -36,6 +36,9 @@ int  shard_new(const struct shard_opts *opts, struct shard **out);
 /* Straight-line, before the threads run: loads the map of its layers, replays the log, rebuilds the index. Volumes must have been
  * attached before. Writes nothing. *layer_max is raised to the highest layer id that the
  * log names, of layers that nobody has attached too. */
+/* What the map says of its extents. Of all shards, before the first one is recovered: what a log says of places is believed only of those
+ * that no map names. */
+int  shard_load(struct shard *s, char why[static 256]);
 int  shard_recover(struct shard *s, struct journal_replay_report *report, uint64_t *layer_max, char why[static 256]);
 /* After that, when more has been forgotten in the pool of segments: copies that were found in those of the log are not believed either. */
 void shard_forget_copies(struct shard *s);

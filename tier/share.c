@@ -91,7 +91,8 @@ static void leave_hung_devices(struct shard *s)
         uint32_t x = 1 + s->hung_scan++ % s->xt.touched;
         struct extent *e = extent_at(&s->xt, x);
 
-        if (e->layer != 0 && e->state == EXTENT_IDLE && (e->flags & EXTENT_FRESH) && s->hung[e->place.dev])
+        if (e->layer != 0 && e->state == EXTENT_IDLE && (e->flags & EXTENT_FRESH) && e->twin == 0 &&
+            s->hung[e->place.dev])
             share_leave(s, x, devices_to_avoid(s));
     }
 }

@@ -42,7 +42,7 @@ int slots_init(struct slots *sl, struct index *ix, uint32_t first_slot, uint32_t
     *sl = (struct slots){.ix = ix, .evict = evict, .ctx = ctx, .first_slot = first_slot, .nr_segments = ix->nr_segments,
                          .per_segment = ix->slots_per_segment, .small_pct = small_pct, .ring_pct = small_pct, .evicting = INDEX_NONE};
     list_init(&sl->with_free);
-    nr = (size_t)ix->nr_phys * small_pct / 100 + 1;
+    nr = ((size_t)ix->nr_phys - (size_t)ix->nr_behind * ix->slots_per_segment) * small_pct / 100 + 1;
     sl->ring_cap = (uint32_t)nr;
     sl->seg = calloc(ix->nr_segments, sizeof(*sl->seg));
     sl->ring = mmap(NULL, nr * sizeof(*sl->ring), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -33,6 +33,19 @@ static void begin(struct stream_table *t)
     t->begun = true;
 }
 
+static void note_shared(struct stream *st, uint64_t block, uint64_t nblocks)
+{
+    if (block + 1 == st->next) {
+        st->shared = st->last;
+        st->shares = (uint8_t)MIN(st->shares + 1, 2);
+    } else {
+        st->shares = 0;
+    }
+    st->last = (uint32_t)nblocks;
+}
+
+bool stream_shares_last(const struct stream *st) { return st->shares == 2 || (st->shared != 0 && st->shared == st->last); }
+
 struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks)
 {
     uint32_t i = find(t, key_of(layer, block));
@@ -50,6 +63,7 @@ struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t bloc
         move_to_end(t, (size_t)(at - t->order));
     }
     st = &t->of[i];
+    note_shared(st, block, nblocks);
     st->nblocks += block + nblocks - MAX(st->next, block);
     st->next = block + nblocks;
     t->key[i] = key_of(layer, st->next);

@@ -12,6 +12,9 @@ struct stream {
     uint64_t next;               /* block after the latest read */
     uint64_t ahead;              /* blocks before it were asked for ahead */
     uint64_t nblocks;            /* read so far */
+    uint32_t last;               /* blocks of the latest one */
+    uint32_t shared;             /* blocks of the latest one in whose last block the next one began; 0: none */
+    uint8_t  shares;             /* so many in a row were like that, up to 2 */
 };
 
 struct stream_table {
@@ -26,6 +29,8 @@ struct stream_table {
 struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks);
 /* How many blocks to read ahead now, from *from on; at most max: as many as were read so far, once half of
  * what is ahead has been used. */
+/* Will the next one begin in the last block of the latest one? As likely as not, if it was so before. */
+bool stream_shares_last(const struct stream *st);
 uint64_t stream_ahead(struct stream *st, uint64_t max, uint64_t *from);
 
 #endif

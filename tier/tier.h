@@ -68,6 +68,7 @@ struct tier_opts {
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 40: idle destage begins */
     uint32_t dirty_max_pct;          /* 0: 70 */
+    uint64_t write_bypass;           /* a sequential stream of writes that is longer in bytes goes past the log; 0: never */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
     /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */
@@ -99,7 +100,7 @@ struct tier_opts {
 
 /* Of these, what may change while a pool is open. */
 #define TIER_LIVE(x)                                                                                                    \
-    x(admit_touches) x(admit_blocks) x(admit_again) x(admit_turns) x(stream_cutoff) x(destage_victims) x(fetch_bytes)   \
+    x(admit_touches) x(admit_blocks) x(admit_again) x(admit_turns) x(stream_cutoff) x(destage_victims) x(write_bypass) x(fetch_bytes) \
     x(read_ahead_max) x(dirty_start_pct) x(dirty_max_pct) x(mover_bandwidth) x(mover_iops) x(mover_latency_ns)          \
     x(mover_from_min) x(mover_to_min) x(migrate_rate) x(migrate_heat)
 
@@ -264,6 +265,9 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(write_waits,         "writes that waited for space in the journal")                     \
     x(write_no_space,      "writes refused because the pool is full")                         \
     x(write_errors,        "writes answered with an error")                                   \
+    x(bypass_blocks,       "blocks of streams written past the log")                          \
+    x(bypass_refused,      "writes of streams, or parts of them, that the log took after all") \
+    x(twin_swaps,          "extents whose streams became their place without a copy")          \
     x(rmw_ops,             "writes that were smaller than a block: read, merged, written")    \
     x(zero_ops,            "write zeroes and discards made durable")                          \
     x(destage_extents,     "extents destaged")                                                \
@@ -335,6 +339,9 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool described_unflushed;      /* the metadata calls extents described whose descriptions no flush followed */
     bool heat_changes_data;        /* an extent that moves because of its heat leaves behind what was written since it was destaged */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
+    bool placed_before_durable;    /* a stream's record is appended before the device has made its blocks durable */
+    bool twin_given_early;         /* the place of a stream is another extent's before the batch that copied it has committed */
+    bool placed_beats_newer;       /* a start takes a stream's block although the log has a newer one */
 };
 struct journal_bugs;
 void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct journal_bugs *journal);

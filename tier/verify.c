@@ -17,10 +17,10 @@ static void count_slots(const struct shard *s, uint32_t from, uint32_t to, struc
         index_get(&s->ix, id, &e);
         x = extent_find(&s->xt, e.layer, extent_no(e.block));
         assert(x != EXTENT_NONE);
-        assert(s->seg[e.segment].use != SEGMENT_FREE); /* what it points to may not be written again */
+        assert(in_twin(s, id) || s->seg[e.segment].use != SEGMENT_FREE); /* what it points to may not be written again */
         if (in_place(s, id))
             assert(s->seg[e.segment].use == SEGMENT_SLOTS && !(e.flags & INDEX_DIRTY) && extent_mapped(extent_at(&s->xt, x)));
-        else
+        else if (!in_twin(s, id)) /* else twins_verify() */
             assert(s->seg[e.segment].seq_min != 0 && s->seg[e.segment].seq_min <= e.seq);
         if ((e.flags & INDEX_KEPT) && !in_place(s, id)) /* the map has it: only its being dirty is new */
             assert((e.flags & INDEX_DIRTY) && !(e.flags & (INDEX_ZERO | INDEX_DAMAGED)) && extent_mapped(extent_at(&s->xt, x)));
@@ -114,22 +114,24 @@ static void verify_layers(const struct shard *s, const struct count *of)
 
 static void verify_segments(const struct shard *s)
 {
-    uint32_t *discards = calloc(s->ix.nr_segments, sizeof(*discards));
+    uint32_t *discards = calloc(s->ix.nr_segments, sizeof(*discards)), *placed = calloc(s->ix.nr_segments, sizeof(*placed));
 
-    assert(discards != NULL);
+    assert(discards != NULL && placed != NULL);
+    twins_verify(s, placed);
     for (uint32_t x = 1; x <= s->xt.touched; x++)
         if (extent_at(&s->xt, x)->layer != 0 && extent_at(&s->xt, x)->discard_seq != 0)
             discards[extent_at(&s->xt, x)->discard_segment]++;
     list_for_each(n, &s->zeroes)
         discards[list_entry(n, struct zio, node)->segment]++;
     for (uint32_t g = 0; g < s->ix.nr_segments; g++) {
-        assert(s->seg[g].discards == discards[g]);
+        assert(s->seg[g].discards == discards[g] && s->seg[g].placed == placed[g]);
         if (!mover_busy(s))
             assert(s->seg[g].holds == 0);
         if (s->seg[g].use == SEGMENT_FREE)
-            assert(s->ix.seg_live[g] == 0 && s->seg[g].discards == 0);
+            assert((in_twin_segment(s, g) || s->ix.seg_live[g] == 0) && s->seg[g].discards == 0 && s->seg[g].placed == 0);
     }
     free(discards);
+    free(placed);
 }
 
 void shard_verify(struct shard *s)

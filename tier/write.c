@@ -5,7 +5,7 @@
  *    pool.
  * 2. Its extents get nodes, and a reservation each if they have no place: what is acknowledged can always settle.
  * 3. Checksums bound to the address, from the digest pass if the target made one.
- * 4. One record is appended to the log's HOST stream.
+ * 4. One record is appended to the log's HOST stream; or, of a long stream, the capacity device takes the blocks first (bypass.c).
  * 5. In the append's callback (durable, in seq order) each block enters the index, dirty; then the host is answered.
  * Failures: no space for a new extent is answered at once and changes nothing (overwrites go on); a failed append
  * leaves the index as it was; a hung or failed journal device fails new writes instead of holding them.
@@ -26,36 +26,40 @@ void *iov_block(const struct iovec *iov, int iovcnt, uint32_t block)
     return NULL;
 }
 
-static void wio_index(struct wio *w)
+void write_indexed(struct shard *s, uint32_t layer, const struct journal_append *a, const uint32_t *csum)
 {
-    const struct journal_append *a = &w->app;
-
     for (uint32_t i = 0; i < a->nblocks; i++) {
-        struct index_entry e = {.layer = w->layer, .block = a->lba + i, .seq = a->seq, .csum = w->csum[i],
+        struct index_entry e = {.layer = layer, .block = a->lba + i, .seq = a->seq, .csum = csum[i],
                                 .segment = a->loc.segment, .unit = a->loc.unit + i * JOURNAL_UNITS_PER_BLOCK,
                                 .flags = INDEX_DIRTY};
 
-        map_put(w->s, &e);
+        map_put(s, &e);
     }
-    map_seg_seq(w->s, a->loc.segment, a->seq);
+    map_seg_seq(s, a->loc.segment, a->seq);
+}
+
+void write_end(struct wio *w, int err)
+{
+    struct shard *s = w->s;
+
+    list_remove(&w->node);
+    s->writing_blocks -= w->app.nblocks;
+    for (uint32_t i = 0; err == 0 && i < w->nr_ext; i++)
+        extent_at(&s->xt, w->ext[i])->written_s = (uint32_t)(env_now_ns(s->env) / NS_PER_S);
+    if (err == 0)
+        trace(TRACE_TIER_WRITE_DONE, w->app.layer, w->app.lba, w->app.seq);
+    map_unuse(s, w->ext, w->nr_ext);
+    w->cb(w, err);
+    shard_kick(s);
 }
 
 static void wio_appended(struct journal_append *a)
 {
     struct wio *w = container_of(a, struct wio, app);
-    struct shard *s = w->s;
 
-    list_remove(&w->node);
-    s->writing_blocks -= a->nblocks;
-    if (a->err == 0) {
-        for (uint32_t i = 0; i < w->nr_ext; i++)
-            extent_at(&s->xt, w->ext[i])->written_s = (uint32_t)(env_now_ns(s->env) / NS_PER_S);
-        wio_index(w);
-        trace(TRACE_TIER_WRITE_DONE, a->layer, a->lba, a->seq);
-    }
-    map_unuse(s, w->ext, w->nr_ext);
-    w->cb(w, a->err);
-    shard_kick(s);
+    if (a->err == 0)
+        write_indexed(w->s, w->layer, a, w->csum);
+    write_end(w, a->err);
 }
 
 int write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
@@ -84,7 +88,8 @@ int write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block,
     list_push_back(&s->writes, &w->node);
     s->writing_blocks += nblocks;
     trace(TRACE_TIER_WRITE, id, block, nblocks);
-    journal_append(s->j, &w->app);
+    if (!bypass_write(s, w))
+        journal_append(s->j, &w->app);
     return 0;
 }
 

@@ -120,6 +120,17 @@ static void whole_blocks(struct slot *s)
     s->nr = MAX(ROUND_DOWN(s->nr, per_block), per_block);
 }
 
+/* A stream begins again where it began, at the volume's end. */
+static void go_on(struct world *w, struct slot *s, uint64_t units)
+{
+    if (s->stream_of == s->vol && sim_below(w->sim, 100) < w->plan.stream_pct) {
+        s->unit = s->stream_end < units ? s->stream_end : 0;
+        s->nr = MIN(s->nr, units - s->unit);
+    }
+    s->stream_of = s->vol;
+    s->stream_end = s->unit + s->nr;
+}
+
 static void draw_range(struct world *w, struct slot *s)
 {
     uint64_t units = oracle_units(s->vol->oracle), from = 0, span = units, per_block = BLOCK_BYTES / s->vol->params.lba_bytes;
@@ -135,6 +146,8 @@ static void draw_range(struct world *w, struct slot *s)
     }
     if (s->io.op == BLK_DISCARD)
         whole_blocks(s);
+    if (s->io.op == BLK_WRITE && w->plan.stream_pct > 0)
+        go_on(w, s, units);
 }
 
 static bool is_write(enum blk_op op) { return op == BLK_WRITE || op == BLK_WRITE_ZEROES || op == BLK_DISCARD; }

@@ -119,6 +119,7 @@ static void fill_tier_opts(struct world *w)
     t->dirty_start_pct = p->dirty_start_pct;
     t->dirty_max_pct = p->dirty_max_pct;
     t->ios_per_shard = p->ios_per_shard;
+    t->write_bypass = p->write_bypass;
     t->tombstones_max = p->tombstones_max;
     t->stage_bytes = p->stage_bytes;
     t->pin_pct = 1000; /* more than there is: what is pinned must give way where nothing else can */
@@ -307,6 +308,8 @@ static void count_stats(struct world *w)
               st.reclaim_moved_blocks, st.write_waits);
     world_say(w, "migrated: %" PRIu64 " blocks to flash, %" PRIu64 " from it, %" PRIu64 " failed", st.migrate_up_blocks,
               st.migrate_down_blocks, st.migrate_errors);
+    world_say(w, "streams: %" PRIu64 " blocks past the log, %" PRIu64 " refused, %" PRIu64 " swaps", st.bypass_blocks, st.bypass_refused,
+              st.twin_swaps);
     world_say(w, "copies: %" PRIu64 " found again, %" PRIu64 " filled, %" PRIu64 " dropped, %" PRIu64 " hits, %" PRIu64 " evicted, %" PRIu64
               " stale", st.slots_found, st.fill_blocks, st.fill_dropped, st.slot_hit_blocks, st.evicted_read + st.evicted_unread,
               st.slots_stale);

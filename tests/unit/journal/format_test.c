@@ -101,7 +101,8 @@ Test(journal_format, a_group_with_impossible_fields_is_refused_although_its_chec
                                    {(enum journal_rec_type)9, 1, 1, 1, 1, 0}, {JOURNAL_ZERO, 1, UINT64_MAX, 2, 1, 0},
                                    {JOURNAL_ZERO, 1, 1, (UINT64_C(1) << 36) + 1, 1, 0}, {JOURNAL_WRITE, 1, 1, 1, 1, 0},
                                    {JOURNAL_WRITE, 1, 1, 1000, 1, 0}, {JOURNAL_PLACED, 1, 1, 0, 1, 9}, {JOURNAL_PLACED, 1, 1, 257, 1, 9},
-                                   {JOURNAL_PLACED, 1, 1, 1, 1, 9} /* its checksum is not there */, {JOURNAL_ZERO, 1, 1, 1, SEQ_MEDIA_MAX + 1, 0}};
+                                   {JOURNAL_PLACED, 1, 1, 1, 1, 9} /* its checksum is not there */,
+                                   {JOURNAL_ZERO, 1, 1, 1, SEQ_MEDIA_MAX + 1, 0}};
     struct jrn_group bad[] = {good, good, good, good, good, good, good, good, good, good, good, good}, g = good;
 
     bad[0].number = 0;

@@ -467,9 +467,9 @@ static void some_writes(struct rig *r)
         if (sim_chance(r->sim, 100000))
             rig_append(r, JOURNAL_HOST, JOURNAL_ZERO, lba, sim_between(r->sim, 1, 1 << 20));
         else if (sim_chance(r->sim, 300000))
-            rig_append(r, JOURNAL_MOVES, sim_between(r->sim, 0, 2) ? JOURNAL_WRITE : JOURNAL_PLACED, lba, sim_between(r->sim, 1, 8));
+            rig_append(r, JOURNAL_MOVES, r->nr_w % 3 != 0 ? JOURNAL_WRITE : JOURNAL_PLACED, lba, sim_between(r->sim, 1, 8));
         else
-            rig_append(r, JOURNAL_HOST, sim_chance(r->sim, 200000) ? JOURNAL_PLACED : JOURNAL_WRITE, lba, sim_between(r->sim, 1, 8));
+            rig_append(r, JOURNAL_HOST, r->nr_w % 5 == 0 ? JOURNAL_PLACED : JOURNAL_WRITE, lba, sim_between(r->sim, 1, 8));
         if (sim_chance(r->sim, 50000))
             (void)rig_cancel(r, &r->w[r->nr_w - sim_between(r->sim, 1, MIN(r->nr_w, 6u))]);
         if (sim_chance(r->sim, 300000))

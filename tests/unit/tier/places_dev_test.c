@@ -183,7 +183,7 @@ Test(places_dev, one_that_cannot_be_read_any_more_is_given_up_and_nobody_notices
     cr_assert_gt(nr_copies(&r, 2), 100);
     sim_run_for(r.sim, 10 * NS_PER_S);
     cr_assert_eq(nr_copies(&r, 1), 0);
-    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+    for (uint32_t g = 0; g < r.shard->twin_segment; g++)
         if (segpool_at(r.segpool, g).area == 1)
             cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
     forget(&r);
@@ -299,7 +299,7 @@ Test(places_dev, a_start_goes_on_without_one_that_fails_meanwhile)
 
     begin(&r, 2);
     copy_blocks(&r, 0, 640, 1);
-    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+    for (uint32_t g = 0; g < r.shard->twin_segment; g++)
         used += segpool_at(r.segpool, g).area == 1 && r.shard->seg[g].use == SEGMENT_SLOTS;
     cr_assert_geq(used, 3);
     rig_stop(&r);
