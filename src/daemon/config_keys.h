@@ -74,7 +74,7 @@
     x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", KEY_RELOAD,       \
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
     x("tier.write_bypass",     SIZE,     tier_write_bypass,    4 * KIB,     TIB,              "0", KEY_ZERO | KEY_RELOAD, \
-      "a sequential stream of writes that is longer goes to the HDD past the SSD: less wear, slower writes. Older versions refuse the pool then; 0: never") \
+      "longer streams of writes go to the HDD past the SSD: less wear, slower writes. Older versions refuse the pool then; 0: never") \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
