@@ -127,6 +127,7 @@ bool journal_allow_placed(struct journal *j)
 
         if (st->cur && !st->cur->head.placed)
             stream_seal_early(st, st->cur->segment);
+        stream_say_placed(st);
         all &= !(st->cur && !st->cur->head.placed) && !(st->next && !st->next->head.placed);
     }
     return all;

@@ -156,7 +156,7 @@ struct journal_append {
 void journal_append(struct journal *j, struct journal_append *req);
 
 /* PLACED records may be appended from now on, in segments that are opened from now on; true: those are all there are. Segments that say
- * nothing of such records are sealed as soon as something is in them. */
+ * nothing of such records are sealed as soon as something is in them; of one in which nothing is the header is written again. */
 bool journal_allow_placed(struct journal *j);
 
 /* Nobody wants req any more, which was appended. True: no group had taken it, and none will; it is

@@ -227,6 +227,7 @@ struct journal {
 struct oseg *stream_room(struct stream *st, uint32_t nr_sums, uint32_t nr_blocks);
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_sums, uint32_t nr_blocks);
 uint32_t stream_group_bytes_max(const struct stream *st); /* payload of one group */
+void stream_say_placed(struct stream *st);     /* also of the next segment, if it has been opened without */
 void stream_open_ahead(struct stream *st);     /* when the current segment runs full */
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
 void stream_seal_early(struct stream *st, uint32_t segment); /* if it is the current one */

@@ -14,7 +14,7 @@
 static const unsigned oseg_next[OSEG_STATE_NR] = {
     [OSEG_IDLE] = BIT(OSEG_OPENING),
     [OSEG_OPENING] = BIT(OSEG_READY),
-    [OSEG_READY] = BIT(OSEG_FILLING) | BIT(OSEG_IDLE),
+    [OSEG_READY] = BIT(OSEG_FILLING) | BIT(OSEG_IDLE) | BIT(OSEG_OPENING),
     [OSEG_FILLING] = BIT(OSEG_FULL) | BIT(OSEG_IDLE),
     [OSEG_FULL] = BIT(OSEG_SEALING),
     [OSEG_SEALING] = BIT(OSEG_IDLE),
@@ -201,8 +201,8 @@ static bool oseg_take(struct stream *st, struct oseg *s)
         .prev_epoch = st->last_epoch,
         .cut_group = st->cut_group,
         .group_floor = st->next_group,
-        /* Above all that may follow in the current segment and in this one; a record takes at least its 32 bytes. */
         .placed = j->opts.placed,
+        /* Above all that may follow in the current segment and in this one; a record takes at least its 32 bytes. */
         .seq_floor = j->next_seq + 2 * (j->geo.segment_bytes / JRN_RECORD_BYTES),
         /* What stood here may have been the last to name a batch, and there may never be a group behind this. */
         .meta_commit_no = j->events.meta_commit_no ? j->events.meta_commit_no(j->events.ctx) : 0,
@@ -261,6 +261,33 @@ static void oseg_write(struct oseg *s, uint64_t off, size_t bytes, dev_io_cb *cb
         .ctx = s,
     };
     dev_write(j->dev, &s->io);
+}
+
+static void header_rewritten(struct dev_io *io)
+{
+    struct oseg *s = io->ctx;
+
+    s->io_busy = false;
+    if (io->err) {
+        journal_fail(s->st->j, io->err, s->segment, 0);
+        return;
+    }
+    oseg_set_state(s, OSEG_READY);
+    stream_kick(s->st);
+}
+
+/* One that waits gets its header again: nothing is in it, and a torn header is what a crash leaves of any that is being opened. */
+void stream_say_placed(struct stream *st)
+{
+    struct oseg *s = st->next;
+
+    if (st->j->failed || st->j->closing || !s || s->head.placed || s->state != OSEG_READY)
+        return;
+    s->head.placed = true;
+    jrn_seg_header_encode(&st->j->geo, s->segment, &s->head, s->block);
+    oseg_set_state(s, OSEG_OPENING);
+    s->iov.iov_base = s->block;
+    oseg_write(s, 0, JRN_SEG_HEADER_BYTES, header_rewritten);
 }
 
 void stream_open_ahead(struct stream *st)

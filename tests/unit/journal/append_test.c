@@ -324,3 +324,31 @@ Test(journal_append, headers_cost_little)
         cr_assert_lt(each, of[i].most);
     }
 }
+
+/* Nothing may come for long: the one that waits, and has nothing in it, says so again instead. */
+Test(journal_append, a_stream_at_rest_may_take_placed_records_too)
+{
+    struct rig *r = opened(&(struct rig_opts){0});
+    const struct stream *moves = &r->j->streams[JOURNAL_MOVES];
+    const struct journal_record *rec;
+    struct wr *w;
+
+    r->j->opts.placed = false;
+    for (uint32_t i = 0; moves->next == NULL || moves->next->state != OSEG_READY; i++) {
+        cr_assert_lt(i, 2000);
+        rig_append(r, JOURNAL_MOVES, JOURNAL_WRITE, i * 8, 8);
+        cr_assert_eq(rig_wait(r), 0);
+    }
+    cr_assert_not(moves->next->head.placed);
+    (void)journal_allow_placed(r->j);
+    sim_run_for(r->sim, NS_PER_S);
+    cr_assert(journal_allow_placed(r->j) && (moves->next == NULL || moves->next->head.placed));
+    w = rig_append(r, JOURNAL_MOVES, JOURNAL_PLACED, 90000, 9);
+    cr_assert_eq(rig_wait(r), 0);
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    rec = rig_find(r, 7, 90000, w->a.seq);
+    cr_assert(rec != NULL && rec->type == JOURNAL_PLACED && rec->place == w->a.place);
+    cr_assert_eq(rig_verify(r), 0);
+    rig_free(r);
+}
