@@ -177,7 +177,7 @@ static void forget_walk(struct forget *f, uint32_t *budget)
         --*budget;
         if (e->layer != f->layer)
             continue;
-        if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0 || e->gives > 0) {
+        if (e->state != EXTENT_IDLE || e->users > 0 || e->reads > 0 || e->gives > 0 || twin_is_read(s, e)) {
             f->blocked = true;
             f->changes = s->changes;
             continue;

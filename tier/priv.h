@@ -683,6 +683,7 @@ struct shard {
     uint64_t      twin_live;     /* entries whose blocks lie in twins: dirty, but not in the log */
     struct pool   bypasses;
     struct bypass_dev bypass_dev[CAPACITY_DEVS_MAX];
+    uint64_t      bypass_last_ns; /* when a write last went past the log; 0: none has */
     struct stream_table write_streams;
 
     struct stage  stage;
@@ -951,6 +952,7 @@ int      twins_init(struct shard *s, uint32_t log_segments);
 void     twins_fini(struct shard *s);
 uint32_t twins_segments(uint32_t segment_bytes);          /* of the index, for all of them */
 static inline struct twin *twin_of(const struct shard *s, const struct extent *e) { return e->twin == 0 ? NULL : &s->twins[e->twin - 1]; }
+static inline bool twin_is_read(const struct shard *s, const struct extent *e) { return e->twin != 0 && twin_of(s, e)->reads > 0; }
 static inline bool in_twin_segment(const struct shard *s, uint32_t segment) { return segment >= s->twin_segment; }
 static inline bool in_twin(const struct shard *s, uint32_t id)
 {

@@ -220,21 +220,24 @@ void twin_record_moved(struct shard *s, uint32_t layer, const struct journal_app
 
 /* ---- destage ---- */
 
-/* 0; -EAGAIN: something may still come to lie where this destage would write, or what it would give back. */
+/* All of it lies in the log and the twin. Of what is dirty only because a destage may have torn it the old place may have the one copy
+ * that is left: that is not given away. */
 static bool nothing_else(const struct job *job)
 {
     for (unsigned w = 0; w < CAPTURE_WORDS; w++)
         if ((job->sums.valid[w] & ~job->put[w]) != 0)
             return false;
-    return true;
+    return !bits_any(job->kept);
 }
 
+/* 0; -EAGAIN: something may still come to lie where this destage would write, or what it would give back. */
 int twin_capture(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
     struct extent *e = extent_at(&s->xt, job->x);
     struct twin *t = twin_of(s, e);
 
+    job->swap = false;
     if (t == NULL)
         return 0;
     t->closed = true;
@@ -324,10 +327,10 @@ void twins_press(struct shard *s)
         const struct twin *t = &s->twins[i];
         struct extent *e;
 
-        if (t->x == EXTENT_NONE || t->writes > 0 || t->live == 0)
+        if (t->x == EXTENT_NONE || t->writes > 0)
             continue;
         e = extent_at(&s->xt, t->x);
-        if (e->whole || e->state != EXTENT_IDLE || (e->flags & EXTENT_URGENT))
+        if (e->whole || e->nr_dirty == 0 || e->state != EXTENT_IDLE || (e->flags & EXTENT_URGENT))
             continue;
         e->flags |= EXTENT_URGENT;
         extent_relist(&s->xt, t->x);

@@ -331,3 +331,52 @@ Test(bypass, what_is_deleted_gives_its_twins_back)
     cr_assert(rig_used(&r) == 0 && r.shard->twins_used == 0);
     rig_fini(&r);
 }
+
+/* In place the destage would have kept it: the map's copy is not given away for one that may be the worse. */
+Test(bypass, what_a_destage_may_have_torn_keeps_its_place_as_the_copy_of_last_resort)
+{
+    struct rig r;
+    uint32_t id;
+
+    boot(&r, 13, 0);
+    stream(&r, 0, 256, 1);
+    rig_drain(&r, true);
+    rig_stop(&r);
+    r.opts.write_bypass = 1;
+    cr_assert_eq(rig_boot(&r), 0);
+    id = index_find(&r.shard->ix, 1, 100);
+    cr_assert(id != INDEX_NONE && !(index_flags_of(&r.shard->ix, id) & INDEX_DIRTY));
+    for (uint32_t b = 0; b < 256; b += b == 100 ? 1 : MIN(20u, 256 - b))
+        cr_assert_eq(b == 100 ? 0 : rig_write(&r, b, MIN(20u, 256 - b), 2), 0);
+    cr_assert(twin_at_block(&r, 0)->live == 255 && !extent_at(&r.shard->xt, 1)->whole);
+    map_set_kept(r.shard, id); /* as a start does with what bridges a hole */
+    map_settle(r.shard, extent_find(&r.shard->xt, 1, 0));
+    sim_disk_rot(r.ssd, rig_log_offset(&r, 100));
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    expect(&r, 0, 100, 2);
+    expect(&r, 100, 1, 1);
+    expect(&r, 101, 155, 2);
+    rig_fini(&r);
+}
+
+/* What reclaim moves has a stream of its own, in which nothing may be for long. */
+Test(bypass, the_key_works_at_once_in_a_log_that_was_opened_without)
+{
+    struct rig r;
+    struct tier_opts o;
+
+    boot(&r, 14, 0);
+    cr_assert_eq(rig_write(&r, 3000, 8, 1), 0);
+    rig_restart(&r);
+    o = r.opts;
+    o.write_bypass = 1;
+    shard_retune(r.shard, &o);
+    stream(&r, 0, 768, 2);
+    cr_assert_geq(past(&r), 512, "%llu", (unsigned long long)past(&r));
+    expect(&r, 0, 768, 2);
+    rig_restart(&r); /* without the key: what the log holds counts nevertheless */
+    expect(&r, 0, 768, 2);
+    expect(&r, 3000, 8, 1);
+    rig_fini(&r);
+}
