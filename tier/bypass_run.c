@@ -145,7 +145,7 @@ static void run_begin(struct bypass_dev *b, uint16_t dev)
 void bypass_queue(struct shard *s, struct bypass_part *p, uint16_t dev, uint64_t off_bytes)
 {
     p->off_bytes = off_bytes;
-    p->since_ns = env_now_ns(s->env);
+    p->since_ns = s->bypass_last_ns = env_now_ns(s->env);
     list_push_back(&s->bypass_dev[dev].queue, &p->node);
     shard_kick(s);
 }

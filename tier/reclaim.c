@@ -231,16 +231,25 @@ void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
 
 /* ---- the walks over a victim; each returns false when it must wait, and is at its end when the cursor is ---- */
 
+/* While a stream goes past the log the disk is its own: what victims hold is moved, little as it is, instead of written between its
+ * strokes. cphy-vm at 10 %, low-wear, streams of 6 MiB and more, dirty_start 60, dirty_max 80, requests of half a segment, HDD s / SSD MiB:
+ * without this 179 / 1429, for 1 s after the last write past the log 177 / 1439, for 10 s and for 100 s 160 / 1343. */
+#define STREAM_OVER_NS (10 * NS_PER_S)
+static bool destages_victims(const struct shard *s)
+{
+    return s->t.destage_victims && (s->bypass_last_ns == 0 || env_now_ns(s->env) > s->bypass_last_ns + STREAM_OVER_NS);
+}
+
 /* What is nearly whole is destaged rather than moved, unless that has had its time or host writes wait; but not what is pinned. With
  * destage_victims all are, and hosts wait: if moves went on for them, the log would fill faster than any HDD empties it. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
-    bool wanted = s->t.destage_victims ? s->rc.passes <= PASSES_DESTAGE : e->nr_dirty >= POLICY_WHOLE_BLOCKS && s->rc.passes <= 1;
+    bool wanted = destages_victims(s) ? s->rc.passes <= PASSES_DESTAGE : e->nr_dirty >= POLICY_WHOLE_BLOCKS && s->rc.passes <= 1;
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;
-    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || (!s->t.destage_victims && starved(s)))
+    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || (!destages_victims(s) && starved(s)))
         return false;
     e->flags |= EXTENT_URGENT;
     extent_relist(&s->xt, x);
@@ -505,7 +514,7 @@ static void take_victim(struct shard *s, uint32_t g)
     rc->forgot = rc->stuck = false;
     trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
     set_state(s, RECLAIM_MOVE);
-    if (s->t.destage_victims && s->ix.seg_dirty[g] > 0)
+    if (destages_victims(s) && s->ix.seg_dirty[g] > 0)
         reclaim_press(s, g);
 }
 

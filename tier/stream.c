@@ -35,7 +35,12 @@ static void begin(struct stream_table *t)
 
 static void note_shared(struct stream *st, uint64_t block, uint64_t nblocks)
 {
-    if (block + 1 == st->next) {
+    bool shares = block + 1 == st->next;
+
+    if (st->last == st->shared)
+        st->trust = (int8_t)(shares ? MIN(st->trust + 1, 2) : MAX(st->trust - 1, -2));
+    if (shares) {
+        st->trust = st->shared == st->last ? st->trust : 1;
         st->shared = st->last;
         st->shares = (uint8_t)MIN(st->shares + 1, 2);
     } else {
@@ -44,7 +49,7 @@ static void note_shared(struct stream *st, uint64_t block, uint64_t nblocks)
     st->last = (uint32_t)nblocks;
 }
 
-bool stream_shares_last(const struct stream *st) { return st->shares == 2 || (st->shared != 0 && st->shared == st->last); }
+bool stream_shares_last(const struct stream *st) { return st->shares == 2 || (st->shared != 0 && st->shared == st->last && st->trust > 0); }
 
 struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks)
 {

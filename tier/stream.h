@@ -14,6 +14,7 @@ struct stream {
     uint64_t nblocks;            /* read so far */
     uint32_t last;               /* blocks of the latest one */
     uint32_t shared;             /* blocks of the latest one in whose last block the next one began; 0: none */
+    int8_t   trust;              /* above 0: those of that length mostly are */
     uint8_t  shares;             /* so many in a row were like that, up to 2 */
 };
 

@@ -275,10 +275,9 @@ int replay_pool_open(struct replay_pool *p, const struct replay_opts *o, struct 
 static void measure_requests(struct replay_pool *p)
 {
     struct segpool_geometry geo = {.segment_bytes = p->topts.segment_bytes};
-    uint32_t records = p->topts.write_bypass != 0 ? 2u : RECORDS_FIT; /* what goes past the log takes no room there */
 
     p->io_blocks[0] = p->blk->max_io_bytes / BLOCK_BYTES;
-    p->io_blocks[1] = MIN(p->io_blocks[0], MAX(geo.segment_bytes / records / BLOCK_BYTES, 1u));
+    p->io_blocks[1] = MIN(p->io_blocks[0], MAX(geo.segment_bytes / RECORDS_FIT / BLOCK_BYTES, 1u));
 }
 
 static bool devs_idle(void *ctx)
