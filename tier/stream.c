@@ -33,23 +33,21 @@ static void begin(struct stream_table *t)
     t->begun = true;
 }
 
+/* The latest one is judged by the one that comes now. */
 static void note_shared(struct stream *st, uint64_t block, uint64_t nblocks)
 {
     bool shares = block + 1 == st->next;
+    int8_t *g = &st->guess[st->now];
 
-    if (st->last == st->shared)
-        st->trust = (int8_t)(shares ? MIN(st->trust + 1, 2) : MAX(st->trust - 1, -2));
-    if (shares) {
-        st->trust = st->shared == st->last ? st->trust : 1;
-        st->shared = st->last;
-        st->shares = (uint8_t)MIN(st->shares + 1, 2);
-    } else {
-        st->shares = 0;
+    if (st->nr > 0) {
+        *g = (int8_t)(shares ? MIN(*g + 1, 2) : MAX(*g - 1, -2));
+        st->shares = (uint8_t)(st->shares << 1 | shares);
     }
-    st->last = (uint32_t)nblocks;
+    st->nr++;
+    st->now = (uint8_t)(((uint32_t)nblocks * 0x9e3779b1u >> 26 ^ (st->shares & 7u) << 3) % STREAM_GUESSES);
 }
 
-bool stream_shares_last(const struct stream *st) { return st->shares == 2 || (st->shared != 0 && st->shared == st->last && st->trust > 0); }
+bool stream_shares_last(const struct stream *st) { return st->guess[st->now] > 0; }
 
 struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks)
 {

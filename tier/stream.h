@@ -8,14 +8,15 @@
 #define STREAMS           64u
 #define STREAM_MIN_BLOCKS (128u * 1024u / BLOCK_BYTES) /* read in one go before anything is read ahead: random reads pay nothing */
 
+#define STREAM_GUESSES 64u
 struct stream {
     uint64_t next;               /* block after the latest read */
     uint64_t ahead;              /* blocks before it were asked for ahead */
     uint64_t nblocks;            /* read so far */
-    uint32_t last;               /* blocks of the latest one */
-    uint32_t shared;             /* blocks of the latest one in whose last block the next one began; 0: none */
-    int8_t   trust;              /* above 0: those of that length mostly are */
-    uint8_t  shares;             /* so many in a row were like that, up to 2 */
+    uint64_t nr;                 /* reads, or writes */
+    uint8_t  shares;             /* of the latest ones, a bit each, the latest lowest: did the next one begin in its last block? */
+    uint8_t  now;                /* of guess: what the latest one looks like */
+    int8_t   guess[STREAM_GUESSES]; /* above 0: the next one mostly begins in the last block of such a one */
 };
 
 struct stream_table {
@@ -28,10 +29,11 @@ struct stream_table {
 /* A read of nblocks from block on. The stream that it belongs to: perhaps a new one, in the place of the one unused for
  * longest. */
 struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t block, uint64_t nblocks);
+/* Will the next one begin in the last block of the latest one? As likely as not, if it was so after one of that length that came after
+ * such ones: a host cuts what is long into pieces, and only the last of them ends within a block. */
+bool stream_shares_last(const struct stream *st);
 /* How many blocks to read ahead now, from *from on; at most max: as many as were read so far, once half of
  * what is ahead has been used. */
-/* Will the next one begin in the last block of the latest one? As likely as not, if it was so before. */
-bool stream_shares_last(const struct stream *st);
 uint64_t stream_ahead(struct stream *st, uint64_t max, uint64_t *from);
 
 #endif
