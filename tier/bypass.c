@@ -12,21 +12,49 @@
  */
 #include "tier/priv.h"
 
-/* How many blocks of the write are to go past the log. Of a stream whose writes begin and end within blocks, each last block is written
- * again by the next one: the log has it until then. If that came as a surprise the log gets the first block of the next one, instead. */
-static uint32_t wanted(struct shard *s, const struct wio *w)
+/* A host that writes less at a time waits for each write, as databases do for their logs: a disk would hold it up. */
+#define MEAN_BLOCKS 4u
+
+/* A stream of so many blocks in so many writes is one to go past the log. */
+static bool is_long(const struct shard *s, uint64_t nblocks, uint64_t nr)
 {
-    const struct journal_append *a = &w->app;
-    const struct layer *l = layer_at(s, w->layer);
+    return s->t.write_bypass != 0 && nblocks * BLOCK_BYTES > s->t.write_bypass && nblocks >= nr * MEAN_BLOCKS;
+}
+
+static bool anything_hangs(const struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (s->hung[d])
+            return true;
+    return false;
+}
+
+/* How many blocks of the write are to go past the log. Of a stream whose writes begin and end within blocks, each last block is written
+ * again by the next one: the log has it until then. If that came as a surprise the log gets the first block of the next one, instead.
+ * A write that ends within blocks is none of a stream, here: the next one waits for its blocks (rmw.c). */
+void bypass_arrived(struct shard *s, struct blk_io *io)
+{
+    const struct volume *v = container_of(io->priv.blk, struct volume, blk);
+    uint32_t lba_bytes = v->blk.lba_bytes;
+    uint64_t n = (uint64_t)io->nlb * lba_bytes / BLOCK_BYTES;
     const struct stream *st;
 
-    if (s->t.write_bypass == 0)
-        return 0;
-    st = stream_read(&s->write_streams, w->layer, a->lba, a->nblocks);
-    if (st->nblocks * BLOCK_BYTES <= s->t.write_bypass || s->draining || l->vol == NULL || l->vol->tier == VOLUME_SSD ||
-        !journal_allow_placed(s->j))
-        return 0;
-    return (uint32_t)a->nblocks - stream_shares_last(st);
+    io_set_past(io, 0);
+    if (s->t.write_bypass == 0 || io->op != BLK_WRITE || (lba_bytes != BLOCK_BYTES && rmw_needs_buffer(io)))
+        return;
+    st = stream_read(&s->write_streams, (uint32_t)(uintptr_t)v->priv, io->lba * lba_bytes / BLOCK_BYTES, n);
+    if (is_long(s, st->nblocks, st->nr))
+        io_set_past(io, n - stream_shares_last(st));
+}
+
+/* It waits for one, or the stream's extents would have holes that the log fills: a way of the head each, later. */
+bool bypass_needed(const struct shard *s, const struct blk_io *io) { return io_past(io) > 0 && !anything_hangs(s); }
+
+static uint32_t wanted(struct shard *s, const struct wio *w)
+{
+    const struct layer *l = layer_at(s, w->layer);
+
+    return s->draining || l->vol == NULL || l->vol->tier == VOLUME_SSD || !journal_allow_placed(s->j) ? 0 : w->past;
 }
 
 static bool unused(const struct twin *t, uint64_t block, uint32_t n)
@@ -41,13 +69,14 @@ static bool part_fits(struct shard *s, const struct bypass_part *p, uint64_t blo
 {
     struct extent *e = extent_at(&s->xt, p->x);
     const struct twin *t = twin_of(s, e);
+    bool begins = t == NULL;
 
-    if (t == NULL && s->twins_used == TWINS_MAX)
+    if (begins && s->twins_used == TWINS_MAX)
         twins_press(s);
-    if (t == NULL)
+    if (begins)
         t = twin_new(s, p->x);
     return t != NULL && !t->closed && unused(t, block, p->n) && !s->degraded[t->place.dev] &&
-           dev_usable(s, shard_capacity(s, t->place.dev));
+           dev_usable(s, shard_capacity(s, t->place.dev)) && (!begins || bypass_has_time(s, t->place.dev));
 }
 
 static void add_part(struct bypass *b, uint32_t first, uint32_t n, bool log)
@@ -190,7 +219,7 @@ static void part_begin(struct bypass_part *p)
 
 bool bypass_write(struct shard *s, struct wio *w)
 {
-    uint32_t past = wanted(s, w);
+    uint32_t past = w->past == 0 ? 0 : wanted(s, w);
     struct bypass *b = past > 0 ? pool_get(&s->bypasses) : NULL;
     bool fits = b != NULL;
 

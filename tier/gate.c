@@ -136,6 +136,8 @@ static struct ask ask_of(const struct shard *s, struct blk_io *io)
     struct ask a = {.io = io, .layer = (uint32_t)(uintptr_t)v->priv, .kinds = kinds_of(io),
                     .first = io->lba * lba_bytes / BLOCK_BYTES, .last = ((io->lba + io->nlb) * lba_bytes - 1) / BLOCK_BYTES};
 
+    if ((a.kinds & BIT(POOL_WIO)) && bypass_needed(s, io))
+        a.kinds |= BIT(POOL_BYPASS);
     if (io->op == BLK_READ) {
         a.devs = devs_of_blocks(s, a.layer, a.first, a.last);
     } else if (lba_bytes != BLOCK_BYTES) {
@@ -266,6 +268,7 @@ static void resume(struct shard *s, struct list *l)
 
 void gate_submit(struct shard *s, struct blk_io *io)
 {
+    bypass_arrived(s, io);
     go_on(s, io, NULL);
     if (io->priv.u[0] != IO_WAITS)
         return;
@@ -289,7 +292,7 @@ void gate_resume(struct shard *s)
 void gate_init(struct shard *s)
 {
     struct pool *pools[POOL_KIND_NR] = {[POOL_RIO] = &s->rios, [POOL_RMW] = &s->rmws, [POOL_RMW_BUF] = &s->rmw_bufs,
-                                        [POOL_WIO] = &s->wios, [POOL_ZIO] = &s->zios};
+                                        [POOL_WIO] = &s->wios, [POOL_ZIO] = &s->zios, [POOL_BYPASS] = &s->bypasses};
 
     memcpy(s->pool_of, pools, sizeof(pools));
     list_init(&s->writes_wait);

@@ -244,6 +244,8 @@ static bool run_may_go(struct lane *l)
     const struct turn *t = turn_of(l->s, l->dev);
     uint64_t now = env_now_ns(l->s->env);
 
+    if (l->lent && dev_usable(l->s, shard_capacity(l->s, l->dev)))
+        return false;
     if (l->migrates && l->turn == TURN_NONE && turn_taken(t) && !turn_stuck(t, now))
         return false;
     return !lane_yields(l) && now >= lane_budget_ns(l) && (l->turn != TURN_ASKED || turn_stuck(t, now));

@@ -9,6 +9,8 @@
  * 3. The turn goes on to another shard when nothing can be written at once, or after LANE_STINT_NS: not after each run, for then two
  *    shards would send the head to and fro.
  * 4. Where mover.latency_target is set, reads that take longer make runs that can wait pause, more and more, until they do not.
+ * 5. A train of streams that go past the log (bypass_run.c) goes out in the turn of its shard's lane, which lends it. Nothing of the lane's
+ *    goes out meanwhile.
  * What leaves a device that refused it is written to another one without that one's turn: it is rare, and has a lane of its own there.
  * Failure: a run of another shard hangs: this one writes all the same, and meets its own deadline.
  */
@@ -28,6 +30,8 @@ bool lane_turn(struct lane *l)
     struct turn *t = turn_of(s, l->dev);
     uint64_t now = env_now_ns(s->env);
 
+    if (l->lent)
+        return false;
     if (now < lane_budget_ns(l)) {
         if (l->runs == 0)
             lane_turn_over(l);
@@ -49,11 +53,48 @@ bool lane_turn(struct lane *l)
 
 void lane_turn_over(struct lane *l)
 {
+    if (l->lent)
+        return; /* lane_turn_rest() comes */
     if (l->turn == TURN_HELD)
         turn_give(turn_of(l->s, l->dev), l->s->o.no);
     else if (l->turn == TURN_NONE || !turn_withdraw(turn_of(l->s, l->dev), l->s->o.no))
         return; /* none; or it comes in a moment, and goes on */
     l->turn = TURN_NONE;
+}
+
+/* ---- trains of streams: the shard has one turn, and they are its own ---- */
+
+bool lane_turn_lend(struct lane *l)
+{
+    if (l->runs > 0 || !lane_turn(l))
+        return false;
+    l->lent = true;
+    if (l->turn == TURN_HELD)
+        turn_run_begin(turn_of(l->s, l->dev), env_now_ns(l->s->env));
+    return true;
+}
+
+void lane_turn_back(struct lane *l)
+{
+    struct turn *t = turn_of(l->s, l->dev);
+
+    assert(l->lent);
+    l->lent = false;
+    if (l->turn != TURN_HELD)
+        return;
+    turn_run_end(t);
+    if (turn_others_wait(t) && env_now_ns(l->s->env) >= l->turn_ns + LANE_STINT_NS)
+        lane_turn_over(l);
+}
+
+void lane_turn_rest(struct lane *l)
+{
+    if (l->lent || l->turn == TURN_ASKED)
+        return;
+    if (l->state == LANE_DESCRIBE && l->turn == TURN_HELD && l->runs == 0)
+        describe_go_on(l);
+    else if (!lane_writes(l) && l->state != LANE_DESCRIBE)
+        lane_turn_over(l);
 }
 
 /* A run is in flight; what else the lane has in flight needs no turn. */
@@ -66,6 +107,10 @@ static void granted(struct env_task *task)
     assert(l->turn == TURN_ASKED);
     l->turn = TURN_HELD;
     l->turn_ns = env_now_ns(l->s->env);
+    if (!l->migrates && l->dev != EXTENT_NO_DEV)
+        bypass_turn(l->s, l->dev); /* hosts wait for it */
+    if (l->lent)
+        return;
     if (l->state == LANE_DESCRIBE)
         describe_go_on(l);
     else if (lane_writes(l) && !l->io_busy)

@@ -127,7 +127,7 @@ struct sums_load { struct meta_get_req req; struct shard *s; struct sums *to; ui
 
 /* ---- requests ---- */
 
-enum pool_kind { POOL_RIO, POOL_RMW, POOL_RMW_BUF, POOL_WIO, POOL_ZIO, POOL_KIND_NR };
+enum pool_kind { POOL_RIO, POOL_RMW, POOL_RMW_BUF, POOL_WIO, POOL_ZIO, POOL_BYPASS, POOL_KIND_NR };
 struct hold {                    /* gate.c: what a request has taken of the pools, on account of the devices it may be caught in */
     unsigned kinds;              /* enum pool_kind, a bit each */
     uint64_t devs;               /* a bit each */
@@ -138,6 +138,7 @@ struct wio {                     /* a write of whole blocks on its way to the lo
     struct shard *s;
     uint32_t layer;
     uint32_t ext[EXTENTS_PER_IO], nr_ext;
+    uint32_t past;               /* so many of its blocks are to go past the log, the first ones (bypass.c) */
     struct iovec iov[BLK_IOV_MAX];
     void (*cb)(struct wio *w, int err);
     void *ctx;
@@ -279,6 +280,9 @@ static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
     io->priv.u[0] = at;
     io->priv.p[0] = of;
 }
+/* So many blocks of a write are to go past the log. Known in the order in which writes come, whatever they wait for then. */
+static inline void io_set_past(struct blk_io *io, uint64_t nblocks) { io->priv.u[1] = nblocks; }
+static inline uint32_t io_past(const struct blk_io *io) { return (uint32_t)io->priv.u[1]; }
 
 /* ---- clean copies in places (fill.c, places.c) ---- */
 
@@ -333,7 +337,6 @@ struct places {
 /* ---- streams of writes that go past the log (twin.c, bypass.c) ---- */
 
 #define TWINS_MAX    128u        /* so much of streams in MiB is not committed at a time; a number fits extent.twin */
-#define BYPASSES_MAX 256u
 struct twin {                    /* a second place of an extent, that the log's PLACED records name and no batch does yet */
     uint32_t x;                  /* EXTENT_NONE: free */
     struct extent_place place;
@@ -349,7 +352,8 @@ struct twin {                    /* a second place of an extent, that the log's 
 
 struct bypass;
 struct bypass_part {             /* what of a write lies in one extent */
-    struct list node;            /* bypass_dev.queue, .run */
+    struct list node;            /* bypass_dev.queue, .train */
+    struct list age;             /* bypass_dev.ages, while it queues */
     struct journal_append app;
     struct bypass *of;
     uint32_t x, first, n;        /* extent; blocks of the write */
@@ -358,14 +362,22 @@ struct bypass_part {             /* what of a write lies in one extent */
     struct iovec iov[BLK_IOV_MAX];
     int      iovcnt;
 };
-#define BYPASS_IOVS 256u
+#define BYPASS_IOVS  512u
+#define BYPASS_TRAIN 64u         /* commands of a train at most */
 enum bypass_state { BYPASS_REST, BYPASS_WRITE, BYPASS_WRITTEN, BYPASS_FLUSH };
-struct bypass_dev {              /* of one device: one run at a time */
+struct bypass_dev;
+struct bypass_io { struct dev_io io; struct bypass_dev *of; };
+struct bypass_dev {              /* of one device: one train at a time */
     struct shard *s;
     enum bypass_state state;
-    struct list queue, run;      /* parts */
-    uint32_t flush_failures;     /* of the device, all shards', when the run began */
-    struct dev_io io;
+    struct list queue;           /* parts, in the order of their places */
+    struct list ages;            /* the same, the oldest first */
+    struct list train;           /* parts that are being written, or flushed */
+    uint32_t nr_ios, in_flight;  /* commands of the train; of them not answered yet */
+    bool     failed;             /* one of them was refused */
+    uint32_t flush_failures;     /* of the device, all shards', when the train began */
+    struct bypass_io io[BYPASS_TRAIN];
+    struct dev_io flush;
     struct iovec iov[BYPASS_IOVS];
 };
 struct bypass {
@@ -443,6 +455,7 @@ struct lane {                    /* destages for one device, one batch at a time
     enum lane_turn turn;         /* to write to its device: turn.h */
     struct turn_want turn_want;
     uint64_t turn_ns;            /* when it got the turn */
+    bool     lent;               /* the turn is, to a train of streams: nothing of the lane's goes out (bypass_run.c) */
     uint64_t flush_devs;         /* FLUSH: devices that hold what this batch wrote, and are not flushed yet */
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* of all shards, when this batch began */
@@ -983,6 +996,10 @@ void     bypass_part_done(struct bypass_part *p, bool durable); /* not durable: 
 void     bypass_queue(struct shard *s, struct bypass_part *p, uint16_t dev, uint64_t off_bytes);
 int      bypass_init(struct shard *s);
 uint64_t bypass_step(struct shard *s);                    /* as mover_step() */
+void     bypass_turn(struct shard *s, uint16_t dev);      /* the lane there has got the turn */
+bool     bypass_has_time(const struct shard *s, uint16_t dev); /* its budget is not spent for longer than a train may wait */
+void     bypass_arrived(struct shard *s, struct blk_io *io);         /* a request: sets io_past() */
+bool     bypass_needed(const struct shard *s, const struct blk_io *io); /* an entry of the pool, for such a write */
 bool     bypass_write(struct shard *s, struct wio *w);    /* false: the log is to take it */
 
 /* share.c: what one capacity device may take of the shard */
@@ -1008,6 +1025,9 @@ bool     lane_hurries(struct lane *l);                    /* it destages beside 
 bool     lane_waited_for(struct lane *l);                 /* hosts' requests wait for what it destages */
 bool     lane_turn(struct lane *l);                       /* may a run go out now? false: lane_step() or describe_go_on() comes again */
 void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
+bool     lane_turn_lend(struct lane *l);                  /* to a train of streams; false: as with lane_turn(), or the lane's is out */
+void     lane_turn_back(struct lane *l);                  /* that train is over */
+void     lane_turn_rest(struct lane *l);                  /* nobody has more for it now, but perhaps the lane */
 void     lane_turn_init(struct lane *l);
 void     lane_run_begin(struct lane *l, uint16_t dev, const struct dev_io *io); /* it goes there */
 void     lane_run_end(struct lane *l, uint16_t dev, const struct dev_io *io);   /* it is over; its bytes count against the budget */

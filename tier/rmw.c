@@ -128,6 +128,7 @@ static void start_write(struct rmw *m, int i, uint64_t block, uint32_t n, const 
     m->pending++;
     m->wio[i].cb = part_written;
     m->wio[i].ctx = m;
+    m->wio[i].past = m->buf != NULL ? 0 : io_past(m->io);
     err = write_blocks(m->s, &m->wio[i], m->layer, block, n, iov, iovcnt, NULL);
     if (err != 0)
         rmw_part_done(m, err);

@@ -121,6 +121,8 @@ struct twin *twin_new(struct shard *s, uint32_t x)
     if (s->twins_used == TWINS_MAX || (extent_placed(e) && cold_reserve(s->o.cold, 1) != 0))
         return NULL;
     assert(extent_placed(e) || (e->flags & EXTENT_RESERVED));
+    if (extent_placed(e)) /* so that one device has all of it: whose share of dirt it is, and what must answer, does not change */
+        avoid |= ~(UINT64_C(1) << e->place.dev);
     if (cold_take(s->o.cold, near(s, e), avoid, &p) == 0) {
         if (!extent_placed(e))
             e->flags &= (uint8_t)~EXTENT_RESERVED;

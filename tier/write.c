@@ -138,6 +138,7 @@ void write_start(struct shard *s, uint32_t layer, struct blk_io *io)
 
         w->cb = host_written;
         w->ctx = io;
+        w->past = io_past(io);
         err = write_blocks(s, w, layer, io->lba, io->nlb, io->iov, io->iovcnt, io->crc);
         if (err != 0)
             pool_put(&s->wios, w);
