@@ -75,7 +75,7 @@ static bool part_fits(struct shard *s, const struct bypass_part *p, uint64_t blo
         twins_press(s);
     if (begins)
         t = twin_new(s, p->x);
-    return t != NULL && !t->closed && unused(t, block, p->n) && !s->degraded[t->place.dev] &&
+    return t != NULL && !t->closed && (unused(t, block, p->n) || s->bugs.twin_written_twice) && !s->degraded[t->place.dev] &&
            dev_usable(s, shard_capacity(s, t->place.dev)) && (!begins || bypass_has_time(s, t->place.dev));
 }
 
@@ -96,7 +96,7 @@ static bool first_is_used(const struct shard *s, const struct wio *w)
 {
     const struct twin *t = twin_of(s, extent_at(&s->xt, w->ext[0]));
 
-    return t != NULL && bit_get(t->used, (uint32_t)(w->app.lba % EXTENT_BLOCKS));
+    return t != NULL && !s->bugs.twin_written_twice && bit_get(t->used, (uint32_t)(w->app.lba % EXTENT_BLOCKS));
 }
 
 /* The blocks of the write by extent, and what the log takes of it. False: nothing is left to go past it. */

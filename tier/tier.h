@@ -341,6 +341,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
     bool placed_before_durable;    /* a stream's record is appended before the device has made its blocks durable */
     bool twin_given_early;         /* the place of a stream is another extent's before the batch that copied it has committed */
+    bool twin_written_twice;       /* a block of a stream is written over another one that was acknowledged, and not committed yet */
     bool placed_beats_newer;       /* a start takes a stream's block although the log has a newer one */
 };
 struct journal_bugs;

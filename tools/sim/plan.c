@@ -158,5 +158,6 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
         p->tombstones_max = 1 + (uint32_t)(opts->seed / 3 % 4);
     p->write_bypass = (uint32_t[]){0, 1, 128 * 1024}[opts->seed / 2 % 3]; /* 1: every write, until a block comes again */
     p->stream_pct = p->write_bypass != 0 ? 80 : 0;
+    p->stream_laps = opts->seed / 6 % 3 == 0;
     p->stage_bytes = (uint32_t[]){1, 256, 1024, 16384}[opts->seed % 4] * 1024; /* of all shards; the first two: the least that there is */
 }

@@ -120,15 +120,24 @@ static void whole_blocks(struct slot *s)
     s->nr = MAX(ROUND_DOWN(s->nr, per_block), per_block);
 }
 
-/* A stream begins again where it began, at the volume's end. */
+/* A stream begins again where it began, at the volume's end. Some go on within the block in which they ended; most consist of long
+ * writes of whole blocks. */
 static void go_on(struct world *w, struct slot *s, uint64_t units)
 {
-    if (s->stream_of == s->vol && sim_below(w->sim, 100) < w->plan.stream_pct) {
-        s->unit = s->stream_end < units ? s->stream_end : 0;
+    uint64_t *end = &s->stream_end[s->vol - w->vol], unit_bytes = s->vol->params.lba_bytes, per_block = BLOCK_BYTES / unit_bytes;
+    uint64_t most = MIN(w->plan.io_max_bytes, s->vol->blk->max_io_bytes) / BLOCK_BYTES;
+
+    if (sim_below(w->sim, 100) < w->plan.stream_pct) {
+        s->unit = *end < units ? *end : 0;
+        if (s->unit > 0 && w->plan.stream_laps && sim_chance(w->sim, 700000))
+            s->unit--;
+        if (sim_chance(w->sim, 800000)) {
+            s->unit = ROUND_DOWN(s->unit, per_block);
+            s->nr = sim_between(w->sim, MIN(4, most), MIN(64, most)) * per_block;
+        }
         s->nr = MIN(s->nr, units - s->unit);
     }
-    s->stream_of = s->vol;
-    s->stream_end = s->unit + s->nr;
+    *end = s->unit + s->nr;
 }
 
 static void draw_range(struct world *w, struct slot *s)

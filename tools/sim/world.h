@@ -61,6 +61,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    described_unflushed,     PROFILE_CRASH)               \
     x(tier,    placed_before_durable,   PROFILE_CRASH)               \
     x(tier,    twin_given_early,        PROFILE_CRASH)               \
+    x(tier,    twin_written_twice,      PROFILE_CRASH)               \
     x(tier,    placed_beats_newer,      PROFILE_CRASH)               \
     x(export,  skip_association_fence,  PROFILE_NETWORK)             \
     x(export,  complete_before_blk,     PROFILE_NETWORK)
@@ -119,6 +120,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t group_bytes_max, groups_in_flight, dirty_start_pct, dirty_max_pct, ios_per_shard, stage_bytes, admit_touches;
     uint64_t write_bypass;
     uint32_t stream_pct;          /* of writes go on where the one before from that slot ended */
+    bool     stream_laps;         /* some of them within the block in which it ended */
     uint32_t tombstones_max;      /* 0: more than it will ever see */
     uint32_t volumes, slots;
     uint64_t volume_bytes_max;
@@ -157,8 +159,7 @@ struct slot {                     /* one host request at a time */
     uint8_t      *buf;            /* WORLD_IO_MAX, 4096-aligned */
     struct vol   *vol;            /* NULL: idle */
     uint64_t      unit, nr, version, begun;
-    const struct vol *stream_of;  /* what it wrote last ended there, in that volume */
-    uint64_t      stream_end;
+    uint64_t      stream_end[WORLD_VOLUMES]; /* what it wrote last in each ended there */
     bool          sent;           /* NETWORK: the command is on its way */
     struct vol   *again;          /* NETWORK: its outcome is unknown; the same range is written anew, as a host would */
 };

@@ -216,3 +216,18 @@ Test(stream, sixty_four_at_once)
     for (uint32_t i = 2; i < STREAMS; i++)
         cr_assert_eq(stream_read(&t, 1, i * 100000 + 32, 1)->nblocks, 33);
 }
+
+/* Requests of 16 blocks that begin in the last block of the one before, cut into pieces of 8. */
+Test(stream, of_what_is_cut_into_pieces_the_last_one_alone_shares_its_last_block)
+{
+    uint32_t wrong = 0;
+
+    for (uint64_t b = 0; b < 15 * 100; b += 15) {
+        wrong += stream_shares_last(stream_read(&t, 3, b, 8)) && b > 15 * 8;
+        wrong += !stream_shares_last(stream_read(&t, 3, b + 8, 8)) && b > 15 * 8;
+    }
+    cr_assert_eq(wrong, 0);
+    for (uint64_t b = 1500; b < 3000; b += 8) /* then none does */
+        wrong += stream_shares_last(stream_read(&t, 3, b, 8));
+    cr_assert_leq(wrong, 8);
+}
