@@ -71,6 +71,8 @@ bool offline_placed(const struct offline *o, const struct log_rec *r, const stru
 struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };
 /* Both say the same of one extent: is the second the better one? doubt: the bytes of one do not fit. -ENOMEM */
 int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt);
+/* Does each block there fit what its description says? -ENOMEM */
+int rebuild_whole(const struct offline *o, const struct found_extent *f, bool *whole);
 /* Sets needed[segment] for those that hold what these extents do not; -ENOMEM. */
 int rebuild_segments_needed(const struct offline *o, const struct found_extent *exts, size_t nr_exts, uint8_t *needed);
 
@@ -97,6 +99,8 @@ void found_name(struct found *f); /* sets name of all */
 int  found_leave_out(struct found *f, const struct tier_opts *opts, struct strbuf *out, char why[static 256]);
 int  found_need(struct found *f, uint64_t *need); /* sets log_extents of all; need: their sum; -ENOMEM */
 void found_say(const struct found *f, struct strbuf *out);
+/* rebuild_twins.c: drops those whose places the log names for others since; nr: such that a start will take. -ENOMEM */
+int  rebuild_twins(struct found *f, struct strbuf *out, struct tier_check_report *report, uint64_t *nr);
 
 enum check_loss { CHECK_HARMLESS, CHECK_LOSS };
 

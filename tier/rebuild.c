@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/crc32c.h"
 #include "tier/check.h"
 
 #define BATCH_EXTENTS 64u
@@ -154,66 +153,6 @@ static int drop_older(struct rebuild *b)
             err = choose(b, last, &f->exts[i]);
     }
     f->nr_exts = n;
-    return err;
-}
-
-/* ---- places that the log names, too ---- */
-
-static bool twin_owed(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
-{
-    const struct found *f = &((struct rebuild *)ctx)->f;
-    const struct found_extent key = {.layer = layer, .extent = extent, .destaged_seq = seq};
-    size_t lo = 0, hi = f->nr_exts;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-
-        if (same_extent(&f->exts[mid], &key))
-            return f->exts[mid].destaged_seq < seq;
-        if (found_order(&f->exts[mid], &key) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return true;
-}
-
-/* Does it hold what the record says? */
-static bool twin_there(struct rebuild *b, const struct log_rec *r)
-{
-    static uint8_t block[BLOCK_BYTES] __attribute__((aligned(4096)));
-    const struct pool_dev *d;
-    uint64_t off;
-
-    return offline_placed(&b->o, r, &d, &off) && dev_read_sync(d->on[0], off, block, BLOCK_BYTES) == 0 &&
-           block_csum(block, r->layer, r->lba) == b->o.csums[r->csum];
-}
-
-/* A description that stands at a place which has been given to another extent since: its bytes say whose it is. */
-static int twin_wins(void *ctx, const struct log_rec *r)
-{
-    struct rebuild *b = ctx;
-    struct extent_place p;
-
-    if (!extent_place_decode(r->place, &p) || !twin_there(b, r))
-        return 0;
-    b->twins++;
-    for (size_t i = 0; i < b->f.nr_exts; i++)
-        if (b->f.exts[i].place.dev == p.dev && b->f.exts[i].place.slot == p.slot)
-            b->f.exts[i].place.dev = EXTENT_NO_DEV;
-    return 0;
-}
-
-static int drop_given_away(struct rebuild *b)
-{
-    struct twin_ask ask = {.ctx = b, .owed = twin_owed, .twin = twin_wins};
-    int err = offline_twins(&b->o, &ask);
-    size_t n = 0;
-
-    for (size_t i = 0; i < b->f.nr_exts; i++)
-        if (b->f.exts[i].place.dev != EXTENT_NO_DEV)
-            b->f.exts[n++] = b->f.exts[i];
-    b->f.nr_exts = n;
     return err;
 }
 
@@ -512,7 +451,7 @@ static int run(struct rebuild *b, const struct tier_opts *new_opts, char why[sta
     if (err)
         return err;
     err = drop_older(b);
-    err = err ? err : drop_given_away(b);
+    err = err ? err : rebuild_twins(&b->f, b->out, b->report, &b->twins);
     err = err ? err : find_layers(b);
     if (err)
         return err;

@@ -37,6 +37,17 @@ static struct fit blocks_that_fit(const struct offline *o, const struct found_ex
     return fit;
 }
 
+int rebuild_whole(const struct offline *o, const struct found_extent *f, bool *whole)
+{
+    struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
+
+    if (c == NULL)
+        return -ENOMEM;
+    *whole = blocks_that_fit(o, f, c).whole;
+    free(c);
+    return 0;
+}
+
 int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt)
 {
     struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A place that the log names for one extent and a description for another: who had it later. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "base/crc32c.h"
+#include "base/strbuf.h"
+#include "tier/check.h"
+#include "tools/sim/media.h"
+#include "tools/sim/sim.h"
+
+#define BASE   MIB
+#define SLOT   3u
+#define STREAM 11u /* layers */
+#define OTHER  12u
+
+struct rig {
+    struct sim *sim;
+    struct env *env;
+    struct media *media;
+    struct offline o;
+    struct found f;
+    struct found_extent ext[2];
+    struct log_rec rec[2];
+    uint32_t csum[EXTENT_BLOCKS];
+    struct tier_check_report report;
+    struct strbuf out;
+    uint8_t block[BLOCK_BYTES] __attribute__((aligned(4096)));
+    uint8_t desc[DESC_BYTES] __attribute__((aligned(4096)));
+};
+
+static struct rig *rig_new(void)
+{
+    struct rig *r = aligned_alloc(4096, ROUND_UP(sizeof(*r), 4096));
+    struct pool_dev *d = &r->o.devs.dev[0];
+
+    memset(r, 0, sizeof(*r));
+    r->sim = sim_new(1);
+    r->env = sim_env_new(r->sim);
+    r->media = media_new(BASE + REGION_BYTES);
+    r->o.devs.nr = 1;
+    d->opts.role = TIER_CAPACITY;
+    d->label.ext_base_bytes = BASE;
+    d->label.ext_nr = REGION_EXTENTS;
+    cr_assert_eq(media_open(r->media, r->env, "hdd", &d->on[0]), 0);
+    r->f.o = &r->o;
+    r->f.exts = r->ext;
+    r->o.recs = r->rec;
+    r->o.csums = r->csum;
+    return r;
+}
+
+static uint32_t write_block(struct rig *r, uint64_t layer, uint32_t i, uint8_t fill)
+{
+    memset(r->block, fill, sizeof(r->block));
+    cr_assert_eq(dev_write_sync(r->o.devs.dev[0].on[0], region_extent_offset(BASE, SLOT) + (uint64_t)i * BLOCK_BYTES, r->block, BLOCK_BYTES, 0), 0);
+    return block_csum(r->block, layer, i);
+}
+
+/* Extent 0 of the layer is described there, with blocks from..to. */
+static void describe(struct rig *r, uint64_t layer, uint64_t destaged_seq, uint32_t from, uint32_t to)
+{
+    struct extent_desc d = {.slot = SLOT, .layer = layer, .destaged_seq = destaged_seq};
+
+    for (uint32_t i = from; i < to; i++) {
+        d.sums.valid[i / 64] |= UINT64_C(1) << (i % 64);
+        d.sums.csum[i] = write_block(r, layer, i, 'o');
+    }
+    extent_desc_encode(&d, r->desc);
+    cr_assert_eq(dev_write_sync(r->o.devs.dev[0].on[0], region_desc_offset(BASE, SLOT), r->desc, DESC_BYTES, 0), 0);
+    r->ext[r->f.nr_exts++] = (struct found_extent){.layer = layer, .destaged_seq = destaged_seq, .place = {.dev = 0, .slot = SLOT}};
+}
+
+/* A stream wrote blocks from..to there. */
+static void stream(struct rig *r, uint32_t shard, uint64_t seq, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        r->csum[i] = write_block(r, STREAM, i, 's');
+    r->rec[r->o.nr_recs++] = (struct log_rec){.type = JOURNAL_PLACED, .shard = shard, .layer = STREAM, .lba = from, .nblocks = to - from, .seq = seq,
+                                              .place = extent_place_encode((struct extent_place){.dev = 0, .slot = SLOT}), .csum = from};
+}
+
+/* A record tells in whose log a layer is. */
+static void other_in(struct rig *r, uint32_t shard)
+{
+    r->rec[r->o.nr_recs++] = (struct log_rec){.type = JOURNAL_WRITE, .shard = shard, .layer = OTHER, .lba = 9999, .nblocks = 1, .seq = 1};
+}
+
+/* How many descriptions are left, and places that a start takes beside them. */
+static void expect(struct rig *r, size_t descriptions, uint64_t twins, uint64_t losses)
+{
+    uint64_t nr;
+
+    cr_assert_eq(rebuild_twins(&r->f, &r->out, &r->report, &nr), 0);
+    cr_assert(r->f.nr_exts == descriptions && nr == twins && r->report.losses == losses, "%zu descriptions, %llu twins, %llu losses",
+              r->f.nr_exts, (unsigned long long)nr, (unsigned long long)r->report.losses);
+    strbuf_fini(&r->out);
+    dev_close(r->o.devs.dev[0].on[0]);
+    media_free(r->media);
+    sim_env_free(r->env);
+    sim_free(r->sim);
+    free(r);
+}
+
+Test(rebuild_twins, in_one_shard_the_stream_had_it_later_if_its_seq_is_higher)
+{
+    struct rig *r = rig_new();
+
+    describe(r, OTHER, 50, 0, 20);
+    stream(r, 0, 60, 100, 110); /* none of the blocks of the other one */
+    other_in(r, 0);
+    expect(r, 0, 1, 0);
+}
+
+Test(rebuild_twins, in_one_shard_the_described_extent_had_it_later_if_its_seq_is)
+{
+    struct rig *r = rig_new();
+
+    stream(r, 0, 60, 100, 110); /* its bytes are still there */
+    describe(r, OTHER, 70, 0, 20);
+    other_in(r, 0);
+    expect(r, 1, 0, 0);
+}
+
+Test(rebuild_twins, of_two_shards_the_one_whose_bytes_were_written_over_had_it_before)
+{
+    struct rig *r = rig_new();
+
+    describe(r, OTHER, 70, 0, 20);
+    stream(r, 0, 60, 10, 30);
+    other_in(r, 1);
+    expect(r, 0, 1, 0);
+    r = rig_new();
+    stream(r, 0, 60, 10, 30);
+    describe(r, OTHER, 50, 0, 20);
+    other_in(r, 1);
+    expect(r, 1, 0, 0);
+}
+
+Test(rebuild_twins, where_nothing_tells_the_description_stays_and_it_is_said)
+{
+    struct rig *r = rig_new();
+
+    stream(r, 0, 60, 100, 110);
+    describe(r, OTHER, 50, 0, 20);
+    other_in(r, 1);
+    expect(r, 1, 0, 1);
+}
+
+Test(rebuild_twins, what_was_destaged_since_counts_no_more)
+{
+    struct rig *r = rig_new();
+
+    stream(r, 0, 60, 100, 110);
+    r->ext[r->f.nr_exts++] = (struct found_extent){.layer = STREAM, .destaged_seq = 60, .place = {.dev = 0, .slot = 7}};
+    expect(r, 1, 0, 0);
+}
