@@ -67,9 +67,9 @@ static bool same_shard(const struct offline *o, const struct log_rec *r, uint64_
 
 static void say_doubt(struct twins *t, const struct log_rec *r, const struct found_extent *f)
 {
-    strbuf_add(t->out, "extent %llu of layer %llu: the log has some of it at a place that extent %llu of layer %llu is described at, whose bytes "
-               "fit: what the log names there comes back as damage\n", (unsigned long long)(r->lba / EXTENT_BLOCKS), (unsigned long long)r->layer,
-               (unsigned long long)f->extent, (unsigned long long)f->layer);
+    strbuf_add(t->out, "extent %llu of layer %llu: the log has some of it at a place that extent %llu of layer %llu is described at, whose "
+               "bytes fit: what the log names there comes back as damage\n", (unsigned long long)(r->lba / EXTENT_BLOCKS),
+               (unsigned long long)r->layer, (unsigned long long)f->extent, (unsigned long long)f->layer);
     t->report->findings++;
     t->report->losses++;
 }

@@ -229,7 +229,7 @@ Test(places_dev, one_that_is_given_up_while_a_segment_is_opened_there_hinders_no
         ;
     places_write_failed(r.shard, r.shard->log_segments, -EIO);
     sim_run_for(r.sim, 10 * NS_PER_S);
-    for (uint32_t g = 0; g < r.shard->ix.nr_segments; g++)
+    for (uint32_t g = 0; g < r.shard->twin_segment; g++)
         if (segpool_at(r.segpool, g).area == 1)
             cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
     copy_blocks(&r, 0, 640, 1);

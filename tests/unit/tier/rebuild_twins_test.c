@@ -53,7 +53,8 @@ static struct rig *rig_new(void)
 static uint32_t write_block(struct rig *r, uint64_t layer, uint32_t i, uint8_t fill)
 {
     memset(r->block, fill, sizeof(r->block));
-    cr_assert_eq(dev_write_sync(r->o.devs.dev[0].on[0], region_extent_offset(BASE, SLOT) + (uint64_t)i * BLOCK_BYTES, r->block, BLOCK_BYTES, 0), 0);
+    cr_assert_eq(dev_write_sync(r->o.devs.dev[0].on[0], region_extent_offset(BASE, SLOT) + (uint64_t)i * BLOCK_BYTES, r->block,
+                                BLOCK_BYTES, 0), 0);
     return block_csum(r->block, layer, i);
 }
 
@@ -76,8 +77,9 @@ static void stream(struct rig *r, uint32_t shard, uint64_t seq, uint32_t from, u
 {
     for (uint32_t i = from; i < to; i++)
         r->csum[i] = write_block(r, STREAM, i, 's');
-    r->rec[r->o.nr_recs++] = (struct log_rec){.type = JOURNAL_PLACED, .shard = shard, .layer = STREAM, .lba = from, .nblocks = to - from, .seq = seq,
-                                              .place = extent_place_encode((struct extent_place){.dev = 0, .slot = SLOT}), .csum = from};
+    r->rec[r->o.nr_recs++] = (struct log_rec){.type = JOURNAL_PLACED, .shard = shard, .layer = STREAM, .lba = from, .nblocks = to - from,
+                                              .seq = seq, .csum = from,
+                                              .place = extent_place_encode((struct extent_place){.dev = 0, .slot = SLOT})};
 }
 
 /* A record tells in whose log a layer is. */
