@@ -93,8 +93,8 @@ void lane_turn_rest(struct lane *l)
         return;
     if (l->state == LANE_DESCRIBE && l->turn == TURN_HELD && l->runs == 0)
         describe_go_on(l);
-    else if (!lane_writes(l) && l->state != LANE_DESCRIBE)
-        lane_turn_over(l);
+    else if (l->runs == 0)
+        lane_turn_over(l); /* it asks again if it may go on: who yields to reads keeps no turn */
 }
 
 /* A run is in flight; what else the lane has in flight needs no turn. */

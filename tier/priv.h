@@ -1027,7 +1027,7 @@ bool     lane_turn(struct lane *l);                       /* may a run go out no
 void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
 bool     lane_turn_lend(struct lane *l);                  /* to a train of streams; false: as with lane_turn(), or the lane's is out */
 void     lane_turn_back(struct lane *l);                  /* that train is over */
-void     lane_turn_rest(struct lane *l);                  /* nobody has more for it now, but perhaps the lane */
+void     lane_turn_rest(struct lane *l);                  /* no train has more for it now */
 void     lane_turn_init(struct lane *l);
 void     lane_run_begin(struct lane *l, uint16_t dev, const struct dev_io *io); /* it goes there */
 void     lane_run_end(struct lane *l, uint16_t dev, const struct dev_io *io);   /* it is over; its bytes count against the budget */
