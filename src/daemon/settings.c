@@ -206,11 +206,9 @@ static int set_one(struct config *fresh, const char *path, const json_t *v, char
     const char *text = value_text(v, num);
     int err = -FIRN_E_INVALID;
 
-    if (key == CONFIG_KEY_NR)
-        snprintf(why, 256, "%.100s: unknown key", path);
-    else if (!(config_key_info(key)->flags & KEY_RELOAD) || key == CONFIG_KEY_api_token_file)
-        snprintf(why, 256, "%.100s: needs a restart; set it in the file", path);
-    else if (text == NULL)
+    if (!config_live(path, why))
+        return err;
+    if (text == NULL)
         snprintf(why, 256, "%.100s: not a text, number, true or false", path);
     else if ((err = config_set_text(fresh, key, text, what)) != 0)
         snprintf(why, 256, "%.60s: %.190s", path, what);

@@ -44,6 +44,8 @@ is "what was asked for outlasts a profile" "$(patch '{"tier.profile": "low-wear"
 is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 70; set that one higher, too"
 is "none" "$(key tier.admit) $([ "$(key tier.dirty_start)" -lt 90 ] && echo lower)" "1 lower"
 is "the key of several that is wrong" "$(patch '{"tier.admit": 1, "tier.dirty_max": 96}')" "tier.dirty_max: out of range; allowed: 2 to 95"
+is "a key that is no plain value" "$(patch '{"pool.cache": "/dev/x"}')" "pool.cache: is read at the start alone; name the device in firn.conf, stop firnd, take an empty one in with \`firnd --add-cache\`, start it"
+is "a key of the start" "$(patch '{"export.queues": 4}')" "export.queues: is read at the start alone; set it in firn.conf and restart firnd"
 is "no such profile" "$(patch '{"tier.profile": "fast"}')" 'tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
 profile ''
 is "the file has the last word" "$(key tier.profile) $(key tier.admit) $(key tier.admit_again) $(key mover.hours)" "balanced 2 3 "

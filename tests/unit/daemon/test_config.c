@@ -316,6 +316,29 @@ Test(config, a_whole_file_reaches_the_tier)
     free(o);
 }
 
+Test(config, what_a_request_cannot_set_says_what_to_do)
+{
+    char why[256];
+
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        const struct config_key_info *k = config_key_info((enum config_key)i);
+        bool live = config_live(k->path, why);
+
+        cr_assert(live == ((k->flags & KEY_RELOAD) && i != CONFIG_KEY_api_token_file), "%s", k->path);
+        cr_assert(live || (strstr(why, k->path) == why && strstr(why, "unknown") == NULL), "%s", why);
+    }
+    cr_assert(!config_live("pool.cache", why));
+    cr_assert(strstr(why, "read at the start alone") && strstr(why, "firnd --add-cache"), "%s", why);
+    cr_assert(!config_live("pool.capacity", why));
+    cr_assert(strstr(why, "when a pool is formatted"), "%s", why);
+    cr_assert(!config_live("pool.journal", why));
+    cr_assert_str_eq(why, "pool.journal: a group, no key; name each of its keys, such as pool.journal.path");
+    cr_assert(!config_live("pool.cach", why));
+    cr_assert_str_eq(why, "pool.cach: unknown key");
+    cr_assert(!config_live("", why));
+    cr_assert_str_eq(why, ": unknown key");
+}
+
 Test(config, hours_are_two_times_of_the_day)
 {
     static const char *const bad[] = {"22:00", "22:00-22:00", "24:00-06:00", "22:60-06:00", "22:00-06:000", "22.00-06:00", "2:00-06:00",
