@@ -102,7 +102,8 @@
     x("journal.queue_depth",   UINT,     journal_queue_depth,  64,          65536,            "1024", 0,                \
       "requests a reactor carries at once; more wait in their NVMe queues. Costs memory")                               \
     x("journal.align",         SIZE,     journal_align,        512,         4096,             "4096", 0,                \
-      "where groups may begin, chosen when the pool is formatted: 512 or 4096, not below the device's block")           \
+      "where groups may begin, and bytes of a segment's header, chosen when the pool is formatted: "                    \
+      "512 or 4096, not below the device's block")                                                                      \
     x("limits.volumes",        UINT,     limits_volumes,       1,           VOLUMES_MAX,      "16384", KEY_RELOAD,      \
       "volumes that may be made")                                                                                       \
     x("limits.connections",    UINT,     limits_connections,   2,           CONNECTIONS_MAX,  "10000", 0,               \

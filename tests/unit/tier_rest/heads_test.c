@@ -185,3 +185,74 @@ Test(heads, a_pool_with_blocks_of_4096_bytes_is_what_an_older_program_knows)
     cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
     cr_assert_eq(label_of(0, false).incompat, 0);
 }
+
+/* ---- copies on other devices ---- */
+
+static void copy_to_blocks_of(unsigned i, uint32_t block_bytes)
+{
+    struct sim_disk *old = sim_machine_disk(&machine, opts.devs[i].path);
+    struct sim_disk_opts o = {.size_bytes = sim_disk_size(old), .block_bytes = block_bytes, .torn_bytes = block_bytes};
+    struct sim_disk *copy = sim_disk_new(sim, "copy", &o);
+
+    for (uint64_t at = 0; at < o.size_bytes; at += sizeof(buf)) {
+        sim_disk_peek(old, at, buf, sizeof(buf));
+        sim_disk_poke(copy, at, buf, sizeof(buf));
+    }
+    for (unsigned m = 0; m < SIM_MACHINE_DISKS; m++)
+        if (machine.disk[m] == old)
+            machine.disk[m] = copy;
+    sim_disk_free(old);
+}
+
+static void begin_with_one_block(uint32_t align)
+{
+    opts.journal_align = align;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    open_pool();
+    create();
+    put(0, 1);
+    close_pool();
+}
+
+static void refused_for_its_blocks(int err)
+{
+    cr_assert_eq(err, -FIRN_E_INVALID);
+    cr_assert(strstr(why, "journal device") && strstr(why, "blocks of 4096 bytes") && strstr(why, "places of 512"), "%s", why);
+}
+
+Test(heads, a_copy_of_the_log_on_larger_blocks_is_refused_and_says_why)
+{
+    uint64_t generation;
+
+    begin_with_one_block(512);
+    generation = label_of(0, false).generation;
+    copy_to_blocks_of(0, 4096);
+    refused_for_its_blocks(tier_probe(&opts, why));
+    refused_for_its_blocks(tier_open(&opts, &tier, why));
+    cr_assert_eq(label_of(0, false).generation, generation);
+    copy_to_blocks_of(0, 512);
+    open_pool();
+    expect(0, 1);
+    close_pool();
+}
+
+Test(heads, a_copy_of_the_log_on_smaller_blocks_goes_on_as_it_was)
+{
+    begin_with_one_block(4096);
+    copy_to_blocks_of(0, 512);
+    open_pool();
+    cr_assert_eq(segpool_geometry(tier->segpool)->head_bytes, 4096u);
+    expect(0, 1);
+    close_pool();
+}
+
+/* Its copies are lost with it, and nothing else. */
+Test(heads, a_copy_of_a_cache_device_on_larger_blocks_is_left_out)
+{
+    begin_with_one_block(512);
+    copy_to_blocks_of(2, 4096);
+    open_pool();
+    cr_assert_eq(segpool_areas(tier->segpool), 1u);
+    expect(0, 1);
+    close_pool();
+}
