@@ -7,7 +7,8 @@
 
 /* Keys that are no plain values, and those of which a restart alone is not enough. */
 static const struct { const char *path, *todo; } rows[] = {
-    {"pool.cache", "is read at the start alone; name the device in firn.conf, stop firnd, take an empty one in with `firnd --add-cache`, start it"},
+    {"pool.cache", "is read at the start alone; name the device in firn.conf, stop firnd, take an empty one in with `firnd --add-cache`, "
+                   "start it"},
     {"pool.capacity", "its devices are taken when a pool is formatted; none can be added or grown later"},
     {"pool.journal.size", "is taken when a pool is formatted"},
     {"pool.name", "is given when a pool is formatted"},
