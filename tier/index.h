@@ -53,7 +53,7 @@ struct index {
     uint32_t nr_buckets, nr_segments, slots_per_segment;
     uint32_t nr_phys;       /* slots with payload: ids below this */
     uint32_t nr_virtual, virtual_used, virtual_touched, virtual_free;
-    uint64_t nr_entries, nr_dirty;
+    uint64_t nr_entries, nr_dirty, nr_kept; /* kept: of the dirty */
     uint64_t seed;          /* of the hash: a host cannot aim at one bucket */
     uint64_t walk;          /* state of the kicks: deterministic */
     uint32_t stash[64];     /* entries that found no place after many kicks; nearly always empty */

@@ -547,6 +547,7 @@ void shard_info(const struct shard *s, struct tier_info *add)
     uint64_t entries = figure_get(&s->ix.nr_entries);
 
     add->journal_dirty_bytes += figure_get(&s->ix.nr_dirty) * BLOCK_BYTES;
+    add->journal_kept_bytes += figure_get(&s->ix.nr_kept) * BLOCK_BYTES;
     add->index_blocks += entries;
     add->index_bytes += index_bytes_at(&s->ix, entries);
     add->pin_max_bytes = shard_pin_max(s);

@@ -216,8 +216,10 @@ static inline const char *tier_dev_state(const struct tier_dev_info *d)
 }
 struct tier_info {
     char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
-    struct { uint64_t room_bytes, dirty_bytes; } shard[REACTORS_MAX]; /* what its part of the log can hold; what of that is dirty */
-    uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
+    /* room: what a shard's part of the log can hold. kept: of the dirty, what a capacity device has as well, unless a destage beside
+     * it was cut short and has torn it; so a start after a crash may find more dirty than there is room. */
+    struct { uint64_t room_bytes, dirty_bytes, kept_bytes; } shard[REACTORS_MAX];
+    uint64_t journal_bytes, journal_dirty_bytes, journal_kept_bytes, journal_free_segments, journal_segments, segment_bytes;
     uint64_t cache_bytes;                    /* of devices for copies alone, those that are in use */
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t flash_bytes, flash_used_bytes;  /* of capacity, on devices that do not seek; 0: the pool has not both kinds */
