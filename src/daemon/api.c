@@ -649,7 +649,7 @@ static void config(struct api *a, const struct route *r, const char *body, size_
         err = settings_set(a->settings, o, why);
         json_decref(o);
         if (err) {
-            reply_error(out, api_http_status(err), err_code(err), why);
+            reply_error(out, api_http_status(err), err == -ETIMEDOUT ? "timeout" : err_code(err), why);
             return;
         }
     }
