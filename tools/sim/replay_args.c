@@ -184,7 +184,7 @@ static int refuse_devices(const char *file, const struct config *c, struct strbu
         return refuse(problems, file, c->cache[0].line, "pool.cache: not modelled: one SSD is both log and cache");
     for (unsigned i = 0; i < c->nr_capacity; i++)
         if (c->capacity[i].media == TIER_MEDIA_SSD)
-            return refuse(problems, file, c->capacity[i].line, "pool.capacity: media = \"ssd\" is not modelled: all are HDDs that are alike");
+            return refuse(problems, file, c->capacity[i].line, "pool.capacity: media = \"ssd\" is not modelled: all are HDDs, alike");
     return 0;
 }
 
