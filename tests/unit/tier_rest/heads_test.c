@@ -186,6 +186,30 @@ Test(heads, a_pool_with_blocks_of_4096_bytes_is_what_an_older_program_knows)
     cr_assert_eq(label_of(0, false).incompat, 0);
 }
 
+static void added_later(bool older, uint32_t bytes)
+{
+    opts.nr_devs = 2;
+    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    label_of(0, older);
+    open_pool();
+    create();
+    put(0, 1);
+    close_pool();
+    opts.nr_devs = 3;
+    cr_assert_eq(tier_cache_add(&opts, why), 0, "%s", why);
+    cr_assert_eq(label_of(2, false).incompat, 0);
+    cr_assert_eq(label_of(0, false).incompat, older ? 0 : LABEL_INCOMPAT_SHORT_HEADS);
+    open_pool();
+    cr_assert_eq(segpool_areas(tier->segpool), 2u);
+    cr_assert_eq(segpool_area(tier->segpool, 1)->head_bytes, bytes);
+    expect(0, 1);
+    close_pool();
+}
+
+/* The pool's bit stays the journal's: no other label may have it. */
+Test(heads, a_cache_device_that_is_added_later_has_the_heads_of_its_pool) { added_later(false, 512); }
+Test(heads, a_cache_device_that_is_added_to_an_older_pool_has_its_heads) { added_later(true, 4096); }
+
 /* ---- copies on other devices ---- */
 
 static void copy_to_blocks_of(unsigned i, uint32_t block_bytes)
