@@ -192,6 +192,34 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     finish(&t);
 }
 
+static uint64_t evicted(const struct shard *s) { return shard_stats(s)->evicted_unread + shard_stats(s)->evicted_read; }
+
+/* Most of a chunk goes unread: that would ask for more misses of volumes whose blocks come again. */
+Test(quota, copies_that_came_with_their_chunk_are_nothing_to_the_guard)
+{
+    struct two t;
+    struct shard *s;
+    uint64_t before;
+
+    begin(&t, 64);
+    s = t.r.shard;
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_max = {.bytes = MIB}});
+    quota_io(s, layer_no(&t.r.vol), 64 * VOLUME, false);
+    s->places.read_rules.window = UINT32_MAX; /* it counts, and never decides */
+    for (unsigned round = 0; round < 3; round++) {
+        layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    }
+    before = evicted(s);
+    cr_assert_gt(before, 100);
+    cr_assert_eq(s->places.read_rules.nr_unread + s->places.read_rules.nr_read, 0);
+    layer_at(s, layer_no(&t.r.vol))->use = (struct admit_use){0};
+    read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_eq(s->places.read_rules.nr_unread + s->places.read_rules.nr_read, evicted(s) - before, "others' are");
+    cr_assert_gt(evicted(s), before);
+    finish(&t);
+}
+
 Test(quota, a_cache_of_fewer_than_64_chunks_takes_what_is_only_read_at_its_first_miss)
 {
     for (unsigned i = 0; i < 2; i++) {
