@@ -410,15 +410,17 @@ static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to,
 
     for (uint32_t id = from; id < to; id++) {
         const uint32_t *cell;
+        unsigned flags;
 
         if (ix->key_flags[id] == 0)
             continue;
         cell = cell_of(ix, slot_key(ix, id));
         assert(cell != NULL && *cell == id + 1);
         nr++;
+        flags = index_flags_of(ix, id);
         sum->live++;
-        sum->dirty += (index_flags_of(ix, id) & INDEX_DIRTY) != 0;
-        *kept += (index_flags_of(ix, id) & INDEX_KEPT) != 0;
+        sum->dirty += (flags & INDEX_DIRTY) != 0;
+        *kept += (flags & INDEX_DIRTY) && (flags & INDEX_KEPT); /* alone it is INDEX_OVER */
     }
     return nr;
 }
