@@ -16,6 +16,8 @@
 #include "base/types.h"
 
 #define INDEX_NONE       UINT32_MAX
+#define INDEX_VIRTUAL_MAX (1u << 20)                           /* entries without payload */
+#define INDEX_PHYS_MAX   (UINT32_MAX - 2u - INDEX_VIRTUAL_MAX) /* those with: numbers are of 32 bits, so just below 16 TiB */
 #define INDEX_LAYER_BITS 20  /* layer indices, 1.. */
 #define INDEX_BLOCK_BITS 36
 #define INDEX_REF_MAX    3u

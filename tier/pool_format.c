@@ -98,7 +98,8 @@ static int plan(struct pool_devs *p, char why[static 256])
             }
         }
     }
-    return 0;
+    geo = pool_geometry(&p->dev[0].label);
+    return pool_slots_check(p, &geo, why);
 }
 
 /* The journal is looked at first and labelled last: another device's label without the journal's has a story. */
@@ -402,6 +403,11 @@ int tier_probe(const struct tier_opts *opts, char why[static 256])
     if (err)
         goto close_devs;
     err = pool_meta_match(p, m, &rec, why);
+    if (!err) {
+        struct segpool_geometry geo = pool_geometry(&p->dev[0].label);
+
+        err = pool_slots_check(p, &geo, why);
+    }
     if (!err)
         pool_say_ignored(p, m);
     m->ops->close(m);

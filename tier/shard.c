@@ -14,7 +14,6 @@
 #define LAYER_HASH      (2 * LAYERS_MAX)
 #define RECLAIM_STEPS   16 /* a pass */
 #define VIRTUAL_MIN     4096u
-#define VIRTUAL_MAX     (1u << 20)
 #define LANES_OPEN_SEGS 4u /* both streams: the one being filled, and the next */
 
 /* ---- answers ---- */
@@ -412,7 +411,7 @@ static int tables_init(struct shard *s)
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     uint32_t nr_segments = segpool_segments(s->o.segpool);
     uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, nr_extents, total, used, seed;
-    uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
+    uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), INDEX_VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
     int err;
 
     env_random(s->env, &seed, sizeof(seed));
