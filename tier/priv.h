@@ -621,7 +621,8 @@ struct shard {
 
     struct sums *sums;           /* SUMS_CACHE */
     uint32_t    *sums_hash;
-    struct list  sums_lru;       /* of sums.lru: unpinned or not, oldest first */
+    uint32_t     sums_nr;        /* of them were ever used: the others take no RAM */
+    struct list  sums_lru;       /* of sums.lru: those, unpinned or not, oldest first */
     struct list  sums_blocked;   /* waiters for a free entry or load */
 
     struct stage  stage;
