@@ -213,14 +213,16 @@ uint32_t places_possible(const struct shard *s)
     return nr / segpool_geometry(p)->nr_shards;
 }
 
-/* Who wants a place says how long the small queue may be meanwhile. */
+/* Who wants a place says how long the small queue may be meanwhile. A tenth is one of the whole cache, wherever its boundary with the log
+ * lies: the time in which a copy has to be used again is the cache's, and where the log has most of it a tenth of the rest would be over
+ * before. */
 static uint32_t small_pct(struct shard *s, uint32_t layer)
 {
     const struct admit_use *use = quota_use(s, layer);
 
     if (tiny(s) || (use != NULL && use->chunks))
         return CHUNKS_SMALL_PCT;
-    return use != NULL ? ALONG_SMALL_PCT : SMALL_PCT;
+    return use != NULL ? ALONG_SMALL_PCT : slots_small_pct(&s->places.slots, cache_blocks(s), SMALL_PCT);
 }
 
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)

@@ -208,7 +208,13 @@ Test(admit, the_guard_asks_for_more_while_copies_go_unread_and_for_less_when_the
     for (uint32_t i = 0; i < 3; i++)
         expect(miss(&g, 6, (uint16_t)(1u << i), 0), 0, 0);
     expect(miss(&g, 6, 0x8000, 0), 0xffff, 0x0007);
-    evictions(&g, 100, 60); /* neither */
+    evictions(&g, 100, 50); /* neither */
+    cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
+    evictions(&g, 1000, 49);
+    cr_assert_eq(g.r.touches, 2);
+    g.r.by_block = true; /* a touch too few costs less */
+    evictions(&g, 1000, 99);
+    evictions(&g, 100, 60);
     cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
     evictions(&g, 1000, 59);
     cr_assert_eq(g.r.touches, 2);

@@ -163,6 +163,11 @@ Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copi
     finish(&t);
 }
 
+static uint32_t tenth_of_cache(const struct shard *s)
+{
+    return slots_small_pct(&s->places.slots, (uint64_t)places_segments(s) * s->ix.slots_per_segment, 10);
+}
+
 Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_blocks_bring_nothing_along)
 {
     struct two t;
@@ -172,14 +177,15 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     s = t.r.shard;
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
-    cr_assert_eq(s->places.slots.small_pct, 10, "it was written as much as it is read");
+    cr_assert_gt(tenth_of_cache(s), 10, "the log has some of it");
+    cr_assert_eq(s->places.slots.small_pct, tenth_of_cache(s), "it was written as much as it is read");
     quota_io(s, layer_no(&t.r.vol), 16 * VOLUME, false);
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
     cr_assert_eq(s->places.slots.small_pct, 4);
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.other, 0, VOLUME);
-    cr_assert_eq(s->places.slots.small_pct, 10, "each for itself");
+    cr_assert_eq(s->places.slots.small_pct, tenth_of_cache(s), "each for itself");
     layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
