@@ -686,6 +686,7 @@ static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return
 bool     dev_usable(const struct shard *s, const struct dev *d); /* there, and nothing hangs in it past the deadline */
 struct dev *shard_segment_dev(const struct shard *s, uint32_t segment);
 struct dev *shard_capacity(const struct shard *s, uint16_t dev);
+bool     shard_seeks(const struct shard *s, uint16_t dev);
 bool     shard_writes_wait(const struct shard *s);
 static inline struct turn *turn_of(const struct shard *s, uint16_t dev) { return &s->o.turns->dev[dev]; }
 static inline void fg_begin(struct shard *s, uint16_t dev)

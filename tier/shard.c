@@ -111,9 +111,29 @@ struct dev *shard_capacity(const struct shard *s, uint16_t dev)
     return dev < s->o.nr_capacity ? s->o.capacity[dev] : NULL;
 }
 
+bool shard_seeks(const struct shard *s, uint16_t dev)
+{
+    const struct dev *d = shard_capacity(s, dev);
+
+    return d != NULL && d->caps.rotational;
+}
+
+/* One that hangs is not waited for. */
+static bool disks_read_for_hosts(const struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (shard_seeks(s, d) && !s->hung[d] && figure_get(&turn_of(s, d)->fg) > 0)
+            return true;
+    return false;
+}
+
 bool shard_writes_wait(const struct shard *s)
 {
-    return policy_writes_wait(s->ix.nr_dirty + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct);
+    uint64_t dirty = s->ix.nr_dirty + s->writing_blocks;
+
+    if (!policy_writes_wait(dirty, s->log_blocks, s->t.dirty_max_pct))
+        return false;
+    return policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)) || !disks_read_for_hosts(s);
 }
 
 /* ---- layers ---- */
