@@ -238,6 +238,8 @@ static int open_steps(struct tier *t, char why[static 256])
         err = tier_measure(t);
     if (!err)
         err = pool_labels_renew(&t->devs, why);
+    if (!err)
+        cold_set_generation(t->cold, t->devs.dev[0].label.generation);
     return err ? err : tier_deletions_finish(t, why);
 }
 

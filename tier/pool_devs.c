@@ -490,6 +490,7 @@ int pool_cold_new(const struct pool_devs *p, struct cold **out)
 
         if (l->role == TIER_CAPACITY)
             desc[nr++] = (struct cold_dev_desc){.ext_base_bytes = l->ext_base_bytes, .ext_nr = l->ext_nr,
+                                                .ring_nr = l->ring_nr, .nr_shards = l->nr_shards,
                                                 .uuid = l->device, .pool = l->pool};
     }
     return cold_new(desc, nr, out);

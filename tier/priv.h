@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
- * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c and described.c,
+ * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c,
  * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -409,11 +409,12 @@ struct lane {                    /* destages for one device, one batch at a time
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
     uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
     uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
+    bool     to_ring;            /* they go to the device's ring, in one write; else to their regions */
     bool     parked;             /* waits for checksums */
     struct sums_waiter wait;
     struct meta_batch batch;
     struct meta_op ops[2 * POLICY_BATCH_EXTENTS + 1];
-    uint8_t shard_rec[SHARD_REC_BYTES];
+    uint8_t shard_rec[SHARD_REC_MAX];
 };
 static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
 
@@ -486,7 +487,7 @@ struct reclaim {
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
-    uint8_t  rec[64], shard_rec[SHARD_REC_BYTES];
+    uint8_t  rec[64], shard_rec[SHARD_REC_MAX];
 };
 
 /* ---- deleting a layer ---- */
@@ -518,7 +519,7 @@ struct marks {
     bool     committing;
     struct meta_batch batch;
     struct meta_op op;
-    uint8_t  rec[SHARD_REC_BYTES];
+    uint8_t  rec[SHARD_REC_MAX];
 };
 
 /* ---- how far descriptions have come (described.c) ---- */
@@ -539,6 +540,19 @@ struct described {
     uint64_t unflushed;          /* devices, a bit each, that got descriptions since their last flush here began */
     uint64_t to_flush;           /* of them, in this round */
     struct dev_io io;
+};
+
+/* ---- the rings of descriptions (ring.c) ---- */
+
+struct ring {                    /* the shard's part of a device's */
+    uint32_t first, half;        /* its first entry; entries of each of its halves, 0: it has none */
+    uint32_t cur;                /* the half that is written */
+    uint32_t head;               /* entry of it that is next; `half`: it is full */
+    bool     free;               /* nobody needs what lies in the other half */
+    bool     emptied;            /* nor does after the flush of the round under way */
+    uint64_t homed;              /* an extent whose newest description lies here alone was destaged later than that */
+    uint64_t low[2];             /* lowest destaged_seq of what was written into the half; UINT64_MAX: nothing */
+    uint32_t away[2];            /* extents described in the half that have left the device, and are not described anew */
 };
 
 /* ---- heat (heat_meta.c) ---- */
@@ -654,6 +668,7 @@ struct shard {
     struct reclaim rc;
     struct marks   marks;
     struct described described;
+    struct ring    ring[CAPACITY_DEVS_MAX];
     struct heat       heat;
     struct heat_saver heat_saver;
     struct forget  tombs;        /* tombstones that no log segment needs */
@@ -741,6 +756,25 @@ uint64_t described_say(struct shard *s);                  /* for a record that i
 bool     described_unsaid(const struct shard *s);
 void     described_load(struct shard *s, uint64_t seq);   /* as the metadata has it */
 void     described_start(const struct shard *s, struct extent *e); /* before map_settle(), at a start */
+
+/* ring.c */
+void     ring_init(struct shard *s);
+void     ring_load(struct shard *s, const struct shard_rec *rec); /* as the metadata has it */
+void     ring_start(struct shard *s, uint32_t x);         /* an extent with a record, at a start; before map_settle() */
+void     ring_started(struct shard *s);                   /* that were all */
+void     ring_say(struct shard *s, struct shard_rec *rec);/* for a record that is committed next */
+void     ring_leave(struct shard *s, uint32_t x);         /* around a change of its place */
+void     ring_arrive(struct shard *s, uint32_t x);
+/* Its newest description lies in these halves, a bit each, of that ring alone; 0: in its region, or nobody needs it. */
+void     ring_note(struct shard *s, uint32_t x, uint16_t dev, unsigned halves);
+uint32_t ring_room(struct shard *s, uint16_t dev);        /* entries that may be written now, one behind the other */
+uint64_t ring_at(const struct shard *s, uint16_t dev);    /* where, in bytes */
+void     ring_wrote(struct shard *s, uint16_t dev, const uint32_t *x, uint32_t nr); /* entries for these extents */
+struct slotset *ring_to_home(struct shard *s, uint16_t dev); /* what should be described in its region, soon; NULL: nothing */
+bool     ring_waits(const struct shard *s);               /* for the flush of a round */
+void     ring_round_begins(struct shard *s);              /* it will flush all devices that got descriptions */
+void     ring_round_ended(struct shard *s);               /* it has */
+void     ring_verify(const struct shard *s);
 
 /* heat_meta.c */
 uint32_t heat_now_s(const struct shard *s);               /* the heat clock */

@@ -496,6 +496,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
         shard_free(s);
         return err;
     }
+    ring_init(s);
     sums_init(s);
     migrate_init(s);
     *out = s;

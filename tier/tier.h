@@ -60,6 +60,7 @@ struct tier_opts {
     uint32_t nr_shards;              /* format only; 0: one an env */
     uint32_t segment_bytes;          /* format only; 0: by size */
     uint32_t journal_align;          /* format only; 512 or 4096; 0: 4096 */
+    uint64_t ring_bytes;             /* format only, for tests: of descriptions on each device that seeks; 0: by size; RING_NONE */
     bool     force;                  /* format: overwrite whatever the devices hold */
     bool     remains;                /* ... but only what a cut first format left, else -FIRN_E_EXISTS; longer files are cut */
     const char *const *rebuild_without; /* tier_rebuild_map() only: names, as it prints them, of volumes that shall not come back */
@@ -335,6 +336,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
     bool described_unflushed;      /* the metadata calls extents described whose descriptions no flush followed */
+    bool ring_unhomed;             /* a half of the ring is written over while it has the only description of some extent */
     bool heat_changes_data;        /* an extent that moves because of its heat leaves behind what was written since it was destaged */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
 };
@@ -344,8 +346,9 @@ void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct jo
 void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
 /* Asserts the runtime invariants by a full walk; in tests and the simulator. */
 void tier_verify(struct tier *t);
-/* Tells of every extent whose description is no longer due: where it lies, and what it must say. */
-struct tier_described { uint16_t dev; uint64_t off_bytes, layer, extent, destaged_seq; };
+/* Tells of every extent that counts as described, on devices that have been flushed since their last description: where that lies in its
+ * region, unless a younger one is in the ring of the device, of so many entries; and what it must say. */
+struct tier_described { uint16_t dev; uint32_t slot, ring_nr; uint64_t off_bytes, layer, extent, destaged_seq; };
 void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);
 
 #endif

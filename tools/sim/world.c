@@ -113,6 +113,7 @@ static void fill_tier_opts(struct world *w)
     }
     t->nr_shards = p->shards;
     t->segment_bytes = p->segment_bytes;
+    t->ring_bytes = p->ring_bytes;
     t->journal_align = p->align;
     t->group_bytes_max = p->group_bytes_max;
     t->groups_in_flight = p->groups_in_flight;
