@@ -22,7 +22,8 @@
 #define TINY_BLOCKS   (64u * CHUNK_BLOCKS) /* a cache of fewer holds nothing until its second miss within a turn */
 #define CHUNKS_SMALL_PCT 50u     /* where whole chunks come at their first miss, or in such a cache */
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
-#define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
+#define ASK_AT        128u              /* copies that go, and a segment of the log may be worth less than what goes; */
+#define ASK_READ      4u         /* one that was read counts for so many */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
@@ -34,12 +35,14 @@
 /* ---- birth and end ---- */
 
 /* A copy went for another one, or found no place. */
-static void ask_for_segment(struct shard *s)
+static void ask_for_segment(struct shard *s, uint32_t weight)
 {
     struct places *p = &s->places;
 
-    if (++p->asks % ASK_EVERY != 0 && p->slots.nr_places > 0)
+    p->asks += weight;
+    if (p->asks < ASK_AT && p->slots.nr_places > 0)
         return;
+    p->asks = 0;
     if (segpool_is_log_only(s->o.segpool)) {
         journal_slots_ask(s->j);
         return;
@@ -68,7 +71,7 @@ static void evict(void *ctx, uint32_t id)
         figure_add(&s->stats.evicted_read, 1);
     else
         figure_add(&s->stats.evicted_unread, 1);
-    ask_for_segment(s);
+    ask_for_segment(s, read ? ASK_READ : 1);
     places_drop(s, id);
 }
 
@@ -236,7 +239,7 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
     id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
     s->places.admit.full = !slots_have_free(sl);
     if (id == INDEX_NONE)
-        ask_for_segment(s);
+        ask_for_segment(s, 1);
     return id;
 }
 

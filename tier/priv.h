@@ -456,7 +456,8 @@ struct give {                    /* a place that extent x has left, and that rea
 /* ---- reclaim ---- */
 
 enum reclaim_state {
-    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT, RECLAIM_STATE_NR
+    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_SAVE, RECLAIM_DROP, RECLAIM_COMMIT,
+    RECLAIM_STATE_NR
 };
 #define MOVES_BATCH 64u          /* appended together */
 #define MOVES_MAX (2 * MOVES_BATCH) /* one batch is being read while one is being written */
@@ -470,6 +471,7 @@ struct move {                    /* one block, or one record without payload, on
     uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
     struct journal_loc loc;
     int      tries;
+    bool     save;               /* a clean block that is used: to a place for copies instead */
 };
 struct reclaim {
     enum reclaim_state state;
@@ -484,6 +486,8 @@ struct reclaim {
     bool     seen_starved;
     bool     wanted;             /* the journal asked for space */
     bool     stuck;              /* a block of the victim could not be read: it stays */
+    bool     for_places;         /* the victim is emptied for copies */
+    bool     saved;              /* the victim's used blocks have been looked at */
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
@@ -830,6 +834,7 @@ void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
 /* fetch.c */
+bool     fetch_seeks(const struct dev *d);               /* others have no seeks to be spared; NULL: absent */
 int      fetch_init(struct shard *s);
 void     fetch_retune(struct shard *s);                   /* how much is read at once, as s->t has it now */
 void     fetch_fini(struct shard *s);
@@ -865,6 +870,9 @@ void     fill_again(struct rio *r, uint32_t i);           /* RAM had block i of 
 void     fill_again_end(struct rio *r);                   /* the pass over the request is over */
 void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are ready: those that are worth it are copied */
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
+bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
+bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
+void     fill_save(struct shard *s, const struct index_entry *n, const void *block); /* verified, and the newest there is of its block */
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */

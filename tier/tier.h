@@ -279,6 +279,7 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(migrate_errors,      "extents that were to move and could not be read or written")      \
     x(reclaim_segments,    "log segments emptied")                                            \
     x(reclaim_moved_blocks,"dirty blocks moved within the log")                               \
+    x(reclaim_saved_blocks,"clean blocks of the log copied to places, since hosts read them")  \
     x(reclaim_dropped_blocks,"clean blocks dropped from the log")                             \
     x(meta_batches,        "metadata batches committed")                                      \
     x(extents_freed,       "extents given back by discard or delete")                         \

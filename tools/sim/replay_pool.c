@@ -321,6 +321,7 @@ static void fill_score(struct replay_pool *p)
     struct score *s = p->score;
     struct tier_stats t;
     struct journal_stats j;
+    uint64_t saved;
 
     tier_stats_get(p->tier, &t);
     tier_journal_stats_get(p->tier, &j);
@@ -330,8 +331,9 @@ static void fill_score(struct replay_pool *p)
     s->bridged_blocks = t.destage_bridged - p->stats0.destage_bridged;
     s->described_bytes = t.descriptor_bytes - p->stats0.descriptor_bytes;
     s->ssd_host_bytes = j.host_bytes - p->journal0.host_bytes;
-    s->ssd_moved_bytes = j.moved_bytes - p->journal0.moved_bytes;
-    s->ssd_fill_bytes = (t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES;
+    saved = MIN(t.reclaim_saved_blocks - p->stats0.reclaim_saved_blocks, t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES;
+    s->ssd_moved_bytes = j.moved_bytes - p->journal0.moved_bytes + saved;
+    s->ssd_fill_bytes = (t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES - saved;
     s->meta_batches = p->prefill.batches;
     s->meta_pages = p->prefill.pages;
     for (uint32_t i = 0; i < p->nr_devs; i++) {

@@ -123,7 +123,7 @@ Test(quota, copies_of_a_volume_below_its_minimum_stay)
 
     begin(&t, 24);
     policy(&t, &t.r.vol, (struct volume_policy){.cache_min = {.bytes = 8 * MIB}});
-    for (unsigned round = 0; round < 3; round++)
+    for (unsigned round = 0; round < 12; round++)
         read_all(&t.r, &t.r.vol, 0, 256);
     kept = copies_of(&t.r, &t.r.vol);
     cr_assert_gt(kept, 60);
@@ -250,7 +250,7 @@ Test(quota, a_volume_that_a_lower_maximum_finds_above_it_gives_first)
     uint64_t of_other;
 
     begin(&t, 24);
-    for (unsigned round = 0; round < 3; round++) {
+    for (unsigned round = 0; round < 12; round++) {
         read_all(&t.r, &t.r.vol, 0, 256);
         read_all(&t.r, &t.other, 0, 128);
     }
