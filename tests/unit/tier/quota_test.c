@@ -185,7 +185,7 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     cr_assert_eq(s->places.slots.small_pct, 4);
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.other, 0, VOLUME);
-    cr_assert_eq(s->places.slots.small_pct, tenth_of_cache(s), "each for itself");
+    cr_assert_geq(s->places.slots.small_pct, tenth_of_cache(s), "each for itself; copies may have got a segment since");
     layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
