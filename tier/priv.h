@@ -359,6 +359,7 @@ enum lane_turn { TURN_NONE, TURN_ASKED, TURN_HELD };
 #define LANE_BUFS  4u            /* some extents are read while others are written: neither a stream nor a train waits for the log */
 #define LANE_RUNS  16u           /* of a train at most */
 #define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
+#define LANE_PAUSE_ERROR_MAX_NS (10 * NS_PER_S) /* after several batches in a row that committed nothing */
 #define LANE_STINT_NS (200 * NS_PER_MS) /* one lane keeps its device's turn so long before another shard's has it */
 #define DESCRIBE_BATCH 64u
 struct lane;
@@ -396,6 +397,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* of all shards, when this batch began */
     uint64_t not_before_ns;
+    uint64_t pause_ns;           /* after the last batch that failed; 0: one has committed since */
+    uint64_t paused_ns;          /* when that batch was begun */
     uint64_t begun_ns;           /* when this batch was */
     uint64_t bytes;              /* written by it */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
