@@ -24,6 +24,7 @@
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
 #define ASK_AT        128u              /* copies that go, and a segment of the log may be worth less than what goes; */
 #define ASK_READ      4u         /* one that was read counts for so many */
+#define FREE_SHARE    4u         /* of all places, one in so many free: copies no longer displace each other */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
@@ -130,7 +131,7 @@ void places_retune(struct shard *s)
     if (!set.by_block) {
         set.by_block = true;
         set.again = ADMIT_AGAIN_NEVER;
-        set.asked_turns = set.full_turns = MAX(set.asked_turns, READ_TURNS);
+        set.asked_turns = MAX(set.asked_turns, READ_TURNS);
         set.along = true;
     }
     admit_rules_init(&s->places.read_rules, cache_blocks(s), &set);
@@ -228,6 +229,26 @@ static uint32_t small_pct(struct shard *s, uint32_t layer)
     return use != NULL ? ALONG_SMALL_PCT : slots_small_pct(&s->places.slots, cache_blocks(s), SMALL_PCT);
 }
 
+uint64_t places_base(const struct shard *s)
+{
+    const struct slots *sl = &s->places.slots;
+
+    return sl->nr_places + (uint64_t)places_possible(s) * (sl->per_segment - sl->first_slot);
+}
+
+/* Full from the first copy on that had no free place, until so much is free that it takes long to fill: a segment that the log gives, and
+ * soon wants back, is no reason to take what was not worth a place before. */
+static void full_look(struct shard *s)
+{
+    const struct slots *sl = &s->places.slots;
+    uint64_t all = places_base(s), free = all - MIN(all, sl->nr_used + sl->nr_taken);
+
+    if (free * FREE_SHARE >= all)
+        s->places.admit.full = false;
+    else if (!slots_have_free(sl))
+        s->places.admit.full = true;
+}
+
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
 {
     struct slots *sl = &s->places.slots;
@@ -237,7 +258,7 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
         (void)journal_slots_open(s->j, keep_free(s));
     slots_small_share(sl, small_pct(s, layer));
     id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
-    s->places.admit.full = !slots_have_free(sl);
+    full_look(s);
     if (id == INDEX_NONE)
         ask_for_segment(s, 1);
     return id;

@@ -899,6 +899,7 @@ void     places_retune(struct shard *s);                  /* what is worth a pla
 uint32_t places_segments(const struct shard *s);          /* that may hold copies, of all shards */
 /* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
+uint64_t places_base(const struct shard *s);              /* places that there are, and those that these could become */
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */

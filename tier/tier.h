@@ -74,8 +74,8 @@ struct tier_opts {
     /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */
     uint32_t admit_touches;          /* misses that make a chunk of 64 KiB worth it; 0: 2; at most 4 */
     bool     admit_blocks;           /* no chunk is: its blocks alone, each for itself */
-    uint32_t admit_again;            /* asks, the first one included, that make a block in RAM worth it; 0: 3; at most 4 */
-    uint32_t admit_turns;            /* so many turns of the cache what a block was asked for counts; 0: 1; at most 255 */
+    uint32_t admit_again;            /* asks that make a block in RAM worth it; 0: 3; at most 4. admit_blocks: until no place is free */
+    uint32_t admit_turns;            /* turns of the cache for which an ask counts; 0: 1; at most 255. admit_blocks: from then on */
     uint64_t stream_cutoff;          /* bytes: nothing of a stream that is longer; 0: 4 MiB; UINT64_MAX: all streams */
     bool     destage_victims;        /* all that is dirty in a victim is destaged; else what lies few moves within the SSD */
     uint32_t read_ahead_max;         /* bytes ahead of a stream in one go; a block: none; 0: 1 MiB */

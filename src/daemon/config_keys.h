@@ -60,9 +60,9 @@
     x("tier.admit_blocks",     BOOL,     tier_admit_blocks,    0,           1,                "false", KEY_RELOAD,      \
       "copy of a chunk only blocks that were asked for again (a volume that is hardly written: always); writes less, misses more")    \
     x("tier.admit_again",      UINT,     tier_admit_again,     1,           4,                "3", KEY_RELOAD,          \
-      "times that a block is asked for while it is in memory before it is copied to the SSD")                           \
+      "times that a block is asked for while it is in memory before it is copied to the SSD (admit_blocks: until that is full)") \
     x("tier.admit_memory",     UINT,     tier_admit_memory,    1,           255,              "1", KEY_RELOAD,          \
-      "turns of the cache for which it counts that a block was asked for, two at most once that is full; longer fills it sooner")     \
+      "turns of the cache for which it counts that a block was asked for (admit_blocks: once it is full); longer fills it sooner")    \
     x("tier.stream_cutoff",    SIZE,     tier_stream_cutoff,   64 * KIB,    TIB,              "4MiB", KEY_ZERO | KEY_RELOAD, \
       "nothing of a stream of reads that is longer is copied to the SSD; 0: streams are as good as anything")           \
     x("tier.destage_victims",  BOOL,     tier_destage_victims, 0,           1,                "false", KEY_RELOAD,      \

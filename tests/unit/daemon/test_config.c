@@ -253,12 +253,12 @@ Test(config, a_profile_sets_what_it_says_and_nothing_that_needs_a_restart)
 
 Test(config, a_key_that_is_set_wins_over_the_profile_wherever_it_stands)
 {
-    cr_assert_eq(parse("tier: { admit_memory = 9; profile = \"low-wear\"; };"), 0);
-    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(parse("tier: { admit_again = 2; profile = \"low-wear\"; };"), 0);
+    cr_assert_eq(config_num(&c, tier_admit_again), 2);
     cr_assert_eq(config_num(&c, tier_admit_blocks), 1);
     cr_assert_eq(config_set_text(&c, CONFIG_KEY_tier_profile, "mysql", (char[256]){0}), 0);
     config_profile_apply(&c); /* another one takes back what the first one said */
-    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(config_num(&c, tier_admit_again), 2);
     cr_assert_eq(config_num(&c, tier_destage_victims), 0);
     cr_assert_eq(config_num(&c, tier_dirty_start), 70);
 }
