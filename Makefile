@@ -112,8 +112,9 @@ clean:
 deps: ## install Debian packages that building and testing need
 	@tests/deps
 
-.PHONY: tests
-tests: all $(UNIT) $(TEST_PROGS) $(FUZZ_REPLAY)
+.PHONY: tests programs
+tests: programs $(UNIT) $(FUZZ_REPLAY)
+programs: all $(TEST_PROGS)
 
 .PHONY: check-quick check check-long
 check-quick: ## unit tests, lint, fuzz corpora: the inner loop

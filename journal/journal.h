@@ -81,7 +81,7 @@ int  segpool_open(struct dev *d, const struct segpool_geometry *geo,
 void segpool_close(struct segpool *p);
 /* Adds another device's segments (straight-line, before any log is made of the pool). From then on all segments for slots are taken from
  * areas that were added. What is there already is kept if a header of this area says so, and is never a log. 0; -FIRN_E_INVALID:
- * segments of another size, or they do not fit; device errors: it is as if this had not been tried. */
+ * segments of another size, or with heads of another, or they do not fit; device errors: it is as if this had not been tried. */
 int  segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry *geo);
 /* The journal device's segments are for the log alone from now on: those of slots are called free. Before any log is made of the pool. */
 void segpool_log_only(struct segpool *p);

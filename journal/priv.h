@@ -319,6 +319,7 @@ struct rstream {
     uint64_t end;              /* behind the last group that a segment holds, or will call lost; 0: none */
     uint64_t floor;            /* the next group's number when none is left to tell */
     bool     ended;            /* a torn group was met: what follows was never acknowledged */
+    const struct rseg *torn;   /* it was in this one; NULL: none was met, or a later recovery settled it */
     struct rseg *last;         /* last one that was judged */
 };
 

@@ -34,9 +34,12 @@ void rseg_enter(struct recovery *r, struct rseg *s)
 
     if (s->head.cut_group) {
         st->ended = false; /* an earlier recovery settled where it ended */
+        st->torn = NULL;
     } else if (st->last && (s->head_ok || s->foot_ok) && follows(r, st->last, s)) {
         st->expected = st->end; /* whatever segments without groups said between them: they will not be there for ever */
         return;
+    } else if (st->torn && (s->head_ok || s->foot_ok) && follows(r, st->torn, s)) {
+        return; /* nothing counts in the stream's oldest one, and it was not freed: its groups are not skipped over */
     }
     if (!first)
         return;
@@ -124,6 +127,12 @@ static int keep_lost(struct recovery *r, struct rseg *s, uint64_t from, uint64_t
     return nr <= UINT32_MAX ? gather(s, from, &e, NULL) : -FIRN_E_CORRUPT;
 }
 
+static void ends_torn(struct rstream *st, const struct rseg *s)
+{
+    st->ended = true;
+    st->torn = s;
+}
+
 /* ---- missing numbers ------------------------------------------------------------------------------------------------------- */
 
 /* Groups [expected, to) have no header; their place begins at off. next: the whole header of group `to`, or NULL. */
@@ -140,7 +149,8 @@ int judge_missing(struct recovery *r, struct rseg *s, uint64_t to, uint64_t off,
 
         if (d != DECISION_CORRUPT_HEADER) {
             *(d == DECISION_CUT ? &r->report->groups_cut : &r->report->groups_torn) += 1;
-            st->ended |= d == DECISION_TORN;
+            if (d == DECISION_TORN)
+                ends_torn(st, s);
             return 0;
         }
         if (!unreadable)
@@ -197,7 +207,7 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
         return 0;
     case DECISION_TORN:
         r->report->groups_torn++;
-        st->ended = true;
+        ends_torn(st, s);
         s->drop[s->nr_drop++] = it->off;
         return 0;
     case DECISION_CUT:

@@ -279,7 +279,7 @@ int segpool_add(struct segpool *p, struct dev *d, const struct segpool_geometry 
     int err;
 
     if (p->nr_areas == SEGMENT_AREAS_MAX || !segpool_geometry_valid(d, geo) || geo->segment_bytes != log->segment_bytes ||
-        geo->align_bytes != log->align_bytes || geo->nr_shards != log->nr_shards)
+        geo->align_bytes != log->align_bytes || geo->head_bytes != log->head_bytes || geo->nr_shards != log->nr_shards)
         return -FIRN_E_INVALID;
     err = info_grow(p, geo->nr_segments);
     if (!err)

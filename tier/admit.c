@@ -4,7 +4,8 @@
  * A miss: find the chunk's entry, or make one in the place of that which its bucket used longest ago; forget in it what
  *   is too old; count; answer. Nothing tells a hash that two chunks share from one chunk: then a block is admitted early, or a
  *   chunk forgotten early, and no byte that is read changes.
- * Times are 16 bits and go round after 256 turns: an entry that survived so long unused may look young. Likewise.
+ * Times are 16 bits and go round after 256 turns: an entry that survived so long unused may look young. Likewise. So may what an entry
+ *   says of blocks when the rules change from chunks to blocks alone, or back.
  */
 #include "tier/admit.h"
 
@@ -19,13 +20,14 @@
 #define BLOCKS_ENTRY 3u          /* of cache, for an entry: 5.3 turns of chunks that are all different; 6: 551 s of a disk, not 539 */
 #define GUARD_UP    85u          /* percent of evictions that nobody had read: more is thrash */
 #define GUARD_DOWN  60u
+#define GUARD_DOWN_CHUNKS 50u    /* a touch too few costs 16 blocks there, not one: with 60 tencent-50k writes 1056 MiB, not 1025;
+                                  * with 50 for blocks alone, too, arc-P3 takes 550 s, not 538 */
 #define USE_MIN     256u         /* misses, at least, before a volume's chunks are called worth their first one, */
 #define USE_SAMPLED 128u         /* and those of the sample after which that is looked at again */
 #define USE_SHARE   8u           /* one miss in so many comes beside others: else chunks are not worth it */
 #define USE_BEGIN   256u         /* so many come beside others for one that comes again; */
 #define USE_END     32u          /* fewer: no longer */
 
-#define TURNS_FULL    2u         /* where nothing else is said */
 #define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
 #define WINDOW_MIN    64u
 
@@ -35,7 +37,8 @@ int admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed)
     void *p;
 
     assert(buckets <= UINT32_MAX);
-    *ad = (struct admit){.nr_buckets = (uint32_t)buckets, .seed = seed, .turn = MAX(cache_blocks / CHUNK_BLOCKS, UINT64_C(1))};
+    *ad = (struct admit){.nr_buckets = (uint32_t)buckets, .seed = seed, .turn = MAX(cache_blocks / CHUNK_BLOCKS, UINT64_C(1)),
+                         .turn_blocks = MAX(cache_blocks, UINT64_C(1))};
     p = mmap(NULL, admit_bytes(ad), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return -ENOMEM;
@@ -52,11 +55,13 @@ void admit_fini(struct admit *ad)
 
 /* Found with the traces of two workstation disks, reads only, a cache of a tenth of what they touch, RAM of a thirty-second of that:
  * - balanced: asking for a third use in RAM instead of a second one takes a seventh fewer fills (819 MiB, not 956), and less disk time;
- * - low wear: blocks alone, at their second miss or fourth use in RAM, remembered for six turns while places are free, and for two once
- *   copies displace each other. HDD s / SSD MiB, 10 %: 571 / 95 and 982 / 537. In a table of half the size: 585 / 92 and 982 / 531 (six
- *   turns always: 568 / 178 and 1042 / 816; two always: 696 / 61 and 1000 / 513; a chunk or a block at its second miss within one turn, as
- *   balanced has it for what is written, too: 562 / 958 and 1105 / 1625).
- *   A third miss within a turn hardly ever comes while the cache is still empty: 6 MiB in all of the first trace. */
+ * - low wear: blocks alone, at their second miss, each remembered by itself for a half turn to a whole one once copies displace each other;
+ *   the fourth use in RAM only while places are free. HDD s / SSD MiB, 10 %: 549 / 158 and 948 / 513; with a turn a fifth shorter 551 / 142
+ *   and 933 / 470, a third longer 552 / 178 and 946 / 551. Other rules: RAM has its say always 557 / 233 and 1023 / 774, never 556 / 172
+ *   and 950 / 542; a chunk's blocks remembered together, in turns of misses, six of them while places are free and then two 571 / 95 and
+ *   982 / 537, six always 568 / 178 and 1042 / 816; a block that was evicted from main remembered like one that was missed 550 / 197 and
+ *   997 / 888; a chunk or a block at its second miss within one turn, as balanced has it for what is written, too, 562 / 958 and
+ *   1105 / 1625. */
 void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set)
 {
     uint64_t window = MIN(MAX(cache_blocks / 8, (uint64_t)WINDOW_MIN), (uint64_t)UINT32_MAX);
@@ -66,7 +71,6 @@ void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct
     r->touches_min = set->touches_min == 0 ? 2 : MIN(set->touches_min, ADMIT_TOUCHES_MAX);
     r->again = set->again == 0 ? 3 : MIN(set->again, ADMIT_AGAIN_NEVER);
     r->asked_turns = set->asked_turns == 0 ? 1 : MIN(set->asked_turns, ADMIT_TURNS_MAX);
-    r->full_turns = MIN(set->full_turns == 0 ? TURNS_FULL : set->full_turns, r->asked_turns);
     r->stream_blocks = set->stream_blocks == 0 ? STREAM_BLOCKS : set->stream_blocks;
     r->window = (uint32_t)window;
     r->touches = r->touches_min;
@@ -95,6 +99,43 @@ static void asked_set(struct admit_entry *e, uint32_t i, uint32_t n)
     e->asked = (e->asked & ~(TOUCH_MAX << (TOUCH_BITS * i))) | MIN(n, TOUCH_MAX) << (TOUCH_BITS * i);
 }
 
+static bool alone(const struct admit_rules *r) { return r->by_block && !r->along; }
+
+/* Half of the time for which a block alone is remembered. */
+static uint16_t half_of(const struct admit *ad, const struct admit_rules *r)
+{
+    return (uint16_t)(ad->blocks * 2 / (ad->turn_blocks * r->asked_turns));
+}
+
+static uint16_t asked_mask(const struct admit_entry *e)
+{
+    uint16_t m = 0;
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        m |= (uint16_t)(asked_of(e, i) > 0 ? 1u << i : 0);
+    return m;
+}
+
+static void asked_forget(struct admit_entry *e, uint16_t blocks)
+{
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        if (blocks >> i & 1)
+            asked_set(e, i, 0);
+}
+
+/* Blocks alone: what nobody has asked for since the half turn before. */
+static void grow_old(const struct admit *ad, const struct admit_rules *r, struct admit_entry *e)
+{
+    uint16_t half = half_of(ad, r), passed = (uint16_t)(half - e->asked_at);
+
+    if (passed == 0)
+        return;
+    if (ad->full)
+        asked_forget(e, passed == 1 ? e->before : UINT16_MAX);
+    e->before = asked_mask(e);
+    e->asked_at = half;
+}
+
 /* The chunk's entry, first in its bucket from now on, with nothing in it that is too old. */
 static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk)
 {
@@ -107,10 +148,14 @@ static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *
         i++;
     e = (b[i].hash_touches & ~TOUCH_MAX) == tag ? b[i] : (struct admit_entry){.hash_touches = tag};
     memmove(b + 1, b, i * sizeof(*b));
-    if (!recent(e.chunk_at, now, 1))
-        e.hash_touches = tag;
-    if (!recent(e.asked_at, now, ad->full ? r->full_turns : r->asked_turns))
-        e.asked = 0;
+    if (alone(r)) {
+        grow_old(ad, r, &e);
+    } else {
+        if (!recent(e.chunk_at, now, 1))
+            e.hash_touches = tag;
+        if (!recent(e.asked_at, now, r->asked_turns))
+            e.asked = 0;
+    }
     *b = e;
     return b;
 }
@@ -127,8 +172,16 @@ static void fill_along(struct admit_entry *e, uint16_t others, struct admit_fill
         }
 }
 
+static void asked_now(const struct admit *ad, const struct admit_rules *r, struct admit_entry *e, uint16_t asked)
+{
+    if (alone(r))
+        e->before &= (uint16_t)~asked;
+    else
+        e->asked_at = now_of(ad);
+}
+
 /* Counts an ask for each block; those that had been asked for `before` times already are worth a place, and forgotten. */
-static struct admit_fill ask(struct admit *ad, struct admit_entry *e, uint16_t asked, uint32_t before)
+static struct admit_fill ask(const struct admit *ad, const struct admit_rules *r, struct admit_entry *e, uint16_t asked, uint32_t before)
 {
     struct admit_fill f = {0, 0};
 
@@ -143,7 +196,7 @@ static struct admit_fill ask(struct admit *ad, struct admit_entry *e, uint16_t a
         }
         asked_set(e, i, n >= before ? 0 : n + 1);
     }
-    e->asked_at = now_of(ad);
+    asked_now(ad, r, e, asked);
     return f;
 }
 
@@ -203,14 +256,17 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, stru
     if (stream_blocks > r->stream_blocks)
         return (struct admit_fill){0, 0};
     ad->misses++;
+    ad->blocks += (uint64_t)__builtin_popcount(asked);
     e = entry_of(ad, r, layer, chunk);
     chunk_wanted = use != NULL && use_wants(ad, use, e, asked);
     touches = touches_of(e) + 1;
-    e->hash_touches = (e->hash_touches & ~TOUCH_MAX) | MIN(touches, TOUCH_MAX);
-    e->chunk_at = now_of(ad);
+    if (!alone(r)) {
+        e->hash_touches = (e->hash_touches & ~TOUCH_MAX) | MIN(touches, TOUCH_MAX);
+        e->chunk_at = now_of(ad);
+    }
     if (chunk_wanted || (!r->by_block && touches >= r->touches))
         return whole(e, have);
-    f = ask(ad, e, asked, r->touches - 1);
+    f = ask(ad, r, e, asked, r->touches - 1);
     if (r->along && f.fill != 0)
         fill_along(e, (uint16_t)~(asked | have), &f);
     return f;
@@ -221,12 +277,12 @@ struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, str
 {
     struct admit_entry *e;
 
-    if (asked == 0 || stream_blocks > r->stream_blocks)
+    if (asked == 0 || stream_blocks > r->stream_blocks || (alone(r) && ad->full))
         return (struct admit_fill){0, 0};
     e = entry_of(ad, r, layer, chunk);
     if (use != NULL && use->chunks && sampled(e)) /* RAM keeps the sample for long, now that frames of all others go to the SSD */
         use_count(ad, use, e, asked);
-    return ask(ad, e, asked, MAX(r->again, r->touches) - 1);
+    return ask(ad, r, e, asked, MAX(r->again, r->touches) - 1);
 }
 
 /* ---- what is evicted ---- */
@@ -234,12 +290,13 @@ struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, str
 static void guard(struct admit_rules *r)
 {
     uint64_t all = (uint64_t)r->nr_read + r->nr_unread, unread = (uint64_t)r->nr_unread * 100;
+    uint32_t down = r->by_block ? GUARD_DOWN : GUARD_DOWN_CHUNKS;
 
     if (all < r->window)
         return;
     if (unread > all * GUARD_UP && r->touches < ADMIT_TOUCHES_MAX)
         r->touches++;
-    else if (unread < all * GUARD_DOWN && r->touches > r->touches_min)
+    else if (unread < all * down && r->touches > r->touches_min)
         r->touches--;
     r->nr_read = r->nr_unread = 0;
 }
@@ -250,11 +307,12 @@ void admit_evicted(struct admit *ad, struct admit_rules *r, uint32_t layer, uint
         r->nr_read++;
     } else {
         struct admit_entry *e = entry_of(ad, r, layer, block / CHUNK_BLOCKS);
+        uint32_t i = (uint32_t)(block % CHUNK_BLOCKS);
 
         r->nr_unread++;
-        if (asked_of(e, (uint32_t)(block % CHUNK_BLOCKS)) == 0)
-            asked_set(e, (uint32_t)(block % CHUNK_BLOCKS), 1);
-        e->asked_at = now_of(ad);
+        if (asked_of(e, i) == 0)
+            asked_set(e, i, 1);
+        asked_now(ad, r, e, (uint16_t)(1u << i));
     }
     guard(r);
 }

@@ -6,6 +6,10 @@
  * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Rules may want blocks alone, or let
  * those of the chunk come along that were asked for before, lately, though not now. Streams are worth nothing.
  *
+ * Where rules want blocks alone each is remembered by itself (its neighbours do not keep it in mind), and a turn is as many missed
+ * blocks as the cache has: what would fill it once. Time goes in half turns: what was asked for in this one or the one before counts.
+ * Nothing is forgotten while places are free; once copies displace each other, what RAM is asked for says nothing.
+ *
  * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
  * until fewer do: what stays then is used.
  *
@@ -30,7 +34,11 @@
 struct admit_entry {
     uint32_t hash_touches;       /* hash 30 | misses of the chunk 2, which stop at 3 */
     uint32_t asked;              /* 2 bits a block: how often it was asked for; they stop at 3 */
-    uint16_t chunk_at, asked_at; /* when the two were counted last, in 256ths of a turn */
+    union {
+        uint16_t chunk_at;       /* when misses were counted last, in 256ths of a turn */
+        uint16_t before;         /* blocks alone: those that were asked for in the half turn before asked_at's, and not since */
+    };
+    uint16_t asked_at;           /* when blocks were, in 256ths of a turn; blocks alone: in which half turn the entry was looked at last */
 };
 
 struct admit {
@@ -38,16 +46,16 @@ struct admit {
     uint32_t nr_buckets;
     uint64_t seed;
     uint64_t turn, misses;       /* misses a turn; misses so far */
-    bool     full;               /* the caller's: a new copy costs another one its place */
+    uint64_t turn_blocks, blocks; /* the same in blocks */
+    bool     full;               /* the caller's: copies displace each other */
 };
 
 struct admit_rules {             /* of the pool, or of one volume */
     bool     by_block;           /* a chunk that is missed again is worth no more than its blocks */
     bool     along;              /* by_block: with a block that is missed again those of its chunk come that were asked for before */
     uint32_t touches_min;        /* 1..ADMIT_TOUCHES_MAX: the misses that it takes, the admitting one included */
-    uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place */
+    uint32_t again;              /* asks, the first one included, that make a block in RAM worth a place; blocks alone: while not full */
     uint32_t asked_turns;        /* so long what a block was asked for counts, if the table has room; at most 255 */
-    uint32_t full_turns;         /* the same while full; at most asked_turns */
     uint64_t stream_blocks;      /* nothing of a stream that is longer */
     uint32_t window;             /* evictions after which the guard decides */
     uint32_t touches;            /* the guard's: touches_min .. ADMIT_TOUCHES_MAX */
@@ -63,7 +71,7 @@ struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; 
 
 int  admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed); /* 0, -ENOMEM */
 void admit_fini(struct admit *ad);
-/* Of set: by_block, along, touches_min, again, asked_turns, full_turns, stream_blocks; 0 of the last five: 2, 3, 1, 2, 4 MiB.
+/* Of set: by_block, along, touches_min, again, asked_turns, stream_blocks; 0 of the last four: 2, 3, 1, 4 MiB.
  * Also while the table is in use: then the guard begins anew. */
 void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct admit_rules *set);
 

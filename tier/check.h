@@ -68,11 +68,16 @@ int  offline_twins(const struct offline *o, const struct twin_ask *ask);
 bool offline_placed(const struct offline *o, const struct log_rec *r, const struct pool_dev **d, uint64_t *off_bytes);
 
 /* rebuild.c, rebuild_log.c: an extent as its device tells it; sorted by layer and extent, each once. */
-struct found_extent { uint64_t layer, extent, destaged_seq; struct extent_place place; };
+struct found_extent {
+    uint64_t layer, extent, destaged_seq;
+    struct extent_place place;
+    struct desc_age age;
+    uint64_t desc_off;           /* its description, in bytes of that device */
+};
+/* All of its blocks have the checksums of its description; -ENOMEM. */
+int rebuild_fits(const struct offline *o, const struct found_extent *f, bool *fits);
 /* Both say the same of one extent: is the second the better one? doubt: the bytes of one do not fit. -ENOMEM */
 int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt);
-/* Does each block there fit what its description says? -ENOMEM */
-int rebuild_whole(const struct offline *o, const struct found_extent *f, bool *whole);
 /* Sets needed[segment] for those that hold what these extents do not; -ENOMEM. */
 int rebuild_segments_needed(const struct offline *o, const struct found_extent *exts, size_t nr_exts, uint8_t *needed);
 
@@ -91,6 +96,8 @@ struct found {
     struct found_extent *exts;
     size_t nr_exts, cap_exts;
 };
+/* rebuild_desc.c: adds the extents of which the device tells, no slot twice; -ENOMEM. Lines and counts of what nobody will find again. */
+int rebuild_descs(struct found *f, const struct pool_dev *d, struct strbuf *out, struct tier_check_report *report);
 struct found_layer *found_layer_get(struct found *f, uint64_t layer); /* made if need be, at the end; NULL: no memory */
 uint64_t found_bytes(const struct found_layer *l); /* size of its volume */
 bool found_as_told(const struct found_layer *l); /* it has its own name, and with it the identity */

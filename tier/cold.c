@@ -28,6 +28,7 @@ struct cold {
     uint32_t nr_devs;
     uint64_t total, used, reserved;
     uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* atomic; of any shard */
+    uint64_t generation, desc_no; /* of the labels; the next description's, atomic */
     struct cold_dev devs[];
 };
 
@@ -302,7 +303,28 @@ uint64_t cold_desc_offset(const struct cold *c, struct extent_place p)
     return region_desc_offset(c->devs[p.dev].desc.ext_base_bytes, p.slot);
 }
 
-void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
+uint32_t cold_ring_nr(const struct cold *c, uint16_t dev)
+{
+    assert(dev < c->nr_devs);
+    return c->devs[dev].desc.ring_nr;
+}
+
+void cold_ring(const struct cold *c, uint16_t dev, uint32_t shard, uint32_t *first, uint32_t *half)
+{
+    const struct cold_dev_desc *d = &c->devs[dev].desc;
+
+    assert(dev < c->nr_devs && (d->ring_nr == 0 || shard < d->nr_shards));
+    *half = d->ring_nr == 0 ? 0 : d->ring_nr / d->nr_shards / 2;
+    *first = shard * 2 * *half;
+}
+
+void cold_set_generation(struct cold *c, uint64_t generation)
+{
+    c->generation = generation;
+    c->desc_no = 0;
+}
+
+void cold_desc_encode(struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
                       uint64_t destaged_seq, const struct extent_sums *sums, const struct desc_volume *volume, void *buf)
 {
     struct extent_desc d = {.slot = p.slot, .layer = layer, .extent = extent, .destaged_seq = destaged_seq, .sums = *sums,
@@ -311,6 +333,8 @@ void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t laye
     assert(p.dev < c->nr_devs);
     d.pool = c->devs[p.dev].desc.pool;
     d.device = c->devs[p.dev].desc.uuid;
+    if (c->devs[p.dev].desc.ring_nr > 0)
+        d.age = (struct desc_age){c->generation, __atomic_fetch_add(&c->desc_no, 1, __ATOMIC_RELAXED)};
     extent_desc_encode(&d, buf);
 }
 

@@ -13,7 +13,12 @@
 
 struct cold;
 
-struct cold_dev_desc { uint64_t ext_base_bytes; uint32_t ext_nr; struct uuid uuid, pool; };
+struct cold_dev_desc {
+    uint64_t ext_base_bytes;
+    uint32_t ext_nr;
+    uint32_t ring_nr, nr_shards;  /* entries of its ring, of all shards; 0: it has none */
+    struct uuid uuid, pool;
+};
 
 int  cold_new(const struct cold_dev_desc *devs, uint32_t nr_devs, struct cold **out);
 void cold_free(struct cold *c);
@@ -33,7 +38,13 @@ uint64_t cold_reserved(const struct cold *c);
 /* The extent's own description (format.h), DESC_BYTES at cold_desc_offset() on its device. describe.c writes it some
  * time after the batch that maps the extent committed, without a flush: it serves rebuilding only, the map wins. */
 uint64_t cold_desc_offset(const struct cold *c, struct extent_place p);
-void cold_desc_encode(const struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
+/* A shard's part of the device's ring: its first entry, and how many each half has; 0: none. */
+uint32_t cold_ring_nr(const struct cold *c, uint16_t dev); /* entries of all shards' */
+void cold_ring(const struct cold *c, uint16_t dev, uint32_t shard, uint32_t *first, uint32_t *half);
+/* At a start, before the first description: the labels' generation. Descriptions on devices with a ring count on from there, so that of
+ * two for one slot the younger is known, whatever shard wrote it. */
+void cold_set_generation(struct cold *c, uint64_t generation);
+void cold_desc_encode(struct cold *c, struct extent_place p, uint64_t layer, uint64_t extent,
                       uint64_t destaged_seq, const struct extent_sums *sums, const struct desc_volume *volume, void *buf);
 
 /* A flush that failed may have dropped what any shard wrote, and no later flush brings that back, nor says so to others than

@@ -8,6 +8,8 @@
  *    (one alone costs as much head movement as the destage it tells of). Held in state DESCRIBING, an
  *    extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
+ * On a device with a ring (ring.c) a batch that would take several writes is one write into the ring, if there is room; so a batch
+ * is due as soon as there are RING_RIPE of them, wherever they lie. A batch of what leaves the ring goes to the regions.
  * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
  * repeated: the map is what counts, and the next destage of that extent describes it anew, or the next start. Checksums that cannot
  * be read: again later.
@@ -19,6 +21,8 @@
 #define DESCRIBE_STOP_NS (2 * NS_PER_S)
 static_assert(DESCRIBE_BATCH * DESC_BYTES <= EXTENT_BYTES, "a batch fits the lane's buffer");
 static_assert(DESCRIBE_BATCH >= REGION_EXTENTS, "a batch holds a region");
+#define RING_RIPE DESCRIBE_BATCH
+#define RUNS_TO_REGIONS 1u /* a batch of so many runs goes there at once: it is described for good, and not later than by way of the ring */
 
 static struct extent_list *waiting(struct shard *s, uint16_t dev)
 {
@@ -73,6 +77,14 @@ static void describe_woken(struct sums_waiter *w)
     describe_step(l);
 }
 
+static void note_written(struct lane *l)
+{
+    if (l->to_ring)
+        ring_wrote(l->s, l->dev, &l->desc[l->desc_at], l->desc_n);
+    for (uint32_t i = 0; !l->to_ring && i < l->desc_n; i++)
+        ring_note(l->s, l->desc[l->desc_at + i], l->dev, 0);
+}
+
 static void describe_written(struct dev_io *io)
 {
     struct lane *l = container_of(io, struct lane, io);
@@ -82,6 +94,8 @@ static void describe_written(struct dev_io *io)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
     l->bytes += io->len_bytes;
     described_written(l->s, l->dev, io->err);
+    if (io->err == 0)
+        note_written(l);
     for (uint32_t i = 0; i < l->desc_n; i++)
         describe_release(l, l->desc_at + i, true);
     l->desc_at += l->desc_n;
@@ -95,28 +109,28 @@ static void describe_written(struct dev_io *io)
 static void describe_write(struct lane *l)
 {
     struct shard *s = l->s;
+    uint64_t off = l->to_ring ? ring_at(s, l->dev) : cold_desc_offset(s->o.cold, place_of(l, l->desc_at));
 
     figure_add(&s->stats.descriptor_writes, 1);
     figure_add(&s->stats.descriptor_bytes, (uint64_t)l->desc_n * DESC_BYTES);
     l->iov = (struct iovec){l->buf, (size_t)l->desc_n * DESC_BYTES};
-    l->io = (struct dev_io){.off_bytes = cold_desc_offset(s->o.cold, place_of(l, l->desc_at)), .len_bytes = l->iov.iov_len,
-                            .iov = &l->iov, .iovcnt = 1, .cb = describe_written};
+    l->io = (struct dev_io){.off_bytes = off, .len_bytes = l->iov.iov_len, .iov = &l->iov, .iovcnt = 1, .cb = describe_written};
     lane_run_begin(l, l->dev, &l->io);
     dev_write(shard_capacity(s, l->dev), &l->io);
 }
 
-/* The next of the batch lies right behind the run that is being gathered. */
+/* The region's description of that one of the batch lies right behind that of the one before. */
+static bool is_next(const struct lane *l, uint32_t i)
+{
+    return cold_desc_offset(l->s->o.cold, place_of(l, i - 1)) + DESC_BYTES == cold_desc_offset(l->s->o.cold, place_of(l, i));
+}
+
+/* The next of the batch is to be written right behind the run that is being gathered. */
 static bool joins_run(const struct lane *l)
 {
-    struct extent_place a, b;
-
     if (l->desc_at + l->desc_n == l->nr_desc)
         return false;
-    if (l->desc_n == 0)
-        return true;
-    a = place_of(l, l->desc_at + l->desc_n - 1);
-    b = place_of(l, l->desc_at + l->desc_n);
-    return cold_desc_offset(l->s->o.cold, a) + DESC_BYTES == cold_desc_offset(l->s->o.cold, b);
+    return l->desc_n == 0 || l->to_ring || is_next(l, l->desc_at + l->desc_n);
 }
 
 /* Name, identity and block size never change; an older size is made good by the extents themselves. */
@@ -173,6 +187,8 @@ static void drop_speechless(struct lane *l, bool lost)
 
     if (!lost)
         l->not_before_ns = MAX(l->not_before_ns, env_now_ns(l->s->env) + LANE_PAUSE_ERROR_NS);
+    else
+        ring_note(l->s, l->desc[i], l->dev, 0);
     describe_release(l, i, lost);
     memmove(&l->desc[i], &l->desc[i + 1], (l->nr_desc - i - 1) * sizeof(l->desc[0]));
     l->nr_desc--;
@@ -247,36 +263,79 @@ static void pick_ripe(struct lane *l)
         take(l, slot);
 }
 
+/* What is ringed where the ring is to be written next, in the order of its regions. */
+static void pick_ringed(struct lane *l, const struct slotset *ringed)
+{
+    uint32_t slot = slotset_next(ringed, l->desc_from), budget = SCAN_BUDGET;
+
+    if (slot == SLOT_NONE)
+        slot = slotset_next(ringed, 0);
+    for (; l->nr_desc < DESCRIBE_BATCH && slot != SLOT_NONE && budget > 0; slot = slotset_next(ringed, l->desc_from), budget--) {
+        const struct extent *e = extent_at(&l->s->xt, slots_of(l)->x[slot]);
+
+        if (e->state == EXTENT_IDLE && extent_mapped(e))
+            take(l, slot);
+        l->desc_from = slot + 1;
+    }
+}
+
+/* Into the ring goes what would be several writes; as much of it as there is room for. */
+static void choose_target(struct lane *l)
+{
+    uint32_t runs = 1, room = ring_room(l->s, l->dev);
+
+    for (uint32_t i = 1; i < l->nr_desc; i++)
+        runs += !is_next(l, i);
+    l->to_ring = room > 0 && runs > RUNS_TO_REGIONS;
+    while (l->to_ring && l->nr_desc > room)
+        describe_release(l, --l->nr_desc, false);
+}
+
+static void pick(struct lane *l, const struct slotset *ringed, bool all)
+{
+    l->nr_desc = l->desc_at = l->desc_n = 0;
+    l->to_ring = false;
+    if (ringed != NULL)
+        pick_ringed(l, ringed);
+    if (l->nr_desc > 0 || waiting(l->s, l->dev)->nr == 0)
+        return;
+    if (all || slots_of(l)->ripe.nr == 0)
+        pick_next(l);
+    else
+        pick_ripe(l);
+    choose_target(l);
+}
+
 uint64_t describe_look(struct lane *l)
 {
     struct shard *s = l->s;
     uint64_t now = env_now_ns(s->env), at;
+    const struct slotset *ringed;
     struct policy_state p;
     bool ripe, overdue;
 
     if (l->dev == EXTENT_NO_DEV)
         return UINT64_MAX;
-    if (waiting(s, l->dev)->nr == 0) {
+    ringed = ring_to_home(s, l->dev);
+    if (waiting(s, l->dev)->nr == 0)
         l->swept_ns = now;
+    if (waiting(s, l->dev)->nr == 0 && ringed == NULL)
         return UINT64_MAX;
-    }
     if (!dev_usable(s, shard_capacity(s, l->dev)))
         return now + LANE_PAUSE_ERROR_NS;
     p = lane_policy(l);
     p.drain = draining(s);
-    ripe = slots_of(l)->ripe.nr > 0;
+    ripe = slots_of(l)->ripe.nr > 0 || ringed != NULL || (ring_room(s, l->dev) > 0 && waiting(s, l->dev)->nr >= RING_RIPE);
     overdue = now >= l->swept_ns + POLICY_OVERDUE_NS;
     at = policy_describe_at(&p, l->destage_last_ns, ripe || overdue);
     if (at != 0)
         return at;
+    pick(l, ringed, p.drain || overdue || !ripe);
+    if (l->nr_desc == 0) /* others are at work on them */
+        return now + POLICY_DESCRIBE_NS;
     l->nr_jobs = 0;
-    l->nr_desc = l->desc_at = l->desc_n = 0;
     l->bytes = 0;
     lane_set_state(l, LANE_DESCRIBE);
-    if (p.drain || overdue || !ripe)
-        pick_next(l);
-    else
-        pick_ripe(l);
     describe_step(l);
     return UINT64_MAX;
 }

@@ -108,8 +108,10 @@ static void round_end(struct shard *s)
     set_round(s, DESCRIBED_REST);
     for (uint16_t dev = 0; dev < s->o.nr_capacity; dev++)
         d->stuck |= cold_flush_failures(s->o.cold, dev) > 0;
-    if (!d->stuck)
-        d->seq = MAX(d->seq, d->low - 1);
+    if (d->stuck)
+        return;
+    d->seq = MAX(d->seq, d->low - 1);
+    ring_round_ended(s);
 }
 
 static void flushed(struct dev_io *io)
@@ -165,10 +167,12 @@ static uint64_t look(struct shard *s)
 
     for (uint32_t i = 0; over && i < s->nr_lanes; i++)
         look_at_lane(s, &s->lanes[i]);
-    if (d->low <= d->seq + 1)
+    if (d->low <= d->seq + 1 && !ring_waits(s)) {
         set_round(s, DESCRIBED_REST); /* nothing to be gained: what is due is as old as that */
-    else if (over)
+    } else if (over) {
         set_round(s, DESCRIBED_FLUSH);
+        ring_round_begins(s);
+    }
     d->to_flush = s->bugs.described_unflushed ? 0 : d->unflushed;
     return d->round == DESCRIBED_REST ? UINT64_MAX : env_now_ns(s->env);
 }

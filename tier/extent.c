@@ -34,6 +34,8 @@ int extent_table_add_dev(struct extent_table *t, uint16_t dev, uint32_t nr_slots
 
     err = err ? err : slotset_init(&d->due, nr_slots);
     err = err ? err : slotset_init(&d->ripe, (nr_slots + REGION_EXTENTS - 1) / REGION_EXTENTS);
+    for (unsigned h = 0; h < ARRAY_LEN(d->ringed); h++)
+        err = err ? err : slotset_init(&d->ringed[h], nr_slots);
     d->x = reserve((size_t)d->dirty.nr_slots * sizeof(*d->x));
     return err == 0 && d->x == NULL ? -ENOMEM : err;
 }
@@ -45,6 +47,8 @@ static void dev_fini(struct extent_slots *d)
     slotset_fini(&d->dirty);
     slotset_fini(&d->due);
     slotset_fini(&d->ripe);
+    for (unsigned h = 0; h < ARRAY_LEN(d->ringed); h++)
+        slotset_fini(&d->ringed[h]);
 }
 
 void extent_table_fini(struct extent_table *t)
@@ -97,7 +101,8 @@ void extent_del(struct extent_table *t, uint32_t x)
     struct extent *e = extent_at(t, x);
     uint32_t *at = head_of(t, e->layer, e->no);
 
-    assert(e->list == 0 && e->side == EXTENT_SIDE_NONE && e->nr_live == 0 && e->users == 0 && e->reads == 0 && e->gives == 0);
+    assert(e->list == 0 && e->side == EXTENT_SIDE_NONE && e->nr_live == 0 && e->users == 0 && e->reads == 0 && e->gives == 0 &&
+           e->ring == 0);
     while (*at != x)
         at = &t->node[*at].hash_next;
     *at = e->hash_next;

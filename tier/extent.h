@@ -71,7 +71,9 @@ struct extent {
     uint8_t  side;            /* enum extent_side_list */
     uint8_t  twin;            /* number of its second place, from 1 (twin.c); 0: none */
     bool     whole;           /* every block of it is dirty, and lies there */
+    uint8_t  ring;            /* ring.c: where its newest description lies alone: halves, a bit each, and 4 * device; 0: in its region */
 };
+static_assert(CAPACITY_DEVS_MAX <= 64, "a device fits extent.ring");
 
 struct extent_list { uint32_t first, last, nr; };
 
@@ -81,6 +83,7 @@ struct extent_slots {             /* the work of one device, in the order of its
     struct slotset dirty;         /* on one of the lists of its lane */
     struct slotset due;           /* on its list of those to be described */
     struct slotset ripe;          /* regions in which EXTENT_RIPE are due */
+    struct slotset ringed[2];     /* whose newest description lies in that half of the device's ring alone */
     uint32_t *x;                  /* of a slot that is in a set: its extent */
 };
 

@@ -33,13 +33,12 @@ static uint32_t frames_of(const struct shard *s)
     return (uint32_t)MIN(MAX(nr, STAGE_FRAMES_MIN), STAGE_FRAMES_MAX);
 }
 
-/* Others have no seeks to be spared. */
-static bool seeks(const struct dev *d) { return d != NULL && d->caps.rotational && d->caps.iov_max >= EXTENT_BLOCKS; }
+bool fetch_seeks(const struct dev *d) { return d != NULL && d->caps.rotational && d->caps.iov_max >= EXTENT_BLOCKS; }
 
 static bool any_seeks(const struct shard *s)
 {
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
-        if (seeks(shard_capacity(s, d)))
+        if (fetch_seeks(shard_capacity(s, d)))
             return true;
     return false;
 }
@@ -200,14 +199,14 @@ static uint32_t share_of(const struct shard *s, uint32_t nr)
 
 bool fetch_full(const struct shard *s, uint16_t dev)
 {
-    return seeks(shard_capacity(s, dev)) && s->fetching[dev] >= s->fetch_depth;
+    return fetch_seeks(shard_capacity(s, dev)) && s->fetching[dev] >= s->fetch_depth;
 }
 
 static bool may_fetch(const struct shard *s, uint16_t dev)
 {
     const struct dev *d = shard_capacity(s, dev);
 
-    return seeks(d) && dev_usable(s, d) && !fetch_full(s, dev) && !pool_is_empty(&s->fetches);
+    return fetch_seeks(d) && dev_usable(s, d) && !fetch_full(s, dev) && !pool_is_empty(&s->fetches);
 }
 
 static uint32_t frames_left(const struct shard *s, uint16_t dev)

@@ -7,6 +7,7 @@
  *    A frame is lent meanwhile: nobody gets it for something else.
  * 3. The write is over: a frame that nobody has dropped since holds what the map names, and the log has nothing newer of its block. Only
  *    then does the copy enter the index; the frame goes.
+ * What reclaim saves of the log (reclaim.c) goes the same way, from step 2 on.
  * Failures: no place, no struct, too many frames lent: the block stays where it was, until it is asked for again. The block
  * changed meanwhile: the place is given back. The SSD refuses a write: no more copies there until the next start; the log finds out for
  * itself.
@@ -163,20 +164,56 @@ void fill_arrived(struct shard *s, const struct fetch *f)
 
 /* ---- what is worth a place ---- */
 
-void fill_anew(struct shard *s, const struct run_at *at, const void *block)
+/* The block's frame, if RAM has it or has room for it. */
+static uint32_t frame_of(struct shard *s, uint32_t x, uint32_t in_extent, uint32_t csum, const void *block)
 {
-    uint32_t fr = stage_find(&s->stage, at->x, at->in_extent);
+    uint32_t fr = stage_find(&s->stage, x, in_extent);
 
-    if (!quota_admits(s, extent_at(&s->xt, at->x)->layer) || !may_copy(s))
-        return;
-    if (fr == STAGE_NONE && stage_claimable(&s->stage) > 0) {
-        fr = stage_claim(&s->stage, at->x, at->in_extent, at->csum, NULL);
-        memcpy(stage_block(&s->stage, fr), block, BLOCK_BYTES);
-        stage_arrived(&s->stage, fr, true);
-    }
-    if (fr != STAGE_NONE && stage_frame(&s->stage, fr)->state == FRAME_READY && !copy(s, fr, FILL_MAIN))
+    if (fr != STAGE_NONE || stage_claimable(&s->stage) == 0)
+        return fr;
+    fr = stage_claim(&s->stage, x, in_extent, csum, NULL);
+    memcpy(stage_block(&s->stage, fr), block, BLOCK_BYTES);
+    stage_arrived(&s->stage, fr, true);
+    return fr;
+}
+
+static bool copy_frame(struct shard *s, uint32_t fr)
+{
+    bool ready = fr != STAGE_NONE && stage_frame(&s->stage, fr)->state == FRAME_READY, copied = ready && copy(s, fr, FILL_MAIN);
+
+    if (ready && !copied)
         figure_add(&s->stats.fill_dropped, 1);
     submit(s);
+    return copied;
+}
+
+void fill_anew(struct shard *s, const struct run_at *at, const void *block)
+{
+    if (quota_admits(s, extent_at(&s->xt, at->x)->layer) && may_copy(s))
+        copy_frame(s, frame_of(s, at->x, at->in_extent, at->csum, block));
+}
+
+bool fill_crowded(const struct shard *s, uint32_t coming)
+{
+    return s->places.nr_lent + coming >= s->stage.nr / LENT_SHARE || s->places.fills.nr_free <= coming;
+}
+
+bool fill_may_save(const struct shard *s, const struct index_entry *n)
+{
+    uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
+    const struct extent *e = x == EXTENT_NONE ? NULL : extent_at(&s->xt, x);
+
+    return e != NULL && extent_placed(e) && fetch_seeks(shard_capacity(s, e->place.dev)) && quota_admits(s, n->layer) &&
+           s->failed == 0 && !s->stopping && places_any_usable(s);
+}
+
+void fill_save(struct shard *s, const struct index_entry *n, const void *block)
+{
+    uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
+
+    if (fill_may_save(s, n) && may_copy(s) &&
+        copy_frame(s, frame_of(s, x, (uint32_t)(n->block % EXTENT_BLOCKS), n->csum, block)))
+        figure_add(&s->stats.reclaim_saved_blocks, 1);
 }
 
 /* Blocks of a chunk, whose first block is `first` of extent x. */

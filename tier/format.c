@@ -12,6 +12,7 @@
 #define REC_VERSION 1u
 #define VOLUME_REC_VERSION 2u /* 1: what has been there from 140 on since is zero, and written as long as it is */
 #define SHARD_REC_VERSION 3u /* 1 had no marks, 2 no described_seq */
+#define SHARD_REC_RINGS   4u /* as 3, and a mark for each capacity device, where there are rings */
 
 /* ---- keys: a tag and big-endian numbers ---- */
 
@@ -322,9 +323,23 @@ struct shard_rec_media {
 static_assert(sizeof(struct shard_rec_media) == SHARD_REC_BYTES, "on-disk size is frozen");
 static_assert(JOURNAL_STREAM_NR == 2, "a mark a stream");
 
+struct ring_mark_media { le64 homed_seq; le32 head; uint8_t reserved[4]; };
+static_assert(sizeof(struct ring_mark_media) == SHARD_REC_RING_BYTES, "on-disk size is frozen");
+
+static uint32_t rings_encode(const struct shard_rec *r, uint8_t *buf)
+{
+    for (uint32_t i = 0; i < r->nr_rings; i++) {
+        struct ring_mark_media m = {.homed_seq = to_le64(r->ring[i].homed_seq), .head = to_le32(r->ring[i].head)};
+
+        memcpy(buf + i * sizeof(m), &m, sizeof(m));
+    }
+    return r->nr_rings * SHARD_REC_RING_BYTES;
+}
+
 uint32_t shard_rec_encode(const struct shard_rec *r, void *buf)
 {
-    struct shard_rec_media m = {.head.version = to_le16(SHARD_REC_VERSION), .durable_seq = to_le64(r->durable_seq)};
+    struct shard_rec_media m = {.head.version = to_le16(r->nr_rings > 0 ? SHARD_REC_RINGS : SHARD_REC_VERSION),
+                                .durable_seq = to_le64(r->durable_seq)};
 
     for (unsigned i = 0; i < ARRAY_LEN(m.mark); i++) {
         m.mark[i].group = to_le64(r->mark[i].group);
@@ -333,7 +348,30 @@ uint32_t shard_rec_encode(const struct shard_rec *r, void *buf)
     }
     m.described_seq = to_le64(r->described_seq);
     memcpy(buf, &m, sizeof(m));
-    return sizeof(m);
+    return (uint32_t)sizeof(m) + rings_encode(r, (uint8_t *)buf + sizeof(m));
+}
+
+static int rings_decode(const uint8_t *buf, uint32_t len, struct shard_rec *out)
+{
+    for (; len > 0; buf += SHARD_REC_RING_BYTES, len -= SHARD_REC_RING_BYTES) {
+        struct ring_mark_media m;
+
+        memcpy(&m, buf, sizeof(m));
+        out->ring[out->nr_rings++] = (struct ring_mark){.homed_seq = from_le64(m.homed_seq), .head = from_le32(m.head)};
+        if (from_le64(m.homed_seq) > out->durable_seq || !all_zero(m.reserved, sizeof(m.reserved)))
+            return -FIRN_E_CORRUPT;
+    }
+    return 0;
+}
+
+/* How long a record of that version is; 0: no length would do. */
+static uint32_t shard_rec_bytes(uint32_t version, uint32_t len)
+{
+    if (version == SHARD_REC_VERSION - 1)
+        return offsetof(struct shard_rec_media, described_seq);
+    if (version < SHARD_REC_RINGS)
+        return SHARD_REC_BYTES;
+    return len > SHARD_REC_BYTES && len <= SHARD_REC_MAX && (len - SHARD_REC_BYTES) % SHARD_REC_RING_BYTES == 0 ? len : 0;
 }
 
 /* A mark names a group in a use of a segment, or nothing at all. */
@@ -349,19 +387,21 @@ static int mark_decode(const struct mark_media *m, struct journal_mark *out)
 int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
 {
     struct shard_rec_media m = {0};
-    bool older = rec_version(buf, len) == SHARD_REC_VERSION - 1;
-    uint32_t want = older ? offsetof(struct shard_rec_media, described_seq) : sizeof(m);
-    int err = rec_check_version(buf, len, want, (uint16_t)(SHARD_REC_VERSION - older));
+    uint32_t version = MIN(MAX(rec_version(buf, len), SHARD_REC_VERSION - 1u), SHARD_REC_RINGS);
+    int err = rec_check_version(buf, len, shard_rec_bytes(version, len), (uint16_t)version);
 
+    *out = (struct shard_rec){0};
     if (err)
         return err;
-    memcpy(&m, buf, len);
+    memcpy(&m, buf, MIN(len, (uint32_t)sizeof(m)));
     out->durable_seq = from_le64(m.durable_seq);
     out->described_seq = from_le64(m.described_seq);
     if (out->durable_seq > SEQ_MEDIA_MAX || out->described_seq > out->durable_seq)
         return -FIRN_E_CORRUPT;
     for (unsigned i = 0; i < ARRAY_LEN(m.mark) && !err; i++)
         err = mark_decode(&m.mark[i], &out->mark[i]);
+    if (!err && len > sizeof(m))
+        err = rings_decode((const uint8_t *)buf + sizeof(m), len - (uint32_t)sizeof(m), out);
     return !err && !all_zero(m.reserved, sizeof(m.reserved)) ? -FIRN_E_CORRUPT : err;
 }
 

@@ -30,11 +30,14 @@ struct label {                      /* host order */
     uint32_t seg_bytes, seg_nr, seg_align;
     uint64_t ext_base_bytes;        /* capacity: geometry; 0 elsewhere */
     uint32_t ext_nr;                /* data extents */
+    uint32_t ring_nr;               /* capacity: descriptions that its ring has room for; 0: it has none */
 };
 #define LABEL_BYTES 4096u
 /* Journal, where seg_align is 512: headers and footers of segments, slots' on other devices too, are that long; else 4096. */
 #define LABEL_INCOMPAT_SHORT_HEADS 1u
-#define LABEL_INCOMPAT_KNOWN  LABEL_INCOMPAT_SHORT_HEADS
+/* Capacity: a ring of descriptions lies before the regions, and the regions' own descriptions are written late. */
+#define LABEL_INCOMPAT_RING   2u
+#define LABEL_INCOMPAT_KNOWN  (LABEL_INCOMPAT_SHORT_HEADS | LABEL_INCOMPAT_RING)
 #define LABEL_RO_COMPAT_KNOWN 0u
 static inline uint32_t label_head_bytes(const struct label *journal)
 {
@@ -108,6 +111,11 @@ struct shard_rec {
     uint64_t durable_seq;      /* of the newest record that was durable and indexed */
     struct journal_mark mark[JOURNAL_STREAM_NR]; /* the newest durable group of each stream */
     uint64_t described_seq;    /* extents destaged up to there are described on their devices (described.c); <= durable_seq */
+    uint32_t nr_rings;         /* of the capacity devices from 0 on; 0: no device of the pool has a ring */
+    struct ring_mark {
+        uint64_t homed_seq;    /* extents there destaged up to it are described in their regions, too; <= durable_seq */
+        uint32_t head;         /* entry of the shard's part that is written next; a half's first: the half before it is full */
+    } ring[CAPACITY_DEVS_MAX];
 };
 
 struct layer_rec { uint64_t volume, parent; }; /* parent 0: the bottom */
@@ -138,7 +146,9 @@ uint32_t extent_sums_encode(const struct extent_sums *s, void *buf);
 int      extent_sums_decode(const void *buf, uint32_t len, struct extent_sums *out);
 uint32_t segment_rec_encode(uint64_t free_epoch, void *buf);
 int      segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch);
-#define SHARD_REC_BYTES 72u
+#define SHARD_REC_BYTES 72u          /* without rings */
+#define SHARD_REC_RING_BYTES 16u
+#define SHARD_REC_MAX (SHARD_REC_BYTES + CAPACITY_DEVS_MAX * SHARD_REC_RING_BYTES)
 uint32_t shard_rec_encode(const struct shard_rec *r, void *buf);
 int      shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out);
 
@@ -178,14 +188,33 @@ static inline uint64_t region_desc_offset(uint64_t ext_base_bytes, uint32_t slot
 /* Extents that fit a device of that size behind the label areas; 0: too small. */
 uint32_t region_plan(uint64_t device_bytes);
 
+/* ---- the ring (ring.c): a description is first written there, beside others, one write for many, and to its region when its entry is
+ * to be written over. Each shard has a part of it, each part two halves. It lies behind the label area. ---- */
+#define RING_BYTES_MAX (256u << 20)
+#define RING_HALF_MIN  64u          /* entries: a smaller device has no ring */
+#define RING_NONE      UINT64_MAX
+static inline uint64_t ring_offset(uint32_t entry) { return LABEL_AREA_BYTES + (uint64_t)entry * DESC_BYTES; }
+/* Entries for a device of that size: 1/512 of it, or as many bytes as asked for. A multiple of two for each shard; 0: none. */
+uint32_t ring_plan(uint64_t device_bytes, uint64_t ask_bytes, uint32_t nr_shards);
+
 struct desc_volume {            /* whose extent it is, as hosts know it; uuid zero: not known */
     struct uuid uuid;
     uint64_t    size_bytes;
     uint32_t    lba_bytes;
     char        name[NAME_MAX_CHARS + 1];
 };
+/* When it was written: of all descriptions of one slot, wherever they lie, the youngest is the slot's. */
+struct desc_age {
+    uint64_t generation;        /* of the labels; 0: the device has no ring, and a slot one description */
+    uint64_t no;                /* among those written since that start */
+};
+static inline bool desc_younger(const struct desc_age *a, const struct desc_age *b)
+{
+    return a->generation != b->generation ? a->generation > b->generation : a->no > b->no;
+}
 struct extent_desc {
     struct uuid pool, device;
+    struct desc_age age;
     struct desc_volume volume;
     uint32_t    slot;
     uint64_t    layer, extent, destaged_seq;

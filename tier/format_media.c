@@ -10,6 +10,7 @@
 #define LABEL_MAGIC   "FIRNLABL"
 #define DESC_MAGIC    "FIRNEXTD"
 #define MEDIA_VERSION 1u
+#define DESC_VERSION  2u     /* of descriptions on devices with a ring; elsewhere 1 */
 
 struct label_media {
     le32    crc;             /*   0 of bytes 4..4095 */
@@ -34,10 +35,11 @@ struct label_media {
     le32    seg_nr;          /* 172 */
     le64    ext_base;        /* 176 */
     le32    ext_nr;          /* 184 */
-    uint8_t reserved[3908];  /* 188 zero */
+    le32    ring_nr;         /* 188 */
+    uint8_t reserved[3904];  /* 192 zero */
 };
 static_assert(sizeof(struct label_media) == LABEL_BYTES, "on-disk size is frozen");
-static_assert(offsetof(struct label_media, ext_nr) == 184, "on-disk offset is frozen");
+static_assert(offsetof(struct label_media, ring_nr) == 188, "on-disk offset is frozen");
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -73,6 +75,7 @@ void label_encode(const struct label *l, void *buf)
     m.seg_nr = to_le32(l->seg_nr);
     m.ext_base = to_le64(l->ext_base_bytes);
     m.ext_nr = to_le32(l->ext_nr);
+    m.ring_nr = to_le32(l->ring_nr);
     m.crc = to_le32(media_crc(&m));
     memcpy(buf, &m, sizeof(m));
 }
@@ -98,6 +101,7 @@ static void label_get(const struct label_media *m, struct label *out)
     out->seg_nr = from_le32(m->seg_nr);
     out->ext_base_bytes = from_le64(m->ext_base);
     out->ext_nr = from_le32(m->ext_nr);
+    out->ring_nr = from_le32(m->ring_nr);
 }
 
 /* Segments lie between the label areas, aligned; their number and size are within the limits. */
@@ -124,6 +128,16 @@ static bool label_extents_ok(const struct label *l)
            region_extent_offset(0, l->ext_nr - 1) + EXTENT_BYTES + LABEL_AREA_BYTES <= l->device_bytes - l->ext_base_bytes;
 }
 
+/* Between the label area and the first region, the same for each half of each shard. */
+static bool label_ring_ok(const struct label *l)
+{
+    bool has = (l->incompat & LABEL_INCOMPAT_RING) != 0;
+
+    if (!has || l->role != TIER_CAPACITY)
+        return !has && l->ring_nr == 0;
+    return l->ring_nr >= 1 && l->ring_nr % (2u * l->nr_shards) == 0 && ring_offset(l->ring_nr) <= l->ext_base_bytes;
+}
+
 static bool label_ok(const struct label *l)
 {
     size_t n = strnlen(l->pool_name, sizeof(l->pool_name));
@@ -133,7 +147,7 @@ static bool label_ok(const struct label *l)
     return name_valid(l->pool_name) && l->role <= TIER_CAPACITY && l->index < CAPACITY_DEVS_MAX && l->nr_capacity >= 1 &&
            l->nr_capacity <= CAPACITY_DEVS_MAX && l->nr_shards >= 1 && l->nr_shards <= REACTORS_MAX &&
            l->generation != 0 && (l->role != TIER_CAPACITY || l->index < l->nr_capacity) &&
-           label_segments_ok(l) && label_extents_ok(l);
+           label_segments_ok(l) && label_extents_ok(l) && label_ring_ok(l);
 }
 
 int label_decode(const void *buf, struct label *out)
@@ -167,9 +181,19 @@ uint32_t region_plan(uint64_t device_bytes)
     return (uint32_t)MIN(nr, UINT32_MAX - REGION_EXTENTS);
 }
 
+uint32_t ring_plan(uint64_t device_bytes, uint64_t ask_bytes, uint32_t nr_shards)
+{
+    uint64_t bytes = ask_bytes != 0 ? ask_bytes : MIN(device_bytes / 512, (uint64_t)RING_BYTES_MAX);
+    uint64_t half = bytes / DESC_BYTES / (2u * nr_shards);
+
+    if (ask_bytes == RING_NONE || bytes > device_bytes / 2 || half < (ask_bytes != 0 ? 1 : RING_HALF_MIN))
+        return 0;
+    return (uint32_t)MIN(half, (uint64_t)RING_BYTES_MAX / DESC_BYTES) * 2 * nr_shards;
+}
+
 struct desc_media {
     le32    crc;                         /*    0 of bytes 4..4095 */
-    le32    version;                     /*    4 */
+    le32    version;                     /*    4 1; 2: with an age */
     char    magic[8];                    /*    8 */
     uint8_t pool[16];                    /*   16 */
     uint8_t device[16];                  /*   32 */
@@ -184,16 +208,20 @@ struct desc_media {
     le32    volume_lba;                  /* 1208 */
     uint8_t pad2[4];                     /* 1212 zero */
     char    volume_name[64];             /* 1216 zero-padded */
-    uint8_t reserved[4096 - 1280];       /* zero */
+    le64    age_generation;              /* 1280 */
+    le64    age_no;                      /* 1288 */
+    uint8_t reserved[4096 - 1296];       /* zero */
 };
 static_assert(offsetof(struct desc_media, volume) == 1184, "on-disk offset is frozen");
 static_assert(sizeof(struct desc_media) == DESC_BYTES, "on-disk size is frozen");
 
 void extent_desc_encode(const struct extent_desc *d, void *buf)
 {
-    struct desc_media m = {.version = to_le32(MEDIA_VERSION)};
+    struct desc_media m = {.version = to_le32(d->age.generation == 0 ? 1 : DESC_VERSION)};
 
     memcpy(m.magic, DESC_MAGIC, 8);
+    m.age_generation = to_le64(d->age.generation);
+    m.age_no = to_le64(d->age.no);
     memcpy(m.pool, d->pool.b, 16);
     memcpy(m.device, d->device.b, 16);
     m.slot = to_le32(d->slot);
@@ -238,15 +266,17 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
         return -FIRN_E_NOT_FOUND;
     if (from_le32(m.crc) != media_crc(&m))
         return -FIRN_E_CORRUPT;
-    if (from_le32(m.version) > MEDIA_VERSION)
+    if (from_le32(m.version) > DESC_VERSION)
         return -FIRN_E_FORMAT_VERSION;
+    out->age = (struct desc_age){from_le64(m.age_generation), from_le64(m.age_no)};
     memcpy(out->pool.b, m.pool, 16);
     memcpy(out->device.b, m.device, 16);
     out->slot = from_le32(m.slot);
     out->layer = from_le64(m.layer);
     out->extent = from_le64(m.extent);
     out->destaged_seq = from_le64(m.destaged_seq);
-    if (from_le32(m.version) != MEDIA_VERSION || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
+    if (from_le32(m.version) != (out->age.generation == 0 ? 1u : DESC_VERSION) ||
+        (out->age.generation == 0 && out->age.no != 0) || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
         out->destaged_seq > SEQ_MEDIA_MAX || !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) ||
         !all_zero(m.reserved, sizeof(m.reserved)) ||
         desc_volume_decode(&m, &out->volume) != 0)

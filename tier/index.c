@@ -247,6 +247,7 @@ static void slot_fill(struct index *ix, uint32_t id, const struct index_entry *e
     if (e->flags & INDEX_DIRTY) {
         ix->seg_dirty[e->segment]++;
         figure_add(&ix->nr_dirty, 1);
+        figure_add(&ix->nr_kept, (e->flags & INDEX_KEPT) != 0);
     }
 }
 
@@ -266,6 +267,7 @@ static void slot_clear(struct index *ix, uint32_t id)
         assert(ix->seg_dirty[segment] > 0);
         ix->seg_dirty[segment]--;
         figure_sub(&ix->nr_dirty, 1);
+        figure_sub(&ix->nr_kept, (index_flags_of(ix, id) & INDEX_KEPT) != 0);
     }
     ix->key_flags[id] = 0;
     if (index_is_virtual(ix, id)) {
@@ -346,6 +348,7 @@ void index_set_kept(struct index *ix, uint32_t id)
     ix->key_flags[id] |= INDEX_DIRTY | INDEX_KEPT;
     ix->seg_dirty[slot_segment(ix, id)]++;
     figure_add(&ix->nr_dirty, 1);
+    figure_add(&ix->nr_kept, 1);
 }
 
 void index_set_clean(struct index *ix, uint32_t id)
@@ -354,6 +357,7 @@ void index_set_clean(struct index *ix, uint32_t id)
 
     assert(index_flags_of(ix, id) & INDEX_DIRTY);
     assert(!index_is_virtual(ix, id)); /* without payload there is nothing to keep once it is clean */
+    figure_sub(&ix->nr_kept, (index_flags_of(ix, id) & INDEX_KEPT) != 0);
     ix->key_flags[id] &= ~(uint64_t)(INDEX_DIRTY | INDEX_KEPT);
     assert(ix->seg_dirty[segment] > 0);
     ix->seg_dirty[segment]--;
@@ -398,40 +402,46 @@ uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched)
            (uint64_t)ix->nr_buckets * sizeof(*ix->buckets);
 }
 
-static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to, uint32_t *live, uint32_t *dirty)
+struct verify_sum { uint32_t live, dirty; };
+
+static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to, struct verify_sum *sum, uint64_t *kept)
 {
     uint64_t nr = 0;
 
     for (uint32_t id = from; id < to; id++) {
         const uint32_t *cell;
+        unsigned flags;
 
         if (ix->key_flags[id] == 0)
             continue;
         cell = cell_of(ix, slot_key(ix, id));
         assert(cell != NULL && *cell == id + 1);
         nr++;
-        (*live)++;
-        *dirty += (index_flags_of(ix, id) & INDEX_DIRTY) != 0;
+        flags = index_flags_of(ix, id);
+        sum->live++;
+        sum->dirty += (flags & INDEX_DIRTY) != 0;
+        *kept += (flags & INDEX_DIRTY) && (flags & INDEX_KEPT); /* alone it is INDEX_OVER */
     }
     return nr;
 }
 
 void index_verify(const struct index *ix)
 {
-    uint64_t nr = 0, all_live = 0, all_dirty = 0;
-    uint32_t vlive = 0, vdirty = 0;
+    uint64_t nr = 0, all_live = 0, all_dirty = 0, kept = 0;
+    struct verify_sum virt = {0};
 
     for (uint32_t s = 0; s < ix->nr_segments; s++) {
-        uint32_t live = 0, dirty = 0, first = s * ix->slots_per_segment;
+        uint32_t first = s * ix->slots_per_segment;
+        struct verify_sum sum = {0};
 
         all_live += ix->seg_live[s];
         all_dirty += ix->seg_dirty[s];
         if (ix->seg_live[s] == 0)
             continue;
-        nr += verify_slots(ix, first, first + ix->slots_per_segment, &live, &dirty);
-        assert(live <= ix->seg_live[s] && dirty <= ix->seg_dirty[s]); /* the rest are virtual */
+        nr += verify_slots(ix, first, first + ix->slots_per_segment, &sum, &kept);
+        assert(sum.live <= ix->seg_live[s] && sum.dirty <= ix->seg_dirty[s]); /* the rest are virtual */
     }
-    nr += verify_slots(ix, ix->nr_phys, ix->nr_phys + ix->virtual_touched, &vlive, &vdirty);
-    assert(vlive == ix->virtual_used && vdirty == vlive);
-    assert(nr == ix->nr_entries && all_live == nr && all_dirty == ix->nr_dirty);
+    nr += verify_slots(ix, ix->nr_phys, ix->nr_phys + ix->virtual_touched, &virt, &kept);
+    assert(virt.live == ix->virtual_used && virt.dirty == virt.live);
+    assert(nr == ix->nr_entries && all_live == nr && all_dirty == ix->nr_dirty && kept == ix->nr_kept);
 }

@@ -16,6 +16,9 @@
 #include "base/types.h"
 
 #define INDEX_NONE       UINT32_MAX
+#define INDEX_VIRTUAL_MAX (1u << 20)                           /* entries without payload */
+#define INDEX_BEHIND_MAX (1u << 17)                            /* of the following: behind all segments (twin.c) */
+#define INDEX_PHYS_MAX   (UINT32_MAX - 2u - INDEX_VIRTUAL_MAX) /* those with: numbers are of 32 bits, so just below 16 TiB */
 #define INDEX_LAYER_BITS 20  /* layer indices, 1.. */
 #define INDEX_BLOCK_BITS 36
 #define INDEX_REF_MAX    3u
@@ -54,7 +57,7 @@ struct index {
     uint32_t nr_phys;       /* slots with payload: ids below this */
     uint32_t nr_behind;     /* the last of the segments, which stand for none of the log: twin.c; the owner's to set */
     uint32_t nr_virtual, virtual_used, virtual_touched, virtual_free;
-    uint64_t nr_entries, nr_dirty;
+    uint64_t nr_entries, nr_dirty, nr_kept; /* kept: of the dirty */
     uint64_t seed;          /* of the hash: a host cannot aim at one bucket */
     uint64_t walk;          /* state of the kicks: deterministic */
     uint32_t stash[64];     /* entries that found no place after many kicks; nearly always empty */

@@ -35,11 +35,12 @@ void tier_info_get(struct tier *t, struct tier_info *out)
 
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < t->nr_shards; i++) {
-        uint64_t before = out->journal_dirty_bytes;
+        uint64_t dirty = out->journal_dirty_bytes, kept = out->journal_kept_bytes;
 
         shard_info(t->shards[i], out);
         out->shard[i].room_bytes = shard_room(t->shards[i]);
-        out->shard[i].dirty_bytes = out->journal_dirty_bytes - before;
+        out->shard[i].dirty_bytes = out->journal_dirty_bytes - dirty;
+        out->shard[i].kept_bytes = MIN(out->journal_kept_bytes - kept, out->shard[i].dirty_bytes); /* it may have changed since */
     }
     memcpy(out->name, t->pool.name, sizeof(out->name));
     out->uuid = t->pool.uuid;

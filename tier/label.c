@@ -205,5 +205,5 @@ void label_print(struct strbuf *out, const struct label *l)
         strbuf_add(out, " segments=%u segment_bytes=%u segments_at=%llu align=%u heads=%u", l->seg_nr, l->seg_bytes,
                    (unsigned long long)l->seg_base_bytes, l->seg_align, label_head_bytes(l));
     if (l->role == TIER_CAPACITY)
-        strbuf_add(out, " extents=%u extents_at=%llu", l->ext_nr, (unsigned long long)l->ext_base_bytes);
+        strbuf_add(out, " extents=%u extents_at=%llu ring=%u", l->ext_nr, (unsigned long long)l->ext_base_bytes, l->ring_nr);
 }

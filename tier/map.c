@@ -45,7 +45,9 @@ void map_place(struct shard *s, uint32_t x, struct extent_place p)
     l->nr_placed -= extent_placed(e);
     l->nr_flash -= migrate_is_flash(s, e->place);
     count_share(s, e, -1);
+    ring_leave(s, x);
     e->place = p;
+    ring_arrive(s, x);
     count_share(s, e, 1);
     l->nr_placed += extent_placed(e);
     l->nr_flash += migrate_is_flash(s, p);
@@ -281,6 +283,8 @@ void map_settle(struct shard *s, uint32_t x)
         e->flags &= (uint8_t)~(EXTENT_URGENT | EXTENT_SPARSE_MOVE);
     if (unused && extent_weight(e) == 0)
         give_promise_back(s, x);
+    if (!extent_placed(e) && e->state == EXTENT_IDLE)
+        ring_note(s, x, 0, 0); /* a batch has said so: nobody needs to find it there */
     extent_relist(&s->xt, x);
     extent_side(&s->xt, x, side_wanted(e));
     if (e->side >= EXTENT_SIDE_DESCRIBE)

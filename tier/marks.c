@@ -41,6 +41,7 @@ uint32_t marks_encode(struct shard *s, void *buf)
     journal_marks(s->j, rec.mark);
     memcpy(s->marks.said, rec.mark, sizeof(rec.mark));
     s->marks.said_ns = env_now_ns(s->env);
+    ring_say(s, &rec);
     return shard_rec_encode(&rec, buf);
 }
 

@@ -73,7 +73,7 @@ static bool hosts_wait(struct shard *s)
     struct journal_load load;
 
     journal_load(s->j, &load);
-    return load.starved || shard_writes_wait(s);
+    return load.starved || (!list_empty(&s->writes_wait) && shard_writes_wait(s));
 }
 
 bool lane_waited_for(struct lane *l)

@@ -10,7 +10,8 @@
  * another turn.
  * An extent that ends up all zeros becomes a tombstone: a record without place.
  * Failures: a damaged block becomes a damaged bit, the rest goes on; a device that refuses a write is degraded, and the
- * extent begins again on another one; else the extent stays dirty and is tried again later. Dirty data is never dropped.
+ * extent begins again on another one; else the extent stays dirty and is tried again later: after 100 ms, and after twice as long each
+ * time, 10 s at most, until a batch commits. Dirty data is never dropped.
  */
 #include <errno.h>
 
@@ -145,6 +146,17 @@ static void job_undo(struct lane *l, struct job *job)
     map_settle(s, job->x);
 }
 
+/* Once a batch, however many of its jobs fail. A stop is not kept waiting by it. */
+static uint64_t pause_longer(struct lane *l)
+{
+    if (l->s->draining)
+        return LANE_PAUSE_ERROR_NS;
+    if (l->pause_ns == 0 || l->paused_ns != l->begun_ns)
+        l->pause_ns = MIN(MAX(2 * l->pause_ns, (uint64_t)LANE_PAUSE_ERROR_NS), LANE_PAUSE_ERROR_MAX_NS);
+    l->paused_ns = l->begun_ns;
+    return l->pause_ns;
+}
+
 static void job_abandon(struct lane *l, struct job *job)
 {
     struct shard *s = l->s;
@@ -157,7 +169,7 @@ static void job_abandon(struct lane *l, struct job *job)
         e->flags |= EXTENT_SPARSE_MOVE;
     }
     trace(TRACE_TIER_DESTAGE_DONE, layer_at(s, e->layer)->id, e->no, (uint64_t)-job->err);
-    l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : LANE_PAUSE_ERROR_NS));
+    l->not_before_ns = MAX(l->not_before_ns, env_now_ns(s->env) + (job->err == -EAGAIN ? PAUSE_RETRY_NS : pause_longer(l)));
     job_undo(l, job);
 }
 

@@ -126,6 +126,7 @@ static void lane_committed(struct meta_batch *b)
         return;
     }
     figure_add(&s->stats.meta_batches, 1);
+    l->pause_ns = 0;
     for (uint32_t i = 0; i < l->nr_jobs; i++)
         job_committed(l, &l->jobs[i]);
     lane_rest(l);

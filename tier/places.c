@@ -22,7 +22,9 @@
 #define TINY_BLOCKS   (64u * CHUNK_BLOCKS) /* a cache of fewer holds nothing until its second miss within a turn */
 #define CHUNKS_SMALL_PCT 50u     /* where whole chunks come at their first miss, or in such a cache */
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
-#define ASK_EVERY     32u        /* copies that go, and a segment of the log may be worth less than what goes */
+#define ASK_AT        128u              /* copies that go, and a segment of the log may be worth less than what goes; */
+#define ASK_READ      4u         /* one that was read counts for so many */
+#define FREE_SHARE    4u         /* of all places, one in so many free: copies no longer displace each other */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
@@ -34,12 +36,14 @@
 /* ---- birth and end ---- */
 
 /* A copy went for another one, or found no place. */
-static void ask_for_segment(struct shard *s)
+static void ask_for_segment(struct shard *s, uint32_t weight)
 {
     struct places *p = &s->places;
 
-    if (++p->asks % ASK_EVERY != 0 && p->slots.nr_places > 0)
+    p->asks += weight;
+    if (p->asks < ASK_AT && p->slots.nr_places > 0)
         return;
+    p->asks = 0;
     if (segpool_is_log_only(s->o.segpool)) {
         journal_slots_ask(s->j);
         return;
@@ -68,7 +72,7 @@ static void evict(void *ctx, uint32_t id)
         figure_add(&s->stats.evicted_read, 1);
     else
         figure_add(&s->stats.evicted_unread, 1);
-    ask_for_segment(s);
+    ask_for_segment(s, read ? ASK_READ : 1);
     places_drop(s, id);
 }
 
@@ -127,7 +131,7 @@ void places_retune(struct shard *s)
     if (!set.by_block) {
         set.by_block = true;
         set.again = ADMIT_AGAIN_NEVER;
-        set.asked_turns = set.full_turns = MAX(set.asked_turns, READ_TURNS);
+        set.asked_turns = MAX(set.asked_turns, READ_TURNS);
         set.along = true;
     }
     admit_rules_init(&s->places.read_rules, cache_blocks(s), &set);
@@ -213,14 +217,36 @@ uint32_t places_possible(const struct shard *s)
     return nr / segpool_geometry(p)->nr_shards;
 }
 
-/* Who wants a place says how long the small queue may be meanwhile. */
+/* Who wants a place says how long the small queue may be meanwhile. A tenth is one of the whole cache, wherever its boundary with the log
+ * lies: the time in which a copy has to be used again is the cache's, and where the log has most of it a tenth of the rest would be over
+ * before. */
 static uint32_t small_pct(struct shard *s, uint32_t layer)
 {
     const struct admit_use *use = quota_use(s, layer);
 
     if (tiny(s) || (use != NULL && use->chunks))
         return CHUNKS_SMALL_PCT;
-    return use != NULL ? ALONG_SMALL_PCT : SMALL_PCT;
+    return use != NULL ? ALONG_SMALL_PCT : slots_small_pct(&s->places.slots, cache_blocks(s), SMALL_PCT);
+}
+
+uint64_t places_base(const struct shard *s)
+{
+    const struct slots *sl = &s->places.slots;
+
+    return sl->nr_places + (uint64_t)places_possible(s) * (sl->per_segment - sl->first_slot);
+}
+
+/* Full from the first copy on that had no free place, until so much is free that it takes long to fill: a segment that the log gives, and
+ * soon wants back, is no reason to take what was not worth a place before. */
+static void full_look(struct shard *s)
+{
+    const struct slots *sl = &s->places.slots;
+    uint64_t all = places_base(s), free = all - MIN(all, sl->nr_used + sl->nr_taken);
+
+    if (free * FREE_SHARE >= all)
+        s->places.admit.full = false;
+    else if (!slots_have_free(sl))
+        s->places.admit.full = true;
 }
 
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
@@ -232,9 +258,9 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
         (void)journal_slots_open(s->j, keep_free(s));
     slots_small_share(sl, small_pct(s, layer));
     id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
-    s->places.admit.full = !slots_have_free(sl);
+    full_look(s);
     if (id == INDEX_NONE)
-        ask_for_segment(s);
+        ask_for_segment(s, 1);
     return id;
 }
 

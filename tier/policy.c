@@ -5,6 +5,7 @@
 #include "base/limits.h"
 
 #define VICTIM_FULL_PCT 85u /* fuller segments are not worth the moves */
+#define BURST_MAX_PCT   95u /* as much as a configuration may ask for: above it reclaim finds little to empty */
 #define VICTIM_CLEAN    10.0 /* a segment whose blocks are all clean counts as so much older: nothing is moved, only copies are lost */
 
 static uint64_t pct_of(uint64_t capacity, uint32_t pct) { return capacity * pct / 100; }
@@ -14,6 +15,8 @@ bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
     return dirty >= pct_of(capacity, max_pct);
 }
 
+uint32_t policy_burst_pct(uint32_t max_pct) { return MAX(MIN(max_pct + (100 - max_pct) * 2 / 3, BURST_MAX_PCT), max_pct); }
+
 uint64_t policy_share_scaled(uint64_t dirty) { return dirty * 100 / POLICY_SHARE_PCT; }
 
 bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
@@ -22,19 +25,19 @@ bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
 }
 
 /* Above the start mark the silence that is asked for shrinks in proportion, until it is no longer than what lies between two requests of
- * one host. At the limit, to nothing. */
+ * one host. So it stays beyond the limit: as long as no write waits, reads alone are there to be held up. */
 static uint64_t silence_ns(const struct policy_state *p)
 {
     uint64_t start = pct_of(p->capacity, p->start_pct), max = pct_of(p->capacity, p->max_pct);
 
     if (p->dirty >= max || max <= start)
-        return 0;
+        return POLICY_GAP_NS;
     return MIN(MAX(POLICY_IDLE_NS * (max - p->dirty) / (max - start), POLICY_GAP_NS), POLICY_IDLE_NS);
 }
 
 enum policy_regime policy_regime(const struct policy_state *p)
 {
-    if (p->drain || p->urgent || policy_writes_wait(p->dirty, p->capacity, p->max_pct))
+    if (p->drain || p->urgent || policy_writes_wait(p->dirty, p->capacity, policy_burst_pct(p->max_pct)))
         return POLICY_URGENT;
     return p->dirty > pct_of(p->capacity, p->start_pct) ? POLICY_PROPORTIONAL : POLICY_IDLE;
 }

@@ -8,7 +8,7 @@
 #include "base/types.h"
 
 #define POLICY_IDLE_NS         (20 * NS_PER_MS) /* foreground silence before the HDD is called idle */
-#define POLICY_GAP_NS          (2 * NS_PER_MS)  /* at least so much, until dirt reaches its limit */
+#define POLICY_GAP_NS          (2 * NS_PER_MS)  /* at least so much, until something waits */
 #define POLICY_REST_NS         NS_PER_S         /* and before it is at rest: then what is dense or cold goes, however little is dirty */
 #define POLICY_COOL_NS         (30 * NS_PER_S)  /* so long nobody has written to what is dense, */
 #define POLICY_COLD_NS         (4 * 3600 * NS_PER_S) /* or to what is not: half an hour took cphy-vm 2 % more of the disk */
@@ -34,8 +34,8 @@
 /* How much is dirty says how much a lane asks before it destages. */
 enum policy_regime {
     POLICY_IDLE,               /* up to the start mark: only while the device rests, and only what is dense or cold */
-    POLICY_PROPORTIONAL,       /* to the limit: what is worth the disk's time most, in silence, less and less of it on the way */
-    POLICY_URGENT,             /* at the limit, or something waits: beside foreground requests, which wait for one train of runs each */
+    POLICY_PROPORTIONAL,       /* above it: what is worth the disk's time most, in silence, less and less of it on the way to the limit */
+    POLICY_URGENT,             /* something waits, or bursts have no room: beside foreground requests, which wait for one train each */
 };
 
 struct policy_state {          /* of one lane, now */
@@ -45,7 +45,7 @@ struct policy_state {          /* of one lane, now */
     uint64_t dirty, capacity;  /* blocks: in the log; what the log can hold */
     uint32_t start_pct, max_pct;
     bool     drain;            /* everything is to be destaged */
-    bool     urgent;           /* urgent extents wait, or host writes do */
+    bool     urgent;           /* urgent extents wait, or host writes do, at the limit or beyond */
     bool     eager;            /* extents wait for a pause, however little is dirty */
     bool     off_hours;        /* only what is urgent is destaged at this time of the day */
     uint64_t not_before_ns;    /* the budget, or the pause after an error */
@@ -65,6 +65,9 @@ bool policy_on_hours(uint64_t wall_ns, uint32_t from_min, uint32_t to_min);
 uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe);
 /* Host writes wait at this share of the log. */
 bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
+/* At this one while disks that seek read for hosts: a sweep among reads takes the disk several times as long, and each of them waits for
+ * it, so a burst of both has two thirds of the room that max_pct leaves. With no read in the way a short wait makes the sweep cheap. */
+uint32_t policy_burst_pct(uint32_t max_pct);
 /* Of that limit one capacity device may have so much, when there are others. */
 #define POLICY_SHARE_PCT 75u
 bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct);

@@ -35,8 +35,10 @@ static int open_devices(struct tier *t, char why[static 256])
 static int open_space(struct tier *t, char why[static 256])
 {
     struct segpool_geometry geo = pool_geometry(&t->devs.dev[0].label);
-    int err = pool_freed_epochs(t->meta, geo.nr_segments, &t->freed_epochs, why);
+    int err = pool_slots_check(&t->devs, &geo, why);
 
+    if (!err)
+        err = pool_freed_epochs(t->meta, geo.nr_segments, &t->freed_epochs, why);
     if (err)
         return err;
     err = segpool_open(t->devs.dev[0].on[0], &geo, pool_freed_epoch, t->freed_epochs, &t->segpool);
@@ -243,6 +245,8 @@ static int open_steps(struct tier *t, char why[static 256])
         err = tier_measure(t);
     if (!err)
         err = pool_labels_renew(&t->devs, why);
+    if (!err)
+        cold_set_generation(t->cold, t->devs.dev[0].label.generation);
     return err ? err : tier_deletions_finish(t, why);
 }
 

@@ -68,6 +68,8 @@ bool pool_has_cache(const struct pool_devs *p);      /* the configuration names 
 bool pool_cache_absent(int err);                     /* an error for which a cache device is left out */
 void pool_cache_leave_out(struct pool_dev *d, const char *why);
 int  pool_cache_plan(const struct pool_dev *d, const struct segpool_geometry *log, struct segpool_geometry *out, char why[static 256]);
+/* Journal and cache devices together must not be more than an index can number. */
+int  pool_slots_check(const struct pool_devs *p, const struct segpool_geometry *log, char why[static 256]);
 int  pool_areas_add(struct pool_devs *p, struct segpool *sp); /* all cache devices' segments; -ENOMEM, -FIRN_E_STOPPED */
 struct dev *pool_area_dev(const struct pool_devs *p, uint32_t area, uint32_t env);
 const char *pool_role_name(enum tier_role role);

@@ -223,6 +223,11 @@ static int add_steps(struct add *a, char why[static 256])
     for (uint32_t i = 0; i < a->p.nr && !err; i++)
         if (a->p.dev[i].opts.role == TIER_CACHE)
             err = judge(a, &a->p.dev[i], why);
+    if (!err) {
+        struct segpool_geometry geo = pool_geometry(&a->p.dev[0].label);
+
+        err = pool_slots_check(&a->p, &geo, why);
+    }
     if (!err)
         err = records_write(a, &added, &forgotten);
     if (!err)

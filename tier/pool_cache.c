@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "tier/index.h"
 #include "tier/pool.h"
 
 bool pool_has_cache(const struct pool_devs *p)
@@ -59,6 +60,23 @@ int pool_cache_plan(const struct pool_dev *d, const struct segpool_geometry *log
         return -FIRN_E_INVALID;
     }
     return 0;
+}
+
+int pool_slots_check(const struct pool_devs *p, const struct segpool_geometry *log, char why[static 256])
+{
+    uint64_t nr = log->nr_segments, per = (log->segment_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES;
+    struct segpool_geometry geo;
+
+    for (uint32_t i = 0; i < p->nr; i++)
+        if (p->dev[i].opts.role == TIER_CACHE && !p->dev[i].missing &&
+            segpool_plan_area(p->dev[i].bytes, &p->dev[i].label.device, log, &geo) == 0)
+            nr += geo.nr_segments;
+    if (nr * per <= INDEX_PHYS_MAX - INDEX_BEHIND_MAX)
+        return 0;
+    snprintf(why, 256, "journal and cache devices have %llu GiB together, and a pool can use %llu GiB of them: say a smaller size in "
+             "pool.journal or pool.cache, or leave a cache device out", (unsigned long long)(nr * log->segment_bytes / GIB),
+             (unsigned long long)((uint64_t)(INDEX_PHYS_MAX - INDEX_BEHIND_MAX) * BLOCK_BYTES / GIB));
+    return -FIRN_E_INVALID;
 }
 
 int pool_areas_add(struct pool_devs *p, struct segpool *sp)

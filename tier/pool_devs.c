@@ -340,6 +340,9 @@ static int label_match(const struct pool_devs *p, const struct pool_dev *d, char
     if (l->device_bytes > d->bytes)
         return foreign(d, -FIRN_E_FOREIGN, why, "has %llu bytes of the %llu it was formatted with", (unsigned long long)d->bytes,
                        (unsigned long long)l->device_bytes);
+    if (l->role == TIER_JOURNAL && l->seg_align < d->on[0]->caps.block_bytes) /* a copy of it, or its file system is another's */
+        return foreign(d, -FIRN_E_INVALID, why, "has blocks of %u bytes, and the log on it places of %u: bring it to a device with blocks "
+                       "of %u", d->on[0]->caps.block_bytes, l->seg_align, l->seg_align);
     if (l->role == TIER_CACHE)
         return l->nr_shards == j->nr_shards ? 0 : foreign(d, -FIRN_E_FOREIGN, why, "names %u shards, the journal %u", l->nr_shards,
                                                           j->nr_shards);
@@ -487,6 +490,7 @@ int pool_cold_new(const struct pool_devs *p, struct cold **out)
 
         if (l->role == TIER_CAPACITY)
             desc[nr++] = (struct cold_dev_desc){.ext_base_bytes = l->ext_base_bytes, .ext_nr = l->ext_nr,
+                                                .ring_nr = l->ring_nr, .nr_shards = l->nr_shards,
                                                 .uuid = l->device, .pool = l->pool};
     }
     return cold_new(desc, nr, out);

@@ -90,15 +90,18 @@ static int plan(struct pool_devs *p, char why[static 256])
             if (err)
                 return err;
         } else if (d->opts.role == TIER_CAPACITY) {
-            d->label.ext_base_bytes = LABEL_AREA_BYTES;
-            d->label.ext_nr = region_plan(d->bytes);
+            d->label.ring_nr = d->on[0]->caps.rotational ? ring_plan(d->bytes, o->ring_bytes, common.nr_shards) : 0;
+            d->label.incompat |= d->label.ring_nr > 0 ? LABEL_INCOMPAT_RING : 0;
+            d->label.ext_base_bytes = ring_offset(d->label.ring_nr);
+            d->label.ext_nr = region_plan(d->bytes - (uint64_t)d->label.ring_nr * DESC_BYTES);
             if (d->label.ext_nr == 0) {
                 snprintf(why, 256, "capacity device \"%.150s\" is too small", d->opts.path);
                 return -FIRN_E_INVALID;
             }
         }
     }
-    return 0;
+    geo = pool_geometry(&p->dev[0].label);
+    return pool_slots_check(p, &geo, why);
 }
 
 /* The journal is looked at first and labelled last: another device's label without the journal's has a story. */
@@ -402,6 +405,11 @@ int tier_probe(const struct tier_opts *opts, char why[static 256])
     if (err)
         goto close_devs;
     err = pool_meta_match(p, m, &rec, why);
+    if (!err) {
+        struct segpool_geometry geo = pool_geometry(&p->dev[0].label);
+
+        err = pool_slots_check(p, &geo, why);
+    }
     if (!err)
         pool_say_ignored(p, m);
     m->ops->close(m);

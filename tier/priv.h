@@ -2,7 +2,7 @@
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c, bypass.c, bypass_run.c, read.c, fetch.c, fill.c,
  * places.c, sums.c, zero.c, rmw.c, cancel.c,
- * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c and described.c,
+ * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c,
  * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
@@ -422,6 +422,7 @@ enum lane_turn { TURN_NONE, TURN_ASKED, TURN_HELD };
 #define LANE_BUFS  4u            /* some extents are read while others are written: neither a stream nor a train waits for the log */
 #define LANE_RUNS  16u           /* of a train at most */
 #define LANE_PAUSE_ERROR_NS (100 * NS_PER_MS)
+#define LANE_PAUSE_ERROR_MAX_NS (10 * NS_PER_S) /* after several batches in a row that committed nothing */
 #define LANE_STINT_NS (200 * NS_PER_MS) /* one lane keeps its device's turn so long before another shard's has it */
 #define DESCRIBE_BATCH 64u
 struct lane;
@@ -460,6 +461,8 @@ struct lane {                    /* destages for one device, one batch at a time
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
     uint32_t flush_failures[CAPACITY_DEVS_MAX]; /* of all shards, when this batch began */
     uint64_t not_before_ns;
+    uint64_t pause_ns;           /* after the last batch that failed; 0: one has committed since */
+    uint64_t paused_ns;          /* when that batch was begun */
     uint64_t begun_ns;           /* when this batch was */
     uint64_t bytes;              /* written by it */
     uint64_t destage_last_ns;    /* when the last batch of destages ended */
@@ -473,11 +476,12 @@ struct lane {                    /* destages for one device, one batch at a time
     uint32_t desc_from;          /* slot at which the search for the next ones goes on */
     uint64_t swept_ns;           /* when that was last past the end, or nothing was due */
     uint32_t nr_desc, desc_at, desc_n; /* all; first of the run at work; its length so far */
+    bool     to_ring;            /* they go to the device's ring, in one write; else to their regions */
     bool     parked;             /* waits for checksums */
     struct sums_waiter wait;
     struct meta_batch batch;
     struct meta_op ops[2 * POLICY_BATCH_EXTENTS + 1];
-    uint8_t shard_rec[SHARD_REC_BYTES];
+    uint8_t shard_rec[SHARD_REC_MAX];
 };
 static_assert(CAPACITY_DEVS_MAX <= 64, "flush_devs has a bit a device");
 
@@ -519,7 +523,8 @@ struct give {                    /* a place that extent x has left, and that rea
 /* ---- reclaim ---- */
 
 enum reclaim_state {
-    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_PLACED, RECLAIM_SETTLE, RECLAIM_DROP, RECLAIM_COMMIT,
+    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_PLACED, RECLAIM_SETTLE, RECLAIM_SAVE, RECLAIM_DROP,
+    RECLAIM_COMMIT,
     RECLAIM_STATE_NR
 };
 #define MOVES_BATCH 64u          /* appended together */
@@ -534,6 +539,7 @@ struct move {                    /* one block, or one record without payload, on
     uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
     struct journal_loc loc;
     int      tries;
+    bool     save;               /* a clean block that is used: to a place for copies instead */
 };
 struct reclaim {
     enum reclaim_state state;
@@ -548,10 +554,12 @@ struct reclaim {
     bool     seen_starved;
     bool     wanted;             /* the journal asked for space */
     bool     stuck;              /* a block of the victim could not be read: it stays */
+    bool     for_places;         /* the victim is emptied for copies */
+    bool     saved;              /* the victim's used blocks have been looked at */
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
-    uint8_t  rec[64], shard_rec[SHARD_REC_BYTES];
+    uint8_t  rec[64], shard_rec[SHARD_REC_MAX];
 };
 
 /* ---- deleting a layer ---- */
@@ -583,7 +591,7 @@ struct marks {
     bool     committing;
     struct meta_batch batch;
     struct meta_op op;
-    uint8_t  rec[SHARD_REC_BYTES];
+    uint8_t  rec[SHARD_REC_MAX];
 };
 
 /* ---- how far descriptions have come (described.c) ---- */
@@ -604,6 +612,19 @@ struct described {
     uint64_t unflushed;          /* devices, a bit each, that got descriptions since their last flush here began */
     uint64_t to_flush;           /* of them, in this round */
     struct dev_io io;
+};
+
+/* ---- the rings of descriptions (ring.c) ---- */
+
+struct ring {                    /* the shard's part of a device's */
+    uint32_t first, half;        /* its first entry; entries of each of its halves, 0: it has none */
+    uint32_t cur;                /* the half that is written */
+    uint32_t head;               /* entry of it that is next; `half`: it is full */
+    bool     free;               /* nobody needs what lies in the other half */
+    bool     emptied;            /* nor does after the flush of the round under way */
+    uint64_t homed;              /* an extent whose newest description lies here alone was destaged later than that */
+    uint64_t low[2];             /* lowest destaged_seq of what was written into the half; UINT64_MAX: nothing */
+    uint32_t away[2];            /* extents described in the half that have left the device, and are not described anew */
 };
 
 /* ---- heat (heat_meta.c) ---- */
@@ -687,7 +708,8 @@ struct shard {
 
     struct sums *sums;           /* SUMS_CACHE */
     uint32_t    *sums_hash;
-    struct list  sums_lru;       /* of sums.lru: unpinned or not, oldest first */
+    uint32_t     sums_nr;        /* of them were ever used: the others take no RAM */
+    struct list  sums_lru;       /* of sums.lru: those, unpinned or not, oldest first */
     struct list  sums_blocked;   /* waiters for a free entry or load */
 
     struct twin  *twins;         /* TWINS_MAX */
@@ -728,6 +750,7 @@ struct shard {
     struct reclaim rc;
     struct marks   marks;
     struct described described;
+    struct ring    ring[CAPACITY_DEVS_MAX];
     struct heat       heat;
     struct heat_saver heat_saver;
     struct forget  tombs;        /* tombstones that no log segment needs */
@@ -760,6 +783,7 @@ static inline struct layer *layer_at(const struct shard *s, uint32_t l) { return
 bool     dev_usable(const struct shard *s, const struct dev *d); /* there, and nothing hangs in it past the deadline */
 struct dev *shard_segment_dev(const struct shard *s, uint32_t segment);
 struct dev *shard_capacity(const struct shard *s, uint16_t dev);
+bool     shard_seeks(const struct shard *s, uint16_t dev);
 bool     shard_writes_wait(const struct shard *s);
 static inline struct turn *turn_of(const struct shard *s, uint16_t dev) { return &s->o.turns->dev[dev]; }
 static inline void fg_begin(struct shard *s, uint16_t dev)
@@ -815,6 +839,25 @@ uint64_t described_say(struct shard *s);                  /* for a record that i
 bool     described_unsaid(const struct shard *s);
 void     described_load(struct shard *s, uint64_t seq);   /* as the metadata has it */
 void     described_start(const struct shard *s, struct extent *e); /* before map_settle(), at a start */
+
+/* ring.c */
+void     ring_init(struct shard *s);
+void     ring_load(struct shard *s, const struct shard_rec *rec); /* as the metadata has it */
+void     ring_start(struct shard *s, uint32_t x);         /* an extent with a record, at a start; before map_settle() */
+void     ring_started(struct shard *s);                   /* that were all */
+void     ring_say(struct shard *s, struct shard_rec *rec);/* for a record that is committed next */
+void     ring_leave(struct shard *s, uint32_t x);         /* around a change of its place */
+void     ring_arrive(struct shard *s, uint32_t x);
+/* Its newest description lies in these halves, a bit each, of that ring alone; 0: in its region, or nobody needs it. */
+void     ring_note(struct shard *s, uint32_t x, uint16_t dev, unsigned halves);
+uint32_t ring_room(struct shard *s, uint16_t dev);        /* entries that may be written now, one behind the other */
+uint64_t ring_at(const struct shard *s, uint16_t dev);    /* where, in bytes */
+void     ring_wrote(struct shard *s, uint16_t dev, const uint32_t *x, uint32_t nr); /* entries for these extents */
+struct slotset *ring_to_home(struct shard *s, uint16_t dev); /* what should be described in its region, soon; NULL: nothing */
+bool     ring_waits(const struct shard *s);               /* for the flush of a round */
+void     ring_round_begins(struct shard *s);              /* it will flush all devices that got descriptions */
+void     ring_round_ended(struct shard *s);               /* it has */
+void     ring_verify(const struct shard *s);
 
 /* heat_meta.c */
 uint32_t heat_now_s(const struct shard *s);               /* the heat clock */
@@ -872,6 +915,7 @@ void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
 /* fetch.c */
+bool     fetch_seeks(const struct dev *d);               /* others have no seeks to be spared; NULL: absent */
 int      fetch_init(struct shard *s);
 void     fetch_retune(struct shard *s);                   /* how much is read at once, as s->t has it now */
 void     fetch_fini(struct shard *s);
@@ -907,6 +951,9 @@ void     fill_again(struct rio *r, uint32_t i);           /* RAM had block i of 
 void     fill_again_end(struct rio *r);                   /* the pass over the request is over */
 void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are ready: those that are worth it are copied */
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
+bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
+bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
+void     fill_save(struct shard *s, const struct index_entry *n, const void *block); /* verified, and the newest there is of its block */
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */
@@ -930,6 +977,7 @@ void     places_retune(struct shard *s);                  /* what is worth a pla
 uint32_t places_segments(const struct shard *s);          /* that may hold copies, of all shards */
 /* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
+uint64_t places_base(const struct shard *s);              /* places that there are, and those that these could become */
 uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */

@@ -59,14 +59,6 @@ void quota_changed(struct shard *s, uint32_t l)
     q->looks = 0;
 }
 
-/* Places that there are, and those in segments that could become places now. */
-static uint64_t places_base(const struct shard *s)
-{
-    const struct slots *sl = &s->places.slots;
-
-    return sl->nr_places + (uint64_t)places_possible(s) * (sl->per_segment - sl->first_slot);
-}
-
 static void look(struct shard *s)
 {
     struct quota *q = &s->places.quota;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rebuild.c: new metadata from what the devices say of themselves. A last resort, never in place.
  *
- * 1. Every description on every capacity device is read; it counts if it names this pool, this device and its own slot.
+ * 1. Every description on every capacity device is read; of two for one slot the younger counts (rebuild_desc.c).
  *    Of two for one extent the one destaged later counts; if both are of one destage, the one whose bytes fit (rebuild_moved.c).
  * 2. The log is replayed without any knowledge of freed segments: it tells layers that never settled, and each layer's shard.
  * 3. Each layer becomes a volume, but those that somebody leaves out (rebuild_choice.c): with the name and identity that its extents
@@ -28,7 +28,7 @@ struct rebuild {
     struct strbuf *out;
     struct found f;
     uint64_t layer_max;         /* the highest id that anything names */
-    uint8_t *table;             /* a region's descriptions */
+    uint8_t *desc;              /* a description */
     uint8_t *needed;            /* by segment: the log holds what nothing else does */
     struct witness newest[REACTORS_MAX];
     struct tier_check_report *report;
@@ -36,66 +36,6 @@ struct rebuild {
 };
 
 /* ---- what the devices say ---- */
-
-/* A description that does not verify is of an extent that nobody will find again. */
-static void say_rotten(struct rebuild *b, const struct pool_dev *d, uint32_t slot, int err)
-{
-    strbuf_add(b->out, "device \"%s\": the description of slot %u: %s\n", d->opts.path, slot, err_text(err));
-    b->report->findings++;
-    b->report->losses++;
-}
-
-/* Whose extents these are: of several sizes the largest, since volumes only grow. */
-static int take_owner(struct rebuild *b, const struct extent_desc *desc)
-{
-    struct found_layer *l = found_layer_get(&b->f, desc->layer);
-    uint64_t size;
-
-    if (l == NULL)
-        return -ENOMEM;
-    size = MAX(l->volume.size_bytes, desc->volume.size_bytes);
-    if (desc->volume.name[0] != '\0')
-        l->volume = desc->volume;
-    l->volume.size_bytes = size;
-    return 0;
-}
-
-static int take_desc(struct rebuild *b, const struct pool_dev *d, uint32_t slot, const void *buf)
-{
-    struct extent_desc desc;
-    struct found_extent *f;
-    int err = extent_desc_decode(buf, &desc);
-
-    if (err != 0 && err != -FIRN_E_NOT_FOUND)
-        say_rotten(b, d, slot, err);
-    if (err != 0 || memcmp(&desc.pool, &d->label.pool, sizeof(desc.pool)) != 0 ||
-        memcmp(&desc.device, &d->label.device, sizeof(desc.device)) != 0 || desc.slot != slot)
-        return 0;
-    f = check_grow((void **)&b->f.exts, &b->f.nr_exts, &b->f.cap_exts, sizeof(*f));
-    if (f == NULL)
-        return -ENOMEM;
-    *f = (struct found_extent){.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
-                        .place = {.dev = d->index, .slot = slot}};
-    return take_owner(b, &desc);
-}
-
-static int read_device(struct rebuild *b, const struct pool_dev *d)
-{
-    int err = 0;
-
-    for (uint32_t slot = 0; slot < d->label.ext_nr && !err; slot += REGION_EXTENTS) {
-        if (dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, slot), b->table, DESC_TABLE_BYTES) != 0) {
-            strbuf_add(b->out, "device \"%s\": descriptions of slots from %u cannot be read\n", d->opts.path, slot);
-            b->report->findings++;
-            b->report->losses++;
-            continue;
-        }
-        b->report->blocks_read += DESC_TABLE_BYTES / BLOCK_BYTES;
-        for (uint32_t i = 0; i < REGION_EXTENTS && slot + i < d->label.ext_nr && !err; i++)
-            err = take_desc(b, d, slot + i, b->table + (size_t)i * DESC_BYTES);
-    }
-    return err;
-}
 
 static int found_order(const void *pa, const void *pb)
 {
@@ -323,9 +263,9 @@ static int put_extents(struct rebuild *b, const struct found_extent *f, uint32_t
         int err;
 
         assert(d != NULL);
-        err = dev_read_sync(d->on[0], region_desc_offset(d->label.ext_base_bytes, r.place.slot), b->table, DESC_BYTES);
+        err = dev_read_sync(d->on[0], f[i].desc_off, b->desc, DESC_BYTES);
         if (!err)
-            err = extent_desc_decode(b->table, &desc);
+            err = extent_desc_decode(b->desc, &desc);
         if (err)
             return err;
         ops[2 * i] = (struct meta_op){.key = meta_key_extent(f[i].layer, f[i].extent), .value = rec[i],
@@ -440,7 +380,7 @@ static int look(struct rebuild *b, const struct tier_opts *new_opts, char why[st
         err = offline_replay(&b->o, damage_line, b, why);
     for (uint32_t i = 0; i < b->o.devs.nr && !err; i++)
         if (b->o.devs.dev[i].opts.role == TIER_CAPACITY)
-            err = read_device(b, &b->o.devs.dev[i]);
+            err = rebuild_descs(&b->f, &b->o.devs.dev[i], b->out, b->report);
     return err;
 }
 
@@ -481,15 +421,15 @@ int tier_rebuild_map(const struct tier_opts *opts, const char *new_meta_dir, str
     b->f.o = &b->o;
     b->out = out;
     b->report = report;
-    b->table = aligned_alloc(4096, DESC_TABLE_BYTES);
-    err = b->table == NULL ? -ENOMEM : offline_open(&b->o, opts, why);
+    b->desc = aligned_alloc(4096, DESC_BYTES);
+    err = b->desc == NULL ? -ENOMEM : offline_open(&b->o, opts, why);
     if (!err) {
         err = run(b, new_opts, why);
         offline_close(&b->o);
     }
     if (err && why[0] == '\0')
         snprintf(why, 256, "the map cannot be rebuilt: %s", err_text(err));
-    free(b->table);
+    free(b->desc);
     free(b->needed);
     free(b->f.exts);
     free(b->f.layers);

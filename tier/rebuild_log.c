@@ -109,7 +109,7 @@ static void look_at_extent(const struct look *k, const struct found_extent *e, c
     const struct pool_dev *d = offline_capacity(k->o, e->place.dev);
     uint64_t base = d->label.ext_base_bytes;
     struct extent_desc desc;
-    bool described = dev_read_sync(d->on[0], region_desc_offset(base, e->place.slot), k->desc, DESC_BYTES) == 0 &&
+    bool described = dev_read_sync(d->on[0], e->desc_off, k->desc, DESC_BYTES) == 0 &&
                      extent_desc_decode(k->desc, &desc) == 0;
     bool all_read = dev_read_sync(d->on[0], region_extent_offset(base, e->place.slot), k->data, EXTENT_BYTES) == 0;
 

@@ -2,6 +2,7 @@
 /* rebuild_moved.c: an extent moved to another place, and nothing was written to it in between: both places say the same of it. The old
  * one may be somebody else's since, who has not said so yet. So the bytes decide: the place of which more blocks fit their checksums.
  * Where both are whole either will do. One that cannot be read fits nothing.
+ * On devices with a ring the descriptions tell which is the younger; if that one is whole, nothing is in doubt.
  * Where one is not whole there is doubt: somebody else may have written over the old place, or a later destage, of which no description
  * tells yet, over the new one. Then the old place has what was there before that, and it fits.
  */
@@ -22,7 +23,7 @@ static struct fit blocks_that_fit(const struct offline *o, const struct found_ex
     struct extent_desc desc;
     struct fit fit = {.whole = true};
 
-    if (dev_read_sync(d->on[0], region_desc_offset(base, f->place.slot), c->desc, DESC_BYTES) != 0 ||
+    if (dev_read_sync(d->on[0], f->desc_off, c->desc, DESC_BYTES) != 0 ||
         extent_desc_decode(c->desc, &desc) != 0 ||
         dev_read_sync(d->on[0], region_extent_offset(base, f->place.slot), c->data, EXTENT_BYTES) != 0)
         return (struct fit){0};
@@ -37,17 +38,6 @@ static struct fit blocks_that_fit(const struct offline *o, const struct found_ex
     return fit;
 }
 
-int rebuild_whole(const struct offline *o, const struct found_extent *f, bool *whole)
-{
-    struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
-
-    if (c == NULL)
-        return -ENOMEM;
-    *whole = blocks_that_fit(o, f, c).whole;
-    free(c);
-    return 0;
-}
-
 int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt)
 {
     struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
@@ -59,6 +49,23 @@ int rebuild_better(const struct offline *o, const struct found_extent *a, const 
     of_b = blocks_that_fit(o, b, c);
     *second = of_b.nr > of_a.nr;
     *doubt = !of_a.whole || !of_b.whole;
+    if ((desc_younger(&a->age, &b->age) && of_a.whole) || (desc_younger(&b->age, &a->age) && of_b.whole)) {
+        *second = desc_younger(&b->age, &a->age);
+        *doubt = false;
+    }
+    free(c);
+    return 0;
+}
+
+int rebuild_fits(const struct offline *o, const struct found_extent *f, bool *fits)
+{
+    struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
+    struct fit fit;
+
+    if (c == NULL)
+        return -ENOMEM;
+    fit = blocks_that_fit(o, f, c);
+    *fits = fit.whole && fit.nr > 0;
     free(c);
     return 0;
 }

@@ -84,7 +84,7 @@ static int judge(struct twins *t, const struct log_rec *r, const struct found_ex
         *later = r->seq > f->destaged_seq;
         return 0;
     }
-    err = rebuild_whole(t->f->o, f, &whole);
+    err = rebuild_fits(t->f->o, f, &whole);
     *later = !whole;
     if (err == 0 && whole)
         say_doubt(t, r, f);

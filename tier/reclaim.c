@@ -7,7 +7,8 @@
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records; so do those that name blocks of twins,
  *    unless destage makes them needless first.
- * 4. When nothing in it is needed (dirty, discards, holds all 0) its clean entries are dropped.
+ * 4. When nothing in it is needed (dirty, discards, holds all 0) those of its clean blocks that hosts read are saved: read, verified, and
+ *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space. The other clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
  * No segment is free for moves either: victims that destage has emptied since go first, then clean copies; those moves wait.
@@ -32,6 +33,7 @@
 #define SKIP_NS    NS_PER_S
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define TWIN_PASSES 4u /* that destage has for what lies in twins */
+#define SAVE_USES 2u      /* reads of a clean block since it was written: a place for it is worth a write */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -42,7 +44,8 @@ static void set_state(struct shard *s, enum reclaim_state to)
         [RECLAIM_VIRTUAL]  = {[RECLAIM_DISCARDS] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_DISCARDS] = {[RECLAIM_PLACED] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_PLACED]   = {[RECLAIM_SETTLE] = true, [RECLAIM_MOVE] = true},
-        [RECLAIM_SETTLE]   = {[RECLAIM_MOVE] = true, [RECLAIM_DROP] = true, [RECLAIM_IDLE] = true},
+        [RECLAIM_SETTLE]   = {[RECLAIM_MOVE] = true, [RECLAIM_SAVE] = true, [RECLAIM_DROP] = true, [RECLAIM_IDLE] = true},
+        [RECLAIM_SAVE]     = {[RECLAIM_SETTLE] = true, [RECLAIM_MOVE] = true},
         [RECLAIM_DROP]     = {[RECLAIM_SETTLE] = true, [RECLAIM_COMMIT] = true},
         [RECLAIM_COMMIT]   = {[RECLAIM_IDLE] = true},
     };
@@ -185,6 +188,12 @@ static void move_read_done(struct dev_io *io)
         trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
         ok = false;
     }
+    if (m->save) {
+        if (ok)
+            fill_save(s, &n, m->buf);
+        move_free(m);
+        return;
+    }
     if (!ok && m->tries++ < (int)REREADS_MAX) {
         move_read(m);
         return;
@@ -214,6 +223,7 @@ static struct move *move_get(struct shard *s, uint32_t layer)
     m->layer = layer;
     m->from = s->rc.segment;
     m->tries = 0;
+    m->save = false;
     s->seg[m->from].moving++;
     return m;
 }
@@ -401,6 +411,37 @@ static bool walk_placed(struct shard *s)
     return true;
 }
 
+static bool walk_used(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+
+    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_live[rc->segment] > 0; rc->cursor++) {
+        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+        struct index_entry n;
+        struct move *m;
+
+        if (s->draining || starved(s)) /* a stop, or hosts, had to wait for it */
+            return true;
+        if (!may_look(s))
+            return false;
+        if (!index_slot_used(&s->ix, id) || keeps(s, id) || index_ref(&s->ix, id) < SAVE_USES)
+            continue;
+        index_get(&s->ix, id, &n);
+        if (!fill_may_save(s, &n))
+            continue;
+        m = fill_crowded(s, rc->reads) ? NULL : move_get(s, n.layer);
+        if (m == NULL) {
+            rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
+            return false;
+        }
+        m->save = true;
+        m->csum = n.csum;
+        m->loc = (struct journal_loc){n.segment, n.unit};
+        move_read(m);
+    }
+    return true;
+}
+
 static bool drop_clean(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -511,7 +552,7 @@ static void take_victim(struct shard *s, uint32_t g)
     rc->segment = g;
     rc->passes = 1;
     rc->moved = 0;
-    rc->forgot = rc->stuck = false;
+    rc->forgot = rc->stuck = rc->saved = rc->for_places = false;
     trace(TRACE_TIER_RECLAIM_START, g, s->ix.seg_dirty[g], s->seg[g].epoch);
     set_state(s, RECLAIM_MOVE);
     if (destages_victims(s) && s->ix.seg_dirty[g] > 0)
@@ -525,8 +566,10 @@ static void reclaim_for_places(struct shard *s)
     uint32_t g = victim(s, PRICE_HALF, &score);
 
     s->places.wants_segment = false;
-    if (g != INDEX_NONE)
+    if (g != INDEX_NONE) {
         take_victim(s, g);
+        s->rc.for_places = true;
+    }
 }
 
 /* What the log gives, or the clean copies. While a segment of those closes, and nothing hurries, only what costs nothing. */
@@ -601,7 +644,8 @@ static void settle(struct shard *s)
         return;
     }
     if (!needed(s)) {
-        set_state(s, RECLAIM_DROP);
+        set_state(s, rc->saved ? RECLAIM_DROP : RECLAIM_SAVE);
+        rc->saved = true;
         return;
     }
     rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
@@ -637,6 +681,8 @@ static void reclaim_committed(struct meta_batch *b)
     rc->seen_changes = UINT64_MAX;
     if (!s->bugs.free_before_commit)
         journal_segment_free(s->j, rc->segment);
+    if (rc->for_places && !s->draining) /* now: the log would have it before the next copy comes */
+        (void)journal_slots_open(s->j, reclaim_free_target(s) + 1);
     set_state(s, RECLAIM_IDLE);
     shard_kick(s);
 }
@@ -671,6 +717,8 @@ static bool walk(struct shard *s)
         return walk_discards(s);
     case RECLAIM_PLACED:
         return walk_placed(s);
+    case RECLAIM_SAVE:
+        return walk_used(s);
     case RECLAIM_DROP:
         return drop_clean(s);
     case RECLAIM_IDLE:
@@ -719,7 +767,9 @@ bool reclaim_step(struct shard *s)
             shard_kick(s); /* the next pass goes on */
         return false;
     }
-    if (rc->state != RECLAIM_DROP)
+    if (rc->state == RECLAIM_SAVE)
+        set_state(s, RECLAIM_SETTLE);
+    else if (rc->state != RECLAIM_DROP)
         set_state(s, rc->state + 1);
     else if (needed(s) || s->ix.seg_live[rc->segment] > 0)
         set_state(s, RECLAIM_SETTLE);

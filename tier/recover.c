@@ -97,6 +97,7 @@ static int load_shard_rec(struct recovery *r, struct shard_rec *rec)
     err = err ? err : shard_rec_decode(buf, len, rec);
     r->seq_named = MAX(r->seq_named, rec->durable_seq);
     described_load(s, rec->described_seq);
+    ring_load(s, rec);
     return err;
 }
 
@@ -343,8 +344,10 @@ static int settle_extents(struct shard *s)
         map_keep_bridges(s, x);
         map_forget_copies(s, x);
         described_start(s, e);
+        ring_start(s, x);
         map_settle(s, x);
     }
+    ring_started(s);
     return 0;
 }
 

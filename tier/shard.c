@@ -14,7 +14,6 @@
 #define LAYER_HASH      (2 * LAYERS_MAX)
 #define RECLAIM_STEPS   16 /* a pass */
 #define VIRTUAL_MIN     4096u
-#define VIRTUAL_MAX     (1u << 20)
 #define LANES_OPEN_SEGS 4u /* both streams: the one being filled, and the next */
 
 /* ---- answers ---- */
@@ -114,9 +113,29 @@ struct dev *shard_capacity(const struct shard *s, uint16_t dev)
 
 uint64_t shard_log_dirty(const struct shard *s) { return s->ix.nr_dirty - s->twin_live; }
 
+bool shard_seeks(const struct shard *s, uint16_t dev)
+{
+    const struct dev *d = shard_capacity(s, dev);
+
+    return d != NULL && d->caps.rotational;
+}
+
+/* One that hangs is not waited for. */
+static bool disks_read_for_hosts(const struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (shard_seeks(s, d) && !s->hung[d] && figure_get(&turn_of(s, d)->fg) > 0)
+            return true;
+    return false;
+}
+
 bool shard_writes_wait(const struct shard *s)
 {
-    return policy_writes_wait(shard_log_dirty(s) + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct);
+    uint64_t dirty = shard_log_dirty(s) + s->writing_blocks;
+
+    if (!policy_writes_wait(dirty, s->log_blocks, s->t.dirty_max_pct))
+        return false;
+    return policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)) || !disks_read_for_hosts(s);
 }
 
 /* ---- layers ---- */
@@ -416,7 +435,7 @@ static int tables_init(struct shard *s)
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
     uint32_t nr_segments = segpool_segments(s->o.segpool);
     uint64_t slots = (uint64_t)geo->segment_bytes / BLOCK_BYTES * geo->nr_segments, nr_extents, total, used, seed;
-    uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
+    uint32_t virt = (uint32_t)MIN(MAX(slots / 16, VIRTUAL_MIN), INDEX_VIRTUAL_MAX), share = geo->nr_segments / geo->nr_shards;
     uint32_t segments = nr_segments + twins_segments(geo->segment_bytes);
     int err;
 
@@ -485,6 +504,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
         shard_free(s);
         return err;
     }
+    ring_init(s);
     sums_init(s);
     migrate_init(s);
     *out = s;
@@ -556,6 +576,7 @@ void shard_info(const struct shard *s, struct tier_info *add)
     uint64_t entries = figure_get(&s->ix.nr_entries);
 
     add->journal_dirty_bytes += figure_get(&s->ix.nr_dirty) * BLOCK_BYTES;
+    add->journal_kept_bytes += figure_get(&s->ix.nr_kept) * BLOCK_BYTES;
     add->index_blocks += entries;
     add->index_bytes += index_bytes_at(&s->ix, entries);
     add->pin_max_bytes = shard_pin_max(s);

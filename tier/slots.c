@@ -65,6 +65,13 @@ void slots_small_share(struct slots *sl, uint32_t pct)
     sl->small_pct = pct;
 }
 
+uint32_t slots_small_pct(const struct slots *sl, uint64_t blocks, uint32_t pct)
+{
+    uint64_t of = sl->nr_places == 0 ? pct : blocks * pct / sl->nr_places;
+
+    return (uint32_t)MIN(MAX(of, (uint64_t)pct), (uint64_t)sl->ring_pct);
+}
+
 void slots_fini(struct slots *sl)
 {
     if (sl->ring != NULL)

@@ -77,6 +77,8 @@ static inline bool slots_has(const struct slots *sl, uint32_t id)
 
 /* The small queue gives while it has more of all places than this; at most what slots_init() was told, which is the ring's size. */
 void slots_small_share(struct slots *sl, uint32_t pct);
+/* pct of a cache of so many blocks, of which the log may have some, in percent of the places that there are; no more than the ring's. */
+uint32_t slots_small_pct(const struct slots *sl, uint64_t blocks, uint32_t pct);
 /* A place for a new copy, perhaps that of another one; INDEX_NONE: none was found this time. */
 uint32_t slots_take(struct slots *sl, bool to_main);
 /* Evicts one of those that `of` picks, used ones last: a hand of its own. Its place is free at once, or, in the small queue, when its turn

@@ -16,10 +16,7 @@ void sums_init(struct shard *s)
 {
     list_init(&s->sums_lru);
     list_init(&s->sums_blocked);
-    for (uint32_t i = 1; i <= SUMS_CACHE; i++) {
-        list_init(&s->sums[i].waiters);
-        list_push_back(&s->sums_lru, &s->sums[i].lru);
-    }
+    s->sums_nr = 0;
 }
 
 static struct sums *sums_find(struct shard *s, uint32_t x)
@@ -41,27 +38,42 @@ static void sums_unhash(struct shard *s, struct sums *m)
     m->x = EXTENT_NONE;
 }
 
-/* The entry unused for longest, made x's; NULL while every one is pinned or on its way. */
-static struct sums *sums_take(struct shard *s, uint32_t x)
+/* One that was never used, else the one unused for longest; NULL while every one is pinned or on its way. */
+static struct sums *sums_spare(struct shard *s)
 {
-    list_for_each(n, &s->sums_lru) {
-        struct sums *m = list_entry(n, struct sums, lru);
+    struct sums *m;
 
-        if (m->pins > 0 || m->state == SUMS_LOADING || !list_empty(&m->waiters))
-            continue;
-        if (m->x != EXTENT_NONE)
-            sums_unhash(s, m);
-        m->x = x;
-        m->state = SUMS_FREE;
-        m->err = 0;
-        m->load = NULL;
-        m->hash_next = *sums_head(s, x);
-        *sums_head(s, x) = (uint32_t)(m - s->sums);
-        list_remove(&m->lru);
+    if (s->sums_nr < SUMS_CACHE) {
+        m = &s->sums[++s->sums_nr];
+        list_init(&m->waiters);
         list_push_back(&s->sums_lru, &m->lru);
         return m;
     }
+    list_for_each(n, &s->sums_lru) {
+        m = list_entry(n, struct sums, lru);
+        if (m->pins == 0 && m->state != SUMS_LOADING && list_empty(&m->waiters))
+            return m;
+    }
     return NULL;
+}
+
+static struct sums *sums_take(struct shard *s, uint32_t x)
+{
+    struct sums *m = sums_spare(s);
+
+    if (m == NULL)
+        return NULL;
+    if (m->x != EXTENT_NONE)
+        sums_unhash(s, m);
+    m->x = x;
+    m->state = SUMS_FREE;
+    m->err = 0;
+    m->load = NULL;
+    m->hash_next = *sums_head(s, x);
+    *sums_head(s, x) = (uint32_t)(m - s->sums);
+    list_remove(&m->lru);
+    list_push_back(&s->sums_lru, &m->lru);
+    return m;
 }
 
 static void wake(struct list *waiters)

@@ -60,6 +60,7 @@ struct tier_opts {
     uint32_t nr_shards;              /* format only; 0: one an env */
     uint32_t segment_bytes;          /* format only; 0: by size */
     uint32_t journal_align;          /* format only; 512 or 4096; 0: 4096 */
+    uint64_t ring_bytes;             /* format only, for tests: of descriptions on each device that seeks; 0: by size; RING_NONE */
     bool     force;                  /* format: overwrite whatever the devices hold */
     bool     remains;                /* ... but only what a cut first format left, else -FIRN_E_EXISTS; longer files are cut */
     const char *const *rebuild_without; /* tier_rebuild_map() only: names, as it prints them, of volumes that shall not come back */
@@ -67,15 +68,15 @@ struct tier_opts {
     bool     accept_loss;
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 40: idle destage begins */
-    uint32_t dirty_max_pct;          /* 0: 70 */
+    uint32_t dirty_max_pct;          /* 0: 70: writes wait, or at policy_burst_pct() of it while disks read */
     uint64_t write_bypass;           /* a sequential stream of writes that is longer in bytes goes past the log; 0: never */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
     /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */
     uint32_t admit_touches;          /* misses that make a chunk of 64 KiB worth it; 0: 2; at most 4 */
     bool     admit_blocks;           /* no chunk is: its blocks alone, each for itself */
-    uint32_t admit_again;            /* asks, the first one included, that make a block in RAM worth it; 0: 3; at most 4 */
-    uint32_t admit_turns;            /* so many turns of the cache what a block was asked for counts; 0: 1; at most 255 */
+    uint32_t admit_again;            /* asks that make a block in RAM worth it; 0: 3; at most 4. admit_blocks: until no place is free */
+    uint32_t admit_turns;            /* turns of the cache for which an ask counts; 0: 1; at most 255. admit_blocks: from then on */
     uint64_t stream_cutoff;          /* bytes: nothing of a stream that is longer; 0: 4 MiB; UINT64_MAX: all streams */
     bool     destage_victims;        /* all that is dirty in a victim is destaged; else what lies few moves within the SSD */
     uint32_t read_ahead_max;         /* bytes ahead of a stream in one go; a block: none; 0: 1 MiB */
@@ -217,8 +218,10 @@ static inline const char *tier_dev_state(const struct tier_dev_info *d)
 }
 struct tier_info {
     char name[NAME_MAX_CHARS + 1]; struct uuid uuid; uint32_t nr_shards, nr_volumes;
-    struct { uint64_t room_bytes, dirty_bytes; } shard[REACTORS_MAX]; /* what its part of the log can hold; what of that is dirty */
-    uint64_t journal_bytes, journal_dirty_bytes, journal_free_segments, journal_segments, segment_bytes;
+    /* room: what a shard's part of the log can hold. kept: of the dirty, what a capacity device has as well, unless a destage beside
+     * it was cut short and has torn it; so a start after a crash may find more dirty than there is room. */
+    struct { uint64_t room_bytes, dirty_bytes, kept_bytes; } shard[REACTORS_MAX];
+    uint64_t journal_bytes, journal_dirty_bytes, journal_kept_bytes, journal_free_segments, journal_segments, segment_bytes;
     uint64_t cache_bytes;                    /* of devices for copies alone, those that are in use */
     uint64_t capacity_bytes, capacity_used_bytes, capacity_reserved_bytes;
     uint64_t flash_bytes, flash_used_bytes;  /* of capacity, on devices that do not seek; 0: the pool has not both kinds */
@@ -280,6 +283,7 @@ void     tier_dev_hist_get(struct tier *t, uint32_t dev, enum dev_op op, struct 
     x(migrate_errors,      "extents that were to move and could not be read or written")      \
     x(reclaim_segments,    "log segments emptied")                                            \
     x(reclaim_moved_blocks,"dirty blocks moved within the log")                               \
+    x(reclaim_saved_blocks,"clean blocks of the log copied to places, since hosts read them")  \
     x(reclaim_dropped_blocks,"clean blocks dropped from the log")                             \
     x(meta_batches,        "metadata batches committed")                                      \
     x(extents_freed,       "extents given back by discard or delete")                         \
@@ -337,6 +341,7 @@ struct tier_bugs {                 /* planted bugs: each breaks one rule of desi
     bool fill_after_write;         /* a copy enters the index although its block was written meanwhile */
     bool slot_table_trusted;       /* a start believes what slot segments say of themselves */
     bool described_unflushed;      /* the metadata calls extents described whose descriptions no flush followed */
+    bool ring_unhomed;             /* a half of the ring is written over while it has the only description of some extent */
     bool heat_changes_data;        /* an extent that moves because of its heat leaves behind what was written since it was destaged */
     bool destage_ignores_rewrite;  /* a batch makes a block clean although it was written again after the capture */
     bool placed_before_durable;    /* a stream's record is appended before the device has made its blocks durable */
@@ -350,8 +355,9 @@ void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct jo
 void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
 /* Asserts the runtime invariants by a full walk; in tests and the simulator. */
 void tier_verify(struct tier *t);
-/* Tells of every extent whose description is no longer due: where it lies, and what it must say. */
-struct tier_described { uint16_t dev; uint64_t off_bytes, layer, extent, destaged_seq; };
+/* Tells of every extent that counts as described, on devices that have been flushed since their last description: where that lies in its
+ * region, unless a younger one is in the ring of the device, of so many entries; and what it must say. */
+struct tier_described { uint16_t dev; uint32_t slot, ring_nr; uint64_t off_bytes, layer, extent, destaged_seq; };
 void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);
 
 #endif

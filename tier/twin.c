@@ -16,6 +16,7 @@
 #include "tier/priv.h"
 
 static_assert(TWINS_MAX <= UINT8_MAX, "extent.twin is 8 bits");
+static_assert(TWINS_MAX * EXTENT_BLOCKS + SEGMENT_BYTES_MAX / BLOCK_BYTES <= INDEX_BEHIND_MAX, "room behind the segments");
 
 uint32_t twins_segments(uint32_t segment_bytes)
 {

@@ -146,6 +146,7 @@ void shard_verify(struct shard *s)
     verify_segments(s);
     fetch_verify(s);
     places_verify(s);
+    ring_verify(s);
     free(of);
 }
 
@@ -156,7 +157,10 @@ void shard_described(struct shard *s, void (*fn)(void *ctx, const struct tier_de
 
         if (e->layer == 0 || !(e->flags & EXTENT_RECORD) || (e->flags & EXTENT_UNDESCRIBED) || !extent_mapped(e))
             continue;
+        if (s->described.unflushed >> e->place.dev & 1) /* some of them are not counted yet */
+            continue;
         fn(ctx, &(struct tier_described){.dev = e->place.dev, .off_bytes = cold_desc_offset(s->o.cold, e->place),
+                                         .slot = e->place.slot, .ring_nr = cold_ring_nr(s->o.cold, e->place.dev),
                                          .layer = layer_at(s, e->layer)->id, .extent = e->no, .destaged_seq = e->destaged_seq});
     }
 }

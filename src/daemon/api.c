@@ -200,8 +200,8 @@ static json_t *shards_json(const struct tier_info *i)
     json_t *a = json_array();
 
     for (uint32_t n = 0; n < i->nr_shards; n++)
-        json_array_append_new(a, json_pack("{s:I,s:I}", "room", (json_int_t)i->shard[n].room_bytes, "dirty",
-                                           (json_int_t)i->shard[n].dirty_bytes));
+        json_array_append_new(a, json_pack("{s:I,s:I,s:I}", "room", (json_int_t)i->shard[n].room_bytes, "dirty",
+                                           (json_int_t)i->shard[n].dirty_bytes, "kept", (json_int_t)i->shard[n].kept_bytes));
     return a;
 }
 
@@ -209,10 +209,11 @@ static json_t *pool_json(const struct tier_info *i)
 {
     char uuid[UUID_TEXT_CHARS + 1];
 
-    return json_pack("{s:s,s:s,s:i,s:i,s:o, s:{s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:I,s:I}, s:I,s:I,s:o,s:b,s:s}",
+    return json_pack("{s:s,s:s,s:i,s:i,s:o, s:{s:I,s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I}, s:{s:I,s:I}, s:I,s:I,s:o,s:b,s:s}",
                      "name", i->name, "uuid", uuid_format(&i->uuid, uuid), "shards", (int)i->nr_shards, "volumes", (int)i->nr_volumes,
                      "shard_fill", shards_json(i),
                      "journal", "size", (json_int_t)i->journal_bytes, "dirty", (json_int_t)i->journal_dirty_bytes,
+                     "kept", (json_int_t)MIN(i->journal_kept_bytes, i->journal_dirty_bytes),
                      "segments", (json_int_t)i->journal_segments, "free_segments", (json_int_t)i->journal_free_segments,
                      "segment_size", (json_int_t)i->segment_bytes,
                      "capacity", "size", (json_int_t)i->capacity_bytes, "used", (json_int_t)i->capacity_used_bytes,
@@ -648,7 +649,7 @@ static void config(struct api *a, const struct route *r, const char *body, size_
         err = settings_set(a->settings, o, why);
         json_decref(o);
         if (err) {
-            reply_error(out, api_http_status(err), err_code(err), why);
+            reply_error(out, api_http_status(err), err == -ETIMEDOUT ? "timeout" : err_code(err), why);
             return;
         }
     }

@@ -72,6 +72,9 @@ bool config_hours(const char *text, uint32_t *from_min, uint32_t *to_min);
 /* The key of that path, or CONFIG_KEY_NR. */
 enum config_key config_key_by_path(const char *path);
 
+/* Whether a request can set the key of that path while the server runs; else why not and what to do, in words. */
+bool config_live(const char *path, char why[static 256]);
+
 void config_defaults(struct config *c);
 /* Reads a file. 0, or -FIRN_E_INVALID with one line a problem; -errno (and a line) when it cannot be read. */
 int  config_load(const char *file, struct config *out, struct strbuf *problems);

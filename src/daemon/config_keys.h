@@ -60,9 +60,9 @@
     x("tier.admit_blocks",     BOOL,     tier_admit_blocks,    0,           1,                "false", KEY_RELOAD,      \
       "copy of a chunk only blocks that were asked for again (a volume that is hardly written: always); writes less, misses more")    \
     x("tier.admit_again",      UINT,     tier_admit_again,     1,           4,                "3", KEY_RELOAD,          \
-      "times that a block is asked for while it is in memory before it is copied to the SSD")                           \
+      "times that a block is asked for while it is in memory before it is copied to the SSD (admit_blocks: until that is full)") \
     x("tier.admit_memory",     UINT,     tier_admit_memory,    1,           255,              "1", KEY_RELOAD,          \
-      "turns of the cache for which it counts that a block was asked for, two at most once that is full; longer fills it sooner")     \
+      "turns of the cache for which it counts that a block was asked for (admit_blocks: once it is full); longer fills it sooner")    \
     x("tier.stream_cutoff",    SIZE,     tier_stream_cutoff,   64 * KIB,    TIB,              "4MiB", KEY_ZERO | KEY_RELOAD, \
       "nothing of a stream of reads that is longer is copied to the SSD; 0: streams are as good as anything")           \
     x("tier.destage_victims",  BOOL,     tier_destage_victims, 0,           1,                "false", KEY_RELOAD,      \
@@ -78,7 +78,8 @@
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
-      "part of a shard's log that may be dirty at all; writes slow down there. Higher absorbs more, recovers longer")         \
+      "part of a shard's log that may be dirty; writes wait there, while disks read for hosts when a third of the rest is left. "  \
+      "Higher absorbs more, recovers longer")                                                                            \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \
@@ -104,7 +105,8 @@
     x("journal.queue_depth",   UINT,     journal_queue_depth,  64,          65536,            "1024", 0,                \
       "requests a reactor carries at once; more wait in their NVMe queues. Costs memory")                               \
     x("journal.align",         SIZE,     journal_align,        512,         4096,             "4096", 0,                \
-      "where groups may begin, chosen when the pool is formatted: 512 or 4096, not below the device's block")           \
+      "where groups may begin, and bytes of a segment's header, chosen when the pool is formatted: "                    \
+      "512 or 4096, not below the device's block")                                                                      \
     x("limits.volumes",        UINT,     limits_volumes,       1,           VOLUMES_MAX,      "16384", KEY_RELOAD,      \
       "volumes that may be made")                                                                                       \
     x("limits.connections",    UINT,     limits_connections,   2,           CONNECTIONS_MAX,  "10000", 0,               \

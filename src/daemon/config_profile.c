@@ -5,7 +5,7 @@
  * The figures of low-wear are measured (tier/README.md). The others follow from how those programs read and write:
  * - mysql: pages of 16 KiB at random with a hot set; a redo log and a doublewrite buffer, written again and again; now and then a scan
  *   or a dump. The buffer pool has what is hottest: a page that comes here twice came back, and that says nothing of the other three of
- *   its chunk, so pages are judged alone, and remembered for longer. Scans are streams from 1 MiB on. Half the transfer and half
+ *   its chunk, so pages are judged alone. Scans are streams from 1 MiB on. Half the transfer and half
  *   the memory a miss. More of the log may be dirty, for what is written again is destaged once.
  * - cassandra: commit log, memtables and compaction write whole files once, in order; compaction reads them once, in order. None of that
  *   belongs on the SSD: streams end at 512 KiB, and read-ahead is as long as the memory lets it. Point reads of hot partitions come
@@ -24,11 +24,9 @@ struct preset { const char *profile; enum config_key key; const char *value; };
 static const struct preset presets[] = {
     {"low-wear", CONFIG_KEY_tier_admit_blocks, "true"},
     {"low-wear", CONFIG_KEY_tier_admit_again, "4"},
-    {"low-wear", CONFIG_KEY_tier_admit_memory, "6"},
     {"low-wear", CONFIG_KEY_tier_destage_victims, "true"},
 
     {"mysql", CONFIG_KEY_tier_admit_blocks, "true"},
-    {"mysql", CONFIG_KEY_tier_admit_memory, "4"},
     {"mysql", CONFIG_KEY_tier_stream_cutoff, "1MiB"},
     {"mysql", CONFIG_KEY_tier_fetch_size, "64KiB"},
     {"mysql", CONFIG_KEY_tier_dirty_start, "70"},

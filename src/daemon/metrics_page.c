@@ -164,6 +164,8 @@ static void render_pool(struct metrics_page *p, struct strbuf *b)
     node_pool_info(p->n, &i);
     pool_gauge(b, i.name, "firn_journal_size_bytes", "", i.journal_bytes, "Size of the log.");
     pool_gauge(b, i.name, "firn_journal_dirty_bytes", "", i.journal_dirty_bytes, "Bytes of the log that are not destaged.");
+    pool_gauge(b, i.name, "firn_journal_kept_bytes", "", i.journal_kept_bytes,
+               "Bytes of those that were destaged, and wait for it again: a write that a crash cut short may have torn them.");
     pool_gauge(b, i.name, "firn_journal_segments", "", i.journal_segments, "Segments of the log.");
     pool_gauge(b, i.name, "firn_journal_free_segments", "", i.journal_free_segments, "Segments of the log that are free.");
     pool_gauge(b, i.name, "firn_capacity_size_bytes", "", i.capacity_bytes, "Size of the capacity devices together.");

@@ -2,6 +2,7 @@
 /* settings.c: see settings.h. */
 #include "daemon/settings.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -46,13 +47,12 @@ void settings_free(struct settings *s)
 
 static bool tunes(enum config_key key)
 {
-    const char *path = config_key_info(key)->path;
+    const struct config_key_info *k = config_key_info(key);
 
-    return strncmp(path, "tier.", 5) == 0 || strncmp(path, "mover.", 6) == 0;
+    return (k->flags & KEY_RELOAD) && (strncmp(k->path, "tier.", 5) == 0 || strncmp(k->path, "mover.", 6) == 0);
 }
 
-/* Every KEY_RELOAD key has its line here; the assertion finds one that was forgotten. What tunes the tier takes effect all at once, with
- * tune(). */
+/* Every KEY_RELOAD key has its line here; the assertion finds one that was forgotten. What tunes the tier is in force: see tune(). */
 static int apply(struct settings *s, enum config_key key, const struct config *from, char why[static 256])
 {
     enum log_level level;
@@ -62,10 +62,9 @@ static int apply(struct settings *s, enum config_key key, const struct config *f
     } else if (key == CONFIG_KEY_limits_volumes) {
         node_set_volumes_max(s->node, config_num(from, limits_volumes));
     } else if (!tunes(key)) {
-        int err;
+        int err = http_load_token(s->http, config_text(from, api_token_file), why);
 
         assert(key == CONFIG_KEY_api_token_file);
-        err = http_load_token(s->http, config_text(from, api_token_file), why);
         if (err)
             return err;
     }
@@ -85,14 +84,34 @@ static void log_lines(const char *text)
     }
 }
 
-/* What tunes the tier is there already, in s->cfg. */
-static int tune(struct settings *s)
+/* What tunes the tier takes effect all at once, before anything else of a change. 0: it is in force. -ETIMEDOUT: the pool has it, and
+ * takes it when its reactors go on: so it is what is set. Else it is as it was. */
+static int tune(struct settings *s, const struct config *fresh)
 {
-    int err = node_retune(s->node, &s->cfg);
+    struct config *next = calloc(1, sizeof(*next));
+    int err;
 
-    if (err)
-        log_error("not applied", "key=tier why=\"%s\"", err_text(err));
+    if (!next)
+        return -FIRN_E_NO_RESOURCES;
+    *next = s->cfg;
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++)
+        if (tunes((enum config_key)i))
+            next->v[i] = fresh->v[i];
+    err = node_retune(s->node, next);
+    if (!err || err == -ETIMEDOUT)
+        s->cfg = *next;
+    free(next);
     return err;
+}
+
+static void log_tuned(const char *path, int err)
+{
+    if (!err)
+        log_info("applied", "key=%s", path);
+    else if (err == -ETIMEDOUT)
+        log_warn("not applied yet", "key=%s why=\"the pool has not answered; it takes it when its reactors go on\"", path);
+    else
+        log_error("not applied", "key=%s why=\"%s\"", path, err_text(err));
 }
 
 static bool devs_equal(const struct config_dev *a, unsigned nr_a, const struct config_dev *b, unsigned nr_b)
@@ -115,31 +134,33 @@ static void warn_devs(const struct config *is, const struct config *fresh)
 /* Where keys stand in the file that was read: what no longer stands there is the profile's from now on. */
 static void apply_changes(struct settings *s, const struct config *fresh)
 {
+    bool changed[CONFIG_KEY_NR], tuned = false;
     char why[256], quoted[LOG_QUOTED_BYTES];
-    bool tuned = false;
+    int err;
 
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        changed[i] = !config_value_equal(&s->cfg, fresh, (enum config_key)i);
+        tuned |= changed[i] && tunes((enum config_key)i);
+    }
+    err = tuned ? tune(s, fresh) : 0;
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
         enum config_key key = (enum config_key)i;
         const struct config_key_info *k = config_key_info(key);
-        bool same = config_value_equal(&s->cfg, fresh, key);
         unsigned tokens = http_token_changes(s->http);
 
-        if (!(k->flags & KEY_RELOAD)) {
-            if (!same)
-                log_warn("needs a restart", "key=%s", k->path);
-        } else if (!same || key == CONFIG_KEY_api_token_file) { /* the token may be new under the old name */
-            if (apply(s, key, fresh, why) != 0)
-                log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
-            else if (tunes(key))
-                tuned = true, log_info("applied", "key=%s", k->path);
-            else if (!same || tokens != http_token_changes(s->http))
-                log_info("applied", "key=%s", k->path);
-        }
+        if (!changed[i] && key != CONFIG_KEY_api_token_file) /* the token may be new under the old name */
+            continue;
+        if (!(k->flags & KEY_RELOAD))
+            log_warn("needs a restart", "key=%s", k->path);
+        else if (tunes(key))
+            log_tuned(k->path, err);
+        else if (apply(s, key, fresh, why) != 0)
+            log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
+        else if (changed[i] || tokens != http_token_changes(s->http))
+            log_info("applied", "key=%s", k->path);
     }
     warn_devs(&s->cfg, fresh);
     memcpy(s->cfg.line, fresh->line, sizeof(s->cfg.line));
-    if (tuned)
-        tune(s);
 }
 
 static int reload_token(struct settings *s)
@@ -206,11 +227,9 @@ static int set_one(struct config *fresh, const char *path, const json_t *v, char
     const char *text = value_text(v, num);
     int err = -FIRN_E_INVALID;
 
-    if (key == CONFIG_KEY_NR)
-        snprintf(why, 256, "%.100s: unknown key", path);
-    else if (!(config_key_info(key)->flags & KEY_RELOAD) || key == CONFIG_KEY_api_token_file)
-        snprintf(why, 256, "%.100s: needs a restart; set it in the file", path);
-    else if (text == NULL)
+    if (!config_live(path, why))
+        return err;
+    if (text == NULL)
         snprintf(why, 256, "%.100s: not a text, number, true or false", path);
     else if ((err = config_set_text(fresh, key, text, what)) != 0)
         snprintf(why, 256, "%.60s: %.190s", path, what);
@@ -251,24 +270,34 @@ static void log_applied(const struct settings *s, enum config_key key)
     strbuf_fini(&b);
 }
 
-/* Those that the request names, and those that follow a profile. */
+/* Those that the request names, and those that follow a profile. When the pool refuses its part, nothing is changed. */
 static int apply_request(struct settings *s, const struct config *fresh, json_t *keys, char why[static 256])
 {
-    bool tuned = false;
-    int err = 0;
+    bool asked[CONFIG_KEY_NR], tuned = false;
+    int err;
 
-    for (unsigned i = 0; i < CONFIG_KEY_NR && !err; i++) {
-        enum config_key key = (enum config_key)i;
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        const char *path = config_key_info((enum config_key)i)->path;
 
-        if (json_object_get(keys, config_key_info(key)->path) == NULL && config_value_equal(&s->cfg, fresh, key))
-            continue;
-        err = apply(s, key, fresh, why); /* cannot fail: what may, the token, is not set this way */
-        s->cfg.line[key] = fresh->line[key];
-        tuned |= tunes(key);
-        log_applied(s, key);
+        asked[i] = json_object_get(keys, path) != NULL || !config_value_equal(&s->cfg, fresh, (enum config_key)i);
+        tuned |= asked[i] && tunes((enum config_key)i);
     }
-    if (!err && tuned && (err = tune(s)) != 0)
-        snprintf(why, 256, "the pool has not taken it: %s", err_text(err));
+    err = tuned ? tune(s, fresh) : 0;
+    if (err && err != -ETIMEDOUT) {
+        snprintf(why, 256, "nothing is changed: %s",
+                 err == -FIRN_E_IN_USE ? "the pool has not yet taken an earlier change" : err_text(err));
+        return err;
+    }
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        if (!asked[i])
+            continue;
+        (void)apply(s, (enum config_key)i, fresh, why); /* cannot fail: what may, the token, is not set this way */
+        s->cfg.line[i] = fresh->line[i];
+        log_applied(s, (enum config_key)i);
+    }
+    if (err)
+        snprintf(why, 256, "all of it is set, but the pool has not answered yet: keys of tier and mover are in force as soon as its "
+                           "reactors go on; GET /v1/config has them already");
     return err;
 }
 

@@ -20,8 +20,8 @@ int  settings_new(const struct config *cfg, const struct options *opts, struct n
 void settings_free(struct settings *s);
 /* Reads the file again. A file with problems changes nothing; they are logged. */
 int  settings_reload(struct settings *s);
-/* keys: {"log.level": "info", ...}; all of them or none. 0, or -FIRN_E_INVALID (why says what is allowed, or that a restart is
- * needed). */
+/* keys: {"log.level": "info", ...}; all of them or none. 0, or -FIRN_E_INVALID (why says what is allowed, or what to do instead). Of
+ * the others -ETIMEDOUT alone has changed something: all is set, and the pool takes its part when its reactors go on. */
 int  settings_set(struct settings *s, json_t *keys, char why[static 256]);
 /* {"export.port": "4420", ...}: every key as a user would write it. */
 json_t *settings_json(struct settings *s);

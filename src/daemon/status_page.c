@@ -73,8 +73,9 @@ static void add_pool(struct node *n, struct strbuf *b)
     strbuf_add(b, "<h2>Pool ");
     add_text(b, i.name);
     strbuf_add(b, "</h2><p>Journal: %s, ", size_format(i.journal_bytes, a));
-    strbuf_add(b, "%s not yet destaged, %" PRIu64 " of %" PRIu64 " segments free.<br>\n", size_format(i.journal_dirty_bytes, a),
-               i.journal_free_segments, i.journal_segments);
+    strbuf_add(b, "%s not yet destaged, %" PRIu64 " of %" PRIu64 " segments free.<br>\n",
+               size_format(i.journal_dirty_bytes - MIN(i.journal_kept_bytes, i.journal_dirty_bytes), a), i.journal_free_segments,
+               i.journal_segments);
     strbuf_add(b, "Capacity: %s used + %s reserved of %s.</p>\n", size_format(i.capacity_used_bytes, a),
                size_format(i.capacity_reserved_bytes, r), size_format(i.capacity_bytes, c));
     add_devices(n, b);

@@ -108,3 +108,25 @@ exits 2 "$firnd" --add-cache --dev "$T/p"
 exits 2 "$firnd" --force --config "$T/two.conf"
 serves none.conf
 stop
+
+# More than an index can number: refused before a byte is written, by whatever would make such a pool.
+mkdir "$T/big"
+big() { sed "s|\"$T/|\"$T/big/|g" "$T/$1" >"$T/big.$1"; } # big FILE: the same for a pool of its own
+b1="{ path = \"$T/b1\"; size = \"5TiB\"; }" b2="{ path = \"$T/b2\"; size = \"5TiB\"; }" b3="{ path = \"$T/b3\"; size = \"5TiB\"; }"
+conf three "$b1, $b2, $b3"; big three
+conf four "$b1, $b2, $b3, { path = \"$T/b4\"; size = \"5TiB\"; }"; big four
+if truncate -s 5T "$T/big/b1" 2>/dev/null; then
+    rm "$T/big/b1"
+    exits 1 "$firnd" --format --config "$T/big.four"
+    has "not formatted" "$out" "journal and cache devices have 20480 GiB together, and a pool can use 16379 GiB of them: say a smaller size in pool.journal"
+    is "nothing is made" "$(ls "$T/big")" ""
+    exits 0 "$firnd" --format --config "$T/big.three"
+    before=$(cat "$T"/big/m/* "$T/big/j" | sha256sum)
+    exits 1 "$firnd" --add-cache --config "$T/big.four"
+    has "not taken in" "$out" "together, and a pool can use 16379 GiB of them: .* or leave a cache device out"
+    is "nothing is written" "$(cat "$T"/big/m/* "$T/big/j" | sha256sum)$(ls "$T/big/b4" 2>/dev/null)" "$before"
+    exits 0 "$firnd" --check --config "$T/big.three"
+else
+    echo "no file of 5 TiB can be made here: the limit of an index is not tried"
+fi
+rm -rf "$T/big"

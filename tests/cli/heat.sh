@@ -97,7 +97,8 @@ ctl host allow db '*'
 timeout 60 "$bench" run --port "$(ready port)" --nqn "$(ctl volume show db --json | jq -r .nqn)" --rw randwrite --bs 64KiB --ops 200 >"$T/bench" 2>&1 ||
     bad "$(cat "$T/bench")"
 is "each one's part of the log" "$(ctl status --json | jq -c '.pool | [(.shard_fill | length), (.shard_fill | map(.dirty) | add) == .journal.dirty,
-    (.shard_fill | map(select(.dirty > 4000000)) | length), (.shard_fill | map(.room > .dirty) | all)]')" '[2,true,1,true]'
+    (.shard_fill | map(select(.dirty > 4000000)) | length), (.shard_fill | map(.room > .dirty) | all), .shard_fill[0].kept, .journal.kept]')" \
+    '[2,true,1,true,0,0]'
 exits 0 ctl status
 has "in words" "$out" "^  shards    [0-9]+ %, [0-9]+ % of what each can hold not yet destaged$"
 stop

@@ -82,6 +82,17 @@ has "volumes' latency by operation" "$(cat "$T/m")" '^firn_volume_latency_second
 is "the size of the log" "$(grep '^firn_journal_size_bytes' "$T/m" | awk '{print ($2 > 32 * 1048576 && $2 <= 64 * 1048576)}')" 1
 is "up" "$(grep '^firn_up' "$T/m")" "firn_up 1"
 is "size of a volume" "$(grep '^firn_volume_size_bytes{volume="a"}' "$T/m")" 'firn_volume_size_bytes{volume="a"} 10485760'
+# The manual has every metric of the page, so every counter of the lists, as the page has it; and every name that it has is there.
+man=etc/man/firn-metrics.5
+rows() { sed -n '/^\.SH METRICS$/,/^\.SH /p' "$man" | sed '1d; $d'; }
+if [ -n "${METRICS_WRITE:-}" ]; then
+    { sed '/^\.SH METRICS$/q' "$man"; python3 tests/cli/metrics_rows.py <"$T/m"; sed -n '/^\.SH EXAMPLES/,$p' "$man"; } >"$T/man" && cat "$T/man" >"$man"
+fi
+is "$man has the rows of /metrics; METRICS_WRITE=1 $0 writes them" "$(diff <(rows) <(python3 tests/cli/metrics_rows.py <"$T/m") | head -n 20)" ""
+is "as many as the page has" "$(rows | grep -c '^\.B firn_')" "$(grep -c '^# HELP ' "$T/m")"
+for c in $(counters TIER_COUNTERS tier/tier.h); do has "$c" "$(rows)" "^\.B firn_tier_${c}_total\$"; done
+for c in $(counters JOURNAL_COUNTERS journal/journal.h); do has "$c" "$(rows)" "^\.B firn_journal_${c}_total\$"; done
+is "a unit each" "$(rows | grep -A1 '^\.B' | grep -cE '^(counter|gauge|histogram), (seconds|bytes|blocks of 4 KiB|number|0 or 1)[.;]')" "$(rows | grep -c '^\.B')"
 ctl volume delete a --quiet
 is "a deleted volume is gone" "$(page | grep -c 'volume="a"')" 0
 has "others stay" "$(page)" 'volume="b"'

@@ -50,6 +50,20 @@ is "made with a policy" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max
 is "again" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "5%"}' .cache_max)" "5%"
 is "with another one" "$(api POST '' '{"name": "c", "size": "4MiB", "cache_max": "6%"}')" "a volume of that name exists: its cache_max is another one"
 
+exits 0 ctl volume create d --size 4MiB --tier hdd --cache-min 1MiB --cache-max 5% --admit third --stream-cutoff 2MiB
+is "made with all of it by the command line" "$(get d)" '[1048576,"5%","third",2097152]'
+is "and its tier" "$(ctl volume show d --json | jq -r .tier)" hdd
+exits 0 ctl volume create d --size 4MiB --admit third
+has "again" "$out" "^exists d"
+exits 1 ctl volume create d --size 4MiB --admit=second
+has "with another one" "$out" "a volume of that name exists: its admit is another one"
+exits 2 ctl volume create e --size 4MiB --cache-min 50
+has "refused before a server is asked" "$out" '^firnctl: cache_min: "50" is not valid; allowed: a part'
+exits 1 ctl volume create e --size 4MiB --cache-min 20% --cache-max 10%
+has "refused by the server" "$out" "cache_min: more than cache_max"
+exits 1 ctl volume show e
+exits 0 ctl volume delete d
+
 stop
 exits 0 "$firnctl" dump volumes --dev "$T/p"
 has "in the metadata" "$out" "name=b .* hosts=0 cache_min=60% admit=never$"

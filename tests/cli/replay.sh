@@ -125,6 +125,11 @@ printf 'tier: { dirty_start = 95; };\n' >"$T/conf"
 refused "^$T/conf:1: tier.dirty_start: " --trace "$T/oltp.csv" --config "$T/conf"
 printf 'tier: {\n dirty_start = 60;\n dirty_max = 50; };\n' >"$T/conf"
 refused "^$T/conf:2: tier.dirty_start: .*, not below tier.dirty_max" --trace "$T/oltp.csv" --config "$T/conf"
+printf 'pool: {\n journal: { path = "/j"; };\n cache: ( { path = "/c"; } );\n capacity: ( { path = "/a"; } ); };\n' >"$T/conf"
+refused "^$T/conf:3: pool.cache: not modelled: .*; give --config a copy of the file without it\$" --trace "$T/oltp.csv" --config "$T/conf"
+exits 2 "$sim" size --trace "$T/oltp.csv" --config "$T/conf"
+printf 'pool: {\n journal: { path = "/j"; };\n capacity: ( { path = "/a"; },\n { path = "/b"; media = "ssd"; } ); };\n' >"$T/conf"
+refused "^$T/conf:4: pool.capacity: media = \"ssd\" is not modelled" --trace "$T/oltp.csv" --config "$T/conf"
 exits 1 "$sim" replay --trace "$T/oltp.csv" --ssd 8MiB --oplog /dev/full
 has "a full disk" "$out" "log of commands cannot be written"
 exits 0 "$sim" replay --help

@@ -33,17 +33,19 @@ echo second-token >"$T/token"
 kill -HUP "$pid"; sleep 0.5
 has "another token under the old name" "$(cat "$log")" 'msg=applied key=api.token_file$'
 profile() { sed -i '/^tier/d' "$conf"; echo "tier: { $1 };" >>"$conf"; kill -HUP "$pid"; sleep 0.5; }
-profile 'profile = "low-wear"; admit_memory = 9;'
-is "a profile, and a key that wins" "$(key tier.admit_blocks) $(key tier.admit_memory)" "true 9"
+profile 'profile = "low-wear"; admit_again = 2;'
+is "a profile, and a key that wins" "$(key tier.admit_blocks) $(key tier.admit_again)" "true 2"
 has "its keys are told" "$(cat "$log")" 'msg=applied key=tier.admit_blocks$'
 profile 'profile = "mysql";'
-is "another one takes back what the first one said" "$(key tier.destage_victims) $(key tier.admit_memory) $(key tier.fetch_size)" "false 4 64KiB"
+is "another one takes back what the first one said" "$(key tier.destage_victims) $(key tier.admit_again) $(key tier.fetch_size)" "false 3 64KiB"
 patch() { curl -s --unix-socket "$sock" -X PATCH -d "$1" http://x/v1/config | jq -r "${2:-.error.message}"; }
 is "by request" "$(patch '{"tier.profile": "archive", "tier.admit": 1, "mover.hours": "22:00-06:00"}' '[."tier.admit", ."tier.dirty_start", ."mover.hours"] | join(" ")')" "1 20 22:00-06:00"
 is "what was asked for outlasts a profile" "$(patch '{"tier.profile": "low-wear", "tier.admit_blocks": false}' '[."tier.admit", ."tier.admit_blocks", ."tier.admit_again"] | join(" ")')" "1 false 4"
 is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 70; set that one higher, too"
 is "none" "$(key tier.admit) $([ "$(key tier.dirty_start)" -lt 90 ] && echo lower)" "1 lower"
 is "the key of several that is wrong" "$(patch '{"tier.admit": 1, "tier.dirty_max": 96}')" "tier.dirty_max: out of range; allowed: 2 to 95"
+is "a key that is no plain value" "$(patch '{"pool.cache": "/dev/x"}')" "pool.cache: is read at the start alone; name the device in firn.conf, stop firnd, take an empty one in with \`firnd --add-cache\`, start it"
+is "a key of the start" "$(patch '{"export.queues": 4}')" "export.queues: is read at the start alone; set it in firn.conf and restart firnd"
 is "no such profile" "$(patch '{"tier.profile": "fast"}')" 'tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
 profile ''
 is "the file has the last word" "$(key tier.profile) $(key tier.admit) $(key tier.admit_again) $(key mover.hours)" "balanced 2 3 "

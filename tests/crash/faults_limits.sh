@@ -24,9 +24,22 @@ if [ $rc = 0 ]; then
 else
     skip "io_uring refused: $out"
 fi
+brief() { # brief PREFIX...: a start of the server under it, until it is ready or has ended; $out, $rc
+    local i pid
+    "$@" "$firnd" --config "$pool/firn.conf" >"$work/brief" 2>&1 &
+    pid=$!
+    for ((i = 0; i < 1000; i++)); do
+        ! grep -q msg=ready "$work/brief" && kill -0 $pid 2>/dev/null || break
+        sleep 0.01
+    done
+    kill -TERM $pid 2>/dev/null
+    rc=0
+    wait $pid || rc=$?
+    out=$(<"$work/brief")
+}
 started=0
 for files in 6 7 8 10 12 13 14 15 16 18 20 21 22 24 32; do
-    out=$(timeout --preserve-status 1 prlimit --nofile=$files:$files "$firnd" --config "$pool/firn.conf" 2>&1) && rc=0 || rc=$?
+    brief prlimit --nofile=$files:$files
     if grep -q msg=ready <<<"$out"; then
         started=$((started + 1))
         has "$files descriptors: that they are few is said" "$out" 'few file descriptors'
@@ -36,7 +49,7 @@ for files in 6 7 8 10 12 13 14 15 16 18 20 21 22 24 32; do
 done
 [ $started -gt 0 ] && ok || bad "40 descriptors are too few for a server without hosts"
 for mib in 64 192 384 768 1536; do # of address space
-    out=$(timeout --preserve-status 1 prlimit --as=$((mib << 20)) "$firnd" --config "$pool/firn.conf" 2>&1) && rc=0 || rc=$?
+    brief prlimit --as=$((mib << 20))
     grep -q msg=ready <<<"$out" || refusal "$mib MiB of address space" "$out" $rc
 done
 pinned="prlimit --memlock=0"

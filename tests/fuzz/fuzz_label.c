@@ -30,6 +30,8 @@ static void try_label(const uint8_t *buf)
     if (l.role == TIER_JOURNAL)
         expect(l.seg_base_bytes + (uint64_t)l.seg_nr * l.seg_bytes <= l.device_bytes);
     if (l.role == TIER_CAPACITY)
+        expect(ring_offset(l.ring_nr) <= l.ext_base_bytes && l.ring_nr % (2u * l.nr_shards) == 0);
+    if (l.role == TIER_CAPACITY)
         expect(region_extent_offset(l.ext_base_bytes, l.ext_nr - 1) + EXTENT_BYTES <= l.device_bytes);
     strbuf_init(&text);
     label_print(&text, &l);

@@ -49,8 +49,9 @@ static void shard_record(const uint8_t *data, size_t size)
 
     if (shard_rec_decode(data, (uint32_t)size, &r) != 0)
         return;
-    expect(shard_rec_encode(&r, again) == SHARD_REC_BYTES && (size == SHARD_REC_BYTES || r.described_seq == 0));
-    expect((size != SHARD_REC_BYTES || data[0] == again[0]) && memcmp(data + 1, again + 1, size - 1) == 0);
+    expect(r.nr_rings <= CAPACITY_DEVS_MAX);
+    expect(shard_rec_encode(&r, again) == MAX(size, (size_t)SHARD_REC_BYTES) && (size >= SHARD_REC_BYTES || r.described_seq == 0));
+    expect((size < SHARD_REC_BYTES || data[0] == again[0]) && memcmp(data + 1, again + 1, size - 1) == 0);
 }
 
 static void records(const uint8_t *data, size_t size)

@@ -13,7 +13,7 @@ for f in journal/FORMAT.md tier/FORMAT.md; do
         grep -qiE "^#+ .*$w" "$f" || { echo "$f: no section about $w"; bad=1; }
     done
 done
-for p in firnd.8 firnctl.1 firn-bench.1 firn-sim.1 firn.conf.5; do
+for p in firnd.8 firnctl.1 firn-bench.1 firn-sim.1 firn.conf.5 firn-metrics.5; do
     [ -e "etc/man/$p" ] || { echo "etc/man/$p is missing"; bad=1; continue; }
     if command -v mandoc >/dev/null; then mandoc -T lint -W error "etc/man/$p" || bad=1; fi
 done

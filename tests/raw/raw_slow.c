@@ -132,7 +132,7 @@ static void dawdlers(void)
             done += good_host(&q, &worst);
         most = MAX(most, rss_kib());
         target_stats_get(srv.target, &st);
-        raw_check(st.connections <= PRE_CONNECT_MAX + 2 || raw_now_ms() - start < 1500, "%lu connections", /* others end */
+        raw_check(st.connections <= PRE_CONNECT_MAX + 2 || raw_now_ms() - start < 4000, "%lu connections", /* others end */
             (unsigned long)st.connections);
         usleep(50000);
     }

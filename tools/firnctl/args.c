@@ -24,6 +24,8 @@ const char *args_spelling(enum ctl_option o, char buf[static 32])
     return buf;
 }
 
+const char *args_name(enum ctl_option o) { return rows[o].name; }
+
 static unsigned find(const char *text, size_t len)
 {
     char name[32];

@@ -24,6 +24,10 @@
     x(tier,        "TIER",   false,  "auto (default), ssd: written blocks stay there; hdd: they go there soon") \
     x(iops,        "N",      false,  "at most N operations a second; 0: no cap")                   \
     x(bandwidth,   "SIZE",   false,  "at most SIZE a second, 1MiB or more; 0: no cap")                           \
+    x(cache_min,   "PART",   false,  "least of the places for copies on the SSD: 10%, or 2GiB; 0: no limit") \
+    x(cache_max,   "PART",   false,  "most of the places for copies on the SSD: 10%, or 2GiB; 0: no limit") \
+    x(admit,       "WHEN",   false,  "auto (default, as firn.conf says), never, first, second or third: copied to the SSD at that miss") \
+    x(stream_cutoff, "SIZE", false,  "nothing of a longer stream of reads is copied to the SSD; auto (default), none") \
     x(force,       NULL,     false,  "also while hosts are connected: they are cut off")           \
     x(config,      "FILE",   false,  "offline: the server's configuration (/etc/firn/firn.conf)")  \
     x(dev,         "DIR",    false,  "offline: the directory of `firnd --dev DIR`")                \
@@ -43,6 +47,7 @@ enum ctl_option {
     CTL_OPTION_NR
 };
 #define CTL(name) (1u << CTL_##name)
+static_assert(CTL_OPTION_NR <= 32, "a bit each");
 
 struct args {
     const char *opt[CTL_OPTION_NR]; /* the argument, "" for a flag, NULL when not given */
@@ -72,6 +77,7 @@ void args_help(unsigned takes, bool global);
 /* --timeout, or that many seconds. */
 long args_timeout_s(const struct args *a, long otherwise);
 unsigned args_given(const struct args *a); /* bits of the command options that were given */
+const char *args_name(enum ctl_option o); /* without dashes: as the API calls it */
 const char *args_spelling(enum ctl_option o, char buf[static 32]);
 
 #endif

@@ -6,13 +6,15 @@
 
 #include "tools/firnctl/commands.h"
 
-#define VOLUME_FIELDS (CTL(size) | CTL(lba) | CTL(tier) | CTL(iops) | CTL(bandwidth))
+#define VOLUME_FIELDS (CTL(size) | CTL(lba) | CTL(tier) | CTL(iops) | CTL(bandwidth) | VOLUME_POLICY)
+#define VOLUME_POLICY (CTL(cache_min) | CTL(cache_max) | CTL(admit) | CTL(stream_cutoff))
 #define OFFLINE       (CTL(config) | CTL(dev))
 
 static const struct command commands[] = {
     {"status", "", 0, 0, 0, cmd_status, "pool, devices, journal fill, volumes, alerts: one screen", NULL},
-    {"volume create", "NAME --size SIZE [--lba 4096|512] [--tier auto|ssd|hdd] [--iops N] [--bandwidth SIZE]", VOLUME_FIELDS,
-     1, 1, cmd_volume_create, "make a volume; one that is there already is fine if all that is asked for is so",
+    {"volume create", "NAME --size SIZE [--lba 4096|512] [--tier auto|ssd|hdd] [--iops N] [--bandwidth SIZE]"
+     " [--cache-min PART] [--cache-max PART] [--admit WHEN] [--stream-cutoff SIZE]", VOLUME_FIELDS, 1, 1,
+     cmd_volume_create, "make a volume; one that is there already is fine if all that is asked for is so",
      "No host may connect to it before `firnctl host allow`. Volumes are thin: their sizes may add up to more than the pool."},
     {"volume list", "", 0, 0, 0, cmd_volume_list, "all volumes, one a line", NULL},
     {"volume show", "NAME", 0, 1, 1, cmd_volume_show, "everything about a volume", NULL},

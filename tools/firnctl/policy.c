@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* policy.c: what of the places for copies a volume is to have, as `firnctl volume set` takes it and `volume show` tells it. */
+/* policy.c: what of the places for copies a volume is to have, as `firnctl volume create` and `set` take it and `show` tells it. */
 #include "tools/firnctl/policy.h"
 
 #include <inttypes.h>

@@ -63,6 +63,12 @@ static void print_tiers(const json_t *s)
                100 * ssd / all, 100 * ram / all, 100 * hdd / all);
 }
 
+/* What the SSD alone has. More is held there that was destaged, where a write beside it may have torn it: of all gaps, after a crash. */
+static int64_t not_destaged(const json_t *of)
+{
+    return json_num(of, "dirty") - json_num(of, "kept");
+}
+
 /* Each shard's part of the log, where there are several: writes wait for their own. */
 static void print_shards(const json_t *pool)
 {
@@ -76,7 +82,7 @@ static void print_shards(const json_t *pool)
     {
         int64_t room = json_num(sh, "room");
 
-        printf(" %" PRId64 " %%%s", room ? json_num(sh, "dirty") * 100 / room : 0, i + 1 < json_array_size(shards) ? "," : "");
+        printf(" %" PRId64 " %%%s", room ? not_destaged(sh) * 100 / room : 0, i + 1 < json_array_size(shards) ? "," : "");
     }
     printf(" of what each can hold not yet destaged\n");
 }
@@ -84,13 +90,16 @@ static void print_shards(const json_t *pool)
 static void print_pool(const json_t *pool, const json_t *s)
 {
     const json_t *j = json_object_get(pool, "journal");
-    int64_t size = json_num(j, "size"), dirty = json_num(j, "dirty");
+    int64_t size = json_num(j, "size"), dirty = not_destaged(j);
     char b1[32];
 
     printf("pool %s (%s)\n", json_text(pool, "name"), json_text(pool, "uuid"));
     printf("  journal   %s, %" PRId64 " %% not yet destaged, %" PRId64 " of %" PRId64 " segments free\n", size_of(j, "size", b1),
            size ? dirty * 100 / size : 0, json_num(j, "free_segments"), json_num(j, "segments"));
     print_shards(pool);
+    if (json_num(j, "kept") > 0)
+        printf("  kept      %s more that were destaged, until they are once more: a write that a crash cut short may have torn them\n",
+               size_of(j, "kept", b1));
     printf("  ");
     print_capacity(pool);
     print_tiers(s);

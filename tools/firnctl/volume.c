@@ -156,8 +156,9 @@ static void print_made(const json_t *v, const json_t *asked, bool created)
 
 int cmd_volume_create(const struct args *a)
 {
-    static const enum ctl_option fields[] = {CTL_size, CTL_lba, CTL_tier, CTL_iops, CTL_bandwidth};
-    char path[PATH_CAP], what[128], name[32];
+    static const enum ctl_option fields[] = {CTL_size,      CTL_lba,       CTL_tier,  CTL_iops,         CTL_bandwidth,
+                                             CTL_cache_min, CTL_cache_max, CTL_admit, CTL_stream_cutoff};
+    char path[PATH_CAP], what[128];
     json_t *body = json_object(), *v = NULL;
     long status = 0;
     int err = volume_path(a->pos[0], "", path);
@@ -169,7 +170,7 @@ int cmd_volume_create(const struct args *a)
     json_object_set_new(body, "name", json_string(a->pos[0]));
     for (unsigned i = 0; !err && i < ARRAY_LEN(fields); i++)
         if (a->opt[fields[i]])
-            err = put_field(body, args_spelling(fields[i], name) + 2, a->opt[fields[i]]);
+            err = put_field(body, args_name(fields[i]), a->opt[fields[i]]);
     if (err) {
         json_decref(body);
         return err;

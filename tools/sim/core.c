@@ -9,6 +9,7 @@
  */
 #include "tools/sim/priv.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +21,20 @@ static uint64_t mix64(uint64_t z)
     return z ^ (z >> 31);
 }
 
+/* Memory of writes and of worlds that are gone stays for the next: else the kernel clears the same pages again and again. Larger than that
+ * are tables, most of whose pages are never touched. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+}
+
 struct sim *sim_new(uint64_t seed)
 {
     struct sim *s = calloc(1, sizeof(*s));
 
     assert(s != NULL);
+    keep_memory();
     s->seed = seed;
     s->rng = mix64(seed + UINT64_C(0x9e3779b97f4a7c15));
     s->now_ns = NS_PER_S; /* zero means "never" in too many places */

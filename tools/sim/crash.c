@@ -180,10 +180,5 @@ void disk_crash(struct sim_disk *d)
     while (!list_empty(&d->unsafe))
         disk_unsafe_free(list_first(&d->unsafe, struct disk_unsafe, node));
     requests_forget(d);
-    for (uint64_t i = 0; i < d->nr_pages; i++) {
-        if (d->pages[i] != NULL && d->pages[i]->differs) {
-            memcpy(d->pages[i]->cur, d->pages[i]->dur, BLOCK_BYTES);
-            d->pages[i]->differs = false;
-        }
-    }
+    disk_cur_is_dur(d);
 }

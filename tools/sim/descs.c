@@ -18,16 +18,33 @@ static struct sim_disk *capacity(struct world *w, uint16_t dev)
     return NULL;
 }
 
-static void judge(void *ctx, const struct tier_described *e)
+/* The slot's, as tier_rebuild_map() finds it. */
+static bool youngest(struct sim_disk *disk, const struct tier_described *e, struct extent_desc *out)
 {
     static uint8_t buf[DESC_BYTES];
+    struct extent_desc d;
+    bool found;
+
+    sim_disk_peek(disk, e->off_bytes, buf, sizeof(buf));
+    found = extent_desc_decode(buf, out) == 0;
+    for (uint32_t i = 0; i < e->ring_nr; i++) {
+        sim_disk_peek(disk, ring_offset(i), buf, sizeof(buf));
+        if (extent_desc_decode(buf, &d) != 0 || d.slot != e->slot || (found && !desc_younger(&d.age, &out->age)))
+            continue;
+        *out = d;
+        found = true;
+    }
+    return found;
+}
+
+static void judge(void *ctx, const struct tier_described *e)
+{
     struct world *w = ctx;
     struct sim_disk *disk = capacity(w, e->dev);
     struct extent_desc d;
 
     assert(disk != NULL);
-    sim_disk_peek(disk, e->off_bytes, buf, sizeof(buf));
-    if (extent_desc_decode(buf, &d) != 0)
+    if (!youngest(disk, e, &d))
         world_fail(w, "layer %" PRIu64 " extent %" PRIu64 " counts as described and is not", e->layer, e->extent);
     else if (d.layer != e->layer || d.extent != e->extent || d.destaged_seq != e->destaged_seq)
         world_fail(w, "layer %" PRIu64 " extent %" PRIu64 " was destaged up to %" PRIu64 ", its description tells of layer %" PRIu64

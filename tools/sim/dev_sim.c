@@ -101,18 +101,22 @@ static uint64_t draw_elsewhere(struct sim_disk *d, const struct dev_io *io)
 
 /* ---- doing ---- */
 
-static uint8_t *bounce(const struct dev_io *io)
+/* The disk's own, for one request at a time: they come and go within a step. */
+static uint8_t *bounce(struct sim_disk *d, const struct dev_io *io)
 {
-    uint8_t *buf = malloc(MAX(io->len_bytes, 1u));
-
-    assert(buf != NULL);
-    return buf;
+    if (io->len_bytes > d->bounce_bytes) {
+        free(d->bounce);
+        d->bounce = malloc(io->len_bytes);
+        assert(d->bounce != NULL);
+        d->bounce_bytes = io->len_bytes;
+    }
+    return d->bounce;
 }
 
 static int do_read(struct sim_disk *d, struct sim_req *r)
 {
     struct dev_io *io = r->io;
-    uint8_t *buf = bounce(io), *from = buf;
+    uint8_t *buf = bounce(d, io), *from = buf;
     int err = disk_read(d, io->off_bytes, buf, io->len_bytes);
 
     if (r->misdirected) {
@@ -126,7 +130,6 @@ static int do_read(struct sim_disk *d, struct sim_req *r)
         memcpy(io->iov[i].iov_base, from, io->iov[i].iov_len);
         from += io->iov[i].iov_len;
     }
-    free(buf);
     return err;
 }
 
@@ -134,7 +137,7 @@ static void do_write(struct sim_disk *d, struct sim_req *r)
 {
     struct dev_io *io = r->io;
     bool durable = (io->flags & DEV_DSYNC) != 0;
-    uint8_t *buf = bounce(io), *to = buf;
+    uint8_t *buf = bounce(d, io), *to = buf;
 
     for (int i = 0; i < io->iovcnt; i++) {
         memcpy(to, io->iov[i].iov_base, io->iov[i].iov_len);
@@ -151,12 +154,11 @@ static void do_write(struct sim_disk *d, struct sim_req *r)
     } else {
         disk_write(d, io->off_bytes, buf, io->len_bytes, durable);
     }
-    free(buf);
 }
 
 static void do_discard(struct sim_disk *d, const struct dev_io *io)
 {
-    uint8_t *noise = bounce(io);
+    uint8_t *noise = bounce(d, io);
 
     for (size_t i = 0; i < io->len_bytes; i += 8) {
         uint64_t z = sim_rand(d->sim);
@@ -164,7 +166,6 @@ static void do_discard(struct sim_disk *d, const struct dev_io *io)
         memcpy(noise + i, &z, 8);
     }
     disk_write(d, io->off_bytes, noise, io->len_bytes, false);
-    free(noise);
     sim_fault_fired(d->sim, SIM_GARBAGE);
     sim_fault_mattered(d->sim, SIM_GARBAGE);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* disk.c: the bytes of a simulated device: two images a page, writes that are not yet safe, overlays for bad sectors.
  *
- * 1. A write that finishes goes into `cur`, and into `dur` when it is durable, else it waits in `unsafe`.
+ * 1. A write that finishes goes into `cur`, and into `dur` when it is durable, else it waits in `unsafe` and the images part.
  * 2. A flush moves what had finished before it was asked for into `dur`, in order of finishing.
  * 3. A read takes `cur` and lays the overlays over it.
  * 4. crash.c decides what of `unsafe` reaches `dur`; then `cur` is `dur`.
@@ -33,62 +33,130 @@ static bool all_zero(const uint8_t *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
+/* What disks that are gone leave to the next: worlds are born and die by the thousand, and fresh memory costs more than what they do. */
+static union disk_image *spare;
+
+static union disk_image *image_new(void)
+{
+    union disk_image *m = spare;
+
+    if (m != NULL)
+        spare = m->next;
+    else
+        m = malloc(sizeof(*m));
+    assert(m != NULL);
+    return m;
+}
+
+static void image_free(union disk_image *m)
+{
+    if (m == NULL)
+        return;
+    m->next = spare;
+    spare = m;
+}
+
 static struct disk_page *page_get(struct sim_disk *d, uint64_t off)
 {
-    struct disk_page **slot = &d->pages[off / BLOCK_BYTES];
+    struct disk_page *p = &d->pages[off / BLOCK_BYTES];
 
     assert(off / BLOCK_BYTES < d->nr_pages);
-    if (*slot == NULL) {
-        *slot = malloc(sizeof(**slot));
-        assert(*slot != NULL);
-        page_fresh(d, off / BLOCK_BYTES, (*slot)->cur);
-        memcpy((*slot)->dur, (*slot)->cur, BLOCK_BYTES);
-        (*slot)->differs = false;
+    if (p->cur == NULL) {
+        p->cur = image_new();
+        page_fresh(d, off / BLOCK_BYTES, p->cur->b);
     }
-    return *slot;
+    return p;
+}
+
+static void page_split(struct sim_disk *d, struct disk_page *p)
+{
+    if (p->dur != NULL)
+        return;
+    p->dur = image_new();
+    memcpy(p->dur, p->cur, BLOCK_BYTES);
+    d->nr_split++;
+}
+
+static void page_join(struct sim_disk *d, struct disk_page *p)
+{
+    if (p->dur == NULL)
+        return;
+    image_free(p->dur);
+    p->dur = NULL;
+    d->nr_split--;
 }
 
 static bool page_can_stay_absent(const struct sim_disk *d, uint64_t off, const uint8_t *data, size_t len)
 {
-    return d->pages[off / BLOCK_BYTES] == NULL && !d->opts.garbage && all_zero(data, len);
+    return d->pages[off / BLOCK_BYTES].cur == NULL && !d->opts.garbage && all_zero(data, len);
 }
 
-static void put_cur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
+/* Into both images, if it is durable. */
+static void put(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable)
 {
     for (uint64_t n; len != 0; off += n, data += n, len -= n) {
+        struct disk_page *p;
+
         n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
         if (page_can_stay_absent(d, off, data, n))
             continue;
-        memcpy(page_get(d, off)->cur + off % BLOCK_BYTES, data, n);
-        page_get(d, off)->differs = true;
+        p = page_get(d, off);
+        if (!durable)
+            page_split(d, p);
+        else if (p->dur != NULL)
+            memcpy(p->dur->b + off % BLOCK_BYTES, data, n);
+        memcpy(p->cur->b + off % BLOCK_BYTES, data, n);
     }
 }
 
 void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
 {
     for (uint64_t n; len != 0; off += n, data += n, len -= n) {
+        struct disk_page *p;
+
         n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
         if (page_can_stay_absent(d, off, data, n))
             continue;
-        memcpy(page_get(d, off)->dur + off % BLOCK_BYTES, data, n);
-        page_get(d, off)->differs = true;
+        p = page_get(d, off);
+        page_split(d, p);
+        memcpy(p->dur->b + off % BLOCK_BYTES, data, n);
+    }
+}
+
+static void join_what_is_safe(struct sim_disk *d, uint64_t off, uint64_t len)
+{
+    for (uint64_t i = off / BLOCK_BYTES; i < ROUND_UP(off + len, BLOCK_BYTES) / BLOCK_BYTES; i++) {
+        struct disk_page *p = &d->pages[i];
+
+        if (p->dur != NULL && memcmp(p->cur, p->dur, BLOCK_BYTES) == 0)
+            page_join(d, p);
+    }
+}
+
+void disk_cur_is_dur(struct sim_disk *d)
+{
+    for (struct disk_page *p = d->pages; d->nr_split != 0; p++) {
+        if (p->dur == NULL)
+            continue;
+        memcpy(p->cur, p->dur, BLOCK_BYTES);
+        page_join(d, p);
     }
 }
 
 static void get_cur(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len)
 {
     for (uint64_t n; len != 0; off += n, buf += n, len -= n) {
-        struct disk_page *p = d->pages[off / BLOCK_BYTES];
+        const struct disk_page *p = &d->pages[off / BLOCK_BYTES];
 
         n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
-        if (p == NULL && d->opts.garbage) {
+        if (p->cur == NULL && d->opts.garbage) {
             p = page_get(d, off);
             sim_fault_mattered(d->sim, SIM_GARBAGE);
         }
-        if (p == NULL)
+        if (p->cur == NULL)
             memset(buf, 0, n);
         else
-            memcpy(buf, p->cur + off % BLOCK_BYTES, n);
+            memcpy(buf, p->cur->b + off % BLOCK_BYTES, n);
     }
 }
 
@@ -237,13 +305,11 @@ static void write_beneath(struct sim_disk *d, uint64_t off, const uint8_t *data,
 {
     bool lie = durable && d->faults.lying_flush;
 
-    put_cur(d, off, data, len);
-    if (durable && !lie) {
+    put(d, off, data, len, durable && !lie);
+    if (durable && !lie)
         unsafe_kill(d, off, len);
-        disk_page_dur(d, off, data, len);
-    } else {
+    else
         unsafe_add(d, off, data, len, lie);
-    }
     if (lie)
         sim_fault_fired(d->sim, SIM_LYING_FLUSH);
 }
@@ -284,6 +350,7 @@ void disk_flush(struct sim_disk *d, uint64_t up_to_seq)
         for (uint64_t at = 0; at < u->len && !u->doomed; at += SECTOR_BYTES)
             if (!u->dead[at / SECTOR_BYTES])
                 disk_page_dur(d, u->off + at, u->data + at, SECTOR_BYTES);
+        join_what_is_safe(d, u->off, u->len);
         disk_unsafe_free(u);
     }
 }
@@ -339,10 +406,9 @@ void sim_disk_grow(struct sim_disk *d, uint64_t size_bytes)
 
     assert(list_empty(&d->devs));
     assert(size_bytes >= d->opts.size_bytes);
-    d->pages = realloc(d->pages, MAX(nr, 1u) * sizeof(struct disk_page *));
+    d->pages = realloc(d->pages, MAX(nr, 1u) * sizeof(*d->pages));
     assert(d->pages != NULL);
-    for (uint64_t i = d->nr_pages; i < nr; i++)
-        d->pages[i] = NULL;
+    memset(d->pages + d->nr_pages, 0, (nr - d->nr_pages) * sizeof(*d->pages));
     d->nr_pages = nr;
     d->opts.size_bytes = size_bytes;
 }
@@ -354,9 +420,12 @@ void sim_disk_free(struct sim_disk *d)
     while (!list_empty(&d->unsafe))
         disk_unsafe_free(list_first(&d->unsafe, struct disk_unsafe, node));
     overlay_lift_all(d);
-    for (uint64_t i = 0; i < d->nr_pages; i++)
-        free(d->pages[i]);
+    for (uint64_t i = 0; i < d->nr_pages; i++) {
+        image_free(d->pages[i].cur);
+        image_free(d->pages[i].dur);
+    }
     free(d->pages);
+    free(d->bounce);
     free(d);
 }
 
@@ -436,7 +505,7 @@ bool sim_disk_pick_written(struct sim_disk *d, uint64_t from_bytes, uint64_t to_
     for (uint64_t i = 0; i < nr; i++) {
         uint64_t page = first + (start + i) % nr;
 
-        if (d->pages[page] == NULL)
+        if (d->pages[page].cur == NULL)
             continue;
         *off_bytes = page * BLOCK_BYTES + sim_below(d->sim, BLOCK_BYTES / SECTOR_BYTES) * SECTOR_BYTES;
         return *off_bytes < d->opts.size_bytes;
@@ -448,13 +517,16 @@ void sim_disk_peek(struct sim_disk *d, uint64_t off_bytes, void *buf, size_t len
 {
     uint8_t *out = buf;
 
-    for (size_t i = 0; i < len_bytes; i++)
-        out[i] = page_get(d, off_bytes + i)->dur[(off_bytes + i) % BLOCK_BYTES];
+    for (size_t n; len_bytes != 0; off_bytes += n, out += n, len_bytes -= n) {
+        const struct disk_page *p = page_get(d, off_bytes);
+
+        n = MIN(len_bytes, BLOCK_BYTES - off_bytes % BLOCK_BYTES);
+        memcpy(out, (p->dur != NULL ? p->dur : p->cur)->b + off_bytes % BLOCK_BYTES, n);
+    }
 }
 
 void sim_disk_poke(struct sim_disk *d, uint64_t off_bytes, const void *buf, size_t len_bytes)
 {
     overlay_lift(d, ROUND_DOWN(off_bytes, SECTOR_BYTES), ROUND_UP(off_bytes % SECTOR_BYTES + len_bytes, SECTOR_BYTES));
-    put_cur(d, off_bytes, buf, len_bytes);
-    disk_page_dur(d, off_bytes, buf, len_bytes);
+    put(d, off_bytes, buf, len_bytes, true);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* disk.h: the medium behind a simulated device, shared by disk.c (bytes, faults, crash) and dev_sim.c (requests).
  *
- * Every page has two images: `cur`, what a read sees while the machine runs, and `dur`, what is safe. A finished write that
- * nothing has made safe yet waits in `unsafe`. Faults of single sectors are overlays over the bytes, so that they can be
- * lifted; a proper write of the sector lifts them too.
+ * Every page has two images: `cur`, what a read sees while the machine runs, and `dur`, what is safe; one where they are the
+ * same, which is nearly always. A finished write that nothing has made safe yet waits in `unsafe`. Faults of single sectors
+ * are overlays over the bytes, so that they can be lifted; a proper write of the sector lifts them too.
  */
 #ifndef FIRN_SIM_DISK_H
 #define FIRN_SIM_DISK_H
@@ -12,9 +12,14 @@
 
 #define SECTOR_BYTES 512u
 
+union disk_image {
+    uint8_t           b[BLOCK_BYTES];
+    union disk_image *next;    /* while nobody uses it */
+};
+
 struct disk_page {
-    uint8_t  cur[BLOCK_BYTES], dur[BLOCK_BYTES];
-    bool     differs;
+    union disk_image *cur;     /* NULL: never written */
+    union disk_image *dur;     /* NULL: as cur */
 };
 
 /* A write that has finished and that no flush covers. */
@@ -47,8 +52,8 @@ struct sim_disk {
     char                   name[32];
     struct sim_disk_opts   opts;
     struct sim_disk_faults faults;
-    struct disk_page     **pages;
-    uint64_t               nr_pages;
+    struct disk_page      *pages;
+    uint64_t               nr_pages, nr_split; /* split: with a dur of its own */
     uint64_t               write_seq;
     struct list            unsafe;     /* of disk_unsafe.node */
     struct disk_overlay   *overlay[OVERLAY_BUCKETS];
@@ -56,6 +61,8 @@ struct sim_disk {
     struct list            inflight;   /* of sim_req.node, oldest first */
     struct { uint32_t in, count; } fail[DEV_OP_NR];
     struct sim_crash_hook  hook;
+    uint8_t               *bounce;     /* dev_sim.c: a request's bytes in one piece */
+    uint64_t               bounce_bytes;
 };
 
 struct sim_req {
@@ -83,5 +90,6 @@ void disk_crash(struct sim_disk *d);
 /* disk.c, for crash.c: puts the bytes of one write that survive into the durable image. keep(ctx, byte offset) says which. */
 void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len);
 void disk_unsafe_free(struct disk_unsafe *u);
+void disk_cur_is_dur(struct sim_disk *d); /* all that is not safe is gone from what a read sees */
 
 #endif

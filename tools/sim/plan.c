@@ -4,6 +4,8 @@
  */
 #include "tools/sim/world.h"
 
+#include "tier/format.h"
+
 const char *sim_profile_name(enum sim_profile p)
 {
     static const char *const names[PROFILE_NR] = {
@@ -150,6 +152,11 @@ void plan_draw(struct plan *p, struct sim *s, const struct world_opts *opts)
     p->capacity_bytes = ROUND_UP(need / p->capacity_devs, MIB) + 8 * MIB;
     if (p->profile == PROFILE_FULL)
         p->capacity_bytes = ROUND_UP(need / p->capacity_devs, MIB) + 4 * MIB;
+    /* Each half so small that it is soon full; and pools as they were before there were rings. */
+    p->ring_bytes = (uint64_t)2 * p->shards * (uint32_t[]){1, 2, 3, 5, 8, 16}[opts->seed / 7 % 6] * DESC_BYTES;
+    if (opts->seed % 7 == 0)
+        p->ring_bytes = RING_NONE;
+    p->capacity_bytes += p->ring_bytes == RING_NONE ? 0 : ROUND_UP(p->ring_bytes, MIB);
     if (sim_chance(s, 150000)) { /* as dev_pmem.c has it: whole blocks, although bytes would do */
         p->pmem_torn = PICK(s, 8, 8, 64);
         p->align = BLOCK_BYTES;

@@ -6,7 +6,7 @@
  * they are asked for, until the engine commits its own.
  * Placement: region r of the volume (REGION_EXTENTS extents, 64 MiB) lies on device r % devices as its region r / devices,
  * extents in order. So volume address a of a pool with one device lies at
- *     1 MiB + (a / 64 MiB + 1) * 256 KiB + a:   the label, and the table of descriptions before each region.
+ *     1 MiB + R + (a / 64 MiB + 1) * 256 KiB + a:   the label, the ring of descriptions (R bytes), and their table before each region.
  */
 #ifndef FIRN_SIM_PREFILL_H
 #define FIRN_SIM_PREFILL_H

@@ -26,7 +26,8 @@ static const char usage[] =
     "A line of a trace is t_us,op,offset,len: microseconds or -1 (when the request before it is answered), R or W, bytes.\n"
     "\n"
     "  --trace FILE           the trace; may be compressed with gzip\n"
-    "  --config F             take the knobs of tier, mover and journal from a firn.conf; its devices are not used\n"
+    "  --config F             take the knobs of tier, mover and journal from a firn.conf; its devices are not used, and one with\n"
+    "                         pool.cache or SSDs in pool.capacity is refused: neither is modelled\n"
     "  --profile P            balanced, low-wear, mysql, cassandra or archive, whatever the configuration says; its other keys count\n"
     "  --ssd SIZE|PERCENT%    the SSD's segments: a size, or a part of the trace's footprint (10%)\n"
     "  --hdd N                HDDs behind it, 1 to 16 (1)\n"
@@ -170,6 +171,23 @@ static int parse(struct args *a, int argc, char **argv)
 
 #define SSD_BLOCK_BYTES 512u /* the modelled SSD's: headers may be as small, unless a configuration says otherwise */
 
+static int refuse(struct strbuf *problems, const char *file, unsigned line, const char *what)
+{
+    strbuf_add(problems, "%s:%u: %s; give --config a copy of the file without it\n", file, line, what);
+    return -FIRN_E_INVALID;
+}
+
+/* Devices are the model's own; but figures of one SSD and of HDDs are not those of a pool that has more than these. */
+static int refuse_devices(const char *file, const struct config *c, struct strbuf *problems)
+{
+    if (c->nr_cache > 0)
+        return refuse(problems, file, c->cache[0].line, "pool.cache: not modelled: one SSD is both log and cache");
+    for (unsigned i = 0; i < c->nr_capacity; i++)
+        if (c->capacity[i].media == TIER_MEDIA_SSD)
+            return refuse(problems, file, c->capacity[i].line, "pool.capacity: media = \"ssd\" is not modelled: all are HDDs, alike");
+    return 0;
+}
+
 static int load_config(const struct args *a, struct tier_opts *tune)
 {
     struct config *c = calloc(1, sizeof(*c));
@@ -186,6 +204,8 @@ static int load_config(const struct args *a, struct tier_opts *tune)
         err = -FIRN_E_INVALID;
     } else if (a->config != NULL)
         err = config_load(a->config, c, &problems);
+    if (err == 0)
+        err = refuse_devices(a->config, c, &problems);
     if (a->profile != NULL && config_set_text(c, CONFIG_KEY_tier_profile, a->profile, why) == 0)
         config_profile_apply(c);
     if (c->line[CONFIG_KEY_journal_align] == 0)

@@ -50,7 +50,11 @@ uint64_t replay_ssd_min(const struct replay_opts *o)
 
 static uint64_t hdd_bytes(const struct replay_pool *p)
 {
-    return 2 * LABEL_AREA_BYTES + prefill_extents_a_dev(&p->prefill) / REGION_EXTENTS * REGION_BYTES;
+    uint64_t regions = 2 * LABEL_AREA_BYTES + prefill_extents_a_dev(&p->prefill) / REGION_EXTENTS * REGION_BYTES;
+
+    uint64_t ring = (uint64_t)ring_plan(regions, 0, 1) * DESC_BYTES;
+
+    return regions + ring + ROUND_UP(ring / 256, MIB); /* the ring of a device that is longer by its ring is a little longer */
 }
 
 /* ---- commands ---- */
@@ -60,8 +64,9 @@ static uint64_t span_bytes(const struct replay_pool *p) { return p->volume_bytes
 /* An HDD's commands reach it in the order in which the model serves them: the same cost, again, for the use that it is of. */
 static void count_use(struct replay_dev *d, bool write, uint64_t off, uint64_t len)
 {
-    uint64_t in_region = (off - LABEL_AREA_BYTES) % REGION_BYTES, seeks = 0;
-    enum score_use use = !write ? SCORE_READ : in_region < DESC_TABLE_BYTES ? SCORE_DESCRIBE : SCORE_DESTAGE;
+    uint64_t base = ring_offset(ring_plan(hdd_bytes(d->pool), 0, 1)), seeks = 0;
+    bool described = off < base || (off - base) % REGION_BYTES < DESC_TABLE_BYTES;
+    enum score_use use = !write ? SCORE_READ : described ? SCORE_DESCRIBE : SCORE_DESTAGE;
 
     d->pool->score->use_ns[d->pool->flushing][use] +=
         dev_model_hdd_cost_ns(ROUND_UP(span_bytes(d->pool), GIB), &d->head_bytes, write, off, len, &seeks);
@@ -167,11 +172,13 @@ static void fill_opts(struct replay_pool *p)
     memset(t->devs, 0, sizeof(t->devs));
     for (uint32_t i = 0; i < p->nr_devs; i++) {
         t->devs[i].role = i == 0 ? TIER_JOURNAL : TIER_CAPACITY;
+        t->devs[i].media = i == 0 ? TIER_MEDIA_SSD : TIER_MEDIA_HDD;
         snprintf(t->devs[i].path, sizeof(t->devs[i].path), "%s", p->dev[i].path);
     }
     t->segment_bytes = p->score->segment_bytes = replay_segment_bytes(p->o);
     t->stage_bytes = stage_bytes(p->o);
     t->nr_shards = 1;
+    t->ring_bytes = 0;
     t->force = false;
     t->journal_pmem = t->buffered = t->accept_loss = false;
     t->io_deadline_ns = PATIENCE_NS; /* a long queue in front of a disk is no fault here */
@@ -314,6 +321,7 @@ static void fill_score(struct replay_pool *p)
     struct score *s = p->score;
     struct tier_stats t;
     struct journal_stats j;
+    uint64_t saved;
 
     tier_stats_get(p->tier, &t);
     tier_journal_stats_get(p->tier, &j);
@@ -323,8 +331,9 @@ static void fill_score(struct replay_pool *p)
     s->bridged_blocks = t.destage_bridged - p->stats0.destage_bridged;
     s->described_bytes = t.descriptor_bytes - p->stats0.descriptor_bytes;
     s->ssd_host_bytes = j.host_bytes - p->journal0.host_bytes;
-    s->ssd_moved_bytes = j.moved_bytes - p->journal0.moved_bytes;
-    s->ssd_fill_bytes = (t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES;
+    saved = MIN(t.reclaim_saved_blocks - p->stats0.reclaim_saved_blocks, t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES;
+    s->ssd_moved_bytes = j.moved_bytes - p->journal0.moved_bytes + saved;
+    s->ssd_fill_bytes = (t.fill_blocks - p->stats0.fill_blocks) * BLOCK_BYTES - saved;
     s->meta_batches = p->prefill.batches;
     s->meta_pages = p->prefill.pages;
     for (uint32_t i = 0; i < p->nr_devs; i++) {

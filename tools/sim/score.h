@@ -22,8 +22,8 @@ struct score {
     struct score_dev hdd, ssd;   /* of all HDDs; journal and cache */
     uint64_t use_ns[2][SCORE_USE_NR]; /* hdd.busy_ns by what the HDDs did; [1]: in the final flush */
     uint64_t ssd_host_bytes;     /* of ssd.write_bytes: payload of host writes, */
-    uint64_t ssd_moved_bytes;    /* of blocks that reclaim moved, */
-    uint64_t ssd_fill_bytes;     /* of clean copies; the rest is headers, summaries and tables */
+    uint64_t ssd_moved_bytes;    /* of blocks that reclaim moved or saved, */
+    uint64_t ssd_fill_bytes;     /* of other clean copies; the rest is headers, summaries and tables */
     uint64_t destaged_blocks, bridged_blocks, described_bytes, write_waits;
     uint64_t meta_batches, meta_pages; /* metadata commits, and pages that LMDB would write for them: beside ssd */
     uint64_t span_bytes, footprint_bytes; /* of the trace; span: the HDD's addressed span */

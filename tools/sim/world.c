@@ -113,6 +113,7 @@ static void fill_tier_opts(struct world *w)
     }
     t->nr_shards = p->shards;
     t->segment_bytes = p->segment_bytes;
+    t->ring_bytes = p->ring_bytes;
     t->journal_align = p->align;
     t->group_bytes_max = p->group_bytes_max;
     t->groups_in_flight = p->groups_in_flight;
@@ -388,7 +389,7 @@ static void stop_orderly(struct world *w)
     sim_fault_mattered(w->sim, SIM_GRACEFUL_STOP);
     traffic_crashed(w);
     control_crashed(w);
-    if (sim_chance(w->sim, 500000)) /* and then the power goes: nothing may depend on it */
+    if (sim_chance(w->sim, 500000) && !sim_crashed(w->sim)) /* and then the power goes: nothing may depend on it */
         sim_crash(w->sim);
     reboot(w);
 }

@@ -59,6 +59,7 @@ int sim_profile_parse(const char *name); /* -1: none */
     x(tier,    heat_changes_data,       PROFILE_CRASH)               \
     x(tier,    slot_table_trusted,      PROFILE_CRASH)               \
     x(tier,    described_unflushed,     PROFILE_CRASH)               \
+    x(tier,    ring_unhomed,            PROFILE_CRASH)               \
     x(tier,    placed_before_durable,   PROFILE_CRASH)               \
     x(tier,    twin_given_early,        PROFILE_CRASH)               \
     x(tier,    twin_written_twice,      PROFILE_CRASH)               \
@@ -114,6 +115,7 @@ struct plan {                     /* drawn from the seed, then constant */
     uint32_t flash;               /* of them, a bit each: those that do not seek */
     uint32_t migrate_heat;        /* from which extents belong there; another one in every other boot, so that they move */
     uint64_t capacity_bytes;      /* each */
+    uint64_t ring_bytes;          /* of descriptions, on each that seeks; RING_NONE */
     uint32_t cache_devs, cache_segments; /* SSDs of clean copies alone; segments of each */
     uint64_t journal_ns, capacity_ns, meta_ns; /* longest ordinary latency of each */
     bool     readers;             /* hosts mostly read, in every other boot */

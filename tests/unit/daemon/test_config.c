@@ -253,12 +253,12 @@ Test(config, a_profile_sets_what_it_says_and_nothing_that_needs_a_restart)
 
 Test(config, a_key_that_is_set_wins_over_the_profile_wherever_it_stands)
 {
-    cr_assert_eq(parse("tier: { admit_memory = 9; profile = \"low-wear\"; };"), 0);
-    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(parse("tier: { admit_again = 2; profile = \"low-wear\"; };"), 0);
+    cr_assert_eq(config_num(&c, tier_admit_again), 2);
     cr_assert_eq(config_num(&c, tier_admit_blocks), 1);
     cr_assert_eq(config_set_text(&c, CONFIG_KEY_tier_profile, "mysql", (char[256]){0}), 0);
     config_profile_apply(&c); /* another one takes back what the first one said */
-    cr_assert_eq(config_num(&c, tier_admit_memory), 9);
+    cr_assert_eq(config_num(&c, tier_admit_again), 2);
     cr_assert_eq(config_num(&c, tier_destage_victims), 0);
     cr_assert_eq(config_num(&c, tier_dirty_start), 70);
 }
@@ -314,6 +314,29 @@ Test(config, a_whole_file_reaches_the_tier)
     cr_assert_eq(o->mover_from_min, 22 * 60 + 30);
     cr_assert_eq(o->mover_to_min, 6 * 60 + 5);
     free(o);
+}
+
+Test(config, what_a_request_cannot_set_says_what_to_do)
+{
+    char why[256];
+
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
+        const struct config_key_info *k = config_key_info((enum config_key)i);
+        bool live = config_live(k->path, why);
+
+        cr_assert(live == ((k->flags & KEY_RELOAD) && i != CONFIG_KEY_api_token_file), "%s", k->path);
+        cr_assert(live || (strstr(why, k->path) == why && strstr(why, "unknown") == NULL), "%s", why);
+    }
+    cr_assert(!config_live("pool.cache", why));
+    cr_assert(strstr(why, "read at the start alone") && strstr(why, "firnd --add-cache"), "%s", why);
+    cr_assert(!config_live("pool.capacity", why));
+    cr_assert(strstr(why, "when a pool is formatted"), "%s", why);
+    cr_assert(!config_live("pool.journal", why));
+    cr_assert_str_eq(why, "pool.journal: a group, no key; name each of its keys, such as pool.journal.path");
+    cr_assert(!config_live("pool.cach", why));
+    cr_assert_str_eq(why, "pool.cach: unknown key");
+    cr_assert(!config_live("", why));
+    cr_assert_str_eq(why, ": unknown key");
 }
 
 Test(config, hours_are_two_times_of_the_day)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "daemon/node_priv.h"
+#include "daemon/settings.h"
 #include "tools/sim/sim.h"
 
 static struct sim *sim;
@@ -15,6 +16,7 @@ static struct sim_machine machine;
 static struct env *envs[2];
 static struct node *node;
 static struct volume_view view;
+static bool late; /* nobody is answered in time: the asker leaves, and the call goes on without him */
 
 /* ---- call.c's part ---- */
 
@@ -30,6 +32,7 @@ void call_init(struct call *c, void (*run)(struct call *), void (*fini)(struct c
     c->task = (struct env_task){.fn = run_call};
     c->run = run;
     c->fini = fini;
+    c->owners = 1;
     c->done = false;
 }
 
@@ -37,7 +40,10 @@ static bool call_is_done(void *ctx) { return ((struct call *)ctx)->done; }
 
 int call_wait(struct env *env, struct call *c, uint64_t timeout_ns)
 {
+    c->owners = 2;
     env_post(env, &c->task);
+    if (late)
+        return -ETIMEDOUT;
     return sim_run_until(sim, call_is_done, c, timeout_ns) == 0 ? c->err : -ETIMEDOUT;
 }
 
@@ -46,9 +52,14 @@ void call_done(struct call *c, int err)
     cr_assert_not(c->done, "one answer");
     c->err = err;
     c->done = true;
+    call_put(c);
 }
 
-void call_put(struct call *c) { c->fini(c); }
+void call_put(struct call *c)
+{
+    if (--c->owners == 0)
+        c->fini(c);
+}
 
 /* ---- a node ---- */
 
@@ -175,4 +186,86 @@ Test(verbs, a_create_that_meets_a_stop_leaves_nothing_behind)
     sim_run_until(sim, never, NULL, NS_PER_S);
     cr_assert(list_empty(&blk_of("b")->watchers));
     cr_assert_eq(node->nr_exported, 1);
+}
+
+/* ---- settings ---- */
+
+static struct settings *settings;
+
+static const char *setting(const char *key, char out[static 64])
+{
+    json_t *all = settings_json(settings);
+
+    snprintf(out, 64, "%s", json_string_value(json_object_get(all, key)));
+    json_decref(all);
+    return out;
+}
+
+static int set(const char *text, char why[static 256])
+{
+    json_t *keys = json_loads(text, 0, NULL);
+    int err = settings_set(settings, keys, why);
+
+    json_decref(keys);
+    return err;
+}
+
+static void settings_begin(void)
+{
+    struct config *c = calloc(1, sizeof(*c));
+
+    begin();
+    config_defaults(c);
+    cr_assert_eq(settings_new(c, NULL, node, NULL, &settings), 0);
+    free(c);
+}
+
+TestSuite(settings, .init = settings_begin, .timeout = 60);
+
+Test(settings, a_change_that_the_pool_refuses_changes_nothing)
+{
+    char why[256], is[64];
+    bool stopped = false;
+
+    cr_assert_eq(set("{\"tier.admit\": 3, \"limits.volumes\": 9}", why), 0, "%s", why);
+    cr_assert_str_eq(setting("tier.admit", is), "3");
+    tier_stop(node->tier, raise, &stopped);
+    cr_assert_eq(set("{\"tier.admit\": 4, \"limits.volumes\": 8, \"log.level\": \"debug\"}", why), -FIRN_E_STOPPED);
+    cr_assert_eq(strncmp(why, "nothing is changed: ", 20), 0, "%s", why);
+    cr_assert_str_eq(setting("tier.admit", is), "3");
+    cr_assert_str_eq(setting("limits.volumes", is), "9");
+    cr_assert_str_eq(setting("log.level", is), "info");
+    cr_assert_eq(node->volumes_max, 9);
+}
+
+/* It cannot be called back: a reactor may have it. So it is what is set, and the answer says from when on. */
+Test(settings, a_change_that_the_pool_is_late_to_take_is_set_and_says_so)
+{
+    char why[256], is[64];
+
+    late = true;
+    cr_assert_eq(set("{\"tier.admit\": 4, \"limits.volumes\": 8}", why), -ETIMEDOUT);
+    cr_assert_not_null(strstr(why, "keys of tier and mover are in force as soon as its reactors go on"), "%s", why);
+    cr_assert_str_eq(setting("tier.admit", is), "4");
+    cr_assert_str_eq(setting("limits.volumes", is), "8");
+    sim_run_until(sim, never, NULL, NS_PER_S);
+    late = false;
+    cr_assert_eq(set("{\"tier.admit\": 1}", why), 0, "%s", why);
+    cr_assert_str_eq(setting("tier.admit", is), "1");
+}
+
+/* The second one is refused whole, and what is told is what the pool will have. */
+Test(settings, a_change_behind_one_that_is_late_is_refused)
+{
+    struct tier_opts o = {.admit_touches = 4};
+    char why[256], is[64];
+    bool taken = false;
+
+    cr_assert_eq(tier_retune(node->tier, &o, raise, &taken), 0);
+    cr_assert_eq(set("{\"mover.iops\": 7, \"limits.volumes\": 8}", why), -FIRN_E_IN_USE);
+    cr_assert_str_eq(why, "nothing is changed: the pool has not yet taken an earlier change");
+    cr_assert_str_eq(setting("mover.iops", is), "0");
+    cr_assert_str_eq(setting("limits.volumes", is), "16384");
+    cr_assert_eq(sim_run_until(sim, flag_up, &taken, NS_PER_S), 0);
+    cr_assert_eq(set("{\"mover.iops\": 7}", why), 0, "%s", why);
 }

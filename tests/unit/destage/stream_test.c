@@ -16,7 +16,7 @@ static void open_yard(uint32_t nr_shards, uint64_t log_bytes)
 }
 
 /* Longer than the log is large: what the disk takes is what the host can write. */
-static void stream_to(uint32_t nr_shards, double part)
+static void stream_to(uint32_t nr_shards, uint32_t len_bytes, double part)
 {
     struct yard_host h[4];
     uint64_t from;
@@ -24,7 +24,7 @@ static void stream_to(uint32_t nr_shards, double part)
 
     open_yard(nr_shards, nr_shards * 192 * MIB);
     for (uint32_t i = 0; i < nr_shards; i++) {
-        h[i] = (struct yard_host){.yard = &y, .vol = i, .write = true, .ordered = true, .len_bytes = 512 * KIB,
+        h[i] = (struct yard_host){.yard = &y, .vol = i, .write = true, .ordered = true, .len_bytes = len_bytes,
                                   .within_bytes = y.o.vol_bytes};
         yard_host_start(&h[i]);
     }
@@ -32,15 +32,16 @@ static void stream_to(uint32_t nr_shards, double part)
     from = y.dev[1].written_bytes;
     sim_run_for(y.sim, 2 * NS_PER_S);
     rate = (double)(y.dev[1].written_bytes - from) / 2;
-    cr_expect_geq(rate, part * DISK_RATE, "%u streams: %.1f MB/s", nr_shards, rate / 1e6);
+    cr_expect_geq(rate, part * DISK_RATE, "%u streams, %u KiB each: %.1f MB/s", nr_shards, len_bytes / 1024, rate / 1e6);
     for (uint32_t i = 0; i < nr_shards; i++)
         yard_host_stop(&h[i]);
     yard_close(&y);
 }
 
-Test(stream, one_to_the_disk) { stream_to(1, 0.9); }
+Test(stream, one_to_the_disk) { stream_to(1, 512 * KIB, 0.9); }
+Test(stream, one_to_the_disk_by_the_mebibyte) { stream_to(1, MIB, 0.9); }
 /* The head goes from one to the other, after 32 MiB at most, for hosts wait on all of them. */
-Test(stream, four_to_the_disk_from_as_many_shards) { stream_to(4, 0.85); }
+Test(stream, four_to_the_disk_from_as_many_shards) { stream_to(4, 512 * KIB, 0.85); }
 
 static void stream_from(uint32_t len_bytes)
 {
@@ -62,5 +63,6 @@ static void stream_from(uint32_t len_bytes)
     yard_close(&y);
 }
 
+Test(stream, from_the_disk_by_the_mebibyte) { stream_from(MIB); }
 Test(stream, from_the_disk_in_large_reads) { stream_from(512 * KIB); }
 Test(stream, from_the_disk_in_small_reads) { stream_from(64 * KIB); }

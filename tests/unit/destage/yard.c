@@ -209,10 +209,12 @@ static void host_timer(struct env_timer *t) { host_next(container_of(t, struct y
 
 static void host_done(struct blk_io *io)
 {
-    struct yard_host *h = container_of(io, struct yard_host, io);
+    struct yard_host *h = io->ctx;
     uint64_t took_ns = sim_now_ns(h->yard->sim) - h->began_ns;
 
     cr_assert_eq(io->err, 0, "%s", err_text(io->err));
+    if (--h->parts_left > 0)
+        return;
     h->nr++;
     h->longest_ns = MAX(h->longest_ns, took_ns);
     if (h->saw != NULL)
@@ -236,11 +238,20 @@ static uint64_t place(struct yard_host *h)
 
 static void host_next(struct yard_host *h)
 {
+    uint64_t at = place(h);
+
     h->began_ns = sim_now_ns(h->yard->sim);
-    h->iov = (struct iovec){h->yard->buf, h->len_bytes};
-    h->io = (struct blk_io){.op = h->write ? BLK_WRITE : BLK_READ, .lba = place(h) / BLOCK_BYTES, .nlb = h->len_bytes / BLOCK_BYTES,
-                            .iov = &h->iov, .iovcnt = 1, .cb = host_done};
-    blk_submit(h->yard->vol[h->vol], &h->io);
+    h->parts_left = (h->len_bytes + MDTS_BYTES - 1) / MDTS_BYTES;
+    cr_assert_leq(h->parts_left, YARD_PARTS);
+    for (uint32_t off = 0; off < h->len_bytes; off += MDTS_BYTES) {
+        struct yard_part *p = &h->part[off / MDTS_BYTES];
+        uint32_t len = MIN(h->len_bytes - off, MDTS_BYTES);
+
+        p->iov = (struct iovec){h->yard->buf, len};
+        p->io = (struct blk_io){.op = h->write ? BLK_WRITE : BLK_READ, .lba = (at + off) / BLOCK_BYTES, .nlb = len / BLOCK_BYTES,
+                                .iov = &p->iov, .iovcnt = 1, .cb = host_done, .ctx = h};
+        blk_submit(h->yard->vol[h->vol], &p->io);
+    }
 }
 
 void yard_host_start(struct yard_host *h)

@@ -56,7 +56,9 @@ void yard_fill(struct yard *y, uint32_t bytes_an_extent);
 struct tier_stats yard_stats(struct yard *y);
 uint64_t yard_dirty(struct yard *y);                  /* bytes */
 
-/* A host that has one request under way after the other. */
+#define YARD_PARTS 2u
+
+/* A host that has one request under way after the other. What is longer than MDTS comes as so many commands at once, as from any host. */
 struct yard_host {
     struct yard  *yard;
     unsigned      vol;
@@ -65,8 +67,8 @@ struct yard_host {
     uint64_t      from_bytes, within_bytes, next_bytes, seed;
     uint64_t      stride_bytes;           /* from one possible place to the next; 0: len_bytes */
     uint64_t      pause_ns;               /* between two of them */
-    struct blk_io io;
-    struct iovec  iov;
+    struct yard_part { struct blk_io io; struct iovec iov; } part[YARD_PARTS];
+    uint32_t      parts_left;
     struct env_timer timer;
     uint64_t      began_ns, nr, longest_ns;
     void        (*saw)(struct yard_host *h, uint64_t took_ns); /* optional */

@@ -195,6 +195,9 @@ Test(journal_areas, segments_of_another_size_are_refused)
     geo = r->area_geo[0];
     geo.nr_segments += 8;
     cr_assert_eq(segpool_add(r->pool, r->area_dev[0], &geo), -FIRN_E_INVALID, "more than the device has room for");
+    geo = r->area_geo[0];
+    geo.head_bytes = 4096;
+    cr_assert_eq(segpool_add(r->pool, r->area_dev[0], &geo), -FIRN_E_INVALID, "the log writes shorter headers, there too");
     cr_assert_eq(segpool_plan_area(2 * MIB + r->geo.segment_bytes - 1, &geo.pool, &r->geo, &geo), -FIRN_E_INVALID);
     end(r);
 }

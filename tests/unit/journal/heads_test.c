@@ -236,6 +236,8 @@ Test(journal_heads, the_last_place_of_a_segment_is_looked_at_too)
     cr_assert_gt((uint64_t)r->w[9].a.loc.unit * SECTOR, spot);
     rig_crash(r);
     r->replay_only = true;
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0, "nothing but a search finds it");
     sim_disk_latent(r->disk, rig_base(r, segment) + spot, 4096);
     cr_assert_neq(rig_open(r), 0);
     cr_assert_eq(r->report.groups_unnamed, 1u);

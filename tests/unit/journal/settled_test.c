@@ -146,6 +146,41 @@ Test(journal_settled, the_segment_before_is_looked_for_in_its_place)
     every_start_finds(r, 2, -FIRN_E_CORRUPT);
 }
 
+/* All groups of the stream's first segment were in flight, and none arrived; one in the next segment did. It is behind a torn one. */
+Test(journal_settled, a_group_behind_a_first_segment_that_is_torn_whole_is_dropped_once_and_for_all)
+{
+    struct rig *r = crafted();
+
+    put_head(r, 0, &(struct jrn_seg_header){.epoch = 1});
+    put_head(r, 2, &(struct jrn_seg_header){.epoch = 3, .prev_segment = 0, .prev_epoch = 1});
+    put_group(r, 2, JRN_SEG_HEADER_BYTES, (struct jrn_group){.number = 3, .epoch = 3});
+    every_start_finds(r, 0, 0);
+}
+
+Test(journal_settled, nor_does_it_count_behind_one_of_which_a_later_group_arrived)
+{
+    struct rig *r = crafted();
+
+    put_head(r, 0, &(struct jrn_seg_header){.epoch = 1, .cut_group = 1});
+    put_group(r, 0, JRN_SEG_HEADER_BYTES + 8192, (struct jrn_group){.number = 2, .index = 1, .epoch = 1});
+    put_head(r, 2, &(struct jrn_seg_header){.epoch = 3, .prev_segment = 0, .prev_epoch = 1});
+    put_group(r, 2, JRN_SEG_HEADER_BYTES, (struct jrn_group){.number = 3, .epoch = 3});
+    every_start_finds(r, 0, 0);
+}
+
+/* The same, but the newest group says that those before it had been answered: they are lost. */
+Test(journal_settled, a_first_segment_that_lost_what_was_durable_stops_every_start)
+{
+    struct rig *r = crafted();
+
+    put_head(r, 0, &(struct jrn_seg_header){.epoch = 1});
+    put_head(r, 2, &(struct jrn_seg_header){.epoch = 3, .prev_segment = 0, .prev_epoch = 1});
+    put_group(r, 2, JRN_SEG_HEADER_BYTES, (struct jrn_group){.number = 3, .epoch = 3, .durable_group = 2});
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert_eq(rig_open(r), -FIRN_E_CORRUPT);
+    rig_free(r);
+}
+
 static uint32_t open_segment(struct rig *r)
 {
     struct segment_info info = {0};

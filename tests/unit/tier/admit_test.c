@@ -17,12 +17,12 @@ static void rig_up(struct rig *g, bool low_wear)
     *g = (struct rig){.noise = 1u << 20};
     cr_assert_eq(admit_init(&g->ad, CACHE, 77), 0);
     if (low_wear)
-        set = (struct admit_rules){.by_block = true, .again = 4, .asked_turns = 6};
+        set = (struct admit_rules){.by_block = true, .again = 4};
     admit_rules_init(&g->r, CACHE, &set);
 }
 
 static const struct admit_rules read_mostly = {.by_block = true, .along = true, .again = ADMIT_AGAIN_NEVER,
-                                                 .asked_turns = 5, .full_turns = 5};
+                                                 .asked_turns = 5};
 
 static struct admit_fill miss(struct rig *g, uint64_t chunk, uint16_t asked, uint16_t have)
 {
@@ -34,6 +34,13 @@ static void pass(struct rig *g, uint32_t misses)
 {
     while (misses-- > 0)
         cr_assert_eq(miss(g, g->noise++, 1, 0).fill, 0, "a first touch is never worth a place");
+}
+
+/* So many blocks of the others: whole chunks. */
+static void pass_blocks(struct rig *g, uint32_t blocks)
+{
+    for (; blocks > 0; blocks -= CHUNK_BLOCKS)
+        cr_assert_eq(miss(g, g->noise++, 0xffff, 0).fill, 0);
 }
 
 static void expect(struct admit_fill f, unsigned fill, unsigned main)
@@ -135,18 +142,66 @@ Test(admit, what_was_evicted_unread_and_is_missed_comes_back_for_longer)
     admit_fini(&g.ad);
 }
 
-Test(admit, low_wear_takes_blocks_alone_and_remembers_them_for_longer)
+Test(admit, low_wear_takes_blocks_alone_and_forgets_none_while_places_are_free)
 {
     struct rig g;
 
     rig_up(&g, true);
     expect(miss(&g, 5, 0x0003, 0), 0, 0);
-    pass(&g, TURN * 3 / 2);
+    pass_blocks(&g, 4 * CACHE);
     expect(miss(&g, 5, 0x0005, 0), 0x0001, 0x0001);
     expect(miss(&g, 5, 0x0002, 0x0001), 0x0002, 0x0002);
     for (uint32_t i = 0; i < 3; i++)
         expect(admit_again(&g.ad, &g.r, NULL, 1, 9, 0x0001, 0), 0, 0);
     expect(admit_again(&g.ad, &g.r, NULL, 1, 9, 0x0001, 0), 0x0001, 0x0001);
+    admit_fini(&g.ad);
+}
+
+Test(admit, once_copies_displace_each_other_a_block_alone_is_remembered_for_a_half_turn_at_least_and_a_turn_at_most)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    g.ad.full = true;
+    expect(miss(&g, 5, 0x0003, 0), 0, 0);
+    pass_blocks(&g, CACHE / 2);
+    expect(miss(&g, 5, 0x0001, 0), 0x0001, 0x0001);
+    expect(miss(&g, 5, 0x0010, 0), 0, 0);
+    pass_blocks(&g, CACHE / 2);
+    expect(miss(&g, 5, 0x0002, 0), 0, 0); /* its neighbours were asked for meanwhile, it was not */
+    expect(miss(&g, 5, 0x0010, 0), 0x0010, 0x0010);
+    expect(miss(&g, 6, 0x0001, 0), 0, 0);
+    pass_blocks(&g, CACHE);
+    expect(miss(&g, 5, 0x0002, 0), 0, 0);
+    expect(miss(&g, 6, 0x0001, 0), 0, 0); /* nothing of its chunk was looked at all the while */
+    admit_fini(&g.ad);
+}
+
+Test(admit, once_copies_displace_each_other_ram_says_nothing_of_blocks_alone)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    g.ad.full = true;
+    for (uint32_t i = 0; i < 8; i++)
+        expect(admit_again(&g.ad, &g.r, NULL, 1, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    expect(miss(&g, 5, 0x0001, 0), 0x0001, 0x0001);
+    admit_fini(&g.ad);
+}
+
+Test(admit, an_evicted_block_alone_that_nobody_read_is_remembered_as_long_as_one_that_was_missed)
+{
+    struct rig g;
+
+    rig_up(&g, true);
+    g.ad.full = true;
+    admit_evicted(&g.ad, &g.r, 1, 5 * CHUNK_BLOCKS + 3, false);
+    admit_evicted(&g.ad, &g.r, 1, 6 * CHUNK_BLOCKS + 3, false);
+    pass_blocks(&g, CACHE / 2);
+    expect(miss(&g, 5, 0x0008, 0), 0x0008, 0x0008);
+    pass_blocks(&g, CACHE / 2);
+    expect(miss(&g, 6, 0x0008, 0), 0, 0);
     admit_fini(&g.ad);
 }
 
@@ -167,7 +222,6 @@ Test(admit, what_was_asked_for_before_comes_along_with_a_block_that_is_missed_ag
 
 Test(admit, rules_may_remember_as_long_while_copies_displace_each_other)
 {
-    const struct admit_rules too_long = {.by_block = true, .asked_turns = 2, .full_turns = 9};
     struct rig g;
 
     rig_up(&g, true);
@@ -179,8 +233,6 @@ Test(admit, rules_may_remember_as_long_while_copies_displace_each_other)
     expect(miss(&g, 5, 0x0001, 0), 0x0001, 0x0001);
     pass(&g, TURN / 2);
     expect(miss(&g, 6, 0x0001, 0), 0, 0);
-    admit_rules_init(&g.r, CACHE, &too_long);
-    cr_assert_eq(g.r.full_turns, 2, "never longer than while places are free");
     admit_fini(&g.ad);
 }
 
@@ -208,7 +260,13 @@ Test(admit, the_guard_asks_for_more_while_copies_go_unread_and_for_less_when_the
     for (uint32_t i = 0; i < 3; i++)
         expect(miss(&g, 6, (uint16_t)(1u << i), 0), 0, 0);
     expect(miss(&g, 6, 0x8000, 0), 0xffff, 0x0007);
-    evictions(&g, 100, 60); /* neither */
+    evictions(&g, 100, 50); /* neither */
+    cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
+    evictions(&g, 1000, 49);
+    cr_assert_eq(g.r.touches, 2);
+    g.r.by_block = true; /* a touch too few costs less */
+    evictions(&g, 1000, 99);
+    evictions(&g, 100, 60);
     cr_assert_eq(g.r.touches, ADMIT_TOUCHES_MAX);
     evictions(&g, 1000, 59);
     cr_assert_eq(g.r.touches, 2);
@@ -241,7 +299,22 @@ Test(admit, takes_four_bytes_a_block_of_cache)
 
 /* The rules in plain words, with a memory that forgets nothing but by age. */
 #define CHUNKS 300u
-struct plain { uint64_t chunk_at, asked_at; uint32_t touches, asked[CHUNK_BLOCKS]; };
+struct plain { uint64_t chunk_at, asked_at; uint32_t touches, asked[CHUNK_BLOCKS]; uint64_t half[CHUNK_BLOCKS]; };
+
+static bool plain_alone(const struct rig *g) { return g->r.by_block && !g->r.along; }
+
+/* Blocks alone: what was not asked for in this half turn or the one before, once copies displace each other. */
+static void plain_age(struct plain *p, const struct rig *g, uint16_t asked)
+{
+    uint64_t half = g->ad.blocks * 2 / (g->ad.turn_blocks * g->r.asked_turns);
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
+        if (g->ad.full && half - p->half[i] > 1)
+            p->asked[i] = 0;
+        if (asked >> i & 1)
+            p->half[i] = half;
+    }
+}
 
 static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16_t asked, uint16_t have, bool in_ram)
 {
@@ -250,9 +323,13 @@ static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16
     struct admit_fill f = {0, 0};
     bool all, any = false;
 
+    if (plain_alone(g) && in_ram && g->ad.full)
+        return f;
+    if (plain_alone(g))
+        plain_age(p, g, asked);
     if (now - p->chunk_at >= 256)
         p->touches = 0;
-    if (now - p->asked_at >= 256 * g->r.asked_turns)
+    if (!plain_alone(g) && now - p->asked_at >= 256 * g->r.asked_turns)
         memset(p->asked, 0, sizeof(p->asked));
     if (!in_ram) {
         p->touches++;
@@ -283,16 +360,18 @@ static struct admit_fill plain_miss(struct plain *p, const struct rig *g, uint16
 
 Test(admit, agrees_with_the_rules_in_plain_words)
 {
-    for (int rules = 0; rules < 3; rules++) {
+    for (int rules = 0; rules < 4; rules++) { /* chunks; blocks alone, full or not; blocks and what comes along */
         static struct plain plain[CHUNKS];
         uint64_t fills = 0;
         struct rig g;
 
         memset(plain, 0, sizeof(plain));
-        rig_up(&g, rules == 1);
-        if (rules == 2)
+        rig_up(&g, rules == 1 || rules == 2);
+        g.ad.full = rules == 2;
+        if (rules == 3)
             admit_rules_init(&g.r, CACHE, &read_mostly);
         g.ad.turn = 200; /* chunks come back before and after a turn */
+        g.ad.turn_blocks = 200;
         srand(3);
         for (uint32_t step = 0; step < 200000; step++) {
             uint64_t c = (uint64_t)rand() % (rand() % 3 ? CHUNKS / 10 : CHUNKS);
@@ -309,21 +388,6 @@ Test(admit, agrees_with_the_rules_in_plain_words)
         cr_assert_gt(fills, 10000);
         admit_fini(&g.ad);
     }
-}
-
-Test(admit, once_copies_displace_each_other_what_was_asked_for_counts_for_two_turns_at_most)
-{
-    struct rig g;
-
-    rig_up(&g, true);
-    expect(miss(&g, 5, 0x0001, 0), 0, 0);
-    expect(miss(&g, 6, 0x0001, 0), 0, 0);
-    pass(&g, 2 * TURN + TURN / 8);
-    g.ad.full = true;
-    expect(miss(&g, 5, 0x0001, 0), 0, 0);
-    g.ad.full = false;
-    expect(miss(&g, 6, 0x0001, 0), 0x0001, 0x0001);
-    admit_fini(&g.ad);
 }
 
 /* ---- used together, or again ---- */

@@ -8,20 +8,21 @@
 
 static const struct described *of(const struct rig *r) { return &r->shard->described; }
 
-static void boot(struct rig *r, uint64_t seed)
+static void boot_with(struct rig *r, uint64_t seed, uint32_t ring_nr, bool flash)
 {
-    rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 120, .volume_blocks = EXTENTS * EXTENT_BLOCKS});
+    rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 120, .volume_blocks = EXTENTS * EXTENT_BLOCKS, .ring_nr = ring_nr,
+                                   .flash = flash});
     cr_assert_eq(rig_boot(r), 0);
 }
+
+static void boot(struct rig *r, uint64_t seed) { boot_with(r, seed, 0, false); }
 
 /* As the device keeps it through a power failure. */
 static bool says_what_the_map_says(struct rig *r, const struct extent *e)
 {
-    static char buf[DESC_BYTES];
     struct extent_desc d;
 
-    sim_disk_peek(r->hdd[e->place.dev], cold_desc_offset(r->cold, e->place), buf, sizeof(buf));
-    return extent_desc_decode(buf, &d) == 0 && d.extent == e->no && d.destaged_seq == e->destaged_seq;
+    return rig_description(r, e, &d) == 0 && d.extent == e->no && d.destaged_seq == e->destaged_seq;
 }
 
 /* A start has just been: of what is not due, all says on its device what the map says. Returns how many that are. */
@@ -81,11 +82,11 @@ Test(described, a_shard_that_has_said_all_commits_and_flushes_nothing_more)
 }
 
 /* All settled; then descriptions, of which one write or the flush behind them fails. */
-static void describe_badly(enum dev_op op, uint64_t seed)
+static void describe_badly(enum dev_op op, uint64_t seed, uint32_t ring_nr)
 {
     struct rig r;
 
-    boot(&r, seed);
+    boot_with(&r, seed, ring_nr, false);
     for (uint32_t no = 0; no < EXTENTS; no++)
         cr_assert_eq(rig_write(&r, no * EXTENT_BLOCKS, 2, 1), 0);
     r.shard->t.dirty_start_pct = 0;
@@ -110,8 +111,10 @@ static void describe_badly(enum dev_op op, uint64_t seed)
     rig_fini(&r);
 }
 
-Test(described, a_description_that_could_not_be_written_is_due_at_the_next_start) { describe_badly(DEV_WRITE, 63); }
-Test(described, descriptions_behind_a_failed_flush_are_due_at_the_next_start) { describe_badly(DEV_FLUSH, 64); }
+Test(described, a_description_that_could_not_be_written_is_due_at_the_next_start) { describe_badly(DEV_WRITE, 63, 0); }
+Test(described, descriptions_behind_a_failed_flush_are_due_at_the_next_start) { describe_badly(DEV_FLUSH, 64, 0); }
+Test(described, so_is_one_that_the_ring_did_not_take) { describe_badly(DEV_WRITE, 67, 64); }
+Test(described, so_are_those_of_the_ring_behind_a_failed_flush) { describe_badly(DEV_FLUSH, 68, 64); }
 
 /* Another one settles with an S that is not above what is called described: its own batch takes that back. */
 Test(described, a_destage_that_names_a_lower_seq_is_due)
@@ -158,13 +161,13 @@ static void one_op(struct rig *r, uint64_t stamp)
     }
 }
 
-Test(described, what_is_not_due_after_any_crash_is_described, .timeout = 120)
+static void crash_often(uint64_t seed, uint32_t ring_nr, bool flash)
 {
     uint64_t stamp = 1;
     uint32_t nr = 0;
     struct rig r;
 
-    boot(&r, 66);
+    boot_with(&r, seed, ring_nr, flash);
     for (uint32_t crash = 0; crash < CRASHES; crash++) {
         r.shard->t.dirty_start_pct = crash % 3 == 0 ? 60 : 0;
         for (uint32_t i = 0, n = (uint32_t)sim_below(r.sim, OPS); i < n; i++)
@@ -175,8 +178,16 @@ Test(described, what_is_not_due_after_any_crash_is_described, .timeout = 120)
         } else {
             rig_restart(&r);
         }
+        shard_verify(r.shard);
         nr += expect_described(&r);
     }
     cr_assert_gt(nr, CRASHES * 4);
     rig_fini(&r);
+}
+
+Test(described, what_is_not_due_after_any_crash_is_described, .timeout = 120) { crash_often(66, 0, false); }
+Test(described, so_it_is_with_a_ring_of_any_size, .timeout = 120)
+{
+    for (uint32_t half = 1; half <= 64; half *= 2)
+        crash_often(70 + half, 2 * half, half % 3 == 1);
 }

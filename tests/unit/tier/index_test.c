@@ -151,12 +151,16 @@ Test(index, counts_uses_up_to_three_without_taking_them_for_flags)
     index_ref_set(&ix, id, 1);
     cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == 1);
     index_set_kept(&ix, id);
+    cr_assert(ix.nr_kept == 1 && ix.nr_dirty == 1);
     index_set_clean(&ix, id);
+    cr_assert(ix.nr_kept == 0 && ix.nr_dirty == 0);
     cr_assert(index_flags_of(&ix, id) == INDEX_MAIN && index_ref(&ix, id) == 1);
+    index_set_kept(&ix, id);
     index_verify(&ix);
     e.unit = 8;
     id = index_put(&ix, id, &e);
     cr_assert(index_ref(&ix, id) == 0 && index_flags_of(&ix, id) == INDEX_DIRTY);
+    cr_assert(ix.nr_kept == 0 && ix.nr_dirty == 1);
     index_fini(&ix);
 }
 

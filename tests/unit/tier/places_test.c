@@ -283,6 +283,38 @@ Test(places, copies_are_evicted_for_others)
     finish(&r);
 }
 
+static void drop_copies(struct rig *r, uint64_t nr)
+{
+    for (uint32_t id = 0; id < r->shard->ix.nr_phys && nr > 0; id++)
+        if (in_place(r->shard, id) && index_slot_used(&r->shard->ix, id)) {
+            places_drop(r->shard, id);
+            nr--;
+        }
+    cr_assert_eq(nr, 0);
+}
+
+Test(places, copies_displace_each_other_from_the_first_time_on_until_a_quarter_of_the_places_is_free)
+{
+    struct rig r;
+    uint64_t places;
+
+    begin(&r, 12);
+    copy_blocks(&r, 0, 32);
+    cr_assert_not(r.shard->places.admit.full);
+    for (unsigned round = 0; round < 2; round++)
+        copy_blocks(&r, 0, VOLUME);
+    cr_assert(r.shard->places.admit.full);
+    places = places_base(r.shard);
+    drop_copies(&r, places / 8);
+    copy_blocks(&r, 0, 16); /* perhaps it is there still */
+    copy_blocks(&r, VOLUME / 2, VOLUME / 2 + 16);
+    cr_assert(r.shard->places.admit.full && slots_have_free(&r.shard->places.slots));
+    drop_copies(&r, places / 2);
+    copy_blocks(&r, VOLUME / 4, VOLUME / 4 + 48);
+    cr_assert_not(r.shard->places.admit.full);
+    finish(&r);
+}
+
 Test(places, the_log_gets_segments_back_when_it_needs_them)
 {
     struct rig r;

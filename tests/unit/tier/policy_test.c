@@ -24,7 +24,7 @@ Test(policy, one_device_has_three_quarters_of_the_limit)
 
     cr_assert_not(policy_share_full(599, 1000, 80));
     cr_assert(policy_share_full(600, 1000, 80));
-    cr_assert_eq(policy_destage_at(&p), 0, "at its share a device works as all do at the limit");
+    cr_assert_eq(policy_destage_at(&p), p.now_ns + POLICY_GAP_NS, "at its share a device works as all do at the limit");
 }
 
 Test(policy, more_dirt_asks_for_less_silence)
@@ -33,6 +33,8 @@ Test(policy, more_dirt_asks_for_less_silence)
 
     cr_assert_gt(policy_destage_at(&a), policy_destage_at(&b));
     cr_assert_gt(policy_destage_at(&b), b.now_ns);
+    cr_assert_eq(policy_destage_at(&c), c.now_ns + POLICY_GAP_NS);
+    c.urgent = true;
     cr_assert_eq(policy_destage_at(&c), 0);
     a.fg_last_ns = 0;
     cr_assert_eq(policy_destage_at(&a), 0, "silence was long enough");
@@ -80,9 +82,14 @@ Test(policy, between_two_requests_of_a_host_nothing_is_begun)
     cr_assert_eq(policy_destage_at(&p), 0);
     p.dirty = 620;
     cr_assert(policy_yields(&p), "the less is dirty, the longer");
-    p.dirty = 800;
+    p.dirty = 929;
+    p.fg_last_ns = p.now_ns - POLICY_GAP_NS + 1;
+    cr_assert(policy_yields(&p), "beyond the limit as well");
+    p.fg_last_ns--;
+    cr_assert_not(policy_yields(&p));
     p.fg_last_ns = p.now_ns;
-    cr_assert_not(policy_yields(&p), "at the limit nothing is asked");
+    p.urgent = true;
+    cr_assert_not(policy_yields(&p), "for a write that waits nothing is asked");
 }
 
 Test(policy, a_batch_ends_for_many_that_wait_or_when_it_has_written_much)
@@ -122,8 +129,19 @@ Test(policy, the_regime_follows_from_the_dirt)
     cr_assert_eq(policy_regime(&p), POLICY_URGENT, "something waits");
     p = state(601);
     cr_assert_eq(policy_regime(&p), POLICY_PROPORTIONAL);
-    p = state(800);
-    cr_assert_eq(policy_regime(&p), POLICY_URGENT);
+    p = state(929);
+    cr_assert_eq(policy_regime(&p), POLICY_PROPORTIONAL, "no write waits");
+    p = state(930);
+    cr_assert_eq(policy_regime(&p), POLICY_URGENT, "there is no more room for bursts");
+}
+
+Test(policy, a_burst_has_two_thirds_of_what_the_limit_leaves)
+{
+    cr_assert_eq(policy_burst_pct(70), 90);
+    cr_assert_eq(policy_burst_pct(85), 95);
+    cr_assert_eq(policy_burst_pct(90), 95, "no more than may be configured");
+    cr_assert_eq(policy_burst_pct(95), 95);
+    cr_assert_eq(policy_burst_pct(2), 67);
 }
 
 Test(policy, a_device_at_rest_takes_what_is_dense_or_cold_below_the_start_mark)

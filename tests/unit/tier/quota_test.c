@@ -123,7 +123,7 @@ Test(quota, copies_of_a_volume_below_its_minimum_stay)
 
     begin(&t, 24);
     policy(&t, &t.r.vol, (struct volume_policy){.cache_min = {.bytes = 8 * MIB}});
-    for (unsigned round = 0; round < 3; round++)
+    for (unsigned round = 0; round < 12; round++)
         read_all(&t.r, &t.r.vol, 0, 256);
     kept = copies_of(&t.r, &t.r.vol);
     cr_assert_gt(kept, 60);
@@ -154,13 +154,18 @@ Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copi
     quota_io(s, l, 1, false);
     cr_assert_eq(quota_pool_rules(s, l), &s->places.read_rules);
     cr_assert(s->places.read_rules.by_block && s->places.read_rules.along && s->places.read_rules.again == ADMIT_AGAIN_NEVER);
-    cr_assert_eq(s->places.read_rules.full_turns, s->places.read_rules.asked_turns, "copies that displace each other change nothing");
+    cr_assert_eq(s->places.read_rules.asked_turns, 5);
     cr_assert_eq(quota_pool_rules(s, layer_no(&t.other)), &s->places.rules, "the other one is judged by itself");
     quota_io(s, l, 1u << 20, false);
     cr_assert_lt(s->layer[l].lately[1], VOLUME, "what was before counts half");
     quota_io(s, l, 1u << 19, true);
     cr_assert_eq(quota_pool_rules(s, l), &s->places.rules);
     finish(&t);
+}
+
+static uint32_t tenth_of_cache(const struct shard *s)
+{
+    return slots_small_pct(&s->places.slots, (uint64_t)places_segments(s) * s->ix.slots_per_segment, 10);
 }
 
 Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_blocks_bring_nothing_along)
@@ -172,14 +177,15 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     s = t.r.shard;
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
-    cr_assert_eq(s->places.slots.small_pct, 10, "it was written as much as it is read");
+    cr_assert_gt(tenth_of_cache(s), 10, "the log has some of it");
+    cr_assert_eq(s->places.slots.small_pct, tenth_of_cache(s), "it was written as much as it is read");
     quota_io(s, layer_no(&t.r.vol), 16 * VOLUME, false);
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
     cr_assert_eq(s->places.slots.small_pct, 4);
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.other, 0, VOLUME);
-    cr_assert_eq(s->places.slots.small_pct, 10, "each for itself");
+    cr_assert_geq(s->places.slots.small_pct, tenth_of_cache(s), "each for itself; copies may have got a segment since");
     layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
     for (unsigned round = 0; round < 2; round++)
         read_all(&t.r, &t.r.vol, 0, VOLUME);
@@ -188,7 +194,35 @@ Test(quota, who_is_hardly_written_keeps_the_small_queue_short_and_knobs_for_bloc
     places_retune(s);
     cr_assert_eq(quota_use(s, layer_no(&t.r.vol)), NULL);
     cr_assert(s->places.read_rules.by_block && !s->places.read_rules.along);
-    cr_assert_eq(s->places.read_rules.full_turns, s->places.rules.full_turns);
+    cr_assert_eq(s->places.read_rules.asked_turns, s->places.rules.asked_turns);
+    finish(&t);
+}
+
+static uint64_t evicted(const struct shard *s) { return shard_stats(s)->evicted_unread + shard_stats(s)->evicted_read; }
+
+/* Most of a chunk goes unread: that would ask for more misses of volumes whose blocks come again. */
+Test(quota, copies_that_came_with_their_chunk_are_nothing_to_the_guard)
+{
+    struct two t;
+    struct shard *s;
+    uint64_t before;
+
+    begin(&t, 64);
+    s = t.r.shard;
+    policy(&t, &t.r.vol, (struct volume_policy){.cache_max = {.bytes = MIB}});
+    quota_io(s, layer_no(&t.r.vol), 64 * VOLUME, false);
+    s->places.read_rules.window = UINT32_MAX; /* it counts, and never decides */
+    for (unsigned round = 0; round < 3; round++) {
+        layer_at(s, layer_no(&t.r.vol))->use.chunks = true;
+        read_all(&t.r, &t.r.vol, 0, VOLUME);
+    }
+    before = evicted(s);
+    cr_assert_gt(before, 100);
+    cr_assert_eq(s->places.read_rules.nr_unread + s->places.read_rules.nr_read, 0);
+    layer_at(s, layer_no(&t.r.vol))->use = (struct admit_use){0};
+    read_all(&t.r, &t.r.vol, 0, VOLUME);
+    cr_assert_eq(s->places.read_rules.nr_unread + s->places.read_rules.nr_read, evicted(s) - before, "others' are");
+    cr_assert_gt(evicted(s), before);
     finish(&t);
 }
 
@@ -216,7 +250,7 @@ Test(quota, a_volume_that_a_lower_maximum_finds_above_it_gives_first)
     uint64_t of_other;
 
     begin(&t, 24);
-    for (unsigned round = 0; round < 3; round++) {
+    for (unsigned round = 0; round < 12; round++) {
         read_all(&t.r, &t.r.vol, 0, 256);
         read_all(&t.r, &t.other, 0, 128);
     }

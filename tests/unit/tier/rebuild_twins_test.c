@@ -69,7 +69,8 @@ static void describe(struct rig *r, uint64_t layer, uint64_t destaged_seq, uint3
     }
     extent_desc_encode(&d, r->desc);
     cr_assert_eq(dev_write_sync(r->o.devs.dev[0].on[0], region_desc_offset(BASE, SLOT), r->desc, DESC_BYTES, 0), 0);
-    r->ext[r->f.nr_exts++] = (struct found_extent){.layer = layer, .destaged_seq = destaged_seq, .place = {.dev = 0, .slot = SLOT}};
+    r->ext[r->f.nr_exts++] = (struct found_extent){.layer = layer, .destaged_seq = destaged_seq, .place = {.dev = 0, .slot = SLOT},
+                                                  .desc_off = region_desc_offset(BASE, SLOT)};
 }
 
 /* A stream wrote blocks from..to there. */

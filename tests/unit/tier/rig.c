@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
-#define EXT_BASE (1u << 20)
+static bool seeks(const struct rig *r, unsigned hdd) { return hdd == 0 || !r->o.flash; }
+static uint32_t ring_nr(const struct rig *r, unsigned hdd) { return seeks(r, hdd) ? r->o.ring_nr : 0; }
+static uint64_t ext_base(const struct rig *r, unsigned hdd) { return ring_offset(ring_nr(r, hdd)); }
 
 void rig_init(struct rig *r, const struct rig_opts *o)
 {
@@ -18,11 +20,12 @@ void rig_init(struct rig *r, const struct rig_opts *o)
                                        .align_bytes = 512, .head_bytes = o->short_heads ? 512 : 4096, .nr_shards = 1, .pool = {{1}}};
     r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)r->o.segment_bytes,
                                                                  .block_bytes = 512, .torn_bytes = 512});
-    for (unsigned i = 0; i < RIG_HDDS; i++)
-        r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = region_extent_offset(EXT_BASE, r->o.hdd_extents),
-                                                                        .block_bytes = 4096, .torn_bytes = 512, .capacity = true,
-                                                                        .latency_min_ns = o->hdd_ns, .latency_max_ns = o->hdd_ns,
-                                                                        .rotational = i == 0 || !r->o.flash});
+    for (unsigned i = 0; i < RIG_HDDS; i++) {
+        uint64_t bytes = region_extent_offset(ext_base(r, i), r->o.hdd_extents);
+
+        r->hdd[i] = sim_disk_new(r->sim, "hdd", &(struct sim_disk_opts){.size_bytes = bytes, .block_bytes = 4096, .torn_bytes = 512,
+                                 .capacity = true, .latency_min_ns = o->hdd_ns, .latency_max_ns = o->hdd_ns, .rotational = seeks(r, i)});
+    }
     for (unsigned i = 0; i < o->caches; i++)
         r->cache[i] = sim_disk_new(r->sim, "cache", &(struct sim_disk_opts){.block_bytes = 512, .torn_bytes = 512,
                                    .size_bytes = 2 * MIB + o->cache_segments * (uint64_t)r->o.segment_bytes});
@@ -88,9 +91,11 @@ int rig_boot(struct rig *r)
         r->on_meta(r);
     for (unsigned i = 0; i < RIG_HDDS; i++) {
         cr_assert_eq(sim_dev_open(r->hdd[i], r->env, &r->hdd_dev[i]), 0);
-        desc[i] = (struct cold_dev_desc){.ext_base_bytes = EXT_BASE, .ext_nr = r->o.hdd_extents};
+        desc[i] = (struct cold_dev_desc){.ext_base_bytes = ext_base(r, i), .ext_nr = r->o.hdd_extents, .ring_nr = ring_nr(r, i),
+                                         .nr_shards = 1};
     }
     cr_assert_eq(cold_new(desc, RIG_HDDS, &r->cold), 0);
+    cold_set_generation(r->cold, ++r->boots);
     err = segpool_open(r->ssd_dev, &r->geo, freed_epoch, r, &r->segpool);
     if (err != 0)
         return err;
@@ -264,6 +269,25 @@ uint64_t rig_log_offset(struct rig *r, uint64_t block)
         return 0;
     index_get(&r->shard->ix, id, &e);
     return r->geo.base_bytes + (uint64_t)e.segment * r->o.segment_bytes + (uint64_t)e.unit * JOURNAL_UNIT_BYTES;
+}
+
+int rig_description(struct rig *r, const struct extent *e, struct extent_desc *d)
+{
+    static char buf[DESC_BYTES];
+    struct sim_disk *disk = r->hdd[e->place.dev];
+    struct extent_desc entry;
+    int err;
+
+    sim_disk_peek(disk, cold_desc_offset(r->cold, e->place), buf, sizeof(buf));
+    err = extent_desc_decode(buf, d);
+    for (uint32_t i = 0; i < ring_nr(r, e->place.dev); i++) {
+        sim_disk_peek(disk, ring_offset(i), buf, sizeof(buf));
+        if (extent_desc_decode(buf, &entry) != 0 || entry.slot != e->place.slot || (err == 0 && !desc_younger(&entry.age, &d->age)))
+            continue;
+        *d = entry;
+        err = 0;
+    }
+    return err;
 }
 
 uint64_t rig_used(struct rig *r)

@@ -20,6 +20,7 @@ struct rig_opts {
     uint64_t volume_blocks;
     uint64_t hdd_ns;                 /* a request there takes so long; 0: next to nothing */
     bool     flash;                  /* the second capacity device does not seek */
+    uint32_t ring_nr;                /* entries of the ring of each capacity device that seeks */
     uint32_t caches, cache_segments; /* devices of copies alone; segments of each */
 };
 
@@ -30,6 +31,7 @@ struct rig {
     struct sim_disk *cache[RIG_CACHES];
     uint32_t         cache_absent;        /* a bit each: left out of the boots to come */
     struct sim_meta_store *store;
+    uint64_t         boots;
     struct segpool_geometry geo;
     struct tier_opts opts;
     struct tier_bugs bugs;
@@ -65,6 +67,8 @@ void rig_fill(const struct rig *r, char *buf, uint64_t lba, uint32_t nlb, uint64
 void rig_expect(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp);
 /* Where the newest bytes of a block lie on the SSD; 0: not in the log. */
 uint64_t rig_log_offset(struct rig *r, uint64_t block);
+/* The description of the slot of a placed extent, as a power failure would leave it: the youngest, in its region or in the ring. */
+int  rig_description(struct rig *r, const struct extent *e, struct extent_desc *d);
 uint64_t rig_used(struct rig *r);         /* extents that have a place */
 
 #endif

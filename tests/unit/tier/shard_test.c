@@ -574,12 +574,17 @@ Test(shard, a_destage_that_was_given_up_costs_none_of_the_blocks_that_it_bridged
 /* Blocks 3..5 were to be written over by a destage that was given up; now the devices take writes again. */
 static void give_up_a_bridge(struct rig *r, uint64_t seed)
 {
+    struct tier_info info = {0};
+
     make_a_hole(r, seed);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_fail_nth(r->hdd[i], DEV_WRITE, 1, UINT32_MAX);
     shard_drain(r->shard, true, nothing, NULL);
     cr_assert_eq(sim_run_until(r->sim, destage_failed, r, 10 * NS_PER_S), 0);
     cr_assert_neq(index_flags_of(&r->shard->ix, index_find(&r->shard->ix, 1, 4)) & INDEX_KEPT, 0);
+    shard_info(r->shard, &info);
+    cr_assert_eq(info.journal_kept_bytes, 3 * BLOCK_BYTES, "what the log alone has is told apart");
+    cr_assert_gt(info.journal_dirty_bytes, 3 * BLOCK_BYTES);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_heal(r->hdd[i]);
 }

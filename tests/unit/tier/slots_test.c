@@ -182,6 +182,26 @@ Test(slots, the_small_queue_gives_until_it_has_its_share)
     }
 }
 
+Test(slots, the_small_queue_is_a_share_of_the_cache_whatever_the_log_has_of_it)
+{
+    const uint32_t places = PER - FIRST;
+    static struct rig r;
+
+    rig_up(&r, 0);
+    slots_fini(&r.sl);
+    cr_assert_eq(slots_init(&r.sl, &r.ix, FIRST, 50, on_evict, &r), 0);
+    cr_assert_eq(slots_small_pct(&r.sl, 8 * places, 10), 10, "no places yet");
+    slots_open_segment(&r.sl, 0);
+    cr_assert_eq(slots_small_pct(&r.sl, 8 * places, 10), 50, "an eighth of the cache: more than the ring has room for");
+    slots_open_segment(&r.sl, 1);
+    cr_assert_eq(slots_small_pct(&r.sl, 8 * places, 10), 40);
+    slots_open_segment(&r.sl, 2);
+    slots_open_segment(&r.sl, 3);
+    cr_assert_eq(slots_small_pct(&r.sl, 8 * places, 10), 20);
+    cr_assert_eq(slots_small_pct(&r.sl, 3 * places, 10), 10, "this shard has more than its share");
+    rig_down(&r);
+}
+
 Test(slots, a_fill_that_is_dropped_gives_its_place_back)
 {
     static struct rig r;

@@ -1,88 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cache_test.c: a pool whose SSDs of clean copies come and go, on a simulated machine: what it takes, refuses, says and promises. */
-#include <criterion/criterion.h>
-#include <stdio.h>
+#include "rig.h"
 
-#include "tier/tier.h"
-#include "tools/sim/sim.h"
+#include <stdio.h>
 
 #define CACHE 2u                 /* in opts.devs; one more behind it */
 
-static struct sim *sim;
-static struct sim_machine machine;
-static struct env *envs[2];
-static struct tier_opts opts;
-static struct tier *tier;
-static char why[256];
-
-static void dev_add(const char *path, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s", path);
-}
-
 static void begin(void)
 {
-    sim = sim_new(7);
-    sim_machine_init(&machine, sim);
-    envs[0] = sim_env_new(sim);
-    envs[1] = sim_env_new(sim);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "meta");
-    opts.envs = envs;
-    opts.nr_envs = 2;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
+    on_machine(7, 2);
     dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
     dev_add("cache-0", TIER_CACHE, 18 * MIB);
     dev_add("cache-1", TIER_CACHE, 10 * MIB);
-    sim_machine_seams(&machine, &opts.seams);
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
 }
 
-static void end(void)
-{
-    sim_env_free(envs[0]);
-    sim_env_free(envs[1]);
-    sim_machine_fini(&machine);
-    sim_free(sim);
-}
-
-TestSuite(cache, .init = begin, .fini = end, .timeout = 60);
+TestSuite(cache, .init = begin, .fini = off_machine, .timeout = 60);
 
 static struct sim_disk *disk(unsigned i) { return sim_machine_disk(&machine, opts.devs[CACHE + i].path); }
 static void away(unsigned i, bool gone) { sim_disk_faults(disk(i))->gone = gone; }
-static bool flag_up(void *ctx) { return *(bool *)ctx; }
-static void raise(void *ctx) { *(bool *)ctx = true; }
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise, &stopped);
-    cr_assert_eq(sim_run_until(sim, flag_up, &stopped, 100 * NS_PER_S), 0);
-    tier_close(tier);
-}
-
-struct answer { bool done; int err; };
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)blk, (void)info;
-    *(struct answer *)ctx = (struct answer){true, err};
-}
-
-static int wait_for(struct answer *a)
-{
-    cr_assert_eq(sim_run_until(sim, flag_up, &a->done, 100 * NS_PER_S), 0);
-    return a->err;
-}
-
 static int create(const char *name, struct volume_share min)
 {
     struct volume_params p = {.size_bytes = 4 * MIB, .lba_bytes = 4096, .policy.cache_min = min};
@@ -90,7 +27,7 @@ static int create(const char *name, struct volume_share min)
 
     snprintf(p.name, sizeof(p.name), "%s", name);
     tier_volume_create(tier, &p, answered, &a);
-    return wait_for(&a);
+    return answer_of(&a);
 }
 
 static int set(const char *name, unsigned mask, const struct volume_params *p)
@@ -98,7 +35,7 @@ static int set(const char *name, unsigned mask, const struct volume_params *p)
     struct answer a = {0};
 
     tier_volume_set(tier, name, mask, p, answered, &a);
-    return wait_for(&a);
+    return answer_of(&a);
 }
 
 static const char *state_of(unsigned i)

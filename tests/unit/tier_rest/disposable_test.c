@@ -2,14 +2,14 @@
 /* disposable_test.c: heat and clean copies are worth time and nothing else (faults.md I20). On real files and LMDB, between two
  * starts, all records of heat go, and what slot segments hold or say of themselves: every byte reads as before.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "rt/dev_model.h"
-#include "rt/reactor.h"
 #include "tier/pool.h"
 #include "tier/priv.h"
 
@@ -18,13 +18,8 @@
 #define BLOCKS 4096u             /* of the volume */
 #define RECORDS_MAX 64u
 
-static char dir[64], why[256];
-static struct reactor *reactor;
-static struct env *env;
-static struct tier_opts opts;
-static struct tier *tier;
 static struct blk *vol;
-static _Alignas(4096) uint8_t buf[RUN * BLOCK_BYTES], want[RUN * BLOCK_BYTES];
+static _Alignas(4096) uint8_t data[RUN * BLOCK_BYTES], want[RUN * BLOCK_BYTES];
 
 static uint64_t slots[64];       /* where slot segments lie in the journal's file */
 static uint32_t nr_slots;
@@ -41,73 +36,25 @@ static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, s
     return dev->role == TIER_CAPACITY ? dev_model_new(below, &p, out) : 0;
 }
 
-static void dev_add(const char *name, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
-}
-
 static void begin(void)
 {
-    struct reactor_opts o = {.cpu = -1};
-
-    snprintf(dir, sizeof(dir), "/tmp/firn-disposable-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
-    env = reactor_env(reactor);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
-    opts.envs = &env;
-    opts.nr_envs = 1;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
+    on_files();
     opts.admit_touches = 1;
     opts.stage_bytes = 256 * KIB;
     opts.seams.dev_wrap = wrap;
     dev_add("journal", TIER_JOURNAL, 20 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
 }
 
-static void end(void)
-{
-    char cmd[128];
-
-    reactor_free(reactor);
-    snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
-    cr_assert_eq(system(cmd), 0);
-}
-
-TestSuite(disposable, .init = begin, .fini = end, .timeout = 120);
-
-static void raise_flag(void *ctx) { *(bool *)ctx = true; }
-
-static void run_until(bool *flag)
-{
-    while (!*flag)
-        cr_assert_eq(env_run_once(env), 0);
-}
+TestSuite(disposable, .init = begin, .fini = off_files, .timeout = 120);
 
 static struct shard *shard(void) { return tier->shards[0]; }
 
-static void open_pool(void)
+static void open_again(void)
 {
-    cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why);
-    vol = NULL;
-    (void)tier_volume_get(tier, "v", NULL, &vol);
-}
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise_flag, &stopped);
-    run_until(&stopped);
-    tier_close(tier);
+    open_pool();
+    vol = volume("v");
 }
 
 static void drain(void)
@@ -119,41 +66,11 @@ static void drain(void)
     shard_start(shard());
 }
 
-static void created(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)info;
-    cr_assert_eq(err, 0);
-    vol = blk;
-    *(bool *)ctx = true;
-}
-
-static void create(void)
-{
-    struct volume_params p = {.name = "v", .size_bytes = BLOCKS * (uint64_t)BLOCK_BYTES, .lba_bytes = 4096};
-    bool done = false;
-
-    tier_volume_create(tier, &p, created, &done);
-    run_until(&done);
-}
-
 /* ---- requests ---- */
-
-static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
-
-static void do_io(enum blk_op op, uint64_t lba, void *data)
-{
-    struct iovec iov = {data, sizeof(buf)};
-    bool done = false;
-    struct blk_io io = {.op = op, .lba = lba, .nlb = RUN, .iov = &iov, .iovcnt = 1, .cb = io_done, .ctx = &done};
-
-    blk_submit(vol, &io);
-    run_until(&done);
-    cr_assert_eq(io.err, 0, "lba %lu: %s", (unsigned long)lba, err_text(io.err));
-}
 
 static void fill(uint8_t *out, uint64_t lba, uint64_t stamp)
 {
-    for (size_t i = 0; i < sizeof(buf) / 16; i++) {
+    for (size_t i = 0; i < sizeof(data) / 16; i++) {
         uint64_t word[2] = {lba + i / (BLOCK_BYTES / 16), stamp + i};
 
         memcpy(out + i * 16, word, 16);
@@ -163,10 +80,10 @@ static void fill(uint8_t *out, uint64_t lba, uint64_t stamp)
 /* Every fifth run was written a second time. */
 static uint64_t stamp_of(uint64_t run) { return run % 5 == 0 ? 2000000 : 1000000; }
 
-static void put(uint64_t lba, uint64_t stamp)
+static void put_run(uint64_t lba, uint64_t stamp)
 {
-    fill(buf, lba, stamp);
-    do_io(BLK_WRITE, lba, buf);
+    fill(data, lba, stamp);
+    cr_assert_eq(do_io(vol, BLK_WRITE, lba, RUN, data), 0);
 }
 
 static void expect_all(void)
@@ -175,9 +92,9 @@ static void expect_all(void)
         uint64_t run = i * 5 % (NR / RUN); /* no stream */
 
         fill(want, run * RUN, stamp_of(run));
-        memset(buf, 0x11, sizeof(buf));
-        do_io(BLK_READ, run * RUN, buf);
-        cr_assert_eq(memcmp(buf, want, sizeof(buf)), 0, "run %lu is not what was written", (unsigned long)run);
+        memset(data, 0x11, sizeof(data));
+        cr_assert_eq(do_io(vol, BLK_READ, run * RUN, RUN, data), 0);
+        cr_assert_eq(memcmp(data, want, sizeof(data)), 0, "run %lu is not what was written", (unsigned long)run);
     }
 }
 
@@ -189,12 +106,12 @@ static void warm(void)
     for (unsigned i = 0; i < 2; i++) {
         for (uint64_t run = 0; run < NR / RUN; run++)
             if (i == 0 || run % 5 == 0)
-                put(run * RUN, (i + 1) * 1000000);
+                put_run(run * RUN, (i + 1) * 1000000);
         drain();
     }
     for (unsigned i = 0; i < 3; i++)
         for (uint64_t b = NR; b < BLOCKS; b += RUN)
-            put(b, i);
+            put_run(b, i);
     drain();
     for (unsigned i = 0; i < 50 && shard_stats(shard())->fill_blocks < NR / 2; i++)
         expect_all();
@@ -250,12 +167,12 @@ static void spoil_slots(uint64_t from, uint64_t to, bool noise)
     cr_assert_geq(fd, 0);
     for (uint32_t i = 0; i < nr_slots; i++)
         for (uint64_t at = from; at < to; at += BLOCK_BYTES) {
-            memset(buf, 0, BLOCK_BYTES);
+            memset(data, 0, BLOCK_BYTES);
             for (size_t k = 0; noise && k < BLOCK_BYTES; k += 8) {
                 x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-                memcpy(buf + k, &x, 8);
+                memcpy(data + k, &x, 8);
             }
-            cr_assert_eq(pwrite(fd, buf, BLOCK_BYTES, (off_t)(slots[i] + at)), (ssize_t)BLOCK_BYTES);
+            cr_assert_eq(pwrite(fd, data, BLOCK_BYTES, (off_t)(slots[i] + at)), (ssize_t)BLOCK_BYTES);
         }
     cr_assert_eq(fsync(fd), 0);
     close(fd);
@@ -277,10 +194,10 @@ enum part { HEADER = 1, TABLE = 2, PLACES = 4 };
 static void lose(unsigned parts, bool noise)
 {
     open_pool();
-    create();
+    vol = volume_make("v", BLOCKS * (uint64_t)BLOCK_BYTES);
     warm();
     close_pool();
-    open_pool();
+    open_again();
     cr_assert_geq(shard_stats(shard())->slots_found, NR / 4);
     expect_all();
     note_slots();
@@ -293,12 +210,12 @@ static void lose(unsigned parts, bool noise)
     if (parts & PLACES)
         spoil_slots(places_from, opts.segment_bytes, noise);
     find_no_loss();
-    open_pool();
+    open_again();
     cr_assert_eq(shard_stats(shard())->slots_found != 0, parts == PLACES);
     expect_all();
     cr_assert(shard_stats(shard())->read_errors == 0 && shard_stats(shard())->csum_errors_hdd == 0);
     shard_verify(shard());
-    put(RUN, stamp_of(1));
+    put_run(RUN, stamp_of(1));
     expect_all();
     close_pool();
     find_no_loss();

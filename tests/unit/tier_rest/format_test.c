@@ -90,7 +90,8 @@ Test(format, label_fields_out_of_range_are_refused_under_a_good_checksum)
 {
     static const struct { unsigned off; uint8_t v; int err; const char *what; } rows[] = {
         {4, 2, -FIRN_E_FORMAT_VERSION, "version"}, {4, 0, -FIRN_E_CORRUPT, "version zero"},
-        {152, 2, -FIRN_E_FORMAT_VERSION, "incompat bit"},
+        {152, 4, -FIRN_E_FORMAT_VERSION, "incompat bit"},
+        {152, 2, -FIRN_E_CORRUPT, "a ring on a journal"}, {188, 1, -FIRN_E_CORRUPT, "entries of a ring on a journal"},
         {152, 1, -FIRN_E_CORRUPT, "short heads where align is 4096"}, {112, 9, -FIRN_E_CORRUPT, "role"},
         {116, 0, -FIRN_E_CORRUPT, "capacity devices"}, {118, 0, -FIRN_E_CORRUPT, "shards"},
         {118, 65, -FIRN_E_CORRUPT, "too many shards"}, {120, 0, -FIRN_E_CORRUPT, "generation"},
@@ -118,6 +119,44 @@ Test(format, extents_of_a_label_end_before_the_last_label_area)
     in.ext_nr++;
     label_encode(&in, buf);
     cr_assert_eq(label_decode(buf, &out), -FIRN_E_CORRUPT);
+}
+
+Test(format, a_ring_lies_before_the_first_region_and_is_the_same_for_all)
+{
+    static const struct { uint32_t incompat, nr; uint64_t base; int err; } rows[] = {
+        {LABEL_INCOMPAT_RING, 12, LABEL_AREA_BYTES + 12 * DESC_BYTES, 0},
+        {LABEL_INCOMPAT_RING, 12, LABEL_AREA_BYTES + 11 * DESC_BYTES, -FIRN_E_CORRUPT},
+        {LABEL_INCOMPAT_RING, 9, 2 * LABEL_AREA_BYTES, -FIRN_E_CORRUPT}, /* of three shards, two halves each */
+        {LABEL_INCOMPAT_RING, 0, 2 * LABEL_AREA_BYTES, -FIRN_E_CORRUPT},
+        {0, 12, 2 * LABEL_AREA_BYTES, -FIRN_E_CORRUPT},
+        {LABEL_INCOMPAT_RING, 0xfffffffc, 2 * LABEL_AREA_BYTES, -FIRN_E_CORRUPT},
+    };
+    uint8_t buf[LABEL_BYTES];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct label in = a_label(TIER_CAPACITY), out;
+
+        in.ext_nr -= 2;
+        in.incompat = rows[i].incompat;
+        in.ring_nr = rows[i].nr;
+        in.ext_base_bytes = rows[i].base;
+        label_encode(&in, buf);
+        cr_expect_eq(label_decode(buf, &out), rows[i].err, "row %zu", i);
+        cr_expect(rows[i].err != 0 || out.ring_nr == rows[i].nr);
+    }
+}
+
+Test(format, a_ring_takes_a_part_of_a_device_that_is_large_enough)
+{
+    cr_expect_eq(ring_plan(255 * MIB, 0, 1), 0);
+    cr_expect_eq(ring_plan(256 * MIB, 0, 1), 2 * RING_HALF_MIN);
+    cr_expect_eq(ring_plan(256 * MIB, 0, 2), 0);
+    cr_expect_eq(ring_plan(32 * GIB, 0, 1) * (uint64_t)DESC_BYTES, 64 * MIB);
+    cr_expect_leq(ring_plan(16 * TIB, 0, 7) * (uint64_t)DESC_BYTES, RING_BYTES_MAX);
+    cr_expect_eq(ring_plan(16 * TIB, 0, 7) % 14, 0);
+    cr_expect_eq(ring_plan(16 * TIB, RING_NONE, 1), 0);
+    cr_expect_eq(ring_plan(16 * MIB, 6 * DESC_BYTES, 3), 6);
+    cr_expect_eq(ring_plan(16 * MIB, 9 * MIB, 1), 0, "more than half of the device");
 }
 
 Test(format, region_plan_never_leaves_the_device)
@@ -275,6 +314,28 @@ Test(format, a_shard_record_calls_no_more_described_than_durable)
     cr_assert_eq(shard_rec_decode(buf, shard_rec_encode(&in, buf), &out), -FIRN_E_CORRUPT);
 }
 
+Test(format, a_shard_record_has_a_mark_for_each_device_where_there_are_rings)
+{
+    struct shard_rec in = {.durable_seq = 9, .described_seq = 8, .mark = {{7, 3, 1}}, .nr_rings = 2, .ring = {{7, 100}, {9, 3}}}, out;
+    uint8_t buf[META_VALUE_MAX] = {0};
+    uint32_t len = shard_rec_encode(&in, buf);
+
+    cr_assert_eq(len, SHARD_REC_BYTES + 2 * SHARD_REC_RING_BYTES);
+    cr_assert_eq(shard_rec_decode(buf, len, &out), 0);
+    cr_assert(out.nr_rings == 2 && out.ring[0].homed_seq == 7 && out.ring[0].head == 100 && out.ring[1].homed_seq == 9 &&
+              out.ring[1].head == 3 && out.described_seq == 8);
+    STABLE(struct shard_rec, in, shard_rec_encode, shard_rec_decode);
+    for (uint32_t n = 0; n < len; n++)
+        cr_expect_eq(shard_rec_decode(buf, n, &out) == 0, n == SHARD_REC_BYTES + SHARD_REC_RING_BYTES, "%u bytes", n);
+    in.ring[1].homed_seq = 10;
+    cr_expect_eq(shard_rec_decode(buf, shard_rec_encode(&in, buf), &out), -FIRN_E_CORRUPT, "more than is durable");
+    in.nr_rings = 0;
+    cr_expect_eq(shard_rec_encode(&in, buf), SHARD_REC_BYTES);
+    cr_expect_eq(buf[0], 3, "as older programs know it");
+    buf[0] = 5;
+    cr_expect_eq(shard_rec_decode(buf, SHARD_REC_BYTES, &out), -FIRN_E_FORMAT_VERSION);
+}
+
 Test(format, ids_after_which_there_is_no_next_one_are_refused)
 {
     struct pool_rec last = {.name = "default", .next_volume_id = NEXT_ID_MAX, .next_layer_id = NEXT_ID_MAX, .nr_shards = 1,
@@ -373,4 +434,29 @@ Test(format, extent_description_survives_and_any_changed_byte_is_refused)
     cr_assert_eq(extent_desc_decode(buf, &out), 0, "an unknown one");
     memset(buf, 0, sizeof(buf));
     cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_NOT_FOUND);
+}
+
+Test(format, descriptions_have_an_age_where_there_is_a_ring)
+{
+    struct extent_desc in = {.slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;
+    struct desc_age a = {2, 1}, b = {1, 9}, c = {2, 2};
+    uint8_t buf[DESC_BYTES];
+
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(buf[4], 1, "as older programs know it");
+    in.age = (struct desc_age){.generation = 7, .no = 9};
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(buf[4], 2);
+    cr_assert_eq(extent_desc_decode(buf, &out), 0);
+    cr_assert(out.age.generation == 7 && out.age.no == 9 && out.extent == 3);
+    buf[4] = 1;
+    reseal(buf);
+    cr_expect_eq(extent_desc_decode(buf, &out), -FIRN_E_CORRUPT);
+    buf[4] = 3;
+    reseal(buf);
+    cr_expect_eq(extent_desc_decode(buf, &out), -FIRN_E_FORMAT_VERSION);
+    in.age.generation = 0;
+    extent_desc_encode(&in, buf);
+    cr_expect_eq(extent_desc_decode(buf, &out), -FIRN_E_CORRUPT, "a number, and no start that it counts from");
+    cr_assert(desc_younger(&a, &b) && desc_younger(&c, &a) && !desc_younger(&a, &a) && !desc_younger(&a, &c));
 }

@@ -2,72 +2,25 @@
 /* heads_test.c: how long the headers of a pool's segments are, as its label says: one block in a new pool, 4096 bytes in one that an
  * older program formatted; on the journal's device and on one of copies alone.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <stdio.h>
 
 #include "journal/format.h"
 #include "tier/label.h"
 #include "tier/pool.h"
-#include "tools/sim/sim.h"
-
-static struct sim *sim;
-static struct sim_machine machine;
-static struct env *env;
-static struct tier_opts opts;
-static struct tier *tier;
-static char why[256];
-static _Alignas(4096) uint8_t buf[4096];
-
-static void dev_add(const char *path, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s", path);
-}
 
 static void begin(void)
 {
-    sim = sim_new(7);
-    sim_machine_init(&machine, sim);
-    env = sim_env_new(sim);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "meta");
-    opts.envs = &env;
-    opts.nr_envs = 1;
+    on_machine(7, 1);
     opts.segment_bytes = 256 * 1024;
     opts.journal_align = 512;
-    opts.ios_per_shard = 64;
     dev_add("journal", TIER_JOURNAL, 16 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
     dev_add("cache", TIER_CACHE, 10 * MIB);
-    sim_machine_seams(&machine, &opts.seams);
 }
 
-static void end(void)
-{
-    sim_env_free(env);
-    sim_machine_fini(&machine);
-    sim_free(sim);
-}
-
-TestSuite(heads, .init = begin, .fini = end, .timeout = 60);
-
-static bool flag_up(void *ctx) { return *(bool *)ctx; }
-static void raise(void *ctx) { *(bool *)ctx = true; }
-static void wait_for(bool *flag) { cr_assert_eq(sim_run_until(sim, flag_up, flag, 100 * NS_PER_S), 0); }
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise, &stopped);
-    wait_for(&stopped);
-    tier_close(tier);
-}
+TestSuite(heads, .init = begin, .fini = off_machine, .timeout = 60);
 
 static struct label label_of(unsigned i, bool older)
 {
@@ -76,7 +29,7 @@ static struct label label_of(unsigned i, bool older)
     struct label l;
     struct dev *d;
 
-    cr_assert_eq(sim_dev_open(disk, env, &d), 0);
+    cr_assert_eq(sim_dev_open(disk, envs[0], &d), 0);
     cr_assert_eq(label_read(d, sim_disk_size(disk), &l, &copies), 0);
     if (older) {
         l.incompat = 0;
@@ -84,55 +37,6 @@ static struct label label_of(unsigned i, bool older)
     }
     dev_close(d);
     return l;
-}
-
-/* ---- a volume and its blocks ---- */
-
-struct answer { bool done; int err; struct blk *blk; };
-
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)info;
-    *(struct answer *)ctx = (struct answer){.done = true, .err = err, .blk = blk};
-}
-
-static void create(void)
-{
-    struct volume_params p = {.name = "a", .size_bytes = 8 * MIB, .lba_bytes = 4096};
-    struct answer a = {0};
-
-    tier_volume_create(tier, &p, answered, &a);
-    wait_for(&a.done);
-    cr_assert_eq(a.err, 0);
-}
-
-struct io { struct blk_io io; struct iovec iov; bool done; };
-static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
-
-static void do_io(enum blk_op op, uint64_t lba)
-{
-    struct io r = {.iov = {.iov_base = buf, .iov_len = sizeof(buf)}};
-    struct blk *b;
-
-    cr_assert_eq(tier_volume_get(tier, "a", NULL, &b), 0);
-    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
-    blk_submit(b, &r.io);
-    wait_for(&r.done);
-    cr_assert_eq(r.io.err, 0);
-}
-
-static void put(uint64_t lba, int byte)
-{
-    memset(buf, byte, sizeof(buf));
-    do_io(BLK_WRITE, lba);
-}
-
-static void expect(uint64_t lba, int byte)
-{
-    memset(buf, 0x11, sizeof(buf));
-    do_io(BLK_READ, lba);
-    for (size_t i = 0; i < sizeof(buf); i++)
-        cr_assert_eq(buf[i], byte, "lba %lu reads %02x", (unsigned long)lba, buf[i]);
 }
 
 /* ---- heads ---- */
@@ -154,20 +58,20 @@ static void lives_with(bool older, uint32_t bytes)
 {
     struct segpool_geometry geo;
 
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
     cr_assert_eq(label_of(0, older).incompat, older ? 0 : LABEL_INCOMPAT_SHORT_HEADS);
     cr_assert_eq(label_of(1, false).incompat | label_of(2, false).incompat, 0);
     open_pool();
-    create();
-    put(0, 1);
+    volume_make("a", 8 * MIB);
+    put(volume("a"), 0, 1);
     close_pool();
     for (uint64_t i = 1; i < 4; i++) {
         open_pool();
         geo = *segpool_geometry(tier->segpool);
         cr_assert_eq(geo.head_bytes, bytes);
         cr_assert_eq(segpool_area(tier->segpool, 1)->head_bytes, bytes);
-        expect(i - 1, (int)i);
-        put(i, (int)i + 1);
+        expect(volume("a"), i - 1, (int)i);
+        put(volume("a"), i, (int)i + 1);
         close_pool();
     }
     cr_assert_gt(heads_found(&geo, "journal"), 0u);
@@ -182,6 +86,101 @@ Test(heads, an_older_pool_keeps_its_own) { lives_with(true, 4096); }
 Test(heads, a_pool_with_blocks_of_4096_bytes_is_what_an_older_program_knows)
 {
     opts.journal_align = 0;
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
     cr_assert_eq(label_of(0, false).incompat, 0);
+}
+
+static void added_later(bool older, uint32_t bytes)
+{
+    opts.nr_devs = 2;
+    format_pool();
+    label_of(0, older);
+    open_pool();
+    volume_make("a", 8 * MIB);
+    put(volume("a"), 0, 1);
+    close_pool();
+    opts.nr_devs = 3;
+    cr_assert_eq(tier_cache_add(&opts, why), 0, "%s", why);
+    cr_assert_eq(label_of(2, false).incompat, 0);
+    cr_assert_eq(label_of(0, false).incompat, older ? 0 : LABEL_INCOMPAT_SHORT_HEADS);
+    open_pool();
+    cr_assert_eq(segpool_areas(tier->segpool), 2u);
+    cr_assert_eq(segpool_area(tier->segpool, 1)->head_bytes, bytes);
+    expect(volume("a"), 0, 1);
+    close_pool();
+}
+
+/* The pool's bit stays the journal's: no other label may have it. */
+Test(heads, a_cache_device_that_is_added_later_has_the_heads_of_its_pool) { added_later(false, 512); }
+Test(heads, a_cache_device_that_is_added_to_an_older_pool_has_its_heads) { added_later(true, 4096); }
+
+/* ---- copies on other devices ---- */
+
+static void copy_to_blocks_of(unsigned i, uint32_t block_bytes)
+{
+    struct sim_disk *old = sim_machine_disk(&machine, opts.devs[i].path);
+    struct sim_disk_opts o = {.size_bytes = sim_disk_size(old), .block_bytes = block_bytes, .torn_bytes = block_bytes};
+    struct sim_disk *copy = sim_disk_new(sim, "copy", &o);
+
+    for (uint64_t at = 0; at < o.size_bytes; at += sizeof(buf)) {
+        sim_disk_peek(old, at, buf, sizeof(buf));
+        sim_disk_poke(copy, at, buf, sizeof(buf));
+    }
+    for (unsigned m = 0; m < SIM_MACHINE_DISKS; m++)
+        if (machine.disk[m] == old)
+            machine.disk[m] = copy;
+    sim_disk_free(old);
+}
+
+static void begin_with_one_block(uint32_t align)
+{
+    opts.journal_align = align;
+    format_pool();
+    open_pool();
+    volume_make("a", 8 * MIB);
+    put(volume("a"), 0, 1);
+    close_pool();
+}
+
+static void refused_for_its_blocks(int err)
+{
+    cr_assert_eq(err, -FIRN_E_INVALID);
+    cr_assert(strstr(why, "journal device") && strstr(why, "blocks of 4096 bytes") && strstr(why, "places of 512"), "%s", why);
+}
+
+Test(heads, a_copy_of_the_log_on_larger_blocks_is_refused_and_says_why)
+{
+    uint64_t generation;
+
+    begin_with_one_block(512);
+    generation = label_of(0, false).generation;
+    copy_to_blocks_of(0, 4096);
+    refused_for_its_blocks(tier_probe(&opts, why));
+    refused_for_its_blocks(tier_open(&opts, &tier, why));
+    cr_assert_eq(label_of(0, false).generation, generation);
+    copy_to_blocks_of(0, 512);
+    open_pool();
+    expect(volume("a"), 0, 1);
+    close_pool();
+}
+
+Test(heads, a_copy_of_the_log_on_smaller_blocks_goes_on_as_it_was)
+{
+    begin_with_one_block(4096);
+    copy_to_blocks_of(0, 512);
+    open_pool();
+    cr_assert_eq(segpool_geometry(tier->segpool)->head_bytes, 4096u);
+    expect(volume("a"), 0, 1);
+    close_pool();
+}
+
+/* Its copies are lost with it, and nothing else. */
+Test(heads, a_copy_of_a_cache_device_on_larger_blocks_is_left_out)
+{
+    begin_with_one_block(512);
+    copy_to_blocks_of(2, 4096);
+    open_pool();
+    cr_assert_eq(segpool_areas(tier->segpool), 1u);
+    expect(volume("a"), 0, 1);
+    close_pool();
 }

@@ -2,7 +2,8 @@
 /* old_map_test.c: a map that was rebuilt, or restored from an older copy, may be older than what lies on the devices; copies on the SSD may
  * be just as old. On real files and LMDB.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,135 +11,20 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
-#include "rt/reactor.h"
 #include "tier/pool.h"
 #include "tier/priv.h"
 
-static char dir[64], why[256];
-static struct reactor *reactor;
-static struct env *env;
-static struct tier_opts opts;
-static struct tier *tier;
-static _Alignas(4096) uint8_t buf[4096];
-
-static void dev_add(const char *name, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
-}
-
 static void begin(void)
 {
-    struct reactor_opts o = {.cpu = -1};
-
-    snprintf(dir, sizeof(dir), "/tmp/firn-oldmap-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
-    env = reactor_env(reactor);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
-    opts.envs = &env;
-    opts.nr_envs = 1;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
+    on_files();
     dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
 }
 
-static void remove_all(const char *what)
-{
-    char cmd[640];
+TestSuite(old_map, .init = begin, .fini = off_files, .timeout = 120);
 
-    snprintf(cmd, sizeof(cmd), "rm -r %s", what);
-    cr_assert_eq(system(cmd), 0, "%s", cmd);
-}
-
-static void end(void)
-{
-    reactor_free(reactor);
-    remove_all(dir);
-}
-
-TestSuite(old_map, .init = begin, .fini = end, .timeout = 120);
-
-static void raise(void *ctx) { *(bool *)ctx = true; }
-
-static void run_until(bool *flag)
-{
-    while (!*flag)
-        cr_assert_eq(env_run_once(env), 0);
-}
-
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise, &stopped);
-    run_until(&stopped);
-    tier_close(tier);
-}
-
-struct answer { bool done; int err; struct blk *blk; };
-
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)info;
-    *(struct answer *)ctx = (struct answer){.done = true, .err = err, .blk = blk};
-}
-
-static struct blk *create(const char *name)
-{
-    struct volume_params p = {.size_bytes = 8 * MIB, .lba_bytes = 4096};
-    struct answer a = {0};
-
-    snprintf(p.name, sizeof(p.name), "%s", name);
-    tier_volume_create(tier, &p, answered, &a);
-    run_until(&a.done);
-    cr_assert_eq(a.err, 0);
-    return a.blk;
-}
-
-static struct blk *volume(const char *name)
-{
-    struct blk *b = NULL;
-
-    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0);
-    return b;
-}
-
-struct io { struct blk_io io; struct iovec iov; bool done; };
-static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
-
-static int do_io(struct blk *b, enum blk_op op, uint64_t lba)
-{
-    struct io r = {.iov = {.iov_base = buf, .iov_len = sizeof(buf)}};
-
-    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
-    blk_submit(b, &r.io);
-    run_until(&r.done);
-    return r.io.err;
-}
-
-static void put(struct blk *b, uint64_t lba, int byte)
-{
-    memset(buf, byte, sizeof(buf));
-    cr_assert_eq(do_io(b, BLK_WRITE, lba), 0);
-}
-
-static void expect(struct blk *b, uint64_t lba, int byte)
-{
-    memset(buf, 0x11, sizeof(buf));
-    cr_assert_eq(do_io(b, BLK_READ, lba), 0);
-    for (size_t i = 0; i < sizeof(buf); i++)
-        cr_assert_eq(buf[i], byte, "lba %lu reads %02x", (unsigned long)lba, buf[i]);
-}
+static struct blk *create(const char *name) { return volume_make(name, 8 * MIB); }
 
 /* ---- what the test is about ---- */
 
@@ -146,7 +32,7 @@ static void drain(struct shard *s)
 {
     bool drained = false;
 
-    shard_drain(s, true, raise, &drained);
+    shard_drain(s, true, raise_flag, &drained);
     run_until(&drained);
     shard_start(s);
 }
@@ -185,7 +71,7 @@ static void copy_first_block(struct shard *s, uint64_t layer, int byte)
 
     cr_assert(journal_slots_open(s->j, 0));
     while (s->places.slots.nr_places == 0)
-        cr_assert_eq(env_run_once(env), 0);
+        cr_assert_eq(env_run_once(envs[0]), 0);
     id = places_take(s, 1, true);
     cr_assert_neq(id, INDEX_NONE);
     memset(buf, byte, sizeof(buf));
@@ -246,7 +132,7 @@ static void rebuild_map(void)
     struct tier_check_report report;
     struct strbuf text;
 
-    remove_all(opts.meta_path);
+    shell("rm -r %s", opts.meta_path);
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
     cr_assert_eq(report.losses, 0u, "%s", strbuf_str(&text));
@@ -267,7 +153,7 @@ static void roll_back(void)
     }
     put(volume("one"), 1100, 2);
     tier_close(tier);
-    remove_all(opts.meta_path);
+    shell("rm -r %s", opts.meta_path);
     snprintf(cmd, sizeof(cmd), "mv %s.old %s", opts.meta_path, opts.meta_path);
     cr_assert_eq(system(cmd), 0, "%s", cmd);
     cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK, "%s", why);
@@ -279,7 +165,7 @@ static void is_damaged_for_good(bool accept_loss)
     for (unsigned i = 0; i < 3; i++) {
         opts.accept_loss = accept_loss && i == 0;
         open_pool();
-        cr_assert_eq(do_io(volume("one"), BLK_READ, 0), -FIRN_E_DAMAGED, "start %u: an error is better than an older version", i);
+        cr_assert_eq(do_io(volume("one"), BLK_READ, 0, 1, buf), -FIRN_E_DAMAGED, "start %u: an error is better than an older version", i);
         if (i == 1)
             tier_close(tier);
         else
@@ -322,7 +208,7 @@ static uint64_t rebuild_losses(void)
     struct tier_check_report report;
     struct strbuf text;
 
-    remove_all(opts.meta_path);
+    shell("rm -r %s", opts.meta_path);
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
     cr_assert_eq(strstr(strbuf_str(&text), "two places") != NULL, report.losses > 0);
@@ -387,7 +273,7 @@ Test(old_map, an_older_map_believes_no_clean_copies_in_the_log)
 /* The same for copies on a device of their own: it may be away when the loss is accepted, or the map rebuilt, and come back. */
 static void with_cache(void)
 {
-    remove_all(dir);
+    shell("rm -r %s", dir);
     cr_assert_eq(mkdir(dir, 0700), 0);
     dev_add("cache", TIER_CACHE, 8 * MIB);
     cr_assert_eq(tier_format(&opts, why), 0, "%s", why);

@@ -225,7 +225,7 @@ Test(pool, a_newer_format_is_refused_and_nothing_is_written)
 
     format();
     l = label_of(1);
-    l.incompat = 2;
+    l.incompat = 1u << 31;
     set_label(1, &l);
     before = disk_hash(0) ^ disk_hash(1) ^ disk_hash(2);
     cr_assert_eq(tier_probe(&opts, why), -FIRN_E_FORMAT_VERSION);

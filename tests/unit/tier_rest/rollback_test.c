@@ -2,90 +2,25 @@
 /* rollback_test.c: a pool whose metadata was restored from an older copy, on real files and LMDB: what is lost may be accepted,
  * and then nothing of it comes back in a wrong place, and it is accepted once.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "journal/priv.h"
-#include "rt/reactor.h"
 #include "tier/pool.h"
-
-static char dir[64], why[256];
-static struct reactor *reactor;
-static struct env *env;
-static struct tier_opts opts;
-static struct tier *tier;
-static _Alignas(4096) uint8_t buf[4096];
-
-static void dev_add(const char *name, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
-}
 
 static void begin(void)
 {
-    struct reactor_opts o = {.cpu = -1};
-
-    snprintf(dir, sizeof(dir), "/tmp/firn-back-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
-    env = reactor_env(reactor);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
-    opts.envs = &env;
-    opts.nr_envs = 1;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
+    on_files();
     dev_add("journal", TIER_JOURNAL, 24 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
+    format_pool();
 }
 
-static PRINTF_LIKE(1, 2) void shell(const char *fmt, ...)
-{
-    char cmd[640];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(cmd, sizeof(cmd), fmt, ap);
-    va_end(ap);
-    cr_assert_eq(system(cmd), 0, "%s", cmd);
-}
-
-static void end(void)
-{
-    reactor_free(reactor);
-    shell("rm -rf %s", dir);
-}
-
-TestSuite(rollback, .init = begin, .fini = end, .timeout = 120);
-
-static void raise(void *ctx) { *(bool *)ctx = true; }
-
-static void run_until(bool *flag)
-{
-    while (!*flag)
-        cr_assert_eq(env_run_once(env), 0);
-}
-
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise, &stopped);
-    run_until(&stopped);
-    tier_close(tier);
-}
+TestSuite(rollback, .init = begin, .fini = off_files, .timeout = 120);
 
 static void open_with_loss(void)
 {
@@ -95,60 +30,7 @@ static void open_with_loss(void)
     opts.accept_loss = false;
 }
 
-struct answer { bool done; int err; struct blk *blk; };
-
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)info;
-    *(struct answer *)ctx = (struct answer){.done = true, .err = err, .blk = blk};
-}
-
-static struct blk *create(const char *name)
-{
-    struct volume_params p = {.size_bytes = 8 * MIB, .lba_bytes = 4096};
-    struct answer a = {0};
-
-    snprintf(p.name, sizeof(p.name), "%s", name);
-    tier_volume_create(tier, &p, answered, &a);
-    run_until(&a.done);
-    cr_assert_eq(a.err, 0);
-    return a.blk;
-}
-
-static struct blk *volume(const char *name)
-{
-    struct blk *b = NULL;
-
-    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0);
-    return b;
-}
-
-struct io { struct blk_io io; struct iovec iov; bool done; };
-static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
-
-static int do_io(struct blk *b, enum blk_op op, uint64_t lba)
-{
-    struct io r = {.iov = {.iov_base = buf, .iov_len = sizeof(buf)}};
-
-    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
-    blk_submit(b, &r.io);
-    run_until(&r.done);
-    return r.io.err;
-}
-
-static void put(struct blk *b, uint64_t lba, int byte)
-{
-    memset(buf, byte, sizeof(buf));
-    cr_assert_eq(do_io(b, BLK_WRITE, lba), 0);
-}
-
-static void expect(struct blk *b, uint64_t lba, int byte)
-{
-    memset(buf, 0x11, sizeof(buf));
-    cr_assert_eq(do_io(b, BLK_READ, lba), 0);
-    for (size_t i = 0; i < sizeof(buf); i++)
-        cr_assert_eq(buf[i], byte, "lba %lu reads %02x", (unsigned long)lba, buf[i]);
-}
+static struct blk *create(const char *name) { return volume_make(name, 8 * MIB); }
 
 static void meta_keep(void) { shell("cp -r %s %s.old", opts.meta_path, opts.meta_path); }
 
@@ -353,7 +235,7 @@ static void two_shards(void)
 {
     static struct env *two[2];
 
-    two[0] = two[1] = env;
+    two[0] = two[1] = envs[0];
     shell("rm -rf %s/*", dir);
     opts.envs = two;
     opts.nr_envs = 2;

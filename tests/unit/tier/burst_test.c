@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where writes wait for dirt to fall (shard.c): at the limit, or later while disks read for hosts. */
+#include <stdlib.h>
+
+#include "rig.h"
+
+#define WRITES 256u
+#define BLOCKS 4u
+#define SLOW_NS NS_PER_S
+
+static struct { struct blk_io io; struct iovec iov; } reqs[WRITES];
+static unsigned nr_answered;
+
+static void ended(struct blk_io *io)
+{
+    cr_assert_eq(io->err, 0);
+    nr_answered++;
+}
+
+static bool all_answered(void *ctx)
+{
+    (void)ctx;
+    return nr_answered == WRITES;
+}
+
+static void write_all(struct rig *r)
+{
+    nr_answered = 0;
+    for (unsigned i = 0; i < WRITES; i++) {
+        size_t bytes = BLOCKS * BLOCK_BYTES;
+
+        reqs[i].iov = (struct iovec){aligned_alloc(BLOCK_BYTES, bytes), bytes};
+        reqs[i].io = (struct blk_io){.op = BLK_WRITE, .lba = i * BLOCKS, .nlb = BLOCKS, .iov = &reqs[i].iov, .iovcnt = 1, .cb = ended};
+        rig_fill(r, reqs[i].iov.iov_base, i * BLOCKS, BLOCKS, 1);
+        blk_submit(&r->vol.blk, &reqs[i].io);
+    }
+}
+
+/* Another shard does. */
+static void host_reads(struct rig *r, uint16_t dev, bool on)
+{
+    if (on)
+        turn_fg_begin(turn_of(r->shard, dev));
+    else
+        turn_fg_end(turn_of(r->shard, dev), env_now_ns(r->env));
+}
+
+/* With this much of the log dirty, more waits; then the reads are over, and all is written. */
+static void waits_at(const struct rig_opts *o, int reads, uint32_t pct)
+{
+    struct rig r;
+    uint64_t limit;
+
+    rig_init(&r, o);
+    r.opts.dirty_start_pct = 5;
+    r.opts.dirty_max_pct = 20;
+    cr_assert_eq(rig_boot(&r), 0);
+    limit = r.shard->log_blocks * pct / 100;
+    if (reads >= 0)
+        host_reads(&r, (uint16_t)reads, true);
+    write_all(&r);
+    sim_run_for(r.sim, SLOW_NS / 2);
+    cr_assert(r.shard->ix.nr_dirty >= limit && r.shard->ix.nr_dirty < limit + BLOCKS, "%llu, not %llu",
+              (unsigned long long)r.shard->ix.nr_dirty, (unsigned long long)limit);
+    cr_assert_not(list_empty(&r.shard->writes_wait));
+    cr_assert_eq(nr_answered * BLOCKS, r.shard->ix.nr_dirty);
+    if (reads >= 0)
+        host_reads(&r, (uint16_t)reads, false);
+    cr_assert_eq(sim_run_until(r.sim, all_answered, NULL, 1000 * NS_PER_S), 0, "%u answered", nr_answered);
+    rig_drain(&r, true);
+    for (unsigned i = 0; i < WRITES; i++)
+        free(reqs[i].iov.iov_base);
+    for (unsigned i = 0; i < WRITES; i++)
+        rig_expect(&r, i * BLOCKS, BLOCKS, 1);
+    rig_fini(&r);
+}
+
+Test(burst, writes_wait_at_the_limit_when_no_disk_reads)
+{
+    waits_at(&(struct rig_opts){.seed = 1, .hdd_ns = SLOW_NS}, -1, 20);
+}
+
+Test(burst, and_later_while_one_does)
+{
+    waits_at(&(struct rig_opts){.seed = 2, .hdd_ns = SLOW_NS}, 0, policy_burst_pct(20));
+    waits_at(&(struct rig_opts){.seed = 3, .hdd_ns = SLOW_NS}, 1, policy_burst_pct(20));
+}
+
+Test(burst, reads_of_flash_are_no_reason)
+{
+    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 0, policy_burst_pct(20));
+    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 1, 20);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ring_test.c: descriptions go to the ring where that saves ways, and to their regions before the ring is written over. */
+#include "rig.h"
+
+#define EXTENTS 320u
+#define STEP    5u          /* of a sparse rewrite: every so many extents */
+#define SPARSE  (EXTENTS / STEP)
+
+static const struct ring *ring_of(const struct rig *r, unsigned dev) { return &r->shard->ring[dev]; }
+
+static void boot(struct rig *r, uint64_t seed, uint32_t half)
+{
+    rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 5 * REGION_EXTENTS, .volume_blocks = EXTENTS * EXTENT_BLOCKS,
+                                   .ring_nr = 2 * half});
+    cr_assert_eq(rig_boot(r), 0);
+    r->shard->t.dirty_start_pct = 0;
+}
+
+static void rest(struct rig *r)
+{
+    shard_kick(r->shard);
+    cr_assert_eq(sim_run_for(r->sim, 3 * POLICY_SETTLED_NS), 0);
+    cr_assert_eq(r->shard->ix.nr_dirty, 0);
+    shard_verify(r->shard);
+}
+
+/* One block of every STEPth extent, from the one numbered `from` on; then all of it settles, and is described. */
+static void rewrite(struct rig *r, uint32_t from, uint64_t stamp)
+{
+    for (uint32_t no = from; no < EXTENTS; no += STEP)
+        cr_assert_eq(rig_write(r, (uint64_t)no * EXTENT_BLOCKS, 1, stamp), 0);
+    rest(r);
+}
+
+static void fill(struct rig *r)
+{
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert_eq(rig_write(r, (uint64_t)no * EXTENT_BLOCKS, 1, 1), 0);
+    rest(r);
+}
+
+static bool says_what_the_map_says(struct rig *r, uint32_t no)
+{
+    const struct extent *e = extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no));
+    struct extent_desc d;
+
+    return rig_description(r, e, &d) == 0 && d.extent == no && d.destaged_seq == e->destaged_seq;
+}
+
+static void expect_all_described(struct rig *r)
+{
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert(says_what_the_map_says(r, no), "extent %u", no);
+}
+
+static uint32_t ringed(const struct rig *r)
+{
+    uint32_t nr = 0;
+
+    for (unsigned d = 0; d < RIG_HDDS; d++)
+        for (unsigned h = 0; h < 2; h++)
+            nr += r->shard->xt.dev[d].ringed[h].nr;
+    return nr;
+}
+
+static uint64_t writes(const struct rig *r) { return shard_stats(r->shard)->descriptor_writes; }
+
+Test(ring, what_settles_here_and_there_is_described_in_one_write)
+{
+    uint64_t before;
+    struct rig r;
+
+    boot(&r, 81, 128);
+    fill(&r);
+    cr_assert_eq(ringed(&r), 0, "whole regions are described there at once");
+    before = writes(&r);
+    rewrite(&r, 0, 2);
+    cr_assert_eq(writes(&r), before + 1);
+    cr_assert_eq(ringed(&r), SPARSE);
+    cr_assert_eq(ring_of(&r, 0)->head, SPARSE);
+    expect_all_described(&r);
+    rewrite(&r, 0, 3);
+    cr_assert_eq(ringed(&r), SPARSE, "the same again: the older entries count no more");
+    expect_all_described(&r);
+    rig_fini(&r);
+}
+
+Test(ring, before_a_half_is_written_again_its_extents_are_described_in_their_regions)
+{
+    uint32_t turns = 0, cur = 0;
+    struct rig r;
+
+    boot(&r, 82, 40);
+    fill(&r);
+    for (uint32_t i = 0; i < 30; i++) {
+        rewrite(&r, i % STEP, 2 + i);
+        turns += ring_of(&r, 0)->cur != cur;
+        cur = ring_of(&r, 0)->cur;
+        expect_all_described(&r);
+        cr_assert_leq(ringed(&r), 4 * 40);
+    }
+    cr_assert_geq(turns, 6, "%u turns", turns);
+    rig_fini(&r);
+}
+
+Test(ring, a_start_goes_on_at_the_head_and_knows_what_only_the_ring_tells)
+{
+    uint32_t head, cur;
+    uint64_t homed;
+    struct rig r;
+
+    boot(&r, 83, 40);
+    fill(&r);
+    for (uint32_t i = 0; i < 8; i++)
+        rewrite(&r, i % STEP, 2 + i);
+    head = ring_of(&r, 0)->head;
+    cur = ring_of(&r, 0)->cur;
+    homed = ring_of(&r, 0)->homed;
+    cr_assert_gt(homed, 0);
+    cr_assert_gt(head, 0);
+    rig_restart(&r);
+    cr_assert_eq(ring_of(&r, 0)->head, head);
+    cr_assert_eq(ring_of(&r, 0)->cur, cur);
+    cr_assert_eq(ring_of(&r, 0)->homed, MIN(homed, r.shard->seq_high));
+    cr_assert_eq(r.shard->xt.dev[0].ringed[0].nr, r.shard->xt.dev[0].ringed[1].nr, "which half nobody knows");
+    cr_assert_gt(ringed(&r), 0);
+    cr_assert_lt(ringed(&r), 2 * EXTENTS, "not all");
+    expect_all_described(&r);
+    r.shard->t.dirty_start_pct = 0;
+    for (uint32_t i = 0; i < 12; i++) {
+        rewrite(&r, i % STEP, 20 + i);
+        expect_all_described(&r);
+    }
+    rig_fini(&r);
+}
+
+/* Home, or not: without a half that is free descriptions are written as in a pool without a ring. */
+Test(ring, where_no_half_is_free_descriptions_go_to_their_regions)
+{
+    struct rig r;
+
+    boot(&r, 84, 40);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    r.shard->described.stuck = true; /* as after a flush that failed */
+    for (uint32_t i = 0; i < 12; i++) {
+        rewrite(&r, i % STEP, 4 + i);
+        cr_assert_eq(dev_flush_sync(r.hdd_dev[0]), 0);
+        expect_all_described(&r);
+    }
+    cr_assert_not(ring_of(&r, 0)->free);
+    cr_assert_eq(ring_of(&r, 0)->head, 40);
+    rig_fini(&r);
+}
+
+Test(ring, a_head_that_the_metadata_does_not_know_frees_nothing)
+{
+    struct rig r;
+
+    boot(&r, 85, 40);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    cr_assert_gt(ringed(&r), 0);
+    r.shard->ring[0].head = r.shard->ring[0].cur = 0; /* as if nothing had been written */
+    cr_assert_eq(shard_marks_commit(r.shard), 0);
+    rig_restart(&r);
+    cr_assert_eq(ring_of(&r, 0)->head, 40);
+    cr_assert_not(ring_of(&r, 0)->free);
+    cr_assert_eq(ring_room(r.shard, 0), 0);
+    expect_all_described(&r);
+    rig_fini(&r);
+}
+
+/* An extent that has left the device, and is not described anew, is still found by what the ring says of it. */
+Test(ring, a_half_waits_for_those_that_have_left_the_device)
+{
+    struct extent_place there = {.dev = 1, .slot = 5 * REGION_EXTENTS - 1}, back;
+    struct rig r;
+    uint32_t x;
+
+    boot(&r, 86, 128);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    x = r.shard->xt.dev[0].x[slotset_next(&r.shard->xt.dev[0].ringed[ring_of(&r, 0)->cur], 0)];
+    back = extent_at(&r.shard->xt, x)->place;
+    cr_assert_eq(ring_of(&r, 0)->away[ring_of(&r, 0)->cur], 0);
+    map_place(r.shard, x, there);
+    cr_assert_eq(ring_of(&r, 0)->away[ring_of(&r, 0)->cur], 1);
+    shard_verify(r.shard);
+    ring_note(r.shard, x, 1, 1);
+    cr_assert_eq(ring_of(&r, 0)->away[ring_of(&r, 0)->cur], 0);
+    cr_assert(slotset_has(&r.shard->xt.dev[1].ringed[0], there.slot));
+    ring_note(r.shard, x, 0, 0);
+    map_place(r.shard, x, back);
+    shard_verify(r.shard);
+    rig_fini(&r);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What reclaim saves of a victim's clean blocks: those that hosts read since they were written. */
+#include "rig.h"
+
+#define VOLUME 1536u             /* blocks: six extents */
+#define SEGMENTS 44u             /* of about 60 blocks: room for the volume and half as much again */
+#define READ   256u              /* the first blocks are what hosts read */
+#define FIRST  1024u             /* the last two are written over and over */
+
+static struct tier_stats before;
+
+static uint64_t saved(const struct rig *r) { return shard_stats(r->shard)->reclaim_saved_blocks - before.reclaim_saved_blocks; }
+
+static void read_all(struct rig *r, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        for (uint64_t b = 0; b < READ; b += 16)
+            rig_expect(r, b, 16, 1);
+}
+
+/* The log goes round, three times. At random: no segment empties by itself. */
+static void turn_log(struct rig *r)
+{
+    uint64_t dice = 99;
+
+    for (uint32_t blocks = 0; blocks < 3 * SEGMENTS * 60; blocks += 8) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        sim_run_for(r->sim, 20 * NS_PER_MS); /* the disk keeps up, and hosts do not wait for space: then nothing is saved */
+    }
+    cr_assert_gt(shard_stats(r->shard)->reclaim_segments, 2 * SEGMENTS);
+}
+
+static void write_and_settle(struct rig *r)
+{
+    for (uint64_t b = 0; b < FIRST; b += 32)
+        cr_assert_eq(rig_write(r, b, 32, 1), 0);
+    rig_drain(r, true);
+    shard_start(r->shard);
+}
+
+/* Some of the log has gone to copies. All but the last two extents is destaged, and still in the log, too: clean. */
+static void begin(struct rig *r)
+{
+    rig_init(r, &(struct rig_opts){.seed = 17, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS});
+    cr_assert_eq(rig_boot(r), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        write_and_settle(r);
+        read_all(r, 2);
+        turn_log(r);
+    }
+    cr_assert_gt(r->shard->places.slots.nr_places, 0);
+    write_and_settle(r);
+    before = *shard_stats(r->shard);
+}
+
+static uint32_t in_places(const struct rig *r, uint64_t from, uint64_t to)
+{
+    uint32_t nr = 0;
+
+    for (uint64_t b = from; b < to; b++) {
+        uint32_t id = index_find(&r->shard->ix, 1, b);
+
+        nr += id != INDEX_NONE && in_place(r->shard, id);
+    }
+    return nr;
+}
+
+static void finish(struct rig *r)
+{
+    shard_verify(r->shard);
+    rig_drain(r, true);
+    rig_expect(r, 0, 16, 1);
+    rig_restart(r);
+    rig_expect(r, 0, 16, 1);
+    rig_drain(r, true);
+    rig_fini(r);
+}
+
+Test(save, what_hosts_read_stays_on_the_ssd_when_its_segment_goes)
+{
+    struct rig r;
+    uint64_t hits;
+
+    begin(&r);
+    read_all(&r, 2);
+    turn_log(&r);
+    cr_assert_gt(saved(&r), READ / 2);
+    cr_assert_gt(in_places(&r, 0, READ), READ / 4);
+    cr_assert_eq(in_places(&r, READ, FIRST), 0, "nobody has read that");
+    hits = shard_stats(r.shard)->slot_hit_blocks;
+    for (uint64_t b = 0; b < READ; b++)
+        if (in_places(&r, b, b + 1) == 1)
+            rig_expect(&r, b, 1, 1);
+    cr_assert_geq(shard_stats(r.shard)->slot_hit_blocks - hits, READ / 4);
+    finish(&r);
+}
+
+Test(save, nothing_that_nobody_reads_is_written_again)
+{
+    struct rig r;
+
+    begin(&r);
+    turn_log(&r);
+    cr_assert_eq(saved(&r), 0);
+    cr_assert_gt(shard_stats(r.shard)->reclaim_dropped_blocks - before.reclaim_dropped_blocks, FIRST / 2);
+    finish(&r);
+}
+
+Test(save, what_was_written_since_it_was_read_is_not_saved_in_its_old_form)
+{
+    struct rig r;
+
+    begin(&r);
+    read_all(&r, 3);
+    for (uint64_t b = 0; b < READ; b += 32)
+        cr_assert_eq(rig_write(&r, b, 32, 2), 0);
+    turn_log(&r);
+    for (uint64_t b = 0; b < READ; b += 16)
+        rig_expect(&r, b, 16, 2);
+    shard_verify(r.shard);
+    rig_drain(&r, true);
+    rig_restart(&r);
+    for (uint64_t b = 0; b < READ; b += 16)
+        rig_expect(&r, b, 16, 2);
+    rig_drain(&r, true);
+    rig_fini(&r);
+}
+
+/* A volume of which nothing is to be copied has nothing saved either. */
+Test(save, a_volume_that_is_not_to_be_copied_is_left_alone)
+{
+    struct rig r;
+
+    begin(&r);
+    r.vol.policy.admit = VOLUME_ADMIT_NEVER;
+    read_all(&r, 3);
+    turn_log(&r);
+    cr_assert_eq(saved(&r), 0);
+    finish(&r);
+}
+
+Test(save, a_block_that_is_rotten_in_the_log_is_dropped_and_read_where_it_rests)
+{
+    struct rig r;
+    uint64_t rotten = 0, at;
+
+    begin(&r);
+    read_all(&r, 2);
+    for (uint64_t b = 0; b < READ; b += 7) {
+        at = rig_log_offset(&r, b);
+        if (at != 0) {
+            sim_disk_rot(r.ssd, at);
+            rotten++;
+        }
+    }
+    cr_assert_gt(rotten, 10);
+    turn_log(&r);
+    cr_assert_gt(shard_stats(r.shard)->csum_errors_ssd, 0);
+    read_all(&r, 1);
+    finish(&r);
+}
