@@ -100,6 +100,8 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
         if (err != 0)
             snprintf(why, 256, "%s device \"%.150s\": %s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
     }
+    if (err == 0 && d->opts.role == TIER_CACHE) /* the pool can do without it: it does not wait for ever */
+        d->on[env]->patience_ns = o->io_deadline_ns != 0 ? o->io_deadline_ns : 30 * NS_PER_S;
     return err;
 }
 
