@@ -875,7 +875,7 @@ void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
 bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
-void     fill_save(struct shard *s, const struct index_entry *n, const void *block); /* verified, and the newest there is of its block */
+void     fill_save(struct shard *s, uint32_t id, const void *block);   /* of such an entry; verified */
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */

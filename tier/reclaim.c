@@ -30,7 +30,7 @@
 #define SETTLE_NS  (2 * NS_PER_MS)
 #define SKIP_NS    NS_PER_S
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
-#define SAVE_USES 2u      /* reads of a clean block since it was written: a place for it is worth a write */
+#define SAVE_USES 2u      /* reads of a clean block since it was written: it is worth another copy's place */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -184,7 +184,7 @@ static void move_read_done(struct dev_io *io)
     }
     if (m->save) {
         if (ok)
-            fill_save(s, &n, m->buf);
+            fill_save(s, id, m->buf);
         move_free(m);
         return;
     }
@@ -340,6 +340,14 @@ static bool walk_discards(struct shard *s)
     return true;
 }
 
+/* Read twice since it was written: worth the place of another copy. Once: worth one that is free, unless wear counts most. */
+static bool worth_saving(const struct shard *s, uint32_t id)
+{
+    uint32_t uses = index_ref(&s->ix, id);
+
+    return uses >= SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
+}
+
 static bool walk_used(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -353,7 +361,7 @@ static bool walk_used(struct shard *s)
             return true;
         if (!may_look(s))
             return false;
-        if (!index_slot_used(&s->ix, id) || keeps(s, id) || index_ref(&s->ix, id) < SAVE_USES)
+        if (!index_slot_used(&s->ix, id) || keeps(s, id) || !worth_saving(s, id))
             continue;
         index_get(&s->ix, id, &n);
         if (!fill_may_save(s, &n))
