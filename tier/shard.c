@@ -127,13 +127,24 @@ static bool disks_read_for_hosts(const struct shard *s)
     return false;
 }
 
+static bool many_wait(const struct shard *s)
+{
+    uint32_t nr = 0;
+
+    for (const struct list *n = s->writes_wait.next; n != &s->writes_wait && nr < POLICY_BURST_WRITES; n = n->next)
+        nr++;
+    return nr == POLICY_BURST_WRITES;
+}
+
 bool shard_writes_wait(const struct shard *s)
 {
     uint64_t dirty = s->ix.nr_dirty + s->writing_blocks;
 
     if (!policy_writes_wait(dirty, s->log_blocks, s->t.dirty_max_pct))
         return false;
-    return policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)) || !disks_read_for_hosts(s);
+    if (policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)))
+        return true;
+    return !disks_read_for_hosts(s) && !many_wait(s);
 }
 
 /* ---- layers ---- */

@@ -76,8 +76,8 @@
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
-      "part of a shard's log that may be dirty; writes wait there, while disks read for hosts when a third of the rest is left. "  \
-      "Higher absorbs more, recovers longer")                                                                            \
+      "part of a shard's log that may be dirty; writes wait there, in bursts (while disks read, or if many would wait) when a "\
+      "third of the rest is left. Higher absorbs more, recovers longer")                                                 \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \
