@@ -191,3 +191,55 @@ Test(described, so_it_is_with_a_ring_of_any_size, .timeout = 120)
     for (uint32_t half = 1; half <= 64; half *= 2)
         crash_often(70 + half, 2 * half, half % 3 == 1);
 }
+
+/* Every fifth extent, on one device: eight ways, or one into the ring. */
+static void write_sparsely(struct rig *r, uint32_t from, uint64_t stamp)
+{
+    for (uint32_t no = from; no < EXTENTS; no += 5)
+        cr_assert_eq(rig_write(r, (uint64_t)no * EXTENT_BLOCKS, 1, stamp), 0);
+}
+
+/* Half of the ring is full, and what comes next needs the other one. */
+static void fill_half(struct rig *r, uint64_t seed)
+{
+    boot_with(r, seed, 16, false);
+    r->shard->t.dirty_start_pct = 0;
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        cr_assert_eq(rig_write(r, (uint64_t)no * EXTENT_BLOCKS, 1, 1), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(sim_run_for(r->sim, 3 * POLICY_SETTLED_NS), 0);
+        write_sparsely(r, i, 2 + i);
+    }
+}
+
+/* Returns whether there was a crash so early. */
+static bool crash_in_turn(uint64_t seed, uint32_t events)
+{
+    uint32_t before;
+    bool crashed;
+    struct rig r;
+
+    fill_half(&r, seed);
+    before = r.shard->ring[0].cur;
+    sim_crash_in_events(r.sim, events);
+    shard_kick(r.shard);
+    (void)sim_run_for(r.sim, 4 * POLICY_SETTLED_NS);
+    crashed = sim_crashed(r.sim);
+    cr_assert(crashed || (r.shard->ring[0].cur != before && r.shard->ring[0].free), "a whole turn");
+    rig_restart(&r);
+    shard_verify(r.shard);
+    cr_assert_geq(expect_described(&r), EXTENTS / 5 * 3, "after %u events", events);
+    rig_fini(&r);
+    return crashed;
+}
+
+Test(described, a_crash_between_any_two_steps_of_a_turn_of_the_ring_leaves_described_what_was, .timeout = 160)
+{
+    for (uint64_t seed = 90; seed < 98; seed++) {
+        uint32_t n = 1;
+
+        while (crash_in_turn(seed, n))
+            n++;
+        cr_assert_gt(n, 40);
+    }
+}
