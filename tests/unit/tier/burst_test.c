@@ -107,3 +107,27 @@ Test(burst, reads_of_flash_are_no_reason)
     waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 0, policy_burst_pct(20), 3);
     waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 1, 20, 3);
 }
+
+/* All that is dirty may lie on the other one, and be pinned there. */
+Test(burst, a_write_that_waits_for_one_device_hurries_the_lanes_of_all)
+{
+    struct list waits;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 6, .hdd_ns = SLOW_NS});
+    r.opts.dirty_start_pct = 5;
+    r.opts.dirty_max_pct = 20;
+    cr_assert_eq(rig_boot(&r), 0);
+    start(&r, (unsigned)(r.shard->log_blocks / 5 / BLOCKS) + 1);
+    sim_run_for(r.sim, SLOW_NS / 2);
+    cr_assert(list_empty(&r.shard->writes_wait) && shard_writes_wait(r.shard));
+    cr_assert_not(lane_waited_for(&r.shard->lanes[1]), "nobody is held up by what is dirty");
+    list_push_back(&r.shard->writes_dev[0], &waits);
+    cr_assert(lane_waited_for(&r.shard->lanes[0]));
+    cr_assert(lane_waited_for(&r.shard->lanes[1]));
+    list_remove(&waits);
+    rig_drain(&r, true);
+    for (unsigned i = 0; i < nr_started; i++)
+        free(reqs[i].iov.iov_base);
+    rig_fini(&r);
+}
