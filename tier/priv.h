@@ -535,6 +535,7 @@ enum described_round { DESCRIBED_REST, DESCRIBED_LOOK, DESCRIBED_FLUSH, DESCRIBE
 struct described {
     uint64_t seq;                /* extents destaged up to there are described */
     uint64_t said;               /* as in the last record handed to the metadata */
+    uint64_t loaded;             /* as this start found it */
     enum described_round round;
     bool     wanted;             /* descriptions were written since the last round began */
     bool     stuck;              /* what lies on a device is not known: seq stays until the next start */

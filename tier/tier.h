@@ -347,7 +347,7 @@ void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct jo
 void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
 /* Asserts the runtime invariants by a full walk; in tests and the simulator. */
 void tier_verify(struct tier *t);
-/* Tells of every extent that counts as described, on devices that have been flushed since their last description: where that lies in its
+/* At a start: tells of every extent that counted as described until then, on devices that got no description since: where that lies in its
  * region, unless a younger one is in the ring of the device, of so many entries; and what it must say. */
 struct tier_described { uint16_t dev; uint32_t slot, ring_nr; uint64_t off_bytes, layer, extent, destaged_seq; };
 void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);

@@ -51,6 +51,8 @@ static void begin(void)
     opts.segment_bytes = 1 << 20;
     opts.ios_per_shard = 64;
     opts.ring_bytes = 2 * 2 * HALF * DESC_BYTES;
+    opts.dirty_start_pct = 90; /* nothing settles before a drain */
+    opts.dirty_max_pct = 95;
     dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
     strbuf_init(&text);
@@ -84,12 +86,19 @@ static void run_until(const bool *flag)
 static void format(void) { cr_assert_eq(tier_format(&opts, why), 0, "%s", why); }
 static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
 
-static void close_pool(void)
+static void drain(void)
 {
-    bool drained = false, stopped = false;
+    bool drained = false;
 
     tier_drain(tier, true, raise, &drained);
     run_until(&drained);
+}
+
+static void close_pool(void)
+{
+    bool stopped = false;
+
+    drain();
     tier_stop(tier, raise, &stopped);
     run_until(&stopped);
     tier_close(tier);
@@ -139,14 +148,22 @@ static void do_io(const char *name, enum blk_op op, uint64_t lba)
     cr_assert_eq(r.io.err, 0, "%s lba %lu: %s", name, (unsigned long)lba, err_text(r.io.err));
 }
 
-/* One block of every `step`th extent from `from` on; then all of it settles and is described, and the pool is closed. */
+/* One block of every `step`th extent from `from` on; then all of it settles and is described. */
 static void settle(const char *name, uint32_t from, uint32_t step, int byte)
 {
     for (uint32_t no = from; no < EXTENTS; no += step) {
         memset(buf, byte, sizeof(buf));
         do_io(name, BLK_WRITE, (uint64_t)no * EXTENT_BLOCKS);
     }
-    close_pool();
+    drain();
+}
+
+/* All of it, in two batches of single extents: into the ring. The last one comes first: a batch goes on behind the one before it, and
+ * the second one then begins at the first extent. */
+static void settle_in_ring(const char *name, int byte)
+{
+    settle(name, 1, 2, byte);
+    settle(name, 0, 2, byte);
 }
 
 static void expect_all(const char *name, int byte)
@@ -165,10 +182,8 @@ static void begin_in_ring(const char *name)
     open_pool();
     create(name);
     settle(name, 0, 1, 1);
-    open_pool();
-    settle(name, 0, 2, 2);
-    open_pool();
-    settle(name, 1, 2, 2);
+    settle_in_ring(name, 2);
+    close_pool();
 }
 
 /* ---- bytes on the disk ---- */
@@ -333,9 +348,8 @@ Test(rings, a_map_is_rebuilt_from_the_ring_alone)
     expect_text("name=one bytes=8388608 extents=8", true);
     open_pool();
     expect_all("one", 2);
-    settle("one", 0, 2, 3);
-    open_pool();
-    settle("one", 1, 2, 3);
+    settle_in_ring("one", 3);
+    close_pool();
     cr_assert_eq(rebuild(), 0, "what was described since the last rebuild is younger");
     open_pool();
     expect_all("one", 3);
@@ -389,12 +403,9 @@ static void gone_owner(bool in_ring)
     create("none");
     create("two");
     settle("two", 0, 1, 5);
-    if (in_ring) {
-        open_pool();
-        settle("two", 0, 2, 6);
-        open_pool();
-        settle("two", 1, 2, 6);
-    }
+    if (in_ring)
+        settle_in_ring("two", 6);
+    close_pool();
     cr_assert_eq(entries(), in_ring ? 2 * EXTENTS : EXTENTS);
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
     expect_text("name=one", false);
