@@ -76,7 +76,7 @@ void ring_note(struct shard *s, uint32_t x, uint16_t dev, unsigned halves)
     struct extent *e = extent_at(&s->xt, x);
 
     ring_leave(s, x);
-    e->ring = halves == 0 ? 0 : (uint8_t)(dev << 2 | halves);
+    e->ring = halves == 0 ? 0 : (uint8_t)((unsigned)dev << 2 | halves);
     ring_arrive(s, x);
 }
 
