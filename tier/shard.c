@@ -385,7 +385,7 @@ void shard_defaults(struct tier_opts *t)
     /* With 60 and 80, as prototypes had them, more of what the log holds is dirt that is to be moved: tencent-50k at 10 % moves 77 MiB, not
      * 62, and the SSD is written 1070 MiB, not 1046. The disk works as long, to a hundredth. */
     t->dirty_start_pct = t->dirty_start_pct != 0 ? t->dirty_start_pct : 40;
-    t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 70;
+    t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 60;
     t->stage_bytes = t->stage_bytes != 0 ? t->stage_bytes : 16 * MIB;
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;

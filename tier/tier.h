@@ -68,7 +68,7 @@ struct tier_opts {
     bool     accept_loss;
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 40: idle destage begins */
-    uint32_t dirty_max_pct;          /* 0: 70: writes wait, or at policy_burst_pct() of it while disks read */
+    uint32_t dirty_max_pct;          /* 0: 60: writes wait, or at policy_burst_pct() of it while disks read */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
     /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */

@@ -75,7 +75,7 @@
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
-    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
+    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "60", KEY_RELOAD,         \
       "part of a shard's log that may be dirty; writes wait there, in bursts (while disks read, or if many would wait) when a "\
       "third of the rest is left. Higher absorbs more, recovers longer")                                                 \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
