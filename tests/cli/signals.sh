@@ -41,7 +41,7 @@ is "another one takes back what the first one said" "$(key tier.destage_victims)
 patch() { curl -s --unix-socket "$sock" -X PATCH -d "$1" http://x/v1/config | jq -r "${2:-.error.message}"; }
 is "by request" "$(patch '{"tier.profile": "archive", "tier.admit": 1, "mover.hours": "22:00-06:00"}' '[."tier.admit", ."tier.dirty_start", ."mover.hours"] | join(" ")')" "1 20 22:00-06:00"
 is "what was asked for outlasts a profile" "$(patch '{"tier.profile": "low-wear", "tier.admit_blocks": false}' '[."tier.admit", ."tier.admit_blocks", ."tier.admit_again"] | join(" ")')" "1 false 4"
-is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 60; set that one higher, too"
+is "both or none" "$(patch '{"tier.dirty_start": 90, "tier.admit": 4}')" "tier.dirty_start: 90, not below tier.dirty_max, which tier.profile low-wear has at 70; set that one higher, too"
 is "none" "$(key tier.admit) $([ "$(key tier.dirty_start)" -lt 90 ] && echo lower)" "1 lower"
 is "the key of several that is wrong" "$(patch '{"tier.admit": 1, "tier.dirty_max": 96}')" "tier.dirty_max: out of range; allowed: 2 to 95"
 is "a key that is no plain value" "$(patch '{"pool.cache": "/dev/x"}')" "pool.cache: is read at the start alone; name the device in firn.conf, stop firnd, take an empty one in with \`firnd --add-cache\`, start it"
