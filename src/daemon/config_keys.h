@@ -26,7 +26,7 @@
     x("pool.journal.path",     PATH,     journal_path,         1, 200, "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED,    \
       "SSD, partition or file that holds the log: every write lands here first")                                        \
     x("pool.journal.size",     SIZE,     journal_size,         64 * MIB,    256 * TIB,        "16GiB", KEY_ZERO,        \
-      "bytes of it to use; 0: the whole device. A file is made this long. More absorbs longer bursts")                  \
+      "bytes of it to use; 0, or left out: the whole device. A file is made this long. More absorbs longer bursts")                  \
     x("pool.journal.pmem",     BOOL,     journal_pmem,         0,           1,                "false", 0,               \
       "the journal is persistent memory (DAX file or /dev/dax), written through libpmem")                               \
     x("export.listen",         ADDR,     export_listen,        1,           45,               "0.0.0.0", 0,             \
