@@ -182,8 +182,8 @@ static void move_read_done(struct dev_io *io)
         trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
         ok = false;
     }
-    if (m->save) {
-        if (ok)
+    if (m->save) { /* dirty: a destage has begun to bridge with it meanwhile, and may spoil what the disk has */
+        if (ok && !(n.flags & INDEX_DIRTY))
             fill_save(s, id, m->buf);
         move_free(m);
         return;
