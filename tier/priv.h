@@ -490,7 +490,8 @@ struct reclaim {
     bool     wanted;             /* the journal asked for space */
     bool     stuck;              /* a block of the victim could not be read: it stays */
     bool     for_places;         /* the victim is emptied for copies */
-    bool     saved;              /* the victim's used blocks have been looked at */
+    bool     saved;              /* the victim's used blocks have been looked at, or are: */
+    uint64_t saved_ns;           /* since then no block was read that is to be saved */
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];

@@ -7,7 +7,8 @@
  *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved.
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) those of its clean blocks that hosts read are saved: read, verified, and
- *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space. The other clean entries are dropped.
+ *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space, nor when copies take too long to write.
+ *    The other clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
  * No segment is free for moves either: victims that destage has emptied since go first, then clean copies; those moves wait.
@@ -30,6 +31,7 @@
 #define SETTLE_NS  (2 * NS_PER_MS)
 #define SKIP_NS    NS_PER_S
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
+#define SAVE_WAIT_NS (100 * NS_PER_MS) /* for copies that are being written: what they wait for may hang */
 #define SAVE_USES 2u      /* reads of a clean block since it was written: it is worth another copy's place */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
@@ -348,6 +350,18 @@ static bool worth_saving(const struct shard *s, uint32_t id)
     return uses >= SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
 }
 
+/* True: it waits for moves or for fills to end; not for longer than a device that answers takes. */
+static bool save_waits(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+    uint64_t now = env_now_ns(s->env);
+
+    if (now >= rc->saved_ns + SAVE_WAIT_NS)
+        return false;
+    rc->look_ns = now + SETTLE_NS;
+    return true;
+}
+
 static bool walk_used(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -367,11 +381,10 @@ static bool walk_used(struct shard *s)
         if (!fill_may_save(s, &n))
             continue;
         m = fill_crowded(s, rc->reads) ? NULL : move_get(s, n.layer);
-        if (m == NULL) {
-            rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
-            return false;
-        }
+        if (m == NULL)
+            return !save_waits(s);
         m->save = true;
+        rc->saved_ns = env_now_ns(s->env);
         m->csum = n.csum;
         m->loc = (struct journal_loc){n.segment, n.unit};
         move_read(m);
@@ -582,6 +595,7 @@ static void settle(struct shard *s)
     if (!needed(s)) {
         set_state(s, rc->saved ? RECLAIM_DROP : RECLAIM_SAVE);
         rc->saved = true;
+        rc->saved_ns = env_now_ns(s->env);
         return;
     }
     rc->look_ns = env_now_ns(s->env) + SETTLE_NS;

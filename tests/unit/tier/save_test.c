@@ -218,3 +218,47 @@ Test(save, what_a_destage_bridges_with_stays_in_the_log_although_it_was_being_sa
     }
     finish(&r);
 }
+
+static uint32_t longest_save_ms(struct rig *r)
+{
+    uint64_t dice = 99;
+    uint32_t longest = 0, ms = 0;
+
+    for (uint32_t i = 0; i < SEGMENTS * 60 * 2 / 8; i++) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        for (unsigned t = 0; t < 20; t++) {
+            sim_run_for(r->sim, NS_PER_MS);
+            ms = r->shard->rc.state == RECLAIM_SAVE ? ms + 1 : 0;
+            longest = MAX(longest, ms);
+        }
+    }
+    return longest;
+}
+
+/* All that may be written to places at once is caught in one of two devices of copies. */
+Test(save, a_device_of_copies_that_hangs_does_not_keep_segments_from_being_emptied)
+{
+    uint64_t segments;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 19, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS, .caches = 2,
+                                    .cache_segments = 12});
+    r.opts.io_deadline_ns = 5 * NS_PER_S;
+    cr_assert_eq(rig_boot(&r), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        write_and_settle(&r);
+        read_all(&r, 2);
+        longest_save_ms(&r);
+    }
+    cr_assert_gt(shard_stats(r.shard)->reclaim_saved_blocks, 0);
+    write_and_settle(&r);
+    read_all(&r, 2);
+    sim_disk_faults(r.cache[0])->hung = 1000000;
+    segments = shard_stats(r.shard)->reclaim_segments;
+    cr_assert_leq(longest_save_ms(&r), 200);
+    cr_assert_gt(shard_stats(r.shard)->reclaim_segments - segments, SEGMENTS / 2);
+    cr_assert_eq(r.shard->places.fills.nr_free, 0, "it was so crowded all the time");
+    sim_disk_heal(r.cache[0]);
+    finish(&r);
+}
