@@ -79,7 +79,7 @@ struct dev {
     char                  path[256];
     bool                  failed;    /* a flush or DSYNC write failed: no further writes */
     uint64_t              patience_ns; /* dev_read_sync() gives up after so long; 0: never. For devices that one can do without */
-    bool                  gave_up;   /* it did: the request, its memory and the dev are the device's until it answers */
+    bool                  gave_up;   /* it did: all is the device's until it answers; for good if the env has a new thread by then */
     bool                  closing;   /* closed while that is so: goes when it answers */
     struct list           inflight;  /* of dev_io.priv.node, oldest first: deadlines look at the head */
     struct metric_hist   *latency[DEV_OP_NR]; /* optional; metrics.h */
