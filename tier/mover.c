@@ -350,6 +350,14 @@ uint64_t mover_step(struct shard *s)
     return next;
 }
 
+void mover_drain(struct shard *s)
+{
+    uint64_t soon = env_now_ns(s->env) + LANE_PAUSE_ERROR_NS;
+
+    for (uint32_t i = 0; i < s->nr_lanes; i++)
+        s->lanes[i].not_before_ns = MIN(s->lanes[i].not_before_ns, soon);
+}
+
 bool mover_busy(const struct shard *s)
 {
     for (uint32_t i = 0; i < s->nr_lanes; i++)

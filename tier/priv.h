@@ -946,6 +946,7 @@ uint64_t share_step(struct shard *s);                     /* as mover_step() */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
+void     mover_drain(struct shard *s);                     /* a drain begins: no pause after an error keeps it waiting for long */
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 void     lane_begin(struct lane *l);                      /* a batch, if there is anything to do */

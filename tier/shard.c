@@ -375,6 +375,7 @@ void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void 
     s->drain_began_ns = env_now_ns(s->env);
     s->drain_cb = cb;
     s->drain_ctx = ctx;
+    mover_drain(s);
     shard_start(s);
 }
 
