@@ -425,6 +425,26 @@ static void gone_owner(bool in_ring)
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_the_regions) { gone_owner(false); }
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_a_younger_one) { gone_owner(true); }
 
+/* A power cut, or an older copy of that device, has left the journal's label behind. */
+Test(rings, descriptions_of_a_start_whose_labels_catch_up_are_younger_than_those_before)
+{
+    struct dev_open_opts o = {0};
+    struct label l;
+    struct dev *d;
+
+    format();
+    begin_in_ring("one");
+    l = label_of(0);
+    l.generation--;
+    cr_assert_eq(dev_open(env, opts.devs[0].path, &o, &d, why), 0, "%s", why);
+    cr_assert_eq(label_write(d, ROUND_DOWN(opts.devs[0].size_bytes, LABEL_BYTES), &l, 0), 0);
+    dev_close(d);
+    open_pool();
+    settle("one", 3, 4, 3); /* two of those that the start before has described, and numbered higher */
+    close_pool();
+    cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
+}
+
 /* ---- devices with and without ---- */
 
 static void create_on_hdd(const char *name)
