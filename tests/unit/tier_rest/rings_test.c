@@ -425,6 +425,35 @@ static void gone_owner(bool in_ring)
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_the_regions) { gone_owner(false); }
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_a_younger_one) { gone_owner(true); }
 
+/* Bytes alone do not tell: what was written since lies beside them, and nothing calls it lost. */
+Test(rings, rot_in_a_region_is_a_loss_if_what_it_said_was_later_than_the_ring)
+{
+    format();
+    begin_in_ring("one");
+    open_pool();
+    memset(buf, 3, sizeof(buf));
+    do_io("one", BLK_WRITE, 1);
+    close_pool();
+    change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
+    cr_assert_eq(rebuild(), 1, "%s", strbuf_str(&text));
+    expect_text("extents=8", true);
+}
+
+Test(rings, rot_in_a_region_is_a_loss_if_it_was_of_another_extent_than_the_ring_has)
+{
+    format();
+    begin_in_ring("one");
+    open_pool();
+    delete("one");
+    create("none");
+    create("two");
+    memset(buf, 3, sizeof(buf));
+    do_io("two", BLK_WRITE, 1);
+    close_pool();
+    change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
+    cr_assert_gt(rebuild_losses(), 0, "%s", strbuf_str(&text));
+}
+
 /* A power cut, or an older copy of that device, has left the journal's label behind. */
 Test(rings, descriptions_of_a_start_whose_labels_catch_up_are_younger_than_those_before)
 {
