@@ -333,6 +333,7 @@ void cold_desc_encode(struct cold *c, struct extent_place p, uint64_t layer, uin
     assert(p.dev < c->nr_devs);
     d.pool = c->devs[p.dev].desc.pool;
     d.device = c->devs[p.dev].desc.uuid;
+    assert(c->devs[p.dev].desc.ring_nr == 0 || c->generation != 0); /* labels are renewed before anything is described */
     if (c->devs[p.dev].desc.ring_nr > 0)
         d.age = (struct desc_age){c->generation, __atomic_fetch_add(&c->desc_no, 1, __ATOMIC_RELAXED)};
     extent_desc_encode(&d, buf);

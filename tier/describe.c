@@ -9,7 +9,8 @@
  *    extent keeps place, destaged_seq and checksums: nobody else gets its slot while the write is under way.
  * 3. Their checksums are fetched, neighbours' descriptions joined; one write after another, without a flush.
  * On a device with a ring (ring.c) a batch that would take several writes is one write into the ring, if there is room; so a batch
- * is due as soon as there are RING_RIPE of them, wherever they lie. A batch of what leaves the ring goes to the regions.
+ * is due as soon as there are RING_RIPE of them, wherever they lie. A batch of what leaves the ring goes to the regions; half a ring of
+ * that is thousands of ways, so what is overdue comes first: where hosts leave little room nobody would describe it for hours.
  * A foreground request or an urgent extent ends the batch: what is left goes back to the list. A failed write is not
  * repeated: the map is what counts, and the next destage of that extent describes it anew, or the next start. Checksums that cannot
  * be read: again later.
@@ -330,7 +331,7 @@ uint64_t describe_look(struct lane *l)
     at = policy_describe_at(&p, l->destage_last_ns, ripe || overdue);
     if (at != 0)
         return at;
-    pick(l, ringed, p.drain || overdue || !ripe);
+    pick(l, overdue ? NULL : ringed, p.drain || overdue || !ripe);
     if (l->nr_desc == 0) /* others are at work on them */
         return now + POLICY_DESCRIBE_NS;
     l->nr_jobs = 0;

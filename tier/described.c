@@ -266,10 +266,10 @@ uint64_t described_say(struct shard *s)
 
 bool described_unsaid(const struct shard *s) { return s->described.seq > s->described.said; }
 
-void described_load(struct shard *s, uint64_t seq) { s->described.seq = s->described.said = seq; }
+void described_load(struct shard *s, uint64_t seq) { s->described.seq = s->described.said = s->described.loaded = seq; }
 
 void described_start(const struct shard *s, struct extent *e)
 {
-    if ((e->flags & EXTENT_RECORD) && extent_placed(e) && e->destaged_seq > s->described.seq)
+    if ((e->flags & EXTENT_RECORD) && extent_placed(e) && e->destaged_seq > s->described.loaded)
         e->flags |= EXTENT_UNDESCRIBED;
 }

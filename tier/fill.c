@@ -207,13 +207,24 @@ bool fill_may_save(const struct shard *s, const struct index_entry *n)
            s->failed == 0 && !s->stopping && places_any_usable(s);
 }
 
-void fill_save(struct shard *s, const struct index_entry *n, const void *block)
+/* From here on RAM has the block, and not the log as well. */
+void fill_save(struct shard *s, uint32_t id, const void *block)
 {
-    uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
+    struct index_entry n;
+    uint32_t x, fr;
 
-    if (fill_may_save(s, n) && may_copy(s) &&
-        copy_frame(s, frame_of(s, x, (uint32_t)(n->block % EXTENT_BLOCKS), n->csum, block)))
+    index_get(&s->ix, id, &n);
+    if (!fill_may_save(s, &n) || !may_copy(s))
+        return;
+    x = extent_find(&s->xt, n.layer, extent_no(n.block));
+    fr = frame_of(s, x, (uint32_t)(n.block % EXTENT_BLOCKS), n.csum, block);
+    if (copy_frame(s, fr)) {
+        map_remove(s, id);
+        map_settle(s, x);
         figure_add(&s->stats.reclaim_saved_blocks, 1);
+    } else if (fr != STAGE_NONE) {
+        stage_drop(&s->stage, fr);
+    }
 }
 
 /* Blocks of a chunk, whose first block is `first` of extent x. */

@@ -257,6 +257,26 @@ static int desc_volume_decode(const struct desc_media *m, struct desc_volume *ou
     return 0;
 }
 
+static void desc_get(const struct desc_media *m, struct extent_desc *out)
+{
+    out->age = (struct desc_age){from_le64(m->age_generation), from_le64(m->age_no)};
+    memcpy(out->pool.b, m->pool, 16);
+    memcpy(out->device.b, m->device, 16);
+    out->slot = from_le32(m->slot);
+    out->layer = from_le64(m->layer);
+    out->extent = from_le64(m->extent);
+    out->destaged_seq = from_le64(m->destaged_seq);
+}
+
+void extent_desc_claims(const void *buf, struct extent_desc *out)
+{
+    struct desc_media m;
+
+    memcpy(&m, buf, sizeof(m));
+    memset(out, 0, sizeof(*out));
+    desc_get(&m, out);
+}
+
 int extent_desc_decode(const void *buf, struct extent_desc *out)
 {
     struct desc_media m;
@@ -268,13 +288,7 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
         return -FIRN_E_CORRUPT;
     if (from_le32(m.version) > DESC_VERSION)
         return -FIRN_E_FORMAT_VERSION;
-    out->age = (struct desc_age){from_le64(m.age_generation), from_le64(m.age_no)};
-    memcpy(out->pool.b, m.pool, 16);
-    memcpy(out->device.b, m.device, 16);
-    out->slot = from_le32(m.slot);
-    out->layer = from_le64(m.layer);
-    out->extent = from_le64(m.extent);
-    out->destaged_seq = from_le64(m.destaged_seq);
+    desc_get(&m, out);
     if (from_le32(m.version) != (out->age.generation == 0 ? 1u : DESC_VERSION) ||
         (out->age.generation == 0 && out->age.no != 0) || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
         out->destaged_seq > SEQ_MEDIA_MAX || !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) ||

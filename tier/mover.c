@@ -68,12 +68,21 @@ void lane_set_state(struct lane *l, enum lane_state to)
     l->state = to;
 }
 
+/* Wherever its blocks go: what keeps the dirt up may lie on another device. */
+static bool a_write_waits(const struct shard *s)
+{
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++)
+        if (!list_empty(&s->writes_dev[d]))
+            return true;
+    return !list_empty(&s->writes_wait);
+}
+
 static bool hosts_wait(struct shard *s)
 {
     struct journal_load load;
 
     journal_load(s->j, &load);
-    return load.starved || (!list_empty(&s->writes_wait) && shard_writes_wait(s));
+    return load.starved || (a_write_waits(s) && shard_writes_wait(s));
 }
 
 bool lane_waited_for(struct lane *l)
@@ -341,6 +350,14 @@ uint64_t mover_step(struct shard *s)
         next = MIN(next, at);
     }
     return next;
+}
+
+void mover_drain(struct shard *s)
+{
+    uint64_t soon = env_now_ns(s->env) + LANE_PAUSE_ERROR_NS;
+
+    for (uint32_t i = 0; i < s->nr_lanes; i++)
+        s->lanes[i].not_before_ns = MIN(s->lanes[i].not_before_ns, soon);
 }
 
 bool mover_busy(const struct shard *s)

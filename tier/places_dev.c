@@ -5,8 +5,11 @@
  * costs the time of a read that fails, so a device that refused a write, or READ_ERRORS_MAX reads, is given up until the next start:
  * 1. None of its places is given out, read or written about any more; a read that finds a copy there drops it.
  * 2. Its segments are emptied one by one in the background, and are free then, for nobody.
- * A device that hangs is not given up: what is found there meanwhile is dropped and read from elsewhere, nothing is copied to it.
+ * A device that hangs is not given up: what is found there meanwhile is dropped and read from elsewhere, nothing is copied to it. But a
+ * start waits for it once, whatever its shards want of it, and then does without it.
  */
+#include <errno.h>
+
 #include "base/log.h"
 #include "tier/priv.h"
 
@@ -56,6 +59,8 @@ static void give_up(struct shard *s, uint32_t area, int err)
 }
 
 void places_write_failed(struct shard *s, uint32_t segment, int err) { give_up(s, area_of(s, segment), err); }
+
+void places_hangs(struct shard *s, uint32_t segment) { give_up(s, area_of(s, segment), -ETIMEDOUT); }
 
 void places_read_failed(struct shard *s, uint32_t segment, int err)
 {

@@ -21,6 +21,7 @@
 #define POLICY_BATCH_RECORDS   16u              /* likewise of what needs no device: it is done in no time, and nodes wait for it */
 #define POLICY_HOLD_BYTES      (32u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
 #define POLICY_HOLD_WRITES     8u               /* or when so many wait */
+#define POLICY_BURST_WRITES    16u              /* and no more than so many do, while there is room for bursts */
 #define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long; */
 #define POLICY_HOLD_MAX_NS     (10 * NS_PER_S)  /* or so long, however few wait: sweeps over sparse extents take longer */
 #define POLICY_CANDIDATES      512u             /* extents that are looked at for a batch */
@@ -65,8 +66,9 @@ bool policy_on_hours(uint64_t wall_ns, uint32_t from_min, uint32_t to_min);
 uint64_t policy_describe_at(const struct policy_state *p, uint64_t busy_ns, bool ripe);
 /* Host writes wait at this share of the log. */
 bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
-/* At this one while disks that seek read for hosts: a sweep among reads takes the disk several times as long, and each of them waits for
- * it, so a burst of both has two thirds of the room that max_pct leaves. With no read in the way a short wait makes the sweep cheap. */
+/* A burst may go on to this one: two thirds of the room that max_pct leaves. It is one while disks that seek read for hosts: a sweep among
+ * reads takes the disk several times as long, and each of them waits for it. Or when POLICY_BURST_WRITES wait: what a sweep spares the
+ * disk is the same for one write that waits for it and for hundreds. */
 uint32_t policy_burst_pct(uint32_t max_pct);
 /* Of that limit one capacity device may have so much, when there are others. */
 #define POLICY_SHARE_PCT 75u

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool_cache.c: a pool's cache devices: SSDs of clean copies alone, which it can do without.
  *
- * 1. At a start they are opened and judged by their labels like the others (pool_devs.c). One that is not there, or that cannot be
- *    read, is left out: nothing on it is needed, and the pool opens without it. One that is somebody else's is refused.
+ * 1. At a start they are opened and judged by their labels like the others (pool_devs.c). One that is not there, that cannot be read, or
+ *    that hangs for tier.io_deadline, is left out: nothing on it is needed, and the pool opens without it. One that is somebody else's
+ *    is refused.
  * 2. Their segments are numbered behind the journal's. They have no geometry in their labels: segments of the journal's size from behind
  *    the first label area on, as many as fit.
  * 3. What they hold is found by their own headers and tables (recover_places.c), and believed as far as the map names it.
@@ -27,7 +28,7 @@ bool pool_has_cache(const struct pool_devs *p)
 bool pool_cache_absent(int err)
 {
     return err == -FIRN_E_MISSING || err == -ENOENT || err == -ENXIO || err == -ENODEV || err == -ENOMEDIUM || err == -EIO ||
-           err == -EREMOTEIO || err == -FIRN_E_DEVICE_FAILED;
+           err == -EREMOTEIO || err == -FIRN_E_DEVICE_FAILED || err == -ETIMEDOUT;
 }
 
 void pool_cache_leave_out(struct pool_dev *d, const char *why)

@@ -100,6 +100,8 @@ static int handle_open(const struct pool_devs *p, struct pool_dev *d, uint32_t e
         if (err != 0)
             snprintf(why, 256, "%s device \"%.150s\": %s", pool_role_name(d->opts.role), d->opts.path, err_text(err));
     }
+    if (err == 0 && d->opts.role == TIER_CACHE) /* the pool can do without it: it does not wait for ever */
+        d->on[env]->patience_ns = o->io_deadline_ns != 0 ? o->io_deadline_ns : 30 * NS_PER_S;
     return err;
 }
 
@@ -448,22 +450,22 @@ static int labels_write(struct pool_devs *p, uint64_t generation, char why[stati
 
 /* In two rounds. What was read may be a label whose flush failed at an earlier start: it is in the device's cache, a flush of
  * today would not bring it back, and only a new write makes it last. So first all devices come to the newest generation for
- * certain; only then, from an even field, they move on. A power cut then never leaves one two generations behind. */
+ * certain; only then, from an even field, they move on. A power cut then never leaves one two generations behind.
+ * On they move at every start: one of the newest generation may have written descriptions before an older copy of another device took
+ * that one's place, and those of this start have to be younger (cold_set_generation()). */
 int pool_labels_renew(struct pool_devs *p, char why[static 256])
 {
-    uint64_t low = UINT64_MAX, high = newest_generation(p);
+    uint64_t high = newest_generation(p);
     int err;
 
     for (uint32_t i = 0; i < p->nr; i++) {
         const struct pool_dev *d = &p->dev[i];
 
-        if (has_generation(d))
-            low = MIN(low, d->label.generation);
         if (d->copies.stale != 0)
             log_warn("label repaired", "path=\"%s\" copies=%u", d->opts.path, (unsigned)__builtin_popcount(d->copies.stale));
     }
     err = labels_write(p, high, why);
-    return err || low != high ? err : labels_write(p, high + 1, why);
+    return err ? err : labels_write(p, high + 1, why);
 }
 
 struct segpool_geometry pool_geometry(const struct label *journal)

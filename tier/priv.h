@@ -555,7 +555,8 @@ struct reclaim {
     bool     wanted;             /* the journal asked for space */
     bool     stuck;              /* a block of the victim could not be read: it stays */
     bool     for_places;         /* the victim is emptied for copies */
-    bool     saved;              /* the victim's used blocks have been looked at */
+    bool     saved;              /* the victim's used blocks have been looked at, or are: */
+    uint64_t saved_ns;           /* since then no block was read that is to be saved */
     bool     forgot;             /* planted bug: done for this victim */
     struct meta_batch batch;
     struct meta_op op[2];
@@ -600,6 +601,7 @@ enum described_round { DESCRIBED_REST, DESCRIBED_LOOK, DESCRIBED_FLUSH, DESCRIBE
 struct described {
     uint64_t seq;                /* extents destaged up to there are described */
     uint64_t said;               /* as in the last record handed to the metadata */
+    uint64_t loaded;             /* as this start found it */
     enum described_round round;
     bool     wanted;             /* descriptions were written since the last round began */
     bool     stuck;              /* what lies on a device is not known: seq stays until the next start */
@@ -953,7 +955,7 @@ void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
 bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
-void     fill_save(struct shard *s, const struct index_entry *n, const void *block); /* verified, and the newest there is of its block */
+void     fill_save(struct shard *s, uint32_t id, const void *block);   /* of such an entry; verified */
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */
@@ -999,6 +1001,7 @@ bool     places_given_up(const struct shard *s, uint32_t segment); /* its device
 bool     places_any_usable(const struct shard *s);        /* some device that copies may go to */
 void     places_write_failed(struct shard *s, uint32_t segment, int err); /* of a place, or of what its segment says of itself */
 void     places_read_failed(struct shard *s, uint32_t segment, int err);
+void     places_hangs(struct shard *s, uint32_t segment); /* a start has waited for its device */
 uint32_t places_leave_next(struct shard *s);
 /* recover_places.c: what the last run left in slot segments; straight-line, after replay. 0; -FIRN_E_STOPPED, -ENOMEM */
 int      places_recover(struct shard *s);
@@ -1064,6 +1067,7 @@ uint64_t share_step(struct shard *s);                     /* as mover_step() */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
+void     mover_drain(struct shard *s);                     /* a drain begins: no pause after an error keeps it waiting for long */
 bool     mover_busy(const struct shard *s);
 void     lane_set_state(struct lane *l, enum lane_state to);
 void     lane_begin(struct lane *l);                      /* a batch, if there is anything to do */

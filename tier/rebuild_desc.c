@@ -6,8 +6,9 @@
  *    slot's. So a slot belongs to one extent, the last one that was described there, as if the ring's entry had been written over
  *    what its region says.
  * Both count only if they name this pool, this device and, in a region, their own slot.
- * Failures: a description that does not verify is of an extent that nobody may find again: a loss, unless the ring has one for the slot and
- * the bytes there fit it. What cannot be read is a loss, too.
+ * Failures: a description that does not verify is of an extent that nobody may find again: a loss, unless the ring has one for the slot,
+ * the bytes there fit it, and what can still be read of the rotten one is of that extent, and not later: bytes alone do not tell, where
+ * what was written since lies beside them. What cannot be read is a loss, too.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -166,6 +167,24 @@ static int take(struct device *v, const struct told *t)
     return take_owner(v->f, t);
 }
 
+/* The description in a region does not verify. Is that of the ring certainly not older? */
+static int stands_for(const struct device *v, const struct told *t, uint32_t slot, const void *rotten, bool *out)
+{
+    const struct label *l = &v->d->label;
+    struct extent_desc was;
+
+    *out = false;
+    if (t == NULL)
+        return 0;
+    extent_desc_claims(rotten, &was);
+    if (memcmp(&was.pool, &l->pool, sizeof(was.pool)) != 0 || memcmp(&was.device, &l->device, sizeof(was.device)) != 0 ||
+        was.slot != slot || was.layer != t->f.layer || was.extent != t->f.extent)
+        return 0;
+    if (was.destaged_seq != t->f.destaged_seq && (was.destaged_seq > t->f.destaged_seq || desc_younger(&was.age, &t->f.age)))
+        return 0;
+    return rebuild_fits(v->f->o, &t->f, out);
+}
+
 static int take_slot(struct device *v, uint32_t slot, const void *buf)
 {
     const struct told *t = in_ring(v, slot);
@@ -176,7 +195,7 @@ static int take_slot(struct device *v, uint32_t slot, const void *buf)
     if (err == 0 && home.f.place.slot == slot && (t == NULL || !desc_younger(&t->f.age, &home.f.age)))
         t = &home;
     if (err != 0 && err != -FIRN_E_NOT_FOUND) {
-        int failed = t != NULL ? rebuild_fits(v->f->o, &t->f, &fits) : 0;
+        int failed = stands_for(v, t, slot, buf, &fits);
 
         if (failed)
             return failed;

@@ -38,6 +38,12 @@ static struct fit blocks_that_fit(const struct offline *o, const struct found_ex
     return fit;
 }
 
+/* What a device without a ring says has no age: nobody knows which of the two it is. */
+static bool is_younger(const struct found_extent *a, const struct found_extent *b)
+{
+    return a->age.generation != 0 && b->age.generation != 0 && desc_younger(&a->age, &b->age);
+}
+
 int rebuild_better(const struct offline *o, const struct found_extent *a, const struct found_extent *b, bool *second, bool *doubt)
 {
     struct extent_copy *c = aligned_alloc(BLOCK_BYTES, sizeof(*c));
@@ -49,8 +55,8 @@ int rebuild_better(const struct offline *o, const struct found_extent *a, const 
     of_b = blocks_that_fit(o, b, c);
     *second = of_b.nr > of_a.nr;
     *doubt = !of_a.whole || !of_b.whole;
-    if ((desc_younger(&a->age, &b->age) && of_a.whole) || (desc_younger(&b->age, &a->age) && of_b.whole)) {
-        *second = desc_younger(&b->age, &a->age);
+    if ((is_younger(a, b) && of_a.whole) || (is_younger(b, a) && of_b.whole)) {
+        *second = is_younger(b, a);
         *doubt = false;
     }
     free(c);

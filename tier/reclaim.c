@@ -8,7 +8,8 @@
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records; so do those that name blocks of twins,
  *    unless destage makes them needless first.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) those of its clean blocks that hosts read are saved: read, verified, and
- *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space. The other clean entries are dropped.
+ *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space, nor when copies take too long to write.
+ *    The other clean entries are dropped.
  * 5. Batch {G: segment is free up to its epoch}; when it has committed, and not before, the journal may use the segment again.
  * Then tombstones whose extents no log segment can name any more are deleted.
  * No segment is free for moves either: victims that destage has emptied since go first, then clean copies; those moves wait.
@@ -33,7 +34,8 @@
 #define SKIP_NS    NS_PER_S
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define TWIN_PASSES 4u /* that destage has for what lies in twins */
-#define SAVE_USES 2u      /* reads of a clean block since it was written: a place for it is worth a write */
+#define SAVE_WAIT_NS (100 * NS_PER_MS) /* for copies that are being written: what they wait for may hang */
+#define SAVE_USES 2u      /* reads of a clean block since it was written: it is worth another copy's place */
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
 
 static void set_state(struct shard *s, enum reclaim_state to)
@@ -188,9 +190,9 @@ static void move_read_done(struct dev_io *io)
         trace(TRACE_TIER_CSUM_ERROR, layer_at(s, n.layer)->id, n.block, n.segment);
         ok = false;
     }
-    if (m->save) {
-        if (ok)
-            fill_save(s, &n, m->buf);
+    if (m->save) { /* dirty: a destage has begun to bridge with it meanwhile, and may spoil what the disk has */
+        if (ok && !(n.flags & INDEX_DIRTY))
+            fill_save(s, id, m->buf);
         move_free(m);
         return;
     }
@@ -411,6 +413,26 @@ static bool walk_placed(struct shard *s)
     return true;
 }
 
+/* Read twice since it was written: worth the place of another copy. Once: worth one that is free, unless wear counts most. */
+static bool worth_saving(const struct shard *s, uint32_t id)
+{
+    uint32_t uses = index_ref(&s->ix, id);
+
+    return uses >= SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
+}
+
+/* True: it waits for moves or for fills to end; not for longer than a device that answers takes. */
+static bool save_waits(struct shard *s)
+{
+    struct reclaim *rc = &s->rc;
+    uint64_t now = env_now_ns(s->env);
+
+    if (now >= rc->saved_ns + SAVE_WAIT_NS)
+        return false;
+    rc->look_ns = now + SETTLE_NS;
+    return true;
+}
+
 static bool walk_used(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
@@ -424,17 +446,16 @@ static bool walk_used(struct shard *s)
             return true;
         if (!may_look(s))
             return false;
-        if (!index_slot_used(&s->ix, id) || keeps(s, id) || index_ref(&s->ix, id) < SAVE_USES)
+        if (!index_slot_used(&s->ix, id) || keeps(s, id) || !worth_saving(s, id))
             continue;
         index_get(&s->ix, id, &n);
         if (!fill_may_save(s, &n))
             continue;
         m = fill_crowded(s, rc->reads) ? NULL : move_get(s, n.layer);
-        if (m == NULL) {
-            rc->look_ns = env_now_ns(s->env) + SETTLE_NS;
-            return false;
-        }
+        if (m == NULL)
+            return !save_waits(s);
         m->save = true;
+        rc->saved_ns = env_now_ns(s->env);
         m->csum = n.csum;
         m->loc = (struct journal_loc){n.segment, n.unit};
         move_read(m);
@@ -646,6 +667,7 @@ static void settle(struct shard *s)
     if (!needed(s)) {
         set_state(s, rc->saved ? RECLAIM_DROP : RECLAIM_SAVE);
         rc->saved = true;
+        rc->saved_ns = env_now_ns(s->env);
         return;
     }
     rc->look_ns = env_now_ns(s->env) + SETTLE_NS;

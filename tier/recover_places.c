@@ -73,6 +73,10 @@ static int pages_read(struct adopt *a, uint32_t segment, uint64_t epoch)
     struct slot_page t = {.epoch = epoch, .segment = at.no};
     int all = read_at(a, segment, 0, l->nr_pages);
 
+    if (all == -ETIMEDOUT) {
+        places_hangs(s, segment);
+        return 0;
+    }
     for (t.page = 0; t.page < l->nr_pages && all != -FIRN_E_STOPPED && (all == 0 || !late(a, a->read_until_ns)); t.page++) {
         int err = all == 0 ? 0 : read_at(a, segment, t.page, 1);
 
@@ -115,7 +119,7 @@ static int entry_adopt(struct shard *s, const struct found *f)
     return err == -FIRN_E_STOPPED ? err : 0;
 }
 
-/* Their device was given up, also in the middle of this: the log takes them if it is its own. */
+/* Their device was given up, also in the middle of this, also by another shard: the log takes them if it is its own. */
 static void leave(struct adopt *a, uint32_t segment)
 {
     a->read[segment] = false;
@@ -167,7 +171,7 @@ static int segment_look(struct adopt *a, uint32_t segment)
     segpool_info(a->s->o.segpool, segment, &info);
     if (info.use != SEGMENT_SLOTS || info.shard != a->s->o.no)
         return 0;
-    if (!places_usable(a->s, segment)) {
+    if (!places_usable(a->s, segment) || segpool_area_is_off(a->s->o.segpool, segpool_at(a->s->o.segpool, segment).area)) {
         leave(a, segment);
         return 0;
     }

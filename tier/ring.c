@@ -8,8 +8,9 @@
  *    (ring_to_home()); what has left the device meanwhile is waited for, until it is described where it is now.
  * 3. Nothing is ringed there any more, and a round (described.c) has flushed the device since: the half may be written over.
  * The metadata knows the head, and homed_seq: what of the device was destaged later may be ringed. A start takes all of that to be ringed
- * in both halves, and goes on at the head: what lies behind it in its half nobody needed when that half was begun, or nothing calls it
- * described yet.
+ * in both halves, and makes it due: described_seq goes down in the record that a start commits before anything else. For what is in truth
+ * described in its region alone must not count as described while that is written over. It goes on at the head: what lies behind it in
+ * its half nobody needed when that half was begun, or nothing calls it described yet.
  *
  * Of one slot the youngest description counts, wherever it lies (format.h, struct desc_age): an entry of a former owner is older than
  * all of the next one's, because an extent that is being described keeps its slot.
@@ -75,7 +76,7 @@ void ring_note(struct shard *s, uint32_t x, uint16_t dev, unsigned halves)
     struct extent *e = extent_at(&s->xt, x);
 
     ring_leave(s, x);
-    e->ring = halves == 0 ? 0 : (uint8_t)(dev << 2 | halves);
+    e->ring = halves == 0 ? 0 : (uint8_t)((unsigned)dev << 2 | halves);
     ring_arrive(s, x);
 }
 
@@ -214,14 +215,17 @@ void ring_load(struct shard *s, const struct shard_rec *rec)
 
 void ring_start(struct shard *s, uint32_t x)
 {
-    const struct extent *e = extent_at(&s->xt, x);
+    struct extent *e = extent_at(&s->xt, x);
     const struct ring *r;
 
     if (!(e->flags & EXTENT_RECORD) || !extent_placed(e))
         return;
     r = &s->ring[e->place.dev];
-    if (r->half > 0 && e->destaged_seq > r->homed)
-        ring_note(s, x, e->place.dev, HALF_BITS);
+    if (r->half == 0 || e->destaged_seq <= r->homed)
+        return;
+    ring_note(s, x, e->place.dev, HALF_BITS);
+    e->flags |= EXTENT_UNDESCRIBED;
+    s->described.seq = MIN(s->described.seq, e->destaged_seq - 1);
 }
 
 void ring_started(struct shard *s)

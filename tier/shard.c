@@ -129,13 +129,24 @@ static bool disks_read_for_hosts(const struct shard *s)
     return false;
 }
 
+static bool many_wait(const struct shard *s)
+{
+    uint32_t nr = 0;
+
+    for (const struct list *n = s->writes_wait.next; n != &s->writes_wait && nr < POLICY_BURST_WRITES; n = n->next)
+        nr++;
+    return nr == POLICY_BURST_WRITES;
+}
+
 bool shard_writes_wait(const struct shard *s)
 {
     uint64_t dirty = shard_log_dirty(s) + s->writing_blocks;
 
     if (!policy_writes_wait(dirty, s->log_blocks, s->t.dirty_max_pct))
         return false;
-    return policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)) || !disks_read_for_hosts(s);
+    if (policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)))
+        return true;
+    return !disks_read_for_hosts(s) && !many_wait(s);
 }
 
 /* ---- layers ---- */
@@ -367,6 +378,7 @@ void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void 
     s->drain_began_ns = env_now_ns(s->env);
     s->drain_cb = cb;
     s->drain_ctx = ctx;
+    mover_drain(s);
     shard_start(s);
 }
 
@@ -377,7 +389,7 @@ void shard_defaults(struct tier_opts *t)
     /* With 60 and 80, as prototypes had them, more of what the log holds is dirt that is to be moved: tencent-50k at 10 % moves 77 MiB, not
      * 62, and the SSD is written 1070 MiB, not 1046. The disk works as long, to a hundredth. */
     t->dirty_start_pct = t->dirty_start_pct != 0 ? t->dirty_start_pct : 40;
-    t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 70;
+    t->dirty_max_pct = t->dirty_max_pct != 0 ? t->dirty_max_pct : 60;
     t->stage_bytes = t->stage_bytes != 0 ? t->stage_bytes : 16 * MIB;
     t->fetch_bytes = t->fetch_bytes != 0 ? t->fetch_bytes : 128 * 1024;
     t->read_ahead_max = t->read_ahead_max != 0 ? t->read_ahead_max : (uint32_t)MIB;

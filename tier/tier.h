@@ -68,7 +68,7 @@ struct tier_opts {
     bool     accept_loss;
     uint32_t group_bytes_max, groups_in_flight;
     uint32_t dirty_start_pct;        /* 0: 40: idle destage begins */
-    uint32_t dirty_max_pct;          /* 0: 70: writes wait, or at policy_burst_pct() of it while disks read */
+    uint32_t dirty_max_pct;          /* 0: 60: writes wait, or at policy_burst_pct() of it while disks read */
     uint64_t write_bypass;           /* a sequential stream of writes that is longer in bytes goes past the log; 0: never */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
@@ -355,7 +355,7 @@ void tier_set_bugs(struct tier *t, const struct tier_bugs *bugs, const struct jo
 void tier_drain(struct tier *t, bool destage_all, void (*cb)(void *ctx), void *ctx);
 /* Asserts the runtime invariants by a full walk; in tests and the simulator. */
 void tier_verify(struct tier *t);
-/* Tells of every extent that counts as described, on devices that have been flushed since their last description: where that lies in its
+/* At a start: tells of every extent that counted as described until then, on devices that got no description since: where that lies in its
  * region, unless a younger one is in the ring of the device, of so many entries; and what it must say. */
 struct tier_described { uint16_t dev; uint32_t slot, ring_nr; uint64_t off_bytes, layer, extent, destaged_seq; };
 void tier_described(struct tier *t, void (*fn)(void *ctx, const struct tier_described *e), void *ctx);

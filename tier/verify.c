@@ -152,12 +152,14 @@ void shard_verify(struct shard *s)
 
 void shard_described(struct shard *s, void (*fn)(void *ctx, const struct tier_described *e), void *ctx)
 {
+    if (s->stats.destage_extents > 0) /* these say no more what the metadata said */
+        return;
     for (uint32_t x = 1; x <= s->xt.touched; x++) {
         const struct extent *e = extent_at(&s->xt, x);
 
-        if (e->layer == 0 || !(e->flags & EXTENT_RECORD) || (e->flags & EXTENT_UNDESCRIBED) || !extent_mapped(e))
+        if (e->layer == 0 || !(e->flags & EXTENT_RECORD) || e->destaged_seq > s->described.loaded || !extent_mapped(e))
             continue;
-        if (s->described.unflushed >> e->place.dev & 1) /* some of them are not counted yet */
+        if (s->described.unflushed >> e->place.dev & 1) /* what is being written over is not counted any more */
             continue;
         fn(ctx, &(struct tier_described){.dev = e->place.dev, .off_bytes = cold_desc_offset(s->o.cold, e->place),
                                          .slot = e->place.slot, .ring_nr = cold_ring_nr(s->o.cold, e->place.dev),

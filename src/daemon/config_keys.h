@@ -26,7 +26,7 @@
     x("pool.journal.path",     PATH,     journal_path,         1, 200, "/dev/disk/by-id/nvme-A-part1", KEY_REQUIRED,    \
       "SSD, partition or file that holds the log: every write lands here first")                                        \
     x("pool.journal.size",     SIZE,     journal_size,         64 * MIB,    256 * TIB,        "16GiB", KEY_ZERO,        \
-      "bytes of it to use; 0: the whole device. A file is made this long. More absorbs longer bursts")                  \
+      "bytes of it to use; 0, or left out: the whole device. A file is made this long. More absorbs longer bursts")                  \
     x("pool.journal.pmem",     BOOL,     journal_pmem,         0,           1,                "false", 0,               \
       "the journal is persistent memory (DAX file or /dev/dax), written through libpmem")                               \
     x("export.listen",         ADDR,     export_listen,        1,           45,               "0.0.0.0", 0,             \
@@ -77,9 +77,9 @@
       "longer streams of writes go to the HDD past the SSD: less wear, slower writes. Older versions refuse the pool then; 0: never") \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
-    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "70", KEY_RELOAD,         \
-      "part of a shard's log that may be dirty; writes wait there, while disks read for hosts when a third of the rest is left. "  \
-      "Higher absorbs more, recovers longer")                                                                            \
+    x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "60", KEY_RELOAD,         \
+      "part of a shard's log that may be dirty; writes wait there, in bursts (while disks read, or if many would wait) when a "\
+      "third of the rest is left. Higher absorbs more, recovers longer")                                                 \
     x("tier.io_deadline",      DURATION, tier_io_deadline_ns,  NS_PER_S,    600 * NS_PER_S,   "30s", 0,                 \
       "a device whose oldest request is older is degraded: new requests to it fail at once")                            \
     x("tier.heat_half_life",   DURATION, tier_heat_half_life_ns, 60 * NS_PER_S, 30 * 24 * 3600 * NS_PER_S, "1h", 0,         \

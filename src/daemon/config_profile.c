@@ -25,6 +25,7 @@ static const struct preset presets[] = {
     {"low-wear", CONFIG_KEY_tier_admit_blocks, "true"},
     {"low-wear", CONFIG_KEY_tier_admit_again, "4"},
     {"low-wear", CONFIG_KEY_tier_destage_victims, "true"},
+    {"low-wear", CONFIG_KEY_tier_dirty_max, "70"},
 
     {"mysql", CONFIG_KEY_tier_admit_blocks, "true"},
     {"mysql", CONFIG_KEY_tier_stream_cutoff, "1MiB"},

@@ -11,7 +11,9 @@
 #include "rt/metrics.h"
 #include "rt/priv.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const char *path)
 {
@@ -107,6 +109,10 @@ void dev_discard(struct dev *d, struct dev_io *io)
 
 void dev_close(struct dev *d)
 {
+    if (d->gave_up && !list_empty(&d->inflight)) {
+        d->closing = true;
+        return;
+    }
     assert(list_empty(&d->inflight) && d->stats.in_flight == 0);
     d->ops->close(d);
 }
@@ -177,7 +183,98 @@ static int sync_wait(struct dev *d, struct sync_io *s)
     return s->io.err;
 }
 
-int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+/* A read with memory of its own, for the device may keep it. */
+struct patient {
+    struct dev_io    io;
+    struct iovec     iov;
+    struct env_timer timer;
+    struct env_task  task;
+    bool             done, late;
+    bool             left;       /* to the device: nobody waits */
+};
+
+static void patient_free(struct patient *p)
+{
+    free(p->iov.iov_base);
+    free(p);
+}
+
+/* Not within the callback: the implementation may still look at its dev. */
+static void patient_gone(struct env_task *task)
+{
+    struct patient *p = container_of(task, struct patient, task);
+    struct dev *d = p->io.priv.dev;
+
+    patient_free(p);
+    if (d->closing)
+        dev_close(d);
+}
+
+static void patient_cb(struct dev_io *io)
+{
+    struct patient *p = container_of(io, struct patient, io);
+
+    p->done = true;
+    if (p->left) {
+        p->task = (struct env_task){.fn = patient_gone};
+        env_defer(io->priv.dev->env, &p->task);
+    }
+}
+
+/* Its answer may be there, and not heard of yet: the process stood still. */
+static void patient_late(struct env_timer *t)
+{
+    struct patient *p = container_of(t, struct patient, timer);
+    struct dev *d = p->io.priv.dev;
+
+    p->late = dev_oldest_ns(d) >= d->patience_ns;
+    if (!p->late)
+        env_timer_arm(d->env, t, env_now_ns(d->env) + 10 * NS_PER_MS);
+}
+
+static int patient_wait(struct dev *d, struct patient *p)
+{
+    int err = 0;
+
+    p->timer.fn = patient_late;
+    env_timer_arm(d->env, &p->timer, env_now_ns(d->env) + d->patience_ns);
+    while (!p->done && !p->late && !err)
+        err = env_run_once(d->env);
+    if (env_timer_armed(&p->timer))
+        env_timer_cancel(d->env, &p->timer);
+    if (p->done)
+        return p->io.err;
+    return err ? -FIRN_E_STOPPED : -ETIMEDOUT;
+}
+
+static int read_patient(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+{
+    struct patient *p;
+    int err;
+
+    if (d->gave_up)
+        return -ETIMEDOUT;
+    p = calloc(1, sizeof(*p));
+    if (p)
+        p->iov = (struct iovec){aligned_alloc(BLOCK_BYTES, ROUND_UP(len_bytes, (size_t)BLOCK_BYTES)), len_bytes};
+    if (!p || !p->iov.iov_base) {
+        free(p);
+        return -ENOMEM;
+    }
+    p->io = (struct dev_io){.off_bytes = off_bytes, .len_bytes = len_bytes, .iov = &p->iov, .iovcnt = 1, .cb = patient_cb};
+    dev_read(d, &p->io);
+    err = patient_wait(d, p);
+    if (err == -ETIMEDOUT && !p->done) {
+        p->left = d->gave_up = true;
+        return err;
+    }
+    if (!err)
+        memcpy(buf, p->iov.iov_base, len_bytes);
+    patient_free(p);
+    return err;
+}
+
+static int read_loyal(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
 {
     struct sync_io s = {.iov = {buf, len_bytes},
                         .io = {.off_bytes = off_bytes, .len_bytes = len_bytes, .iovcnt = 1, .cb = sync_cb}};
@@ -185,6 +282,13 @@ int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes
     s.io.iov = &s.iov;
     dev_read(d, &s.io);
     return sync_wait(d, &s);
+}
+
+int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+{
+    if (d->patience_ns)
+        return read_patient(d, off_bytes, buf, len_bytes);
+    return read_loyal(d, off_bytes, buf, len_bytes);
 }
 
 int dev_write_sync(struct dev *d, uint64_t off_bytes, const void *buf, size_t len_bytes, unsigned flags)

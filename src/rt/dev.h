@@ -78,6 +78,9 @@ struct dev {
     struct dev_stats      stats;
     char                  path[256];
     bool                  failed;    /* a flush or DSYNC write failed: no further writes */
+    uint64_t              patience_ns; /* dev_read_sync() gives up after so long; 0: never. For devices that one can do without */
+    bool                  gave_up;   /* it did: all is the device's until it answers; for good if the env has a new thread by then */
+    bool                  closing;   /* closed while that is so: goes when it answers */
     struct list           inflight;  /* of dev_io.priv.node, oldest first: deadlines look at the head */
     struct metric_hist   *latency[DEV_OP_NR]; /* optional; metrics.h */
     void                (*observer)(struct dev *d, const struct dev_io *io); /* optional; sees each completion */
@@ -101,7 +104,7 @@ void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const c
 uint64_t dev_oldest_ns(const struct dev *d);
 
 /* Straight-line forms over env_run_once(): start, stop, format, check, recovery; never on the data path.
- * 0, the device's error, or the loop's (-FIRN_E_STOPPED: give up at once). */
+ * 0, the device's error, or the loop's (-FIRN_E_STOPPED: give up at once). -ETIMEDOUT: patience_ns is over; from then on at once. */
 int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes);
 int dev_write_sync(struct dev *d, uint64_t off_bytes, const void *buf, size_t len_bytes, unsigned flags);
 int dev_flush_sync(struct dev *d);

@@ -164,6 +164,7 @@ int reactor_disown(struct reactor *r)
     r->wake_armed = false;
     r->enabled = false;
     r->orphaned = false;
+    r->ios = r->yields = 0; /* what was left to a device that hangs: its end is not heard of in the new ring */
     return 0;
 }
 

@@ -116,9 +116,9 @@ is "64 KiB are read" "$(up -H Expect: --data-binary @"$T/fits")" 400
 is "more are refused" "$(up -H Expect: --data-binary @"$T/big")" 413
 is "also in chunks" "$(up -H Expect: -H 'Transfer-Encoding: chunked' --data-binary @"$T/big")" 413
 is "long headers" "$(up -H "X-Long: $(head -c 9000 /dev/zero | tr '\0' a)")" 431
-raw() { printf "$1" | timeout 5 python3 -c '
+raw() { printf "$1" | timeout 60 python3 -c '
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read()); s.settimeout(4)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read()); s.settimeout(30)
 d = b""
 try:
     while True:

@@ -21,7 +21,7 @@ golden 'log: { level = "loud"; };\n' '1: log.level: "loud" is not a level; allow
 golden 'node = "Node 1";\n' "1: node: \"Node 1\" is not a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63"
 golden 'tier: { profile = "fast"; };\n' '1: tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
 golden 'tier: { profil = "mysql"; };\n' '1: tier.profil: unknown key; allowed here: profile admit admit_blocks admit_again admit_memory stream_cutoff destage_victims stage_size fetch_size read_ahead_max dirty_start dirty_max io_deadline heat_half_life migrate_rate migrate_heat'
-golden "${pool}tier: { dirty_start = 80; };\n" '2: tier.dirty_start: 80, not below tier.dirty_max, which tier.profile balanced has at 70; set that one higher, too'
+golden "${pool}tier: { dirty_start = 80; };\n" '2: tier.dirty_start: 80, not below tier.dirty_max, which tier.profile balanced has at 60; set that one higher, too'
 golden "${pool}tier: { dirty_max = 30; };\n" '2: tier.dirty_max: 30, not above tier.dirty_start, which tier.profile balanced has at 40; set that one lower, too'
 golden "${pool}\ntier: { dirty_max = 60; dirty_start = 60; };\n" '3: tier.dirty_start: 60, not below tier.dirty_max, which is 60'
 golden "${pool}api: { listen = \"0.0.0.0\"; };\n" '2: api.listen: is open to other machines and there is no token; set api.token_file, or listen on 127.0.0.1'

@@ -44,7 +44,7 @@ static const char size_usage[] =
     "Replays a block trace at several sizes of the SSD and prints, for each, hit ratio, load of the HDDs, latency and wear.\n"
     "\n"
     "  --sizes LIST           sizes, or parts of the trace's footprint, with commas (1%,2%,5%,10%,20%,50%,100%); what is\n"
-    "                         too small for the engine is left out\n"
+    "                         too small for the engine is named, not replayed\n"
     "  --svg F                draw the curves into this file, too\n"
     "The others are those of firn-sim replay.\n";
 

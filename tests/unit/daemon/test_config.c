@@ -54,7 +54,7 @@ Test(config, defaults_parse_and_are_what_the_list_shows)
 {
     cr_assert_eq(parse(""), 0);
     cr_assert_eq(config_num(&c, export_port), 4420);
-    cr_assert_eq(config_num(&c, tier_dirty_max), 70);
+    cr_assert_eq(config_num(&c, tier_dirty_max), 60);
     cr_assert_eq(config_num(&c, export_poll_ns), 50000);
     cr_assert_str_eq(config_text(&c, pool_name), "default");
 }
@@ -187,8 +187,8 @@ Test(config, syntax_errors_and_includes_name_their_line)
 Test(config, relations_between_keys_are_checked)
 {
     static const struct { const char *text, *words; } bad[] = {
-        {"tier: { dirty_start = 80; dirty_max = 70; };", "tier.dirty_start: 80, not below tier.dirty_max, which is 70\n"},
-        {"tier: { dirty_start = 70; };", "tier.dirty_start: 70, not below tier.dirty_max, which tier.profile balanced has at 70; set"},
+        {"tier: { dirty_start = 80; dirty_max = 60; };", "tier.dirty_start: 80, not below tier.dirty_max, which is 60\n"},
+        {"tier: { dirty_start = 70; };", "tier.dirty_start: 70, not below tier.dirty_max, which tier.profile balanced has at 60; set"},
         {"tier: { profile = \"mysql\"; dirty_max = 60; };", "tier.dirty_max: 60, not above tier.dirty_start, which tier.profile mysql has"},
         {"api: { listen = \"0.0.0.0\"; };", "api.listen: is open to other machines"},
         {"api: { listen = \"\"; unix = \"\"; };", "api.unix: empty"},

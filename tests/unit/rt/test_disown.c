@@ -50,3 +50,28 @@ Test(reactor, runs_on_a_thread_after_straight_line_work)
     unlink(path);
     free(buf);
 }
+
+/* A device keeps a request for ever; the reactor that gets another ring does not wait for it. */
+Test(reactor, sleeps_although_a_request_was_left_to_the_old_ring)
+{
+    static struct reactor_opts opts = {.cpu = -1};
+    static struct env_task task = {.fn = run};
+    struct reactor_stats a, b;
+    struct reactor *r;
+    char why[256];
+
+    cr_assert_eq(reactor_new(&opts, &r, why), 0, "%s", why);
+    env_defer(reactor_env(r), &task);
+    cr_assert_eq(env_run_once(reactor_env(r)), 0); /* from now on the ring is this thread's */
+    reactor_io_begin(r, false);
+    cr_assert_eq(reactor_disown(r), 0);
+    cr_assert_eq(reactor_start_thread(r), 0);
+    usleep(50000);
+    reactor_stats_get(r, &a);
+    usleep(700000);
+    reactor_stats_get(r, &b);
+    cr_assert_eq(b.passes, a.passes, "no pass while nothing happens");
+    reactor_stop(r);
+    reactor_join(r);
+    reactor_free(r);
+}

@@ -61,3 +61,22 @@ Test(backoff, a_device_that_takes_writes_again_ends_it)
     cr_assert_eq(r.shard->ix.nr_dirty, 0);
     rig_fini(&r);
 }
+
+static bool has_failed(void *ctx) { return r.shard->stats.destage_errors > *(uint64_t *)ctx; }
+
+/* Right behind a try, when the next one is far away. */
+Test(backoff, a_drain_does_not_wait_for_the_next_try)
+{
+    uint64_t errors, began;
+
+    expect_rare(DEV_WRITE);
+    errors = r.shard->stats.destage_errors;
+    cr_assert_eq(sim_run_until(r.sim, has_failed, &errors, 20 * NS_PER_S), 0);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_heal(r.hdd[i]);
+    began = sim_now_ns(r.sim);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_lt(sim_now_ns(r.sim) - began, NS_PER_S);
+    rig_fini(&r);
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where writes wait for dirt to fall (shard.c): at the limit, or later while disks read for hosts. */
+/* Where writes wait for dirt to fall (shard.c): at the limit, or later while disks read for hosts, or if many would wait. */
 #include <stdlib.h>
 
 #include "rig.h"
@@ -9,7 +9,7 @@
 #define SLOW_NS NS_PER_S
 
 static struct { struct blk_io io; struct iovec iov; } reqs[WRITES];
-static unsigned nr_answered;
+static unsigned nr_started, nr_answered;
 
 static void ended(struct blk_io *io)
 {
@@ -20,13 +20,15 @@ static void ended(struct blk_io *io)
 static bool all_answered(void *ctx)
 {
     (void)ctx;
-    return nr_answered == WRITES;
+    return nr_answered == nr_started;
 }
 
-static void write_all(struct rig *r)
+static void start(struct rig *r, unsigned nr)
 {
+    cr_assert_leq(nr, WRITES);
     nr_answered = 0;
-    for (unsigned i = 0; i < WRITES; i++) {
+    nr_started = nr;
+    for (unsigned i = 0; i < nr; i++) {
         size_t bytes = BLOCKS * BLOCK_BYTES;
 
         reqs[i].iov = (struct iovec){aligned_alloc(BLOCK_BYTES, bytes), bytes};
@@ -45,8 +47,17 @@ static void host_reads(struct rig *r, uint16_t dev, bool on)
         turn_fg_end(turn_of(r->shard, dev), env_now_ns(r->env));
 }
 
-/* With this much of the log dirty, more waits; then the reads are over, and all is written. */
-static void waits_at(const struct rig_opts *o, int reads, uint32_t pct)
+static unsigned nr_waiting(const struct rig *r)
+{
+    unsigned nr = 0;
+
+    list_for_each(n, &r->shard->writes_wait)
+        nr++;
+    return nr;
+}
+
+/* With this much of the log dirty, so many more wait; then the reads are over, and all is written. */
+static void waits_at(const struct rig_opts *o, int reads, uint32_t pct, unsigned more)
 {
     struct rig r;
     uint64_t limit;
@@ -58,36 +69,65 @@ static void waits_at(const struct rig_opts *o, int reads, uint32_t pct)
     limit = r.shard->log_blocks * pct / 100;
     if (reads >= 0)
         host_reads(&r, (uint16_t)reads, true);
-    write_all(&r);
+    start(&r, (unsigned)((limit + BLOCKS - 1) / BLOCKS) + more);
     sim_run_for(r.sim, SLOW_NS / 2);
     cr_assert(r.shard->ix.nr_dirty >= limit && r.shard->ix.nr_dirty < limit + BLOCKS, "%llu, not %llu",
               (unsigned long long)r.shard->ix.nr_dirty, (unsigned long long)limit);
-    cr_assert_not(list_empty(&r.shard->writes_wait));
+    cr_assert_eq(nr_waiting(&r), more);
     cr_assert_eq(nr_answered * BLOCKS, r.shard->ix.nr_dirty);
     if (reads >= 0)
         host_reads(&r, (uint16_t)reads, false);
     cr_assert_eq(sim_run_until(r.sim, all_answered, NULL, 1000 * NS_PER_S), 0, "%u answered", nr_answered);
     rig_drain(&r, true);
-    for (unsigned i = 0; i < WRITES; i++)
+    for (unsigned i = 0; i < nr_started; i++)
         free(reqs[i].iov.iov_base);
-    for (unsigned i = 0; i < WRITES; i++)
+    for (unsigned i = 0; i < nr_started; i++)
         rig_expect(&r, i * BLOCKS, BLOCKS, 1);
     rig_fini(&r);
 }
 
 Test(burst, writes_wait_at_the_limit_when_no_disk_reads)
 {
-    waits_at(&(struct rig_opts){.seed = 1, .hdd_ns = SLOW_NS}, -1, 20);
+    waits_at(&(struct rig_opts){.seed = 1, .hdd_ns = SLOW_NS}, -1, 20, POLICY_BURST_WRITES - 1);
 }
 
 Test(burst, and_later_while_one_does)
 {
-    waits_at(&(struct rig_opts){.seed = 2, .hdd_ns = SLOW_NS}, 0, policy_burst_pct(20));
-    waits_at(&(struct rig_opts){.seed = 3, .hdd_ns = SLOW_NS}, 1, policy_burst_pct(20));
+    waits_at(&(struct rig_opts){.seed = 2, .hdd_ns = SLOW_NS}, 0, policy_burst_pct(20), 3);
+    waits_at(&(struct rig_opts){.seed = 3, .hdd_ns = SLOW_NS}, 1, policy_burst_pct(20), 3);
+}
+
+Test(burst, or_if_many_would_wait)
+{
+    waits_at(&(struct rig_opts){.seed = 5, .hdd_ns = SLOW_NS}, -1, policy_burst_pct(20), POLICY_BURST_WRITES + 4);
 }
 
 Test(burst, reads_of_flash_are_no_reason)
 {
-    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 0, policy_burst_pct(20));
-    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 1, 20);
+    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 0, policy_burst_pct(20), 3);
+    waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 1, 20, 3);
+}
+
+/* All that is dirty may lie on the other one, and be pinned there. */
+Test(burst, a_write_that_waits_for_one_device_hurries_the_lanes_of_all)
+{
+    struct list waits;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 6, .hdd_ns = SLOW_NS});
+    r.opts.dirty_start_pct = 5;
+    r.opts.dirty_max_pct = 20;
+    cr_assert_eq(rig_boot(&r), 0);
+    start(&r, (unsigned)(r.shard->log_blocks / 5 / BLOCKS) + 1);
+    sim_run_for(r.sim, SLOW_NS / 2);
+    cr_assert(list_empty(&r.shard->writes_wait) && shard_writes_wait(r.shard));
+    cr_assert_not(lane_waited_for(&r.shard->lanes[1]), "nobody is held up by what is dirty");
+    list_push_back(&r.shard->writes_dev[0], &waits);
+    cr_assert(lane_waited_for(&r.shard->lanes[0]));
+    cr_assert(lane_waited_for(&r.shard->lanes[1]));
+    list_remove(&waits);
+    rig_drain(&r, true);
+    for (unsigned i = 0; i < nr_started; i++)
+        free(reqs[i].iov.iov_base);
+    rig_fini(&r);
 }

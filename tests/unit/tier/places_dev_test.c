@@ -312,3 +312,71 @@ Test(places_dev, a_start_goes_on_without_one_that_fails_meanwhile)
     cr_assert_eq(nr_copies(&r, 1), 0);
     finish(&r);
 }
+
+static struct env_timer hang_timer;
+static struct rig *hang_rig;
+static bool hang_known;          /* another shard has waited for it */
+
+/* Once the headers of its segments have been read. */
+static void hang(struct env_timer *t)
+{
+    struct rig *r = hang_rig;
+
+    if (r->shard == NULL) {
+        env_timer_arm(r->env, t, env_now_ns(r->env) + 10 * NS_PER_US);
+        return;
+    }
+    r->cache_dev[0]->patience_ns = NS_PER_S;
+    sim_disk_faults(r->cache[0])->hung = 1000000;
+    if (hang_known)
+        segpool_area_off(r->segpool, 1);
+}
+
+static void hang_soon(struct rig *r)
+{
+    hang_rig = r;
+    hang_timer = (struct env_timer){.fn = hang};
+    env_timer_arm(r->env, &hang_timer, env_now_ns(r->env));
+}
+
+static uint64_t boot_beside_one_that_hangs(struct rig *r, bool known)
+{
+    uint64_t began;
+
+    begin(r, 2);
+    copy_blocks(r, 0, 160, 1); /* few tables, so that errors are not many */
+    cr_assert_gt(nr_copies(r, 1), 50);
+    rig_stop(r);
+    r->on_meta = hang_soon;
+    hang_known = known;
+    began = sim_now_ns(r->sim);
+    cr_assert_eq(rig_boot(r), 0);
+    r->on_meta = NULL;
+    began = sim_now_ns(r->sim) - began;
+    cr_assert_eq(sim_disk_faults(r->cache[0])->hung, 1000000);
+    cr_assert_eq(nr_copies(r, 1), 0);
+    cr_assert_gt(nr_copies(r, 2), 50);
+    expect_all(r, 0, VOLUME, 1);
+    return began;
+}
+
+Test(places_dev, a_start_waits_once_for_one_that_hangs_meanwhile)
+{
+    struct rig r;
+
+    cr_assert_geq(boot_beside_one_that_hangs(&r, false), NS_PER_S);
+    cr_assert(segpool_area_is_off(r.segpool, 1), "no other shard waits for it");
+    sim_disk_heal(r.cache[0]);
+    sim_run_for(r.sim, NS_PER_S);
+    finish(&r);
+}
+
+Test(places_dev, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
+{
+    struct rig r;
+
+    cr_assert_lt(boot_beside_one_that_hangs(&r, true), NS_PER_S);
+    cr_assert_eq(r.cache_dev[0]->stats.in_flight, 0, "it was not asked");
+    sim_disk_heal(r.cache[0]);
+    finish(&r);
+}

@@ -239,6 +239,10 @@ Test(quota, a_cache_of_fewer_than_64_chunks_takes_what_is_only_read_at_its_first
         cr_assert_eq(p->read_rules.touches_min, i == 0 ? 1 : 2);
         cr_assert_eq(p->read_rules.by_block, i == 1);
         cr_assert_eq(p->slots.small_pct, i == 0 ? 50 : 10);
+        r.shard->t.admit_blocks = true;
+        places_retune(r.shard);
+        cr_assert(p->rules.by_block && p->read_rules.touches_min == 2, "writes are to be spared");
+        cr_assert_eq(p->read_rules.by_block, i == 1, "but so small a cache takes chunks");
         rig_drain(&r, true);
         rig_fini(&r);
     }

@@ -8,13 +8,15 @@
 
 static const struct ring *ring_of(const struct rig *r, unsigned dev) { return &r->shard->ring[dev]; }
 
-static void boot(struct rig *r, uint64_t seed, uint32_t half)
+static void boot_on(struct rig *r, uint64_t seed, uint32_t half, uint64_t hdd_ns)
 {
     rig_init(r, &(struct rig_opts){.seed = seed, .hdd_extents = 5 * REGION_EXTENTS, .volume_blocks = EXTENTS * EXTENT_BLOCKS,
-                                   .ring_nr = 2 * half});
+                                   .ring_nr = 2 * half, .hdd_ns = hdd_ns});
     cr_assert_eq(rig_boot(r), 0);
     r->shard->t.dirty_start_pct = 0;
 }
+
+static void boot(struct rig *r, uint64_t seed, uint32_t half) { boot_on(r, seed, half, 0); }
 
 static void rest(struct rig *r)
 {
@@ -193,5 +195,39 @@ Test(ring, a_half_waits_for_those_that_have_left_the_device)
     ring_note(r.shard, x, 0, 0);
     map_place(r.shard, x, back);
     shard_verify(r.shard);
+    rig_fini(&r);
+}
+
+/* Half a ring is to be described in its regions, which takes a while: what has no description yet does not wait for all of that. */
+Test(ring, what_is_overdue_is_described_before_what_the_ring_has)
+{
+    struct rig r;
+    uint64_t before;
+    uint32_t x;
+
+    boot_on(&r, 87, SPARSE, NS_PER_MS);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    rewrite(&r, 1, 3);
+    cr_assert_eq(sim_run_for(r.sim, POLICY_OVERDUE_NS), 0);
+    x = extent_find(&r.shard->xt, layer_find(r.shard, RIG_LAYER), 4);
+    cr_assert_eq(rig_write(&r, 4 * EXTENT_BLOCKS, 1, 4), 0);
+    for (int i = 0; i < 100 && r.shard->ix.nr_dirty > 0; i++)
+        cr_assert_eq(sim_run_for(r.sim, 10 * NS_PER_MS), 0);
+    cr_assert(extent_at(&r.shard->xt, x)->flags & EXTENT_UNDESCRIBED);
+    r.shard->ring[0].head = ring_of(&r, 0)->half;
+    for (uint32_t no = 0; no < EXTENTS; no += STEP) /* as after a start: nothing has been described in its region yet */
+        ring_note(r.shard, extent_find(&r.shard->xt, layer_find(r.shard, RIG_LAYER), no), 0, 1u << !ring_of(&r, 0)->cur);
+    r.shard->ring[0].free = false;
+    r.shard->lanes[0].swept_ns = 0;
+    cr_assert_gt(env_now_ns(r.env), POLICY_OVERDUE_NS);
+    before = writes(&r);
+    for (int i = 0; i < 1000 && writes(&r) == before; i++)
+        cr_assert_eq(sim_run_for(r.sim, NS_PER_MS), 0);
+    cr_assert_eq(sim_run_for(r.sim, 2 * NS_PER_MS), 0);
+    cr_assert_not(extent_at(&r.shard->xt, x)->flags & EXTENT_UNDESCRIBED);
+    rest(&r);
+    cr_assert_eq(r.shard->xt.dev[0].ringed[!ring_of(&r, 0)->cur].nr, 0, "then that");
+    expect_all_described(&r);
     rig_fini(&r);
 }

@@ -26,6 +26,10 @@ static void turn_log(struct rig *r)
     for (uint32_t blocks = 0; blocks < 3 * SEGMENTS * 60; blocks += 8) {
         dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
         cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        for (unsigned i = 0; i < 20 && fill_busy(r->shard); i++) { /* a block is never in RAM and in the log */
+            shard_verify(r->shard);
+            sim_run_for(r->sim, 10 * NS_PER_US);
+        }
         sim_run_for(r->sim, 20 * NS_PER_MS); /* the disk keeps up, and hosts do not wait for space: then nothing is saved */
     }
     cr_assert_gt(shard_stats(r->shard)->reclaim_segments, 2 * SEGMENTS);
@@ -158,5 +162,103 @@ Test(save, a_block_that_is_rotten_in_the_log_is_dropped_and_read_where_it_rests)
     turn_log(&r);
     cr_assert_gt(shard_stats(r.shard)->csum_errors_ssd, 0);
     read_all(&r, 1);
+    finish(&r);
+}
+
+static bool reads_to_save(void *ctx)
+{
+    const struct shard *s = ((struct rig *)ctx)->shard;
+
+    return s->rc.saved && s->rc.reads > 0 && s->places.slots.nr_places > 0;
+}
+
+static bool has_read(void *ctx) { return ((struct rig *)ctx)->shard->rc.reads == 0; }
+
+/* As a destage of their extents does before its first write (capture.c): what the disk has of them may be spoilt from then on. */
+static uint32_t keep_used(struct rig *r, uint32_t segment, uint64_t *block)
+{
+    struct shard *s = r->shard;
+    struct index_entry n;
+    uint32_t nr = 0;
+
+    for (uint32_t at = 0; at < s->ix.slots_per_segment; at++) {
+        uint32_t id = segment * s->ix.slots_per_segment + at;
+
+        if (!index_slot_used(&s->ix, id) || (index_flags_of(&s->ix, id) & INDEX_DIRTY) || index_ref(&s->ix, id) < 2)
+            continue;
+        index_get(&s->ix, id, &n);
+        map_set_kept(s, id);
+        extent_relist(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block)));
+        block[nr++] = n.block;
+    }
+    return nr;
+}
+
+Test(save, what_a_destage_bridges_with_stays_in_the_log_although_it_was_being_saved)
+{
+    uint64_t dice = 99, block[256];
+    uint32_t nr = 0;
+    struct rig r;
+
+    begin(&r);
+    read_all(&r, 2);
+    for (unsigned i = 0; i < 2000 && nr < 4; i++) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(&r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        if (sim_run_until(r.sim, reads_to_save, &r, 20 * NS_PER_MS) == 0)
+            nr = keep_used(&r, r.shard->rc.segment, block);
+    }
+    cr_assert_geq(nr, 4);
+    cr_assert_eq(sim_run_until(r.sim, has_read, &r, NS_PER_S), 0);
+    for (uint32_t i = 0; i < nr; i++) {
+        uint32_t id = index_find(&r.shard->ix, 1, block[i]);
+
+        cr_assert(id != INDEX_NONE && !in_place(r.shard, id) && (index_flags_of(&r.shard->ix, id) & INDEX_DIRTY), "block %lu",
+                  (unsigned long)block[i]);
+    }
+    finish(&r);
+}
+
+static uint32_t longest_save_ms(struct rig *r)
+{
+    uint64_t dice = 99;
+    uint32_t longest = 0, ms = 0;
+
+    for (uint32_t i = 0; i < SEGMENTS * 60 * 2 / 8; i++) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        for (unsigned t = 0; t < 20; t++) {
+            sim_run_for(r->sim, NS_PER_MS);
+            ms = r->shard->rc.state == RECLAIM_SAVE ? ms + 1 : 0;
+            longest = MAX(longest, ms);
+        }
+    }
+    return longest;
+}
+
+/* All that may be written to places at once is caught in one of two devices of copies. */
+Test(save, a_device_of_copies_that_hangs_does_not_keep_segments_from_being_emptied)
+{
+    uint64_t segments;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 19, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS, .caches = 2,
+                                    .cache_segments = 12});
+    r.opts.io_deadline_ns = 5 * NS_PER_S;
+    cr_assert_eq(rig_boot(&r), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        write_and_settle(&r);
+        read_all(&r, 2);
+        longest_save_ms(&r);
+    }
+    cr_assert_gt(shard_stats(r.shard)->reclaim_saved_blocks, 0);
+    write_and_settle(&r);
+    read_all(&r, 2);
+    sim_disk_faults(r.cache[0])->hung = 1000000;
+    segments = shard_stats(r.shard)->reclaim_segments;
+    cr_assert_leq(longest_save_ms(&r), 200);
+    cr_assert_gt(shard_stats(r.shard)->reclaim_segments - segments, SEGMENTS / 2);
+    cr_assert_eq(r.shard->places.fills.nr_free, 0, "it was so crowded all the time");
+    sim_disk_heal(r.cache[0]);
     finish(&r);
 }

@@ -20,6 +20,29 @@ TestSuite(cache, .init = begin, .fini = off_machine, .timeout = 60);
 
 static struct sim_disk *disk(unsigned i) { return sim_machine_disk(&machine, opts.devs[CACHE + i].path); }
 static void away(unsigned i, bool gone) { sim_disk_faults(disk(i))->gone = gone; }
+
+/* A start waits for it as long as for any request, once, and goes on without it. */
+Test(cache, one_that_hangs_at_the_start_is_left_out)
+{
+    struct tier_dev_info info[4];
+    uint64_t began;
+
+    opts.io_deadline_ns = 5 * NS_PER_S;
+    sim_disk_faults(disk(0))->hung = 1000000;
+    began = sim_now_ns(sim);
+    open_pool();
+    cr_assert_lt(sim_now_ns(sim) - began, 7 * NS_PER_S);
+    cr_assert_eq(tier_dev_info_get(tier, info, 4), 4);
+    cr_assert(info[CACHE].missing && !info[CACHE + 1].missing);
+    close_pool();
+    sim_disk_heal(disk(0));
+    sim_run_for(sim, NS_PER_S); /* what was caught in it is given back */
+    open_pool();
+    cr_assert_eq(tier_dev_info_get(tier, info, 4), 4);
+    cr_assert_not(info[CACHE].missing);
+    close_pool();
+}
+
 static int create(const char *name, struct volume_share min)
 {
     struct volume_params p = {.size_bytes = 4 * MIB, .lba_bytes = 4096, .policy.cache_min = min};

@@ -51,6 +51,8 @@ static void begin(void)
     opts.segment_bytes = 1 << 20;
     opts.ios_per_shard = 64;
     opts.ring_bytes = 2 * 2 * HALF * DESC_BYTES;
+    opts.dirty_start_pct = 90; /* nothing settles before a drain */
+    opts.dirty_max_pct = 95;
     dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
     strbuf_init(&text);
@@ -84,12 +86,19 @@ static void run_until(const bool *flag)
 static void format(void) { cr_assert_eq(tier_format(&opts, why), 0, "%s", why); }
 static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
 
-static void close_pool(void)
+static void drain(void)
 {
-    bool drained = false, stopped = false;
+    bool drained = false;
 
     tier_drain(tier, true, raise, &drained);
     run_until(&drained);
+}
+
+static void close_pool(void)
+{
+    bool stopped = false;
+
+    drain();
     tier_stop(tier, raise, &stopped);
     run_until(&stopped);
     tier_close(tier);
@@ -139,14 +148,22 @@ static void do_io(const char *name, enum blk_op op, uint64_t lba)
     cr_assert_eq(r.io.err, 0, "%s lba %lu: %s", name, (unsigned long)lba, err_text(r.io.err));
 }
 
-/* One block of every `step`th extent from `from` on; then all of it settles and is described, and the pool is closed. */
+/* One block of every `step`th extent from `from` on; then all of it settles and is described. */
 static void settle(const char *name, uint32_t from, uint32_t step, int byte)
 {
     for (uint32_t no = from; no < EXTENTS; no += step) {
         memset(buf, byte, sizeof(buf));
         do_io(name, BLK_WRITE, (uint64_t)no * EXTENT_BLOCKS);
     }
-    close_pool();
+    drain();
+}
+
+/* All of it, in two batches of single extents: into the ring. The last one comes first: a batch goes on behind the one before it, and
+ * the second one then begins at the first extent. */
+static void settle_in_ring(const char *name, int byte)
+{
+    settle(name, 1, 2, byte);
+    settle(name, 0, 2, byte);
 }
 
 static void expect_all(const char *name, int byte)
@@ -165,10 +182,8 @@ static void begin_in_ring(const char *name)
     open_pool();
     create(name);
     settle(name, 0, 1, 1);
-    open_pool();
-    settle(name, 0, 2, 2);
-    open_pool();
-    settle(name, 1, 2, 2);
+    settle_in_ring(name, 2);
+    close_pool();
 }
 
 /* ---- bytes on the disk ---- */
@@ -224,7 +239,34 @@ static uint32_t entries(void)
     return nr;
 }
 
-static uint64_t rebuild(void)
+struct mapped { uint32_t nr; uint64_t seqs; };
+
+static int see_extent(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct mapped *m = ctx;
+    struct extent_rec rec;
+
+    (void)key;
+    cr_assert_eq(extent_rec_decode(value, len, &rec), 0);
+    m->nr += rec.place.dev != EXTENT_NO_DEV;
+    m->seqs += rec.place.dev != EXTENT_NO_DEV ? rec.destaged_seq : 0;
+    return 0;
+}
+
+/* The extents of the metadata that have a place, and all that they were destaged up to. */
+static struct mapped mapped(void)
+{
+    struct meta_key all = meta_key_tag('E');
+    struct mapped sum = {0};
+    struct meta *m;
+
+    cr_assert_eq(pool_meta_open(&opts, false, true, &m, why), 0, "%s", why);
+    cr_assert_eq(m->ops->scan_sync(m, &all, see_extent, &sum), 0);
+    m->ops->close(m);
+    return sum;
+}
+
+static uint64_t rebuild_losses(void)
 {
     struct tier_check_report report;
 
@@ -233,6 +275,18 @@ static uint64_t rebuild(void)
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
     return report.losses;
+}
+
+/* All of the map comes back as it was, if nothing is lost. */
+static uint64_t rebuild(void)
+{
+    struct mapped before = mapped(), after;
+    uint64_t losses = rebuild_losses();
+
+    after = mapped();
+    cr_assert_eq(after.nr, before.nr);
+    cr_assert_eq(after.seqs == before.seqs, losses == 0);
+    return losses;
 }
 
 static void expect_text(const char *what, bool there)
@@ -301,9 +355,8 @@ Test(rings, a_map_is_rebuilt_from_the_ring_alone)
     expect_text("name=one bytes=8388608 extents=8", true);
     open_pool();
     expect_all("one", 2);
-    settle("one", 0, 2, 3);
-    open_pool();
-    settle("one", 1, 2, 3);
+    settle_in_ring("one", 3);
+    close_pool();
     cr_assert_eq(rebuild(), 0, "what was described since the last rebuild is younger");
     open_pool();
     expect_all("one", 3);
@@ -357,12 +410,9 @@ static void gone_owner(bool in_ring)
     create("none");
     create("two");
     settle("two", 0, 1, 5);
-    if (in_ring) {
-        open_pool();
-        settle("two", 0, 2, 6);
-        open_pool();
-        settle("two", 1, 2, 6);
-    }
+    if (in_ring)
+        settle_in_ring("two", 6);
+    close_pool();
     cr_assert_eq(entries(), in_ring ? 2 * EXTENTS : EXTENTS);
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
     expect_text("name=one", false);
@@ -374,3 +424,103 @@ static void gone_owner(bool in_ring)
 
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_the_regions) { gone_owner(false); }
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_a_younger_one) { gone_owner(true); }
+
+/* Bytes alone do not tell: what was written since lies beside them, and nothing calls it lost. */
+Test(rings, rot_in_a_region_is_a_loss_if_what_it_said_was_later_than_the_ring)
+{
+    format();
+    begin_in_ring("one");
+    open_pool();
+    memset(buf, 3, sizeof(buf));
+    do_io("one", BLK_WRITE, 1);
+    close_pool();
+    change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
+    cr_assert_eq(rebuild(), 1, "%s", strbuf_str(&text));
+    expect_text("extents=8", true);
+}
+
+Test(rings, rot_in_a_region_is_a_loss_if_it_was_of_another_extent_than_the_ring_has)
+{
+    format();
+    begin_in_ring("one");
+    open_pool();
+    delete("one");
+    create("none");
+    create("two");
+    memset(buf, 3, sizeof(buf));
+    do_io("two", BLK_WRITE, 1);
+    close_pool();
+    change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
+    cr_assert_gt(rebuild_losses(), 0, "%s", strbuf_str(&text));
+}
+
+/* A power cut, or an older copy of that device, has left the journal's label behind. */
+Test(rings, descriptions_of_a_start_whose_labels_catch_up_are_younger_than_those_before)
+{
+    struct dev_open_opts o = {0};
+    struct label l;
+    struct dev *d;
+
+    format();
+    begin_in_ring("one");
+    l = label_of(0);
+    l.generation--;
+    cr_assert_eq(dev_open(env, opts.devs[0].path, &o, &d, why), 0, "%s", why);
+    cr_assert_eq(label_write(d, ROUND_DOWN(opts.devs[0].size_bytes, LABEL_BYTES), &l, 0), 0);
+    dev_close(d);
+    open_pool();
+    settle("one", 3, 4, 3); /* two of those that the start before has described, and numbered higher */
+    close_pool();
+    cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
+}
+
+/* ---- devices with and without ---- */
+
+static void create_on_hdd(const char *name)
+{
+    struct volume_params p = {.size_bytes = EXTENTS * MIB, .lba_bytes = 4096, .tier = VOLUME_HDD};
+    struct answer a = {0};
+
+    snprintf(p.name, sizeof(p.name), "%s", name);
+    tier_volume_create(tier, &p, answered, &a);
+    run_until(&a.done);
+    cr_assert_eq(a.err, 0);
+}
+
+/* As if the extent in the disk's first slot had moved to flash, been described there, and been written since. */
+static void leave_for_flash(void)
+{
+    static _Alignas(4096) uint8_t data[EXTENT_BYTES];
+    struct label hdd = label_of(1), flash = label_of(2);
+    uint32_t to = flash.ext_nr - 1;
+    struct extent_desc desc;
+    int from = open(opts.devs[1].path, O_RDONLY), fd = open(opts.devs[2].path, O_RDWR);
+
+    cr_assert_eq(pread(from, buf, DESC_BYTES, (off_t)region_desc_offset(hdd.ext_base_bytes, 0)), DESC_BYTES);
+    cr_assert_eq(pread(from, data, sizeof(data), (off_t)region_extent_offset(hdd.ext_base_bytes, 0)), (ssize_t)sizeof(data));
+    cr_assert_eq(extent_desc_decode(buf, &desc), 0);
+    cr_assert_neq(desc.age.generation, 0);
+    desc.age = (struct desc_age){0};
+    desc.device = flash.device;
+    desc.slot = to;
+    extent_desc_encode(&desc, buf);
+    data[17] ^= 1;
+    cr_assert_eq(pwrite(fd, buf, DESC_BYTES, (off_t)region_desc_offset(flash.ext_base_bytes, to)), DESC_BYTES);
+    cr_assert_eq(pwrite(fd, data, sizeof(data), (off_t)region_extent_offset(flash.ext_base_bytes, to)), (ssize_t)sizeof(data));
+    close(from);
+    close(fd);
+}
+
+Test(rings, a_former_place_on_a_disk_is_not_taken_for_younger_than_one_on_flash)
+{
+    dev_add("flash", TIER_CAPACITY, 70 * MIB);
+    opts.devs[2].media = TIER_MEDIA_SSD;
+    format();
+    open_pool();
+    create_on_hdd("one");
+    settle("one", 0, 1, 1);
+    close_pool();
+    leave_for_flash();
+    cr_assert_eq(rebuild_losses(), 1, "%s", strbuf_str(&text));
+    expect_text("two places say the same", true);
+}
