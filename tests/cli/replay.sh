@@ -74,6 +74,7 @@ printf '0,R,-4096,4096\n' >"$T/negative.csv"
 printf '0,R,0,4096\n1,W,18446744073709551616,4096\n' >"$T/over.csv"
 : >"$T/none.csv"
 head -c 9000 "$T/oltp.csv.gz" >"$T/torn.csv.gz"
+{ head -c 9000 "$T/oltp.csv.gz"; head -c 64 /dev/zero | tr '\0' x; tail -c +9065 "$T/oltp.csv.gz"; } >"$T/rot.csv.gz"
 while read -r name line why; do # whichever verb reads them
     for verb in "replay --ssd 8MiB" "size --sizes 8MiB,16MiB" "peers --ssd 8MiB"; do
         # shellcheck disable=SC2086
@@ -89,6 +90,7 @@ negative.csv 1 the offset is not a number
 over.csv 2 the offset is not a number
 none.csv 1 there is no request in the file
 torn.csv.gz [0-9]+ the compressed file ends too soon
+rot.csv.gz [0-9]+ the compressed file is damaged here: copy it again
 END
 rm "$T/none.csv"
 printf '0,R,0,4096\r\n1,W,4096,4096\r\n' >"$T/crlf.csv"
@@ -110,7 +112,12 @@ for end in '\n' '\r\n\n'; do
 done
 : >"$T/empty.csv"
 refused "^$T/empty.csv:1: there is no request" --trace "$T/empty.csv"
-refused "^$T/none.csv: No such file" --trace "$T/none.csv"
+refused "^$T/none.csv: the trace cannot be read: No such file or directory; see that the name is right, or make a trace: firn-sim trace-gen oltp >FILE$" --trace "$T/none.csv"
+refused "^$T: the trace cannot be read: Is a directory; name a file in it$" --trace "$T"
+if [ "$(id -u)" != 0 ]; then
+    touch "$T/mine.csv"; chmod 0 "$T/mine.csv"
+    refused "^$T/mine.csv: the trace cannot be read: Permission denied; let this user read it$" --trace "$T/mine.csv"
+fi
 refused "trace is needed" --ssd 10%
 refused "trace is needed" --trace ""
 refused "^firn-sim replay: --config: $T/nope: No such file or directory" --trace "$T/oltp.csv" --config "$T/nope"
