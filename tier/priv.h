@@ -2,7 +2,7 @@
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
  * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
  * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c,
- * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
+ * reclaim.c with reclaim_victim.c, reclaim_walk.c and reclaim_move.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -40,6 +40,7 @@
 #include "tier/index.h"
 #include "tier/placement.h"
 #include "tier/policy.h"
+#include "tier/reclaim.h"
 #include "tier/shard.h"
 #include "tier/slot_table.h"
 #include "tier/slots.h"
@@ -454,48 +455,6 @@ struct give {                    /* a place that extent x has left, and that rea
     struct extent_place place;
     uint32_t x, reads;
     struct list node;            /* s->gives */
-};
-
-/* ---- reclaim ---- */
-
-enum reclaim_state {
-    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_SETTLE, RECLAIM_SAVE, RECLAIM_DROP, RECLAIM_COMMIT,
-    RECLAIM_STATE_NR
-};
-#define MOVES_BATCH 64u          /* appended together */
-#define MOVES_MAX (2 * MOVES_BATCH) /* one batch is being read while one is being written */
-struct move {                    /* one block, or one record without payload, on its way to the stream of moves */
-    struct journal_append app;
-    struct dev_io io;
-    struct iovec iov;
-    struct shard *s;
-    char    *buf;                /* BLOCK_BYTES; this struct's for good */
-    struct list node;            /* rc.ready */
-    uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
-    struct journal_loc loc;
-    int      tries;
-    bool     save;               /* a clean block that is used: to a place for copies instead */
-};
-struct reclaim {
-    enum reclaim_state state;
-    uint32_t segment, cursor, in_flight;
-    struct list ready;           /* moves that wait for their batch */
-    uint32_t nr_ready, reads;    /* reads: moves whose block is being read */
-    uint32_t passes;             /* over the victim */
-    uint32_t looks;              /* at slots and nodes in this pass of the shard: SCAN_BUDGET at most */
-    uint64_t moved;              /* blocks of the victim */
-    uint64_t look_ns;            /* not before */
-    uint64_t seen_changes;       /* s->changes when no victim was found; UINT64_MAX: one was */
-    bool     seen_starved;
-    bool     wanted;             /* the journal asked for space */
-    bool     stuck;              /* a block of the victim could not be read: it stays */
-    bool     for_places;         /* the victim is emptied for copies */
-    bool     saved;              /* the victim's used blocks have been looked at, or are: */
-    uint64_t saved_ns;           /* since then no block was read that is to be saved */
-    bool     forgot;             /* planted bug: done for this victim */
-    struct meta_batch batch;
-    struct meta_op op[2];
-    uint8_t  rec[64], shard_rec[SHARD_REC_MAX];
 };
 
 /* ---- deleting a layer ---- */
@@ -942,7 +901,7 @@ uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a
 void     share_leave(struct shard *s, uint32_t x, uint64_t avoid); /* a place that no batch names yet, for one elsewhere */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
+/* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
@@ -1005,13 +964,6 @@ void     migrate_failed(struct lane *l, const struct job *job);
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
 void     describe_go_on(struct lane *l);                  /* it has the turn that it waited for */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
-bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
-void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */
-bool     reclaim_busy(const struct shard *s);
-double   reclaim_score(const struct shard *s, uint32_t segment); /* as a victim; 0: none */
-void     reclaim_press(struct shard *s, uint32_t victim); /* press.c: its dirt, and that of those that come next, is wanted on the disk */
-uint32_t reclaim_free_target(const struct shard *s);      /* of free segments: reclaim begins when there are no more than so many */
-uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);
 uint64_t shard_oldest_seq(const struct shard *s);         /* of what live log segments hold */
 uint32_t shard_oldest_segment(const struct shard *s);     /* that holds it; INDEX_NONE: none */
