@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
+ * kept in step), gate.c, share.c, heat_meta.c, write.c, read.c with read_where.c, read_run.c,
+ * read_repair.c and read_answer.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
  * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c,
  * reclaim.c with reclaim_victim.c, reclaim_walk.c and reclaim_move.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
@@ -777,16 +778,10 @@ void     hold_dev(struct shard *s, struct hold *h, uint16_t dev); /* it may be c
 void     hold_end(struct shard *s, struct hold *h);
 bool     runs_full(const struct shard *s, uint16_t dev);  /* the device keeps its share of them */
 
-/* write.c, read.c, zero.c, rmw.c */
+/* write.c, zero.c, rmw.c */
 void     write_start(struct shard *s, uint32_t layer, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
                       const struct iovec *iov, int iovcnt, const uint32_t *crc);
-void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
-/* r->hold, r->ahead_end and r->stream_blocks are set. */
-void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
-                     const struct iovec *iov, int iovcnt);
-void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
-void     runs_resume(struct shard *s);
 int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t zeroes_share_wanted(const struct shard *s, const struct blk_io *io); /* as share_zeroes_wanted() */
 bool     zero_cancel(struct zio *z);                      /* true: it waited, is off its list, and z->cb will not be called */
@@ -797,6 +792,38 @@ bool     zero_extent(struct shard *s, uint32_t x, uint64_t block, uint64_t nbloc
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* read.c */
+void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* r->hold, r->ahead_end and r->stream_blocks are set. */
+void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
+                     const struct iovec *iov, int iovcnt);
+void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
+void     runs_resume(struct shard *s);
+/* read_where.c */
+/* Source WAIT: w is called when the checksums have come; without w they are only looked for in RAM. */
+void     where_look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at);
+void     where_map(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at); /* whatever the index has */
+bool     where_same(const struct run_at *a, const struct run_at *b);
+bool     where_follows(const struct run_at *a, uint32_t n, const struct run_at *b); /* b is what lies n blocks behind a */
+/* read_run.c */
+void     run_submit(struct run *u, uint32_t want);        /* want: the checksum of the block, when only one is repaired */
+void     run_end(struct run *u);
+void     run_take(struct run *u, const struct fetch *f);  /* its fetch has ended: copies what came */
+void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
+/* A copy in a place that cannot be had now is no reason to fail. True: it is dropped, and the block is to be looked up again. */
+bool     run_copy_given_up(struct shard *s, const struct run_at *at);
+bool     run_dev_usable(struct shard *s, const struct run_at *at);
+/* read_repair.c */
+void     repair_begin(struct run *u);                     /* u->bad says which blocks */
+void     repair_step(struct run *u);                      /* goes on with the next one, or ends the run */
+void     repair_wake(struct sums_waiter *w);
+/* read_answer.c */
+void     rio_fail(struct rio *r, uint64_t block, int err);
+void     rio_say_damage(struct rio *r);                   /* what has been noted of neighbours */
+void     rio_check_done(struct rio *r);                   /* calls back if nothing is left to do */
+void     rio_block_failed(struct rio *r, uint64_t block, const struct run_at *at, int err); /* err: the device's, which may mend; 0: rot */
+void     rio_block_unknown(struct rio *r, uint64_t block, int err); /* the metadata would not say where it lies, or whether it is lost */
+
 /* fetch.c */
 bool     fetch_seeks(const struct dev *d);               /* others have no seeks to be spared; NULL: absent */
 int      fetch_init(struct shard *s);
@@ -824,8 +851,6 @@ void     fetch_forget(struct shard *s, uint32_t x, uint32_t in_extent);
 void     fetch_forget_extent(struct shard *s, uint32_t x);
 void     fetch_forget_changed(struct shard *s, uint32_t x, const struct extent_sums *v); /* those that v does not have as they are */
 void     fetch_verify(struct shard *s);
-void     run_take(struct run *u, const struct fetch *f);  /* read.c: its fetch has ended: copies what came */
-void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
 
 /* fill.c */
 /* A fetch began for n blocks of the request, from its block `first` on. */
