@@ -340,6 +340,8 @@ static void arm(struct shard *s, uint64_t at)
         env_timer_arm(s->env, &s->timer, at);
 }
 
+static void sooner(uint64_t *at, uint64_t other) { *at = MIN(*at, other); }
+
 static void shard_work(struct env_task *task)
 {
     struct shard *s = container_of(task, struct shard, work);
@@ -350,9 +352,15 @@ static void shard_work(struct env_task *task)
     gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t walk = migrate_step(s), at = mover_step(s), marks = marks_step(s), heat = heat_step(s);
+        uint64_t at = migrate_step(s);
 
-        arm(s, MIN(MIN(MIN(at, walk), MIN(marks, heat)), MIN(oldest_look_ns(s), MIN(reclaim_look_ns(s), places_look_ns(s)))));
+        sooner(&at, mover_step(s));
+        sooner(&at, marks_step(s));
+        sooner(&at, heat_step(s));
+        sooner(&at, oldest_look_ns(s));
+        sooner(&at, reclaim_look_ns(s));
+        sooner(&at, places_look_ns(s));
+        arm(s, at);
         if (more)
             shard_kick(s);
     }
