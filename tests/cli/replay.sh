@@ -125,7 +125,7 @@ refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
 refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
 refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
-refused "^firn-sim replay: --ssd: 1MiB is an SSD of 1.0 MiB, too small for the engine, which needs 2.0 MiB: say --ssd 2097152, or more" --trace "$T/oltp.csv" --ssd 1MiB
+refused "^firn-sim replay: --ssd: 500KiB is an SSD of 500.0 KiB, too small for the engine, which needs 512.0 KiB: say --ssd 524288, or more" --trace "$T/oltp.csv" --ssd 500KiB
 refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
 refused "none/log: No such file" --trace "$T/oltp.csv" --oplog "$T/none/log"
 printf 'tier: { dirty_start = 95; };\n' >"$T/conf"
@@ -142,12 +142,12 @@ has "a full disk" "$out" "log of commands cannot be written"
 exits 0 "$sim" replay --help
 has "help" "$out" "^usage: firn-sim replay"
 
-exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB --svg "$T/curve.svg"
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 500KiB,4MiB,10%,4MiB --svg "$T/curve.svg"
 curve=$out
-is "one line a size" "$(grep -cE '^ +[0-9.]+ [MG]iB' <<<"$curve")" 3
-has "too small" "$curve" "1.0 MiB .* too small for the engine"
+is "one line a size" "$(grep -cE '^ +[0-9.]+ [KMG]iB' <<<"$curve")" 3
+has "too small" "$curve" "500.0 KiB .* too small for the engine"
 is "curves" "$(grep -c '<polyline' "$T/curve.svg")" 3
-exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 500KiB,4MiB,10%,4MiB
 is "the same curve again" "$out" "$curve"
 exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 8MiB --open --json
 is "a point is a replay" "$(jq '.sizes[0].hdd_busy_s' <<<"$out")" "$(jq .hdd_busy_s <<<"$first")"
