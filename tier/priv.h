@@ -907,7 +907,7 @@ bool     places_given_up(const struct shard *s, uint32_t segment); /* its device
 bool     places_any_usable(const struct shard *s);        /* some device that copies may go to */
 void     places_write_failed(struct shard *s, uint32_t segment, int err); /* of a place, or of what its segment says of itself */
 void     places_read_failed(struct shard *s, uint32_t segment, int err);
-void     places_hangs(struct shard *s, uint32_t segment); /* a start has waited for its device */
+void     places_hangs(struct shard *s, uint32_t segment); /* a start, or a stop, has waited for its device */
 uint32_t places_leave_next(struct shard *s);
 /* recover_places.c: what the last run left in slot segments; straight-line, after replay. 0; -FIRN_E_STOPPED, -ENOMEM */
 int      places_recover(struct shard *s);
