@@ -254,7 +254,7 @@ static void full_look(struct shard *s)
         s->places.admit.full = true;
 }
 
-uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
+uint32_t places_take(struct shard *s, uint32_t layer, enum fill_kind kind)
 {
     struct slots *sl = &s->places.slots;
     uint32_t id;
@@ -262,9 +262,12 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
     if (!s->draining && short_of_places(sl))
         (void)journal_slots_open(s->j, keep_free(s));
     slots_small_share(sl, small_pct(s, layer));
-    id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
+    if (kind == FILL_SPARE)
+        id = quota_has_room(s, layer) ? slots_take_free(sl, true) : INDEX_NONE;
+    else
+        id = quota_makes_room(s, layer) ? slots_take(sl, kind == FILL_MAIN) : INDEX_NONE;
     full_look(s);
-    if (id == INDEX_NONE)
+    if (id == INDEX_NONE && kind != FILL_SPARE)
         ask_for_segment(s, 1);
     return id;
 }

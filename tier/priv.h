@@ -861,7 +861,8 @@ void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
 bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
-void     fill_save(struct shard *s, uint32_t id, const void *block);   /* of such an entry; verified */
+/* Of such an entry; verified. spare: only if a place is free still. */
+void     fill_save(struct shard *s, uint32_t id, const void *block, bool spare);
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */
@@ -869,6 +870,7 @@ void     quota_init(struct shard *s);
 void     quota_changed(struct shard *s, uint32_t layer);  /* its volume's policy did, or it has none any more */
 bool     quota_spares(void *ctx, uint32_t id);            /* for slots.h: ctx is the shard */
 bool     quota_makes_room(struct shard *s, uint32_t layer); /* before a place is taken for it; false: it may have none now */
+bool     quota_has_room(struct shard *s, uint32_t layer); /* it may have one more, and no other copy goes for it */
 bool     quota_admits(const struct shard *s, uint32_t layer); /* anything of it may be copied */
 bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it must be missed: not as the pool's knobs say */
 void     quota_io(struct shard *s, uint32_t layer, uint32_t nblocks, bool write); /* of a host */
@@ -883,10 +885,10 @@ int      places_init(struct shard *s);
 void     places_fini(struct shard *s);
 void     places_retune(struct shard *s);                  /* what is worth a place, as s->t has it now */
 uint32_t places_segments(const struct shard *s);          /* that may hold copies, of all shards */
-/* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
 uint64_t places_base(const struct shard *s);              /* places that there are, and those that these could become */
-uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);
+/* As slots_take(), or slots_take_free() for what is SPARE; takes another segment if places are short, and segments are not. */
+uint32_t places_take(struct shard *s, uint32_t layer, enum fill_kind kind);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
 void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */

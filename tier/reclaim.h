@@ -52,6 +52,7 @@ struct reclaim {
 };
 
 #define RECLAIM_SETTLE_NS (2 * NS_PER_MS)
+#define RECLAIM_SAVE_USES 2u     /* reads of a clean block since it was written: it is worth another copy's place */
 
 /* reclaim.c */
 bool     reclaim_step(struct shard *s);                   /* true: more to do at once */

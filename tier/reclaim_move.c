@@ -135,7 +135,7 @@ static void move_read_done(struct dev_io *io)
     }
     if (m->save) { /* dirty: a destage has begun to bridge with it meanwhile, and may spoil what the disk has */
         if (ok && !(n.flags & INDEX_DIRTY))
-            fill_save(s, id, m->buf);
+            fill_save(s, id, m->buf, index_ref(&s->ix, id) < RECLAIM_SAVE_USES);
         move_free(m);
         return;
     }

@@ -11,7 +11,6 @@
 
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define SAVE_WAIT_NS (100 * NS_PER_MS) /* for copies that are being written: what they wait for may hang */
-#define SAVE_USES 2u      /* reads of a clean block since it was written: it is worth another copy's place */
 
 /* The whole pass shares one budget, however many steps and victims it takes: hosts' requests wait for its end. */
 static bool may_look(struct shard *s)
@@ -134,7 +133,7 @@ static bool worth_saving(const struct shard *s, uint32_t id)
 {
     uint32_t uses = index_ref(&s->ix, id);
 
-    return uses >= SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
+    return uses >= RECLAIM_SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
 }
 
 /* True: it waits for moves or for fills to end; not for longer than a device that answers takes. */
