@@ -10,9 +10,10 @@
  *    the checksums all the same.
  * 5. What is worth a place on the SSD is copied there from its frame (fill.c).
  * 6. A host's read that goes on with a stream starts fetches ahead of it, for which nobody waits.
- * Failures: what did not come well is not staged; the runs that wanted it repair it block by block (read.c), as if their own read had
- * failed. No frames or structs, or a device that keeps its share of them already: the run reads for itself, as from a device that does
- * not seek; nothing ever waits for a frame. Where the device refused a read nothing is fetched around what is asked for, for a while.
+ * Failures: what did not come well is not staged; the runs that wanted it repair it block by block (read_repair.c), as if
+ * their own read had failed. No frames or structs, or a device that keeps its share of them already: the run reads for itself, as
+ * from a device that does not seek; nothing ever waits for a frame. Where the device refused a read nothing is fetched around what
+ * is asked for, for a while.
  */
 #include <errno.h>
 #include <sys/mman.h>

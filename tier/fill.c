@@ -121,7 +121,7 @@ static bool copy(struct shard *s, uint32_t fr, enum fill_kind kind)
 
     if (!may_copy(s))
         return false;
-    id = places_take(s, extent_at(&s->xt, m->x)->layer, kind == FILL_MAIN);
+    id = places_take(s, extent_at(&s->xt, m->x)->layer, kind);
     if (id == INDEX_NONE)
         return false;
     if (!places_usable(s, id / p->slots.per_segment)) {
@@ -177,9 +177,9 @@ static uint32_t frame_of(struct shard *s, uint32_t x, uint32_t in_extent, uint32
     return fr;
 }
 
-static bool copy_frame(struct shard *s, uint32_t fr)
+static bool copy_frame(struct shard *s, uint32_t fr, enum fill_kind kind)
 {
-    bool ready = fr != STAGE_NONE && stage_frame(&s->stage, fr)->state == FRAME_READY, copied = ready && copy(s, fr, FILL_MAIN);
+    bool ready = fr != STAGE_NONE && stage_frame(&s->stage, fr)->state == FRAME_READY, copied = ready && copy(s, fr, kind);
 
     if (ready && !copied)
         figure_add(&s->stats.fill_dropped, 1);
@@ -190,7 +190,7 @@ static bool copy_frame(struct shard *s, uint32_t fr)
 void fill_anew(struct shard *s, const struct run_at *at, const void *block)
 {
     if (quota_admits(s, extent_at(&s->xt, at->x)->layer) && may_copy(s))
-        copy_frame(s, frame_of(s, at->x, at->in_extent, at->csum, block));
+        copy_frame(s, frame_of(s, at->x, at->in_extent, at->csum, block), FILL_MAIN);
 }
 
 bool fill_crowded(const struct shard *s, uint32_t coming)
@@ -208,7 +208,7 @@ bool fill_may_save(const struct shard *s, const struct index_entry *n)
 }
 
 /* From here on RAM has the block, and not the log as well. */
-void fill_save(struct shard *s, uint32_t id, const void *block)
+void fill_save(struct shard *s, uint32_t id, const void *block, bool spare)
 {
     struct index_entry n;
     uint32_t x, fr;
@@ -218,7 +218,7 @@ void fill_save(struct shard *s, uint32_t id, const void *block)
         return;
     x = extent_find(&s->xt, n.layer, extent_no(n.block));
     fr = frame_of(s, x, (uint32_t)(n.block % EXTENT_BLOCKS), n.csum, block);
-    if (copy_frame(s, fr)) {
+    if (copy_frame(s, fr, spare ? FILL_SPARE : FILL_MAIN)) {
         map_remove(s, id);
         map_settle(s, x);
         figure_add(&s->stats.reclaim_saved_blocks, 1);

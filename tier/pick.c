@@ -141,11 +141,13 @@ static void region_of(struct lane *l, uint32_t id, uint64_t span_bytes, struct c
     *r = (struct choose_region){.id = id};
     for (uint32_t slot = slotset_next(&d->dirty, id * CHOOSE_SLOTS); slot < end; slot = slotset_next(&d->dirty, slot + 1)) {
         const struct extent *e = extent_at(&l->s->xt, d->x[slot]);
+        struct heat_value heat;
 
         if (stays(l, e))
             continue;
+        heat = heat_of_extent(l->s, d->x[slot]);
         r->urgent |= (e->flags & EXTENT_URGENT) != 0;
-        r->write_heat = MAX(r->write_heat, heat_of_extent(l->s, d->x[slot]).write);
+        r->write_heat = MAX(r->write_heat, heat.write);
         choose_add_run(r, span_bytes, cold_offset(l->s->o.cold, e->place), MAX(extent_weight(e), 1u) * BLOCK_BYTES);
     }
 }

@@ -28,7 +28,8 @@
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
-#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer */
+#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer, */
+#define STOP_HANGS_NS (2 * NS_PER_S)  /* and a device that takes so long for a page is left out: others have their time */
 #define READ_TURNS    5u         /* of the cache: what was missed is remembered so long where hardly anything is written */
 #define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 #define NO_SEGMENT    UINT32_MAX
@@ -253,7 +254,7 @@ static void full_look(struct shard *s)
         s->places.admit.full = true;
 }
 
-uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
+uint32_t places_take(struct shard *s, uint32_t layer, enum fill_kind kind)
 {
     struct slots *sl = &s->places.slots;
     uint32_t id;
@@ -261,9 +262,12 @@ uint32_t places_take(struct shard *s, uint32_t layer, bool to_main)
     if (!s->draining && short_of_places(sl))
         (void)journal_slots_open(s->j, keep_free(s));
     slots_small_share(sl, small_pct(s, layer));
-    id = quota_makes_room(s, layer) ? slots_take(sl, to_main) : INDEX_NONE;
+    if (kind == FILL_SPARE)
+        id = quota_has_room(s, layer) ? slots_take_free(sl, true) : INDEX_NONE;
+    else
+        id = quota_makes_room(s, layer) ? slots_take(sl, kind == FILL_MAIN) : INDEX_NONE;
     full_look(s);
-    if (id == INDEX_NONE)
+    if (id == INDEX_NONE && kind != FILL_SPARE)
         ask_for_segment(s, 1);
     return id;
 }
@@ -501,15 +505,19 @@ void places_stop(struct shard *s)
     while (env_now_ns(s->env) < until &&
            slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
         uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
+        struct dev *d = shard_segment_dev(s, segment);
         int err;
 
         if (!places_usable(s, segment))
             continue;
         page_make(s, segment, page, p->table_bufs);
-        err = dev_write_sync(shard_segment_dev(s, segment), off, p->table_bufs, l->page_bytes, 0);
+        d->patience_ns = MIN(d->patience_ns, STOP_HANGS_NS); /* the log's device has none: what a stop waits for lies there */
+        err = dev_write_sync(d, off, p->table_bufs, l->page_bytes, 0);
         if (err == -FIRN_E_STOPPED)
             return;
-        if (err != 0)
+        if (err == -ETIMEDOUT)
+            places_hangs(s, segment);
+        else if (err != 0)
             places_write_failed(s, segment, err);
     }
 }

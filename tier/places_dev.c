@@ -6,7 +6,7 @@
  * 1. None of its places is given out, read or written about any more; a read that finds a copy there drops it.
  * 2. Its segments are emptied one by one in the background, and are free then, for nobody.
  * A device that hangs is not given up: what is found there meanwhile is dropped and read from elsewhere, nothing is copied to it. But a
- * start waits for it once, whatever its shards want of it, and then does without it.
+ * start waits for it once, whatever its shards want of it, and then does without it; so does a stop that writes about its copies.
  */
 #include <errno.h>
 

@@ -171,6 +171,7 @@ bool volume_min_fits(const struct tier *t, const struct volume *but, uint32_t sh
 /* volume.c */
 int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
+uint16_t volume_next_shard(const struct tier *t); /* where the next one that is made will live: that with the fewest */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */
 void tier_requests_drop(struct tier *t);                          /* after a crash */
 /* info.c */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard and what its flows share. Reading order: index.h, extent.h, this, map.c (the index and the extents
- * kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c, bypass.c, bypass_run.c, read.c, fetch.c, fill.c,
- * places.c, sums.c, zero.c, rmw.c, cancel.c,
+ * kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c, bypass.c, bypass_run.c, read.c with read_where.c, read_run.c,
+ * read_repair.c and read_answer.c, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c,
  * mover.c with pick.c, mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c,
- * reclaim.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
+ * reclaim.c with reclaim_victim.c, reclaim_walk.c and reclaim_move.c, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -43,6 +43,7 @@
 #include "tier/index.h"
 #include "tier/placement.h"
 #include "tier/policy.h"
+#include "tier/reclaim.h"
 #include "tier/shard.h"
 #include "tier/slot_table.h"
 #include "tier/slots.h"
@@ -520,49 +521,6 @@ struct give {                    /* a place that extent x has left, and that rea
     struct list node;            /* s->gives */
 };
 
-/* ---- reclaim ---- */
-
-enum reclaim_state {
-    RECLAIM_IDLE, RECLAIM_MOVE, RECLAIM_VIRTUAL, RECLAIM_DISCARDS, RECLAIM_PLACED, RECLAIM_SETTLE, RECLAIM_SAVE, RECLAIM_DROP,
-    RECLAIM_COMMIT,
-    RECLAIM_STATE_NR
-};
-#define MOVES_BATCH 64u          /* appended together */
-#define MOVES_MAX (2 * MOVES_BATCH) /* one batch is being read while one is being written */
-struct move {                    /* one block, or one record without payload, on its way to the stream of moves */
-    struct journal_append app;
-    struct dev_io io;
-    struct iovec iov;
-    struct shard *s;
-    char    *buf;                /* BLOCK_BYTES; this struct's for good */
-    struct list node;            /* rc.ready */
-    uint32_t layer, csum, from;  /* layer index; from: the segment it leaves */
-    struct journal_loc loc;
-    int      tries;
-    bool     save;               /* a clean block that is used: to a place for copies instead */
-};
-struct reclaim {
-    enum reclaim_state state;
-    uint32_t segment, cursor, in_flight;
-    struct list ready;           /* moves that wait for their batch */
-    uint32_t nr_ready, reads;    /* reads: moves whose block is being read */
-    uint32_t passes;             /* over the victim */
-    uint32_t looks;              /* at slots and nodes in this pass of the shard: SCAN_BUDGET at most */
-    uint64_t moved;              /* blocks of the victim */
-    uint64_t look_ns;            /* not before */
-    uint64_t seen_changes;       /* s->changes when no victim was found; UINT64_MAX: one was */
-    bool     seen_starved;
-    bool     wanted;             /* the journal asked for space */
-    bool     stuck;              /* a block of the victim could not be read: it stays */
-    bool     for_places;         /* the victim is emptied for copies */
-    bool     saved;              /* the victim's used blocks have been looked at, or are: */
-    uint64_t saved_ns;           /* since then no block was read that is to be saved */
-    bool     forgot;             /* planted bug: done for this victim */
-    struct meta_batch batch;
-    struct meta_op op[2];
-    uint8_t  rec[64], shard_rec[SHARD_REC_MAX];
-};
-
 /* ---- deleting a layer ---- */
 
 #define FORGET_BATCH 32u
@@ -894,16 +852,10 @@ void     hold_dev(struct shard *s, struct hold *h, uint16_t dev); /* it may be c
 void     hold_end(struct shard *s, struct hold *h);
 bool     runs_full(const struct shard *s, uint16_t dev);  /* the device keeps its share of them */
 
-/* write.c, read.c, zero.c, rmw.c */
+/* write.c, zero.c, rmw.c */
 void     write_start(struct shard *s, uint32_t layer, struct blk_io *io);
 int      write_blocks(struct shard *s, struct wio *w, uint32_t layer, uint64_t block, uint32_t nblocks,
                       const struct iovec *iov, int iovcnt, const uint32_t *crc);
-void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
-/* r->hold, r->ahead_end and r->stream_blocks are set. */
-void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
-                     const struct iovec *iov, int iovcnt);
-void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
-void     runs_resume(struct shard *s);
 int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t zeroes_share_wanted(const struct shard *s, const struct blk_io *io); /* as share_zeroes_wanted() */
 bool     zero_cancel(struct zio *z);                      /* true: it waited, is off its list, and z->cb will not be called */
@@ -916,6 +868,38 @@ void     write_end(struct wio *w, int err);
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 bool     rmw_needs_buffer(const struct blk_io *io);
 void     rmw_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* read.c */
+void     read_start(struct shard *s, uint32_t layer, struct blk_io *io, unsigned kinds, uint64_t devs);
+/* r->hold, r->ahead_end and r->stream_blocks are set. */
+void     read_blocks(struct shard *s, struct rio *r, uint32_t layer, uint64_t block, uint32_t nblocks,
+                     const struct iovec *iov, int iovcnt);
+void     read_cancel(struct rio *r);                      /* if it waits for a run it ends, with what is under way */
+void     runs_resume(struct shard *s);
+/* read_where.c */
+/* Source WAIT: w is called when the checksums have come; without w they are only looked for in RAM. */
+void     where_look_up(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at);
+void     where_map(struct rio *r, uint64_t block, struct sums_waiter *w, struct run_at *at); /* whatever the index has */
+bool     where_same(const struct run_at *a, const struct run_at *b);
+bool     where_follows(const struct run_at *a, uint32_t n, const struct run_at *b); /* b is what lies n blocks behind a */
+/* read_run.c */
+void     run_submit(struct run *u, uint32_t want);        /* want: the checksum of the block, when only one is repaired */
+void     run_end(struct run *u);
+void     run_take(struct run *u, const struct fetch *f);  /* its fetch has ended: copies what came */
+void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
+/* A copy in a place that cannot be had now is no reason to fail. True: it is dropped, and the block is to be looked up again. */
+bool     run_copy_given_up(struct shard *s, const struct run_at *at);
+bool     run_dev_usable(struct shard *s, const struct run_at *at);
+/* read_repair.c */
+void     repair_begin(struct run *u);                     /* u->bad says which blocks */
+void     repair_step(struct run *u);                      /* goes on with the next one, or ends the run */
+void     repair_wake(struct sums_waiter *w);
+/* read_answer.c */
+void     rio_fail(struct rio *r, uint64_t block, int err);
+void     rio_say_damage(struct rio *r);                   /* what has been noted of neighbours */
+void     rio_check_done(struct rio *r);                   /* calls back if nothing is left to do */
+void     rio_block_failed(struct rio *r, uint64_t block, const struct run_at *at, int err); /* err: the device's, which may mend; 0: rot */
+void     rio_block_unknown(struct rio *r, uint64_t block, int err); /* the metadata would not say where it lies, or whether it is lost */
+
 /* fetch.c */
 bool     fetch_seeks(const struct dev *d);               /* others have no seeks to be spared; NULL: absent */
 int      fetch_init(struct shard *s);
@@ -943,8 +927,6 @@ void     fetch_forget(struct shard *s, uint32_t x, uint32_t in_extent);
 void     fetch_forget_extent(struct shard *s, uint32_t x);
 void     fetch_forget_changed(struct shard *s, uint32_t x, const struct extent_sums *v); /* those that v does not have as they are */
 void     fetch_verify(struct shard *s);
-void     run_take(struct run *u, const struct fetch *f);  /* read.c: its fetch has ended: copies what came */
-void     run_taken(struct run *u);                        /* then ends, or repairs the rest */
 
 /* fill.c */
 /* A fetch began for n blocks of the request, from its block `first` on. */
@@ -955,7 +937,8 @@ void     fill_arrived(struct shard *s, const struct fetch *f); /* its frames are
 void     fill_anew(struct shard *s, const struct run_at *at, const void *block); /* what the map has there, and the SSD lost */
 bool     fill_may_save(const struct shard *s, const struct index_entry *n); /* clean, of the log: on a disk, and to be copied */
 bool     fill_crowded(const struct shard *s, uint32_t coming); /* no room for more than these, which are being read */
-void     fill_save(struct shard *s, uint32_t id, const void *block);   /* of such an entry; verified */
+/* Of such an entry; verified. spare: only if a place is free still. */
+void     fill_save(struct shard *s, uint32_t id, const void *block, bool spare);
 bool     fill_busy(const struct shard *s);
 
 /* quota.c: what of the places each volume may have */
@@ -963,6 +946,7 @@ void     quota_init(struct shard *s);
 void     quota_changed(struct shard *s, uint32_t layer);  /* its volume's policy did, or it has none any more */
 bool     quota_spares(void *ctx, uint32_t id);            /* for slots.h: ctx is the shard */
 bool     quota_makes_room(struct shard *s, uint32_t layer); /* before a place is taken for it; false: it may have none now */
+bool     quota_has_room(struct shard *s, uint32_t layer); /* it may have one more, and no other copy goes for it */
 bool     quota_admits(const struct shard *s, uint32_t layer); /* anything of it may be copied */
 bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it must be missed: not as the pool's knobs say */
 void     quota_io(struct shard *s, uint32_t layer, uint32_t nblocks, bool write); /* of a host */
@@ -977,10 +961,10 @@ int      places_init(struct shard *s);
 void     places_fini(struct shard *s);
 void     places_retune(struct shard *s);                  /* what is worth a place, as s->t has it now */
 uint32_t places_segments(const struct shard *s);          /* that may hold copies, of all shards */
-/* As slots_take(); takes another segment if places are short, and segments are not. */
 uint32_t places_possible(const struct shard *s);          /* free segments that copies could take now, of this shard's part */
 uint64_t places_base(const struct shard *s);              /* places that there are, and those that these could become */
-uint32_t places_take(struct shard *s, uint32_t layer, bool to_main);
+/* As slots_take(), or slots_take_free() for what is SPARE; takes another segment if places are short, and segments are not. */
+uint32_t places_take(struct shard *s, uint32_t layer, enum fill_kind kind);
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
 void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */
@@ -1001,7 +985,7 @@ bool     places_given_up(const struct shard *s, uint32_t segment); /* its device
 bool     places_any_usable(const struct shard *s);        /* some device that copies may go to */
 void     places_write_failed(struct shard *s, uint32_t segment, int err); /* of a place, or of what its segment says of itself */
 void     places_read_failed(struct shard *s, uint32_t segment, int err);
-void     places_hangs(struct shard *s, uint32_t segment); /* a start has waited for its device */
+void     places_hangs(struct shard *s, uint32_t segment); /* a start, or a stop, has waited for its device */
 uint32_t places_leave_next(struct shard *s);
 /* recover_places.c: what the last run left in slot segments; straight-line, after replay. 0; -FIRN_E_STOPPED, -ENOMEM */
 int      places_recover(struct shard *s);
@@ -1063,7 +1047,7 @@ uint64_t devices_to_avoid(const struct shard *s);         /* degraded or hung, a
 void     share_leave(struct shard *s, uint32_t x, uint64_t avoid); /* a place that no batch names yet, for one elsewhere */
 uint64_t share_step(struct shard *s);                     /* as mover_step() */
 
-/* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, reclaim.c, forget.c, oldest.c */
+/* mover.c, pick.c, mover_batch.c, mover_io.c, mover_commit.c, describe.c, forget.c, oldest.c */
 int      mover_init(struct shard *s);
 void     mover_fini(struct shard *s);
 uint64_t mover_step(struct shard *s);                     /* when to look again; UINT64_MAX: not by the clock */
@@ -1130,13 +1114,6 @@ void     migrate_failed(struct lane *l, const struct job *job);
 uint64_t describe_look(struct lane *l);                   /* of an idle lane; as mover_step() */
 void     describe_go_on(struct lane *l);                  /* it has the turn that it waited for */
 bool     describe_pending(struct shard *s);               /* a drain has to wait for descriptions */
-bool     reclaim_step(struct shard *s);                   /* true: more to do at once */
-void     reclaim_pass_over(struct shard *s);              /* the next pass has a budget of its own */
-bool     reclaim_busy(const struct shard *s);
-double   reclaim_score(const struct shard *s, uint32_t segment); /* as a victim; 0: none */
-void     reclaim_press(struct shard *s, uint32_t victim); /* press.c: its dirt, and that of those that come next, is wanted on the disk */
-uint32_t reclaim_free_target(const struct shard *s);      /* of free segments: reclaim begins when there are no more than so many */
-uint64_t reclaim_look_ns(const struct shard *s);          /* when to look again; UINT64_MAX: not by the clock */
 void     tombstones_drop(struct shard *s);
 uint64_t shard_oldest_seq(const struct shard *s);         /* of what live log segments hold */
 uint32_t shard_oldest_segment(const struct shard *s);     /* that holds it; INDEX_NONE: none */

@@ -115,6 +115,16 @@ static bool evict_of(struct shard *s, uint32_t l)
     return slots_evict(&s->places.slots, is_of, &(struct wanted){s, l});
 }
 
+bool quota_has_room(struct shard *s, uint32_t l)
+{
+    const struct layer *y = layer_at(s, l);
+
+    if (list_empty(&s->places.quota.limited))
+        return true;
+    look(s);
+    return y->nr_copies + y->nr_filling < max_of(s, y);
+}
+
 bool quota_makes_room(struct shard *s, uint32_t l)
 {
     struct layer *y = layer_at(s, l);

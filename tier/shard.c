@@ -342,6 +342,8 @@ static void arm(struct shard *s, uint64_t at)
         env_timer_arm(s->env, &s->timer, at);
 }
 
+static void sooner(uint64_t *at, uint64_t other) { *at = MIN(*at, other); }
+
 static void shard_work(struct env_task *task)
 {
     struct shard *s = container_of(task, struct shard, work);
@@ -352,10 +354,16 @@ static void shard_work(struct env_task *task)
     gate_resume(s);
     if (s->started && !s->stopping) {
         bool more = background(s);
-        uint64_t walk = migrate_step(s), at = mover_step(s), streams = bypass_step(s), marks = marks_step(s), heat = heat_step(s);
+        uint64_t at = migrate_step(s);
 
-        at = MIN(MIN(at, MIN(walk, streams)), MIN(marks, heat));
-        arm(s, MIN(at, MIN(oldest_look_ns(s), MIN(reclaim_look_ns(s), places_look_ns(s)))));
+        sooner(&at, mover_step(s));
+        sooner(&at, bypass_step(s));
+        sooner(&at, marks_step(s));
+        sooner(&at, heat_step(s));
+        sooner(&at, oldest_look_ns(s));
+        sooner(&at, reclaim_look_ns(s));
+        sooner(&at, places_look_ns(s));
+        arm(s, at);
         if (more)
             shard_kick(s);
     }

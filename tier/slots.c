@@ -342,6 +342,18 @@ bool slots_evict(struct slots *sl, bool (*of)(void *ctx, uint32_t id), void *ctx
 
 /* ---- a place's life ---- */
 
+static uint32_t taken(struct slots *sl, uint32_t id, bool to_main)
+{
+    if (id == INDEX_NONE)
+        return id;
+    state_set(sl, id, to_main ? PLACE_TAKEN_MAIN : PLACE_TAKEN_SMALL);
+    seg_of(sl, id)->nr_taken++;
+    sl->nr_taken++;
+    if (!to_main)
+        ring_push(sl, id);
+    return id;
+}
+
 uint32_t slots_take(struct slots *sl, bool to_main)
 {
     uint32_t steps = 0, id;
@@ -349,12 +361,14 @@ uint32_t slots_take(struct slots *sl, bool to_main)
     while ((id = free_pop(sl, &steps)) == INDEX_NONE)
         if (!evict_within(sl, &steps))
             return INDEX_NONE;
-    state_set(sl, id, to_main ? PLACE_TAKEN_MAIN : PLACE_TAKEN_SMALL);
-    seg_of(sl, id)->nr_taken++;
-    sl->nr_taken++;
-    if (!to_main)
-        ring_push(sl, id);
-    return id;
+    return taken(sl, id, to_main);
+}
+
+uint32_t slots_take_free(struct slots *sl, bool to_main)
+{
+    uint32_t steps = 0;
+
+    return taken(sl, free_pop(sl, &steps), to_main);
 }
 
 static enum place_state taken_end(struct slots *sl, uint32_t id)

@@ -81,6 +81,7 @@ void slots_small_share(struct slots *sl, uint32_t pct);
 uint32_t slots_small_pct(const struct slots *sl, uint64_t blocks, uint32_t pct);
 /* A place for a new copy, perhaps that of another one; INDEX_NONE: none was found this time. */
 uint32_t slots_take(struct slots *sl, bool to_main);
+uint32_t slots_take_free(struct slots *sl, bool to_main);   /* not that of another one */
 /* Evicts one of those that `of` picks, used ones last: a hand of its own. Its place is free at once, or, in the small queue, when its turn
  * comes. False: none was found this time. */
 bool slots_evict(struct slots *sl, bool (*of)(void *ctx, uint32_t id), void *ctx);

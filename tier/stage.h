@@ -15,7 +15,8 @@
 #define STAGE_FRAMES_MAX  (1u << 22)    /* 16 GiB */
 #define STAGE_FILTER      4096u
 
-enum fill_kind { FILL_NOT, FILL_SMALL, FILL_MAIN }; /* what is worth a place on the SSD, and in which queue it begins there */
+/* What is worth a place on the SSD, and in which queue it begins there. SPARE: in main, if a place is free: no other copy goes for it. */
+enum fill_kind { FILL_NOT, FILL_SMALL, FILL_MAIN, FILL_SPARE };
 
 enum frame_state {
     FRAME_FREE,

@@ -5,31 +5,63 @@
 static uint64_t key_of(uint32_t layer, uint64_t block) { return (uint64_t)layer << 40 | block; }
 static_assert(VOLUME_BYTES_MAX / BLOCK_BYTES < UINT64_C(1) << 40, "a block number fits a key, beside the layer");
 
+/* Every host read comes by here: comparing it with all streams took 500 instructions. A read asks for two keys that lie beside each other,
+ * so those of one neighbourhood share a bucket, and one is looked at. */
+#define NEIGHBOURS 16u
+
+static uint8_t *bucket_of(struct stream_table *t, uint64_t neighbourhood)
+{
+    return &t->head[(neighbourhood * UINT64_C(0x9e3779b97f4a7c15) >> 32) % STREAM_BUCKETS];
+}
+
 /* Reads that are not of whole blocks begin in the block in which the one before ended. */
-static uint32_t find(const struct stream_table *t, uint64_t key)
+static uint32_t find(struct stream_table *t, uint64_t key)
 {
     uint32_t at = STREAMS;
 
-    for (uint32_t i = 0; i < STREAMS; i++)
-        if (t->key[i] - key <= 1)
-            at = i;
+    for (uint64_t n = key / NEIGHBOURS; n <= (key + 1) / NEIGHBOURS; n++)
+        for (uint32_t i = *bucket_of(t, n); i != 0; i = t->chain[i - 1])
+            if (t->key[i - 1] - key <= 1 && (at == STREAMS || i - 1 > at))
+                at = i - 1;
     return at;
 }
 
-/* The stream at that place of the order is the youngest now. Returns its number. */
-static uint32_t move_to_end(struct stream_table *t, size_t at)
+static void set_key(struct stream_table *t, uint32_t i, uint64_t key)
 {
-    uint8_t i = t->order[at];
+    uint8_t *from = bucket_of(t, t->key[i] / NEIGHBOURS), *to = bucket_of(t, key / NEIGHBOURS);
+    bool used = t->key[i] != 0;
 
-    memmove(&t->order[at], &t->order[at + 1], STREAMS - 1 - at);
-    t->order[STREAMS - 1] = i;
-    return i;
+    t->key[i] = key;
+    if (used && from == to)
+        return;
+    if (used) {
+        while (*from != i + 1)
+            from = &t->chain[*from - 1];
+        *from = t->chain[i];
+    }
+    t->chain[i] = *to;
+    *to = (uint8_t)(i + 1);
+}
+
+static void make_youngest(struct stream_table *t, uint32_t i)
+{
+    uint8_t last = t->older[STREAMS];
+
+    if (i == last)
+        return;
+    t->older[t->younger[i]] = t->older[i];
+    t->younger[t->older[i]] = t->younger[i];
+    t->younger[i] = STREAMS;
+    t->older[i] = last;
+    t->younger[last] = t->older[STREAMS] = (uint8_t)i;
 }
 
 static void begin(struct stream_table *t)
 {
-    for (uint32_t i = 0; i < STREAMS; i++)
-        t->order[i] = (uint8_t)i;
+    for (uint32_t i = 0; i <= STREAMS; i++) {
+        t->younger[i] = (uint8_t)((i + 1) % (STREAMS + 1));
+        t->older[i] = (uint8_t)((i + STREAMS) % (STREAMS + 1));
+    }
     t->begun = true;
 }
 
@@ -58,18 +90,15 @@ struct stream *stream_read(struct stream_table *t, uint32_t layer, uint64_t bloc
     if (!t->begun)
         begin(t);
     if (i == STREAMS) {
-        i = move_to_end(t, 0);
+        i = t->younger[STREAMS];
         t->of[i] = (struct stream){.next = block, .ahead = block};
-    } else {
-        const uint8_t *at = memchr(t->order, (int)i, STREAMS);
-
-        move_to_end(t, (size_t)(at - t->order));
     }
+    make_youngest(t, i);
     st = &t->of[i];
     note_shared(st, block, nblocks);
     st->nblocks += block + nblocks - MAX(st->next, block);
     st->next = block + nblocks;
-    t->key[i] = key_of(layer, st->next);
+    set_key(t, i, key_of(layer, st->next));
     return st;
 }
 

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 
 #define STREAMS           64u
+#define STREAM_BUCKETS    128u
 #define STREAM_MIN_BLOCKS (128u * 1024u / BLOCK_BYTES) /* read in one go before anything is read ahead: random reads pay nothing */
 
 #define STREAM_GUESSES 64u
@@ -19,11 +20,13 @@ struct stream {
     int8_t   guess[STREAM_GUESSES]; /* above 0: the next one mostly begins in the last block of such a one */
 };
 
-struct stream_table {
-    uint64_t key[STREAMS];       /* layer and next: what a read is compared with */
+struct stream_table {            /* 0: of no stream */
+    uint64_t key[STREAMS];       /* layer and next: what a read is compared with; 0: not used yet */
     struct stream of[STREAMS];
-    uint8_t  order[STREAMS];     /* their numbers, the one unused for longest first */
-    bool     begun;              /* order is set */
+    uint8_t  head[STREAM_BUCKETS]; /* by a hash of the key's neighbourhood: number + 1 of a stream; 0: none */
+    uint8_t  chain[STREAMS];     /* of the next one with that hash; likewise */
+    uint8_t  younger[STREAMS + 1], older[STREAMS + 1]; /* a ring of numbers by last use; STREAMS: its two ends */
+    bool     begun;              /* the ring is set */
 };
 
 /* A read of nblocks from block on. The stream that it belongs to: perhaps a new one, in the place of the one unused for

@@ -185,6 +185,11 @@ void tier_loss_clear(struct tier *t, tier_volume_cb *cb, void *ctx);
 uint32_t tier_volume_list(struct tier *t, const char *after, struct volume_info *out, uint32_t nr);
 int      tier_volume_get(struct tier *t, const char *name, struct volume_info *out, struct blk **blk);
 
+/* On envs[0]'s thread: what minima (volume_policy.cache_min) are parts of on the shard of that volume, or of the next that is made if there
+ * is none of that name; and what the others there have of it. */
+struct tier_cache_room { uint64_t bytes, others_min_bytes; };
+void tier_cache_room(struct tier *t, const char *name, struct tier_cache_room *out);
+
 /* Where a volume is hot, and where it lies: its bytes in parts of equal length, each whole cells of 4 MiB. The caller's memory until cb. */
 #define TIER_HEAT_PARTS_MAX 4096u
 struct tier_heat_part {

@@ -245,7 +245,7 @@ static void create_committed(struct request *r)
         go_to_shard(r, create_on_shard);
 }
 
-static uint16_t emptiest_shard(const struct tier *t)
+uint16_t volume_next_shard(const struct tier *t)
 {
     uint16_t best = 0;
 
@@ -260,7 +260,7 @@ static int create_volume(struct request *r, const struct volume_params *p)
     struct tier *t = r->t;
     struct volume_rec rec = {.id = t->pool.next_volume_id, .layer = t->pool.next_layer_id, .size_bytes = p->size_bytes,
                              .iops = p->iops, .bandwidth = p->bandwidth, .lba_bytes = p->lba_bytes,
-                             .shard = emptiest_shard(t), .tier = (uint16_t)p->tier};
+                             .shard = volume_next_shard(t), .tier = (uint16_t)p->tier};
     struct layer_rec layer = {.volume = rec.id};
     int err;
 

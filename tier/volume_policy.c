@@ -70,16 +70,32 @@ int volume_policy_check(const struct tier *t, uint32_t shard_no, const struct vo
     return max && share_bytes(&p->cache_min, all) > share_bytes(&p->cache_max, all) ? -FIRN_E_INVALID : 0;
 }
 
+static uint64_t others_min_bytes(const struct tier *t, const struct volume *but, uint32_t shard_no)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < t->nr_vols; i++)
+        if (t->vols[i] != but && t->vols[i]->shard_no == shard_no)
+            bytes += t->vols[i]->min_bytes;
+    return bytes;
+}
+
 bool volume_min_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes)
 {
     uint64_t all = shard_segment_bytes(t->shards[shard_no]);
 
     if (bytes == 0) /* whatever others were promised when there were more devices */
         return true;
-    for (uint32_t i = 0; i < t->nr_vols && bytes <= all; i++)
-        if (t->vols[i] != but && t->vols[i]->shard_no == shard_no)
-            bytes += t->vols[i]->min_bytes;
-    return bytes <= all;
+    return bytes <= all && others_min_bytes(t, but, shard_no) <= all - bytes;
+}
+
+void tier_cache_room(struct tier *t, const char *name, struct tier_cache_room *out)
+{
+    const struct volume *v = tier_find(t, name);
+    uint32_t shard_no = v != NULL ? v->shard_no : volume_next_shard(t);
+
+    out->bytes = shard_segment_bytes(t->shards[shard_no]);
+    out->others_min_bytes = others_min_bytes(t, v, shard_no);
 }
 
 uint64_t volume_min_bytes(const struct tier *t, uint32_t shard_no, const struct volume_policy *p)

@@ -37,7 +37,9 @@
 #define NUMBER_START_MAX    (NUMBER_MEDIA_MAX / 2)
 #define SEQ_START_MAX       (SEQ_MEDIA_MAX - (UINT64_C(1) << 43))
 
-#define SEGMENT_BYTES_MIN   (256u * 1024u)   /* floor for tests and the simulator; configuration asks for 16 MiB or more */
+/* Floor for the simulator and tests: header, summary, footer and the longest record (half a segment) with its header fit, in blocks of
+ * 4096 bytes, too. Configuration asks for 16 MiB or more. */
+#define SEGMENT_BYTES_MIN   (64u * 1024u)
 #define SEGMENT_BYTES_MAX   (256u << 20)
 #define SEGMENTS_MAX        (1u << 20)
 #define GROUP_RECORDS_MAX   128u  /* records that share one group header */

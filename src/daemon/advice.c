@@ -112,3 +112,16 @@ enum advice advice_for(const struct config *c, const char *dev, int err, char li
     }
     return a;
 }
+
+void advice_for_format(const struct config *c, const char *dev, bool pool, char line[static ADVICE_BYTES])
+{
+    const char *option = dev ? "dev" : "config", *name = dev ? dev : c->file;
+
+    if (pool)
+        snprintf(line, ADVICE_BYTES, "a whole pool is there: leave --format out to serve it; firnctl dump volumes --%s %s tells what it "
+                 "holds. For another pool name %s; to put one in its place, and lose all that its volumes hold, stop its firnd, save what "
+                 "is wanted, then add --force", option, name, dev ? "another directory" : "other devices");
+    else
+        snprintf(line, ADVICE_BYTES, "look at what is there: firnctl dump labels --%s %s knows what is Firn's, blkid and lsblk -f tell the "
+                 "rest. Name %s, or, if nothing of it is wanted, add --force", option, name, dev ? "another directory" : "other devices");
+}

@@ -18,5 +18,7 @@ enum advice {
 
 /* err: what opening or probing answered. dev: DIR of --dev, or NULL. line: "" for ADVICE_NONE. */
 enum advice advice_for(const struct config *c, const char *dev, int err, char line[static ADVICE_BYTES]);
+/* Of a format that was refused for what lies on a device. pool: it is the whole pool that the configuration names. */
+void advice_for_format(const struct config *c, const char *dev, bool pool, char line[static ADVICE_BYTES]);
 
 #endif

@@ -131,16 +131,35 @@ static void reply_pin_err(struct api *a, struct reply *out, int err)
                  "have %s in all on each reactor, half of its part of the journal", size_format(info.pin_max_bytes, (char[32]){0}));
 }
 
-/* Of a request that wanted shares of the cache; false: it is about something else. */
-static bool reply_share_err(struct reply *out, int err, unsigned seen)
+/* What a change asked for would leave: shares that it does not name are those that are there. */
+static void shares_wanted(struct api *a, const struct volume_params *p, unsigned seen, struct volume_view *v, struct volume_policy *out)
 {
-    if (err == -FIRN_E_RANGE && (seen & API_CACHE_MIN))
-        reply_detail(out, 400, "invalid",
-                     "cache_min: with it the minima of the volumes of its reactor are more than 100 %% of what there is");
-    else if (err == -FIRN_E_INVALID && (seen & (API_CACHE_MIN | API_CACHE_MAX)))
-        reply_detail(out, 400, "invalid", "cache_min: more than cache_max");
-    else
+    bool there = node_volume_get(a->node, p->name, v) == 0;
+
+    *out = p->policy;
+    if (there && !(seen & API_CACHE_MIN))
+        out->cache_min = v->info.p.policy.cache_min;
+    if (there && !(seen & API_CACHE_MAX))
+        out->cache_max = v->info.p.policy.cache_max;
+}
+
+/* Of a request that wanted shares of the cache for the volume p->name; false: it is about something else. v: room. */
+static bool reply_share_err(struct api *a, struct reply *out, int err, unsigned seen, const struct volume_params *p, struct volume_view *v)
+{
+    char what[256] = "cache_min: does not fit beside the minima of other volumes of its reactor";
+    struct tier_cache_room room;
+    struct volume_policy wanted;
+
+    if (err == -FIRN_E_RANGE && (seen & API_CACHE_MIN)) {
+        if (node_cache_room(a->node, p->name, &room) == 0)
+            api_say_min_over_room(&p->policy.cache_min, &room, what);
+    } else if (err == -FIRN_E_INVALID && (seen & (API_CACHE_MIN | API_CACHE_MAX))) {
+        shares_wanted(a, p, seen, v, &wanted);
+        api_say_min_over_max(&wanted, what);
+    } else {
         return false;
+    }
+    reply_detail(out, 400, "invalid", "%s", what);
     return true;
 }
 
@@ -401,7 +420,7 @@ static void volume_create(struct api *a, const char *body, size_t len, struct re
                 reply_pin_err(a, out, err);
             else if (err == -FIRN_E_EXISTS)
                 reply_exists(a, &p, (unsigned)seen, v, out);
-            else if (err && !reply_share_err(out, err, (unsigned)seen))
+            else if (err && !reply_share_err(a, out, err, (unsigned)seen, &p, v))
                 reply_not_created(a, out, err, p.name);
             else if (!err)
                 reply_view(a, out, err, created ? 201 : 200, p.name, v);
@@ -431,6 +450,7 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
     int seen, err;
 
     if (o && v) {
+        snprintf(p.name, sizeof(p.name), "%s", name);
         seen = api_volume_params(o, API_SIZE | API_CHANGES, &p, why);
         if (seen < 0)
             reply_error(out, 400, "invalid", why);
@@ -438,7 +458,7 @@ static void volume_patch(struct api *a, const char *name, const char *body, size
             reply_detail(out, 400, "invalid", "volumes only grow; its size is %s now", size_format(v->info.p.size_bytes, (char[32]){0}));
         else if ((err = change_volume(a, name, seen, &p, v)) == -FIRN_E_NO_SPACE)
             reply_pin_err(a, out, err);
-        else if (!reply_share_err(out, err, (unsigned)seen))
+        else if (!reply_share_err(a, out, err, (unsigned)seen, &p, v))
             reply_view(a, out, err, 200, name, v);
     } else if (o) {
         reply_error(out, 503, "no_resources", "out of memory");

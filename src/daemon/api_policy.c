@@ -98,6 +98,33 @@ void api_put_policy(json_t *volume, const struct volume_policy *p)
                                                                                   : json_integer((json_int_t)p->stream_cutoff));
 }
 
+static const char *share_text(const struct volume_share *sh, char buf[static 32])
+{
+    if (sh->pct == 0)
+        return size_format(sh->bytes, buf);
+    snprintf(buf, 32, "%u%%", sh->pct % 101);
+    return buf;
+}
+
+void api_say_min_over_max(const struct volume_policy *p, char what[static 256])
+{
+    char min[32], max[32];
+
+    snprintf(what, 256, "cache_min: %s is more than cache_max, which is %s; raise that one, too, or set it to 0, which is no limit",
+             share_text(&p->cache_min, min), share_text(&p->cache_max, max));
+}
+
+void api_say_min_over_room(const struct volume_share *min, const struct tier_cache_room *room, char what[static 256])
+{
+    uint64_t left = room->bytes - MIN(room->others_min_bytes, room->bytes);
+    char is[32], all[32], taken[32], rest[32];
+
+    snprintf(what, 256, "cache_min: %s does not fit: other volumes of its reactor were promised %s of the %s that copies can have there at "
+             "most; %s are left, which is %u%%",
+             share_text(min, is), size_format(room->others_min_bytes, taken), size_format(room->bytes, all), size_format(left, rest),
+             room->bytes < 100 ? 0 : (unsigned)MIN(left / (room->bytes / 100), UINT64_C(100)));
+}
+
 bool api_policy_differs(const struct volume_policy *is, const struct volume_policy *wanted, unsigned mask, char what[static 160])
 {
     const char *field = NULL;

@@ -14,6 +14,9 @@ bool api_get_admit(const json_t *v, enum volume_admit *out);
 bool api_get_stream(const json_t *v, uint64_t *out);
 /* Adds cache_min, cache_max, admit and stream_cutoff, each as it could be given. */
 void api_put_policy(json_t *volume, const struct volume_policy *p);
+/* Why minima and maxima are refused, with figures. */
+void api_say_min_over_max(const struct volume_policy *p, char what[static 256]);
+void api_say_min_over_room(const struct volume_share *min, const struct tier_cache_room *room, char what[static 256]);
 /* Which of the fields of mask (enum volume_field) differs, in words; false: none. */
 bool api_policy_differs(const struct volume_policy *is, const struct volume_policy *wanted, unsigned mask, char what[static 160]);
 

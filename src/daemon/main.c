@@ -142,15 +142,19 @@ static int failed(const char *what, const char *why)
     return EXIT_FAILED;
 }
 
-/* Why a format failed, and what --dev can be told to make of it. */
+/* Why a format failed, and what to do: where there was no room for --dev, and where something else lies there. */
 static int no_format(const struct plan *p, int err, const char *why)
 {
-    char quoted[LOG_QUOTED_BYTES];
+    char quoted[LOG_QUOTED_BYTES], next[LOG_QUOTED_BYTES], line[ADVICE_BYTES], ignored[256];
 
-    if (err != -ENOSPC || !p->opts.dev)
+    if (err == -FIRN_E_FOREIGN)
+        advice_for_format(&p->cfg, p->opts.dev, node_probe(&p->cfg, ignored) == 0, line);
+    else if (err == -ENOSPC && p->opts.dev)
+        snprintf(line, sizeof(line), "make room, name a directory on another file system, or ask for a smaller journal with "
+                 "--journal-size, such as 64MiB");
+    else
         return failed("cannot format", why);
-    log_error("cannot format", "why=%s do=\"make room, name a directory on another file system, or ask for a smaller journal with "
-              "--journal-size, such as 64MiB\"", log_quoted(why, quoted));
+    log_error("cannot format", "why=%s do=%s", log_quoted(why, quoted), log_quoted(line, next));
     return EXIT_FAILED;
 }
 

@@ -81,6 +81,9 @@ int node_volume_list(struct node *n, const char *after, struct volume_view *out,
 /* Its heat in at most parts_max parts, up to TIER_HEAT_PARTS_MAX. */
 int node_volume_heat(struct node *n, const char *name, uint32_t parts_max, struct tier_heat *out);
 
+/* What can be promised to that volume, or to a new one, of the places for copies: tier_cache_room(). */
+int node_cache_room(struct node *n, const char *name, struct tier_cache_room *out);
+
 /* What was lost has been looked after: the alert about it ends. 0 also if there is none. */
 int node_loss_clear(struct node *n);
 

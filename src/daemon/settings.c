@@ -13,12 +13,14 @@
 #include "daemon/http.h"
 #include "daemon/node.h"
 #include "daemon/options.h"
+#include "daemon/settings_say.h"
 
 #define SET_BY_REQUEST 1u /* line of a key that a request has set: it is no default */
 
 struct settings {
     pthread_mutex_t mu;
     struct config   cfg;
+    struct config   was;    /* before the change in hand */
     const struct options *opts;
     struct node    *node;
     struct http    *http;
@@ -104,63 +106,63 @@ static int tune(struct settings *s, const struct config *fresh)
     return err;
 }
 
-static void log_tuned(const char *path, int err)
+static void log_tuned(enum config_key key, const struct config *from, const struct config *to, int err)
 {
     if (!err)
-        log_info("applied", "key=%s", path);
+        settings_say(LOG_LEVEL_INFO, "applied", key, from, to, "");
     else if (err == -ETIMEDOUT)
-        log_warn("not applied yet", "key=%s why=\"the pool has not answered; it takes it when its reactors go on\"", path);
+        settings_say(LOG_LEVEL_WARN, "not applied yet", key, from, to, "the pool has not answered; it takes it when its reactors go on");
     else
-        log_error("not applied", "key=%s why=\"%s\"", path, err_text(err));
+        settings_say(LOG_LEVEL_ERROR, "not applied", key, from, to, err_text(err));
 }
 
-static bool devs_equal(const struct config_dev *a, unsigned nr_a, const struct config_dev *b, unsigned nr_b)
+/* A key whose value differs, or the token's, which may be new under its old name. True: it is in force. */
+static bool apply_one(struct settings *s, enum config_key key, const struct config *fresh, int tuned)
 {
-    bool same = nr_a == nr_b;
+    const struct config *was = &s->was;
+    const struct config_key_info *k = config_key_info(key);
+    unsigned tokens = http_token_changes(s->http);
+    char why[256];
 
-    for (unsigned i = 0; same && i < nr_a; i++)
-        same = strcmp(a[i].path, b[i].path) == 0 && a[i].size_bytes == b[i].size_bytes && a[i].media == b[i].media;
-    return same;
-}
-
-static void warn_devs(const struct config *is, const struct config *fresh)
-{
-    if (!devs_equal(is->cache, is->nr_cache, fresh->cache, fresh->nr_cache))
-        log_warn("needs a restart", "key=pool.cache");
-    if (!devs_equal(is->capacity, is->nr_capacity, fresh->capacity, fresh->nr_capacity))
-        log_warn("needs a restart", "key=pool.capacity");
+    if (!(k->flags & KEY_RELOAD)) {
+        settings_say(LOG_LEVEL_WARN, "not applied", key, was, fresh, settings_why_not_live(k->path, why));
+        return false;
+    }
+    if (tunes(key)) {
+        log_tuned(key, was, fresh, tuned);
+        return tuned == 0;
+    }
+    if (apply(s, key, fresh, why) != 0) {
+        settings_say(LOG_LEVEL_ERROR, "not applied", key, was, fresh, why);
+        return false;
+    }
+    if (!config_value_equal(was, fresh, key))
+        settings_say(LOG_LEVEL_INFO, "applied", key, was, fresh, "");
+    else if (tokens != http_token_changes(s->http))
+        log_info("applied", "key=%s file=\"%s\" what=\"another token\"", k->path, config_text(fresh, api_token_file));
+    return true;
 }
 
 /* Where keys stand in the file that was read: what no longer stands there is the profile's from now on. */
 static void apply_changes(struct settings *s, const struct config *fresh)
 {
+    unsigned nr_changed = 0, nr_applied = 0;
     bool changed[CONFIG_KEY_NR], tuned = false;
-    char why[256], quoted[LOG_QUOTED_BYTES];
     int err;
 
+    s->was = s->cfg;
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
-        changed[i] = !config_value_equal(&s->cfg, fresh, (enum config_key)i);
+        changed[i] = !config_value_equal(&s->was, fresh, (enum config_key)i);
         tuned |= changed[i] && tunes((enum config_key)i);
+        nr_changed += changed[i];
     }
     err = tuned ? tune(s, fresh) : 0;
-    for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
-        enum config_key key = (enum config_key)i;
-        const struct config_key_info *k = config_key_info(key);
-        unsigned tokens = http_token_changes(s->http);
-
-        if (!changed[i] && key != CONFIG_KEY_api_token_file) /* the token may be new under the old name */
-            continue;
-        if (!(k->flags & KEY_RELOAD))
-            log_warn("needs a restart", "key=%s", k->path);
-        else if (tunes(key))
-            log_tuned(k->path, err);
-        else if (apply(s, key, fresh, why) != 0)
-            log_error("not applied", "key=%s why=%s", k->path, log_quoted(why, quoted));
-        else if (changed[i] || tokens != http_token_changes(s->http))
-            log_info("applied", "key=%s", k->path);
-    }
-    warn_devs(&s->cfg, fresh);
+    for (unsigned i = 0; i < CONFIG_KEY_NR; i++)
+        if (changed[i] || i == CONFIG_KEY_api_token_file)
+            nr_applied += apply_one(s, (enum config_key)i, fresh, err) && changed[i];
+    nr_changed += settings_say_devs(&s->was, fresh);
     memcpy(s->cfg.line, fresh->line, sizeof(s->cfg.line));
+    log_info("configuration read again", "file=\"%s\" changed=%u applied=%u", s->cfg.file, nr_changed, nr_applied);
 }
 
 static int reload_token(struct settings *s)
@@ -172,38 +174,44 @@ static int reload_token(struct settings *s)
     if (err)
         log_error("not applied", "key=api.token_file why=%s", log_quoted(why, quoted));
     else if (before != http_token_changes(s->http))
-        log_info("applied", "key=api.token_file");
+        log_info("applied", "key=api.token_file file=\"%s\" what=\"another token\"", config_text(&s->cfg, api_token_file));
+    return err;
+}
+
+static int read_again(struct settings *s, struct config *fresh)
+{
+    struct strbuf problems;
+    int err;
+
+    strbuf_init(&problems);
+    err = config_load(s->cfg.file, fresh, &problems);
+    if (!err)
+        err = options_apply(s->opts, fresh, &problems);
+    if (!err)
+        err = config_validate(fresh, &problems);
+    if (err)
+        log_lines(strbuf_str(&problems));
+    else
+        apply_changes(s, fresh);
+    strbuf_fini(&problems);
     return err;
 }
 
 int settings_reload(struct settings *s)
 {
     struct config *fresh = calloc(1, sizeof(*fresh));
-    struct strbuf problems;
     int err;
 
     if (!fresh)
         return -FIRN_E_NO_RESOURCES;
-    strbuf_init(&problems);
     pthread_mutex_lock(&s->mu);
     if (s->cfg.file[0] == '\0') {
         log_info("no configuration file to read again", "source=options");
         err = reload_token(s);
     } else {
-        err = config_load(s->cfg.file, fresh, &problems);
-        if (!err)
-            err = options_apply(s->opts, fresh, &problems);
-        if (!err)
-            err = config_validate(fresh, &problems);
-        if (err)
-            log_lines(strbuf_str(&problems));
-        else
-            apply_changes(s, fresh);
-        if (!err)
-            log_info("configuration read again", "file=\"%s\"", s->cfg.file);
+        err = read_again(s, fresh);
     }
     pthread_mutex_unlock(&s->mu);
-    strbuf_fini(&problems);
     free(fresh);
     return err;
 }
@@ -260,22 +268,13 @@ static int set_all(struct config *fresh, json_t *keys, char why[static 256])
     return -FIRN_E_INVALID;
 }
 
-static void log_applied(const struct settings *s, enum config_key key)
-{
-    struct strbuf b;
-
-    strbuf_init(&b);
-    config_value_print(&b, &s->cfg, key);
-    log_info("applied", "key=%s value=%s", config_key_info(key)->path, log_quoted(strbuf_str(&b), (char[LOG_QUOTED_BYTES]){0}));
-    strbuf_fini(&b);
-}
-
 /* Those that the request names, and those that follow a profile. When the pool refuses its part, nothing is changed. */
 static int apply_request(struct settings *s, const struct config *fresh, json_t *keys, char why[static 256])
 {
     bool asked[CONFIG_KEY_NR], tuned = false;
     int err;
 
+    s->was = s->cfg;
     for (unsigned i = 0; i < CONFIG_KEY_NR; i++) {
         const char *path = config_key_info((enum config_key)i)->path;
 
@@ -293,7 +292,7 @@ static int apply_request(struct settings *s, const struct config *fresh, json_t 
             continue;
         (void)apply(s, (enum config_key)i, fresh, why); /* cannot fail: what may, the token, is not set this way */
         s->cfg.line[i] = fresh->line[i];
-        log_applied(s, (enum config_key)i);
+        settings_say(LOG_LEVEL_INFO, "applied", (enum config_key)i, &s->was, &s->cfg, "");
     }
     if (err)
         snprintf(why, 256, "all of it is set, but the pool has not answered yet: keys of tier and mover are in force as soon as its "

@@ -183,7 +183,7 @@ static int sync_wait(struct dev *d, struct sync_io *s)
     return s->io.err;
 }
 
-/* A read with memory of its own, for the device may keep it. */
+/* A request with memory of its own, for the device may keep it. */
 struct patient {
     struct dev_io    io;
     struct iovec     iov;
@@ -247,64 +247,76 @@ static int patient_wait(struct dev *d, struct patient *p)
     return err ? -FIRN_E_STOPPED : -ETIMEDOUT;
 }
 
-static int read_patient(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+static struct patient *patient_new(size_t len_bytes)
+{
+    struct patient *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->iov = (struct iovec){aligned_alloc(BLOCK_BYTES, ROUND_UP(MAX(len_bytes, (size_t)1), (size_t)BLOCK_BYTES)), len_bytes};
+    if (p->iov.iov_base)
+        return p;
+    free(p);
+    return NULL;
+}
+
+/* From and to: what is written, and where to put what is read; or NULL. */
+static int run_patient(struct dev *d, void (*submit)(struct dev *d, struct dev_io *io), struct dev_io *what, const void *from, void *to)
 {
     struct patient *p;
     int err;
 
     if (d->gave_up)
         return -ETIMEDOUT;
-    p = calloc(1, sizeof(*p));
-    if (p)
-        p->iov = (struct iovec){aligned_alloc(BLOCK_BYTES, ROUND_UP(len_bytes, (size_t)BLOCK_BYTES)), len_bytes};
-    if (!p || !p->iov.iov_base) {
-        free(p);
+    p = patient_new(what->len_bytes);
+    if (!p)
         return -ENOMEM;
-    }
-    p->io = (struct dev_io){.off_bytes = off_bytes, .len_bytes = len_bytes, .iov = &p->iov, .iovcnt = 1, .cb = patient_cb};
-    dev_read(d, &p->io);
+    if (from != NULL)
+        memcpy(p->iov.iov_base, from, what->len_bytes);
+    p->io = *what;
+    p->io.iov = what->len_bytes > 0 ? &p->iov : NULL;
+    p->io.iovcnt = what->len_bytes > 0;
+    p->io.cb = patient_cb;
+    submit(d, &p->io);
     err = patient_wait(d, p);
     if (err == -ETIMEDOUT && !p->done) {
         p->left = d->gave_up = true;
         return err;
     }
-    if (!err)
-        memcpy(buf, p->iov.iov_base, len_bytes);
+    if (!err && to != NULL)
+        memcpy(to, p->iov.iov_base, what->len_bytes);
     patient_free(p);
     return err;
 }
 
-static int read_loyal(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
+static int run_loyal(struct dev *d, void (*submit)(struct dev *d, struct dev_io *io), const struct dev_io *what, void *buf)
 {
-    struct sync_io s = {.iov = {buf, len_bytes},
-                        .io = {.off_bytes = off_bytes, .len_bytes = len_bytes, .iovcnt = 1, .cb = sync_cb}};
+    struct sync_io s = {.iov = {buf, what->len_bytes}, .io = *what};
 
-    s.io.iov = &s.iov;
-    dev_read(d, &s.io);
+    s.io.iov = buf != NULL ? &s.iov : NULL;
+    s.io.iovcnt = buf != NULL;
+    s.io.cb = sync_cb;
+    submit(d, &s.io);
     return sync_wait(d, &s);
 }
 
 int dev_read_sync(struct dev *d, uint64_t off_bytes, void *buf, size_t len_bytes)
 {
-    if (d->patience_ns)
-        return read_patient(d, off_bytes, buf, len_bytes);
-    return read_loyal(d, off_bytes, buf, len_bytes);
+    struct dev_io what = {.off_bytes = off_bytes, .len_bytes = len_bytes};
+
+    return d->patience_ns ? run_patient(d, dev_read, &what, NULL, buf) : run_loyal(d, dev_read, &what, buf);
 }
 
 int dev_write_sync(struct dev *d, uint64_t off_bytes, const void *buf, size_t len_bytes, unsigned flags)
 {
-    struct sync_io s = {.iov = {(void *)(uintptr_t)buf, len_bytes},
-                        .io = {.off_bytes = off_bytes, .len_bytes = len_bytes, .iovcnt = 1, .flags = flags, .cb = sync_cb}};
+    struct dev_io what = {.off_bytes = off_bytes, .len_bytes = len_bytes, .flags = flags};
 
-    s.io.iov = &s.iov;
-    dev_write(d, &s.io);
-    return sync_wait(d, &s);
+    return d->patience_ns ? run_patient(d, dev_write, &what, buf, NULL) : run_loyal(d, dev_write, &what, (void *)(uintptr_t)buf);
 }
 
 int dev_flush_sync(struct dev *d)
 {
-    struct sync_io s = {.io = {.cb = sync_cb}};
+    struct dev_io what = {0};
 
-    dev_flush(d, &s.io);
-    return sync_wait(d, &s);
+    return d->patience_ns ? run_patient(d, dev_flush, &what, NULL, NULL) : run_loyal(d, dev_flush, &what, NULL);
 }

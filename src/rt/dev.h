@@ -78,7 +78,7 @@ struct dev {
     struct dev_stats      stats;
     char                  path[256];
     bool                  failed;    /* a flush or DSYNC write failed: no further writes */
-    uint64_t              patience_ns; /* dev_read_sync() gives up after so long; 0: never. For devices that one can do without */
+    uint64_t              patience_ns; /* the dev_*_sync() below give up after so long; 0: never. For devices that one can do without */
     bool                  gave_up;   /* it did: all is the device's until it answers; for good if the env has a new thread by then */
     bool                  closing;   /* closed while that is so: goes when it answers */
     struct list           inflight;  /* of dev_io.priv.node, oldest first: deadlines look at the head */

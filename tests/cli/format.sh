@@ -21,10 +21,13 @@ mkfs.ext4 -q -F "$T/c" 2>/dev/null || printf 'something' | dd of="$T/c" conv=not
 before=$(cmp -s "$T/c" "$T/c" && sha256sum <"$T/c")
 exits 1 "$firnd" --format --config "$conf"
 has "refused with the device named" "$out" "$T/c"
+has "where to look" "$out" "do=\"look at what is there: firnctl dump labels --config $conf .* blkid .* add --force\"$"
 is "and not changed" "$(sha256sum <"$T/c")" "$before"
 exits 0 "$firnd" --format --force --config "$conf"
 exits 1 "$firnd" --format --config "$conf"
 has "a pool is not formatted over" "$out" "not empty"
+has "how to look at it, and to replace it" "$out" "do=\"a whole pool is there: leave --format out to serve it; firnctl dump volumes --config $conf tells .* lose all that its volumes hold, stop its firnd, save what is wanted, then add --force\"$"
+exits 0 "$firnctl" dump volumes --config "$conf"
 exits 0 "$firnd" --check --config "$conf"
 has "good" "$out" "devices: good"
 

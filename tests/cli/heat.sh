@@ -38,18 +38,29 @@ is "unknown volume" "$(get nobody/heat | jq -r .error.code)" not_found
 for q in parts=0 parts=4097 parts=x parts=; do is "$q" "$(get "db/heat?$q" | jq -r .error.code)" invalid; done
 
 exits 0 ctl heat db
-has "the hottest sign" "$out" "^ +0 B ? {10}@ {14}[:=+*#%.-] {6}$|^.{11} {10}@ {14}[^ ]"
-has "and where it lies" "$out" "^.{11} {10}S"
-has "in words" "$out" "^40.0 MiB - 44.0 MiB +[67][0-9]{2} +20[0-9]{2}"
+has "reads" "$out" "^       0 B r {11}[*#%] {14}[^ ] {6}$"
+has "the hottest sign" "$out" "^           w {11}@ {21}$"
+has "and where it lies" "$out" "^ {13} {10}1"
+has "the scale" "$out" "^ {13}cold  .:-=.*#%@ hot: 0 to 20[0-9]{2} an hour$"
+has "in words" "$out" "^ 1 40.0 MiB - 44.0 MiB +[67][0-9]{2} +20[0-9]{2}"
 is "plain without a terminal" "$(grep -c $'\033' <<<"$out")" 0
 if command -v script >/dev/null; then
-    tty() { env "$@" TERM=xterm-256color script -qec "stty cols 60; $firnctl --socket $sock heat db" /dev/null </dev/null; }
-    has "colours on a terminal" "$(tty A=b)" $'\033\\[48;5;228m '
+    tty() { env TERM=xterm-256color LC_ALL=C.UTF-8 "$@" script -qec "stty cols ${cols:-60} rows ${rows:-24}; $firnctl --socket $sock heat ${what-db}" /dev/null </dev/null; }
+    has "half blocks on a terminal: reads over writes" "$(tty A=b)" $'\033\\[38;5;[0-9]*;48;5;159m\xe2\x96\x80'
+    has "its colours where it has no UTF-8" "$(tty LC_ALL=C)" $'\033\\[48;5;159m '
+    is "and nothing but ASCII there" "$(tty LC_ALL=C | LC_ALL=C grep -c $'[\x80-\xff]')" 0
     is "but not against one's will" "$(tty NO_COLOR=1 | grep -c $'\033')" 0
+    is "nor on a terminal that has none" "$(tty TERM=vt100 | grep -c $'\033')" 0
+    for cols in 60 80 132; do
+        widest=$(for what in db ""; do tty NO_COLOR=1; done | tr -d '\r' | awk '{ if (length($0) > w) w = length($0) } END { print w }')
+        [ "$widest" -le $((cols < 80 ? 80 : cols)) ] && ok || bad "$widest columns on a terminal of $cols"
+    done
+    unset cols what
 fi
 exits 0 ctl heat
-has "a line a volume" "$out" "^db +128.0 MiB \|.{48}\| +[0-9]+ +[0-9]+$"
-has "the cold one, too" "$out" "^idle +5.0 MiB \| {48}\| +0 +0$"
+has "a line a volume" "$out" "^db +128.0 MiB \|.{38}\| +[0-9]+ +[0-9]+$"
+has "the cold one, too" "$out" "^idle +5.0 MiB \| {38}\| +0 +0$"
+has "on one scale: less than the hottest" "$out" "^half +8.0 MiB \|[-=+*#%:] +\|"
 is "as JSON" "$(ctl heat --json | jq -c '.volumes|map(.volume)')" '["db","half","idle"]'
 is "one as JSON" "$(ctl --json heat db | jq -c '.read|length')" 32
 exits 0 ctl heat db --svg "$T/heat.svg"

@@ -20,9 +20,13 @@ is "in bytes, rounded up" "$(get b)" '[1048576,2097152,"never","auto"]'
 has "nothing is copied" "$out" "^admit +never: nothing is copied to the SSD$"
 
 exits 1 ctl volume set b cache_min=60% cache_max=20%
-has "a minimum above the maximum" "$out" "cache_min: more than cache_max"
+has "a minimum above the maximum" "$out" "cache_min: 60% is more than cache_max, which is 20%; raise that one, too, or set it to 0, which is no limit"
+exits 1 ctl volume set b cache_min=7MiB
+has "against one that is there" "$out" "cache_min: 7.0 MiB is more than cache_max, which is 2.0 MiB"
 exits 1 ctl volume set b cache_min=91% cache_max=0
-has "more than all" "$out" "cache_min: with it the minima of the volumes of its reactor are more than 100 % of what there is"
+has "more than all" "$out" "cache_min: 91% does not fit: other volumes of its reactor were promised 6.0 MiB of the 60.0 MiB that copies can have there at most; 54.0 MiB are left, which is 90%"
+exits 1 ctl volume create new --size 4MiB --cache-min 95%
+has "of one that is not there yet" "$out" "cache_min: 95% does not fit: other volumes of its reactor were promised 7.0 MiB of the 60.0 MiB .*; 53.0 MiB are left, which is 88%"
 is "neither has changed anything" "$(get b)" '[1048576,2097152,"never","auto"]'
 exits 0 ctl volume set b cache_min=80% cache_max=0
 exits 1 ctl volume set a cache_min=30%
@@ -60,7 +64,7 @@ has "with another one" "$out" "a volume of that name exists: its admit is anothe
 exits 2 ctl volume create e --size 4MiB --cache-min 50
 has "refused before a server is asked" "$out" '^firnctl: cache_min: "50" is not valid; allowed: a part'
 exits 1 ctl volume create e --size 4MiB --cache-min 20% --cache-max 10%
-has "refused by the server" "$out" "cache_min: more than cache_max"
+has "refused by the server" "$out" "cache_min: 20% is more than cache_max, which is 10%;"
 exits 1 ctl volume show e
 exits 0 ctl volume delete d
 

@@ -74,6 +74,7 @@ printf '0,R,-4096,4096\n' >"$T/negative.csv"
 printf '0,R,0,4096\n1,W,18446744073709551616,4096\n' >"$T/over.csv"
 : >"$T/none.csv"
 head -c 9000 "$T/oltp.csv.gz" >"$T/torn.csv.gz"
+{ head -c 9000 "$T/oltp.csv.gz"; head -c 64 /dev/zero | tr '\0' x; tail -c +9065 "$T/oltp.csv.gz"; } >"$T/rot.csv.gz"
 while read -r name line why; do # whichever verb reads them
     for verb in "replay --ssd 8MiB" "size --sizes 8MiB,16MiB" "peers --ssd 8MiB"; do
         # shellcheck disable=SC2086
@@ -89,6 +90,7 @@ negative.csv 1 the offset is not a number
 over.csv 2 the offset is not a number
 none.csv 1 there is no request in the file
 torn.csv.gz [0-9]+ the compressed file ends too soon
+rot.csv.gz [0-9]+ the compressed file is damaged here: copy it again
 END
 rm "$T/none.csv"
 printf '0,R,0,4096\r\n1,W,4096,4096\r\n' >"$T/crlf.csv"
@@ -110,7 +112,12 @@ for end in '\n' '\r\n\n'; do
 done
 : >"$T/empty.csv"
 refused "^$T/empty.csv:1: there is no request" --trace "$T/empty.csv"
-refused "^$T/none.csv: No such file" --trace "$T/none.csv"
+refused "^$T/none.csv: the trace cannot be read: No such file or directory; see that the name is right, or make a trace: firn-sim trace-gen oltp >FILE$" --trace "$T/none.csv"
+refused "^$T: the trace cannot be read: Is a directory; name a file in it$" --trace "$T"
+if [ "$(id -u)" != 0 ]; then
+    touch "$T/mine.csv"; chmod 0 "$T/mine.csv"
+    refused "^$T/mine.csv: the trace cannot be read: Permission denied; let this user read it$" --trace "$T/mine.csv"
+fi
 refused "trace is needed" --ssd 10%
 refused "trace is needed" --trace ""
 refused "^firn-sim replay: --config: $T/nope: No such file or directory" --trace "$T/oltp.csv" --config "$T/nope"
@@ -118,7 +125,7 @@ refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
 refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
 refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
-refused "^firn-sim replay: --ssd: 1MiB is an SSD of 1.0 MiB, too small for the engine, which needs 2.0 MiB: say --ssd 2097152, or more" --trace "$T/oltp.csv" --ssd 1MiB
+refused "^firn-sim replay: --ssd: 500KiB is an SSD of 500.0 KiB, too small for the engine, which needs 512.0 KiB: say --ssd 524288, or more" --trace "$T/oltp.csv" --ssd 500KiB
 refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
 refused "none/log: No such file" --trace "$T/oltp.csv" --oplog "$T/none/log"
 printf 'tier: { dirty_start = 95; };\n' >"$T/conf"
@@ -135,12 +142,12 @@ has "a full disk" "$out" "log of commands cannot be written"
 exits 0 "$sim" replay --help
 has "help" "$out" "^usage: firn-sim replay"
 
-exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB --svg "$T/curve.svg"
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 500KiB,4MiB,10%,4MiB --svg "$T/curve.svg"
 curve=$out
-is "one line a size" "$(grep -cE '^ +[0-9.]+ [MG]iB' <<<"$curve")" 3
-has "too small" "$curve" "1.0 MiB .* too small for the engine"
+is "one line a size" "$(grep -cE '^ +[0-9.]+ [KMG]iB' <<<"$curve")" 3
+has "too small" "$curve" "500.0 KiB .* too small for the engine"
 is "curves" "$(grep -c '<polyline' "$T/curve.svg")" 3
-exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 1MiB,4MiB,10%,4MiB
+exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 500KiB,4MiB,10%,4MiB
 is "the same curve again" "$out" "$curve"
 exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 8MiB --open --json
 is "a point is a replay" "$(jq '.sizes[0].hdd_busy_s' <<<"$out")" "$(jq .hdd_busy_s <<<"$first")"

@@ -56,10 +56,11 @@ static const struct env_ops env_ops = {.name = "fuzz", .mono_ns = env_zero, .wal
 static struct env env = {&env_ops};
 
 #define SEGMENTS 4u
-static struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES_MIN,
+#define SEGMENT_BYTES (256u * 1024u)
+static struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES,
                                             .nr_segments = SEGMENTS, .align_bytes = 512, .nr_shards = 1,
                                             .pool = {{42}}};
-#define DISK_BYTES (4096u + SEGMENTS * SEGMENT_BYTES_MIN)
+#define DISK_BYTES (4096u + SEGMENTS * SEGMENT_BYTES)
 static uint8_t *disk;
 
 static void mem_done(struct env_task *t)

@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define EPOCH   3u
 #define SEGMENT 2u
+#define SEGMENT_BYTES (256u * 1024u)
 
 static void expect(bool ok)
 {
@@ -56,7 +57,7 @@ static void reseal(const struct segpool_geometry *geo, uint32_t page, uint8_t *b
 /* The first byte: alignment and page; a page of the table follows. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES_MIN, .nr_segments = 4, .nr_shards = 1,
+    struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGMENT_BYTES, .nr_segments = 4, .nr_shards = 1,
                                    .pool = {{42}}};
     uint8_t buf[4096] = {0};
     struct slot_layout l;

@@ -12,29 +12,60 @@
 #include "tools/firnctl/client.h"
 #include "tools/firnctl/commands.h"
 
-#define COLUMNS_MIN  32u
-#define COLUMNS_MAX  128u
-#define COLUMNS_ELSE 64u  /* where nobody says how wide it is */
-#define MARGIN       12u  /* addresses, left of the picture */
-#define ROWS         8u
-#define STRIP        48u
-#define SVG_PARTS    768u
+#define COLUMNS_MIN  16u
+#define COLUMNS_MAX  192u
+#define BANDS_MIN    4u
+#define BANDS_MAX    20u
+#define AROUND       13u   /* lines above and below the bands */
+#define SVG_PARTS    1024u
+#define STRIP_JSON   48u   /* whatever the screen */
+static_assert(COLUMNS_MAX * BANDS_MAX <= HEAT_PARTS_MAX, "what a screen shows can be asked for");
 
-static unsigned screen_columns(void)
+struct screen { unsigned columns, lines; };
+
+static struct screen screen_size(void)
 {
     struct winsize w = {0};
 
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0)
-        return COLUMNS_ELSE;
-    return MIN(MAX((unsigned)w.ws_col, COLUMNS_MIN + MARGIN) - MARGIN, COLUMNS_MAX);
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_col == 0 || w.ws_row == 0)
+        return (struct screen){80, 40};
+    return (struct screen){w.ws_col, w.ws_row};
+}
+
+/* Round numbers of them make round addresses at the lines' beginnings. */
+static unsigned picture_columns(unsigned screen)
+{
+    unsigned n = MAX(screen, HEAT_MARGIN) - HEAT_MARGIN;
+
+    return MIN(MAX(n >= 64 ? ROUND_DOWN(n, 32u) : ROUND_DOWN(n, 16u), COLUMNS_MIN), COLUMNS_MAX);
+}
+
+static unsigned picture_bands(unsigned lines, enum heat_look look)
+{
+    unsigned height = look == HEAT_RICH ? 2 : 3;
+
+    return MIN(MAX((MAX(lines, AROUND) - AROUND) / height, BANDS_MIN), BANDS_MAX);
+}
+
+static bool utf8(void)
+{
+    const char *v = getenv("LC_ALL");
+
+    if (v == NULL || v[0] == '\0')
+        v = getenv("LC_CTYPE");
+    if (v == NULL || v[0] == '\0')
+        v = getenv("LANG");
+    return v != NULL && (strcasestr(v, "utf-8") != NULL || strcasestr(v, "utf8") != NULL);
 }
 
 /* https://no-color.org: set and not empty. */
-static bool want_colour(void)
+static enum heat_look want_look(void)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-    return isatty(STDOUT_FILENO) && (no == NULL || no[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
+    if (!isatty(STDOUT_FILENO) || (no != NULL && no[0] != '\0') || term == NULL || strcmp(term, "dumb") == 0 || strncmp(term, "vt", 2) == 0)
+        return HEAT_PLAIN;
+    return utf8() ? HEAT_RICH : HEAT_COLOUR;
 }
 
 static double real_at(const json_t *o, const char *key, size_t i)
@@ -62,12 +93,12 @@ static void to_map(const json_t *doc, struct heat_map *m)
     m->part_bytes = (uint64_t)MAX(json_num(doc, "part"), 1);
     m->half_life_s = (uint64_t)MAX(json_num(doc, "half_life_s"), 1);
     m->nr = (uint32_t)MIN(json_array_size(json_object_get(doc, "read")), (size_t)HEAT_PARTS_MAX);
-    m->hottest = 0;
+    m->top = 0;
     per_hour = log(2) * 3600 / (double)m->half_life_s;
     for (uint32_t i = 0; i < m->nr; i++) {
         m->part[i] = (struct heat_part){real_at(doc, "read", i) * per_hour, real_at(doc, "write", i) * per_hour,
                                         bytes_at(used, "ssd", i), bytes_at(used, "hdd", i)};
-        m->hottest = MAX(m->hottest, heat_rate(&m->part[i]));
+        m->top = MAX(m->top, heat_peak(&m->part[i]));
     }
 }
 
@@ -97,38 +128,62 @@ static int write_svg(const char *file, const struct heat_map *m)
 
 static int one(const struct args *a, struct heat_map *m)
 {
-    unsigned columns = screen_columns();
+    struct screen screen = screen_size();
+    unsigned columns = picture_columns(screen.columns), parts = columns * picture_bands(screen.lines, want_look());
     json_t *doc = NULL;
-    int err = get_heat(a, a->pos[0], arg(a, svg) ? SVG_PARTS : arg(a, json) ? HEAT_PARTS_MAX : columns * ROWS, &doc);
+    int err = get_heat(a, a->pos[0], arg(a, svg) ? SVG_PARTS : arg(a, json) ? HEAT_PARTS_MAX : parts, &doc);
 
     if (!err) {
         to_map(doc, m);
         if (arg(a, svg))
             err = write_svg(arg(a, svg), m);
         if (!print_json(a, doc) && !arg(a, svg))
-            heat_draw(stdout, m, columns, want_colour());
+            heat_draw(stdout, m, columns, want_look());
     }
     json_decref(doc);
     return err;
+}
+
+/* One scale for all, so that the volume that is hot stands out. */
+static void draw_all(const json_t *list, struct heat_map *m, unsigned strip, unsigned name)
+{
+    enum heat_look look = want_look();
+    double top = 0;
+    json_t *doc;
+    size_t i;
+
+    json_array_foreach(list, i, doc)
+    {
+        to_map(doc, m);
+        top = MAX(top, m->top);
+    }
+    printf("%-*s %10s  %-*.*s  %10s %10s\n", (int)name, "VOLUME", "SIZE", (int)strip, (int)strip,
+           strip < 32 ? "HEAT" : "HEAT, FROM ITS BEGIN TO ITS END", "READS/H", "WRITES/H");
+    json_array_foreach(list, i, doc)
+    {
+        to_map(doc, m);
+        heat_strip(stdout, m, strip, name, top, look);
+    }
+    heat_legend(stdout, top, name + 13, look);
 }
 
 static int all(const struct args *a, struct heat_map *m)
 {
     json_t *volumes = all_volumes(a), *list = json_array(), *v, *doc;
     int err = volumes ? CTL_DONE : CTL_FAILED;
+    unsigned name = 6, beside, strip;
     size_t i;
 
-    if (!err && !arg(a, json) && !arg(a, quiet) && json_array_size(volumes) > 0)
-        printf("%-24s %10s  %-*s  %10s %10s\n", "VOLUME", "SIZE", (int)STRIP, "HEAT, FROM ITS BEGIN TO ITS END", "READS/H", "WRITES/H");
+    json_array_foreach(volumes, i, v)
+        name = MAX(name, (unsigned)strlen(json_text(v, "name")));
+    beside = name + 36; /* size, frame and figures */
+    strip = MIN(MAX(screen_size().columns, beside + COLUMNS_MIN) - beside, COLUMNS_MAX);
     json_array_foreach(volumes, i, v)
     {
         doc = NULL;
-        err = get_heat(a, json_text(v, "name"), STRIP, &doc);
+        err = get_heat(a, json_text(v, "name"), arg(a, json) ? STRIP_JSON : strip, &doc);
         if (err)
             break;
-        to_map(doc, m);
-        if (!arg(a, json))
-            heat_strip(stdout, m, STRIP, want_colour());
         json_array_append_new(list, doc);
     }
     if (!err && arg(a, json)) {
@@ -138,6 +193,8 @@ static int all(const struct args *a, struct heat_map *m)
         json_decref(doc);
     } else if (!err && json_array_size(volumes) == 0 && !arg(a, quiet)) {
         fputs("firnctl: there are no volumes yet; `firnctl volume create NAME --size SIZE` makes one\n", stderr);
+    } else if (!err && !arg(a, quiet)) {
+        draw_all(list, m, strip, name);
     }
     json_decref(list);
     json_decref(volumes);

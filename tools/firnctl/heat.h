@@ -15,23 +15,44 @@ struct heat_map {
     char     volume[NAME_MAX_CHARS + 1];
     uint64_t size_bytes, part_bytes, half_life_s;
     uint32_t nr;
-    double   hottest;            /* of the sums of reads and writes */
+    double   top;                /* the most reads, or writes, that a part has: the end of the scale */
     struct heat_part part[HEAT_PARTS_MAX];
 };
 
 static inline double heat_rate(const struct heat_part *p) { return p->reads + p->writes; }
-/* 0: cold; 1 to HEAT_STEPS: of the way from one request an hour to the hottest part, by its logarithm. */
+static inline double heat_peak(const struct heat_part *p) { return MAX(p->reads, p->writes); }
+/* 0 to 1: how far up the scale that ends at top, which is logarithmic. */
+double heat_height(double rate, double top);
+/* 0: cold; 1 to HEAT_STEPS: the same in steps. */
 #define HEAT_STEPS 9u
-unsigned heat_step(const struct heat_map *m, const struct heat_part *p);
+unsigned heat_step(double rate, double top);
 /* Where most of what a part holds lies. */
-enum heat_where { HEAT_EMPTY, HEAT_ON_HDD, HEAT_IN_PART, HEAT_ON_SSD };
+enum heat_where { HEAT_EMPTY, HEAT_ON_HDD, HEAT_IN_PART, HEAT_ON_SSD, HEAT_WHERE_NR };
 enum heat_where heat_where(const struct heat_part *p);
-uint64_t heat_part_end(const struct heat_map *m, uint32_t i);
 
-/* One row for each `columns` parts, where it lies below, a legend, and the hottest parts. colour: 256 colours by escapes. */
-void heat_draw(FILE *f, const struct heat_map *m, unsigned columns, bool colour);
-/* One line of at most `columns` signs. */
-void heat_strip(FILE *f, const struct heat_map *m, unsigned columns, bool colour);
+/* The parts that are hottest, reads and writes together, the hottest first. Returns how many; cold ones are none. */
+#define HEAT_HOTTEST 5u
+uint32_t heat_hottest(const struct heat_map *m, uint32_t out[static HEAT_HOTTEST]);
+
+/* An address with as many digits as tell it from its neighbours a step away. */
+char *heat_offset(uint64_t bytes, uint64_t step, char buf[static 32]);
+/* "1.902 GiB - 1.906 GiB" */
+char *heat_range(const struct heat_map *m, uint32_t part, char buf[static 72]);
+
+/* What a terminal can show. */
+enum heat_look {
+    HEAT_PLAIN,                  /* ASCII: any terminal, log, mail */
+    HEAT_COLOUR,                 /* the same in 256 colours */
+    HEAT_RICH,                   /* and half blocks of UTF-8: a sign shows reads over writes */
+};
+
+/* Of a line, left of the picture. */
+#define HEAT_MARGIN 13u
+/* A band for each `columns` parts: reads, writes, where they lie; then a legend, and the hottest parts. */
+void heat_draw(FILE *f, const struct heat_map *m, unsigned columns, enum heat_look look);
+/* One line of `columns` signs for a volume among others, whose names take `name` columns; top: of all of them. */
+void heat_strip(FILE *f, const struct heat_map *m, unsigned columns, unsigned name, double top, enum heat_look look);
+void heat_legend(FILE *f, double top, unsigned margin, enum heat_look look);
 void heat_svg(FILE *f, const struct heat_map *m);
 
 #endif

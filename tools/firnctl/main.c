@@ -34,8 +34,8 @@ static const struct command commands[] = {
      "A start with firnd --accept-loss leaves an alert with its date, at later starts too. Compare the volumes with what they should\n"
      "hold, restore what is missing, then clear it. Nothing is changed but the alert."},
     {"heat", "[VOLUME] [--svg FILE]", CTL(svg), 0, 1, cmd_heat, "what hosts read and wrote lately, as a picture; where it lies",
-     "Without VOLUME a line a volume. Colours on a terminal that has them, unless NO_COLOR is set; else plain signs. Figures are\n"
-     "requests an hour: a mean in which what was a tier.heat_half_life ago counts half."},
+     "Without VOLUME a line a volume, all on one scale. Colours on a terminal that has them, unless NO_COLOR is set; else plain signs.\n"
+     "Figures are requests an hour: a mean in which what was a tier.heat_half_life ago counts half."},
     {"top", "", CTL(count) | CTL(interval), 0, 0, cmd_top, "live: operations, throughput, latency, hit ratio, per volume",
      "With --json, each screen is a JSON document of its own."},
     {"check", "", OFFLINE | CTL(quick) | CTL(meta) | CTL(data) | CTL(rebuild_map) | CTL(without), 0, 0, cmd_check,

@@ -72,7 +72,7 @@ static void draw_geometry(struct plan *p, struct sim *s)
 {
     p->shards = PICK(s, 1, 1, 2, 3);
     p->envs = (uint32_t)sim_between(s, 1, p->shards);
-    p->segment_bytes = PICK(s, 256, 256, 512, 1024) * 1024;
+    p->segment_bytes = PICK(s, 64, 64, 128, 256, 256, 256, 512, 1024) * 1024;
     p->segments = p->shards * (uint32_t)sim_between(s, 8, 12);
     p->device_block = PICK(s, 512, 4096);
     p->torn = p->device_block == 4096 ? 4096 : PICK(s, 512, 4096);
@@ -109,7 +109,7 @@ static void draw_hosts(struct plan *p, struct sim *s)
 static void draw_readers(struct plan *p)
 {
     p->segments += 4 * p->shards;
-    p->segment_bytes = SEGMENT_BYTES_MIN;
+    p->segment_bytes = MIN(p->segment_bytes, 256 * (uint32_t)KIB);
     p->io_max_bytes = p->segment_bytes / 8;
     p->admit_touches = 1;
     p->readers = true;

@@ -16,7 +16,9 @@
 #include <stdio.h>
 
 #define REPLAY_HDDS_MAX 16u
-#define REPLAY_SEGMENTS_AIM 1024u /* of the SSD; never smaller than SEGMENT_BYTES_MIN */
+#define REPLAY_SEGMENTS_AIM 1024u /* of the SSD, */
+#define REPLAY_SEGMENT_BYTES (256u * 1024u) /* but not smaller: of smaller ones headers, footers and unused ends are some percent; */
+#define REPLAY_SEGMENTS_LEAST 32u /* unless that would be fewer of them: then down to SEGMENT_BYTES_MIN */
 
 struct replay_opts {
     const struct trace *trace;

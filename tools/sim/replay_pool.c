@@ -31,10 +31,11 @@
 uint32_t replay_segment_bytes(const struct replay_opts *o)
 {
     uint64_t bytes = ROUND_DOWN(o->ssd_bytes / REPLAY_SEGMENTS_AIM, (uint64_t)BLOCK_BYTES);
+    uint64_t few = MIN(ROUND_DOWN(o->ssd_bytes / REPLAY_SEGMENTS_LEAST, (uint64_t)BLOCK_BYTES), (uint64_t)REPLAY_SEGMENT_BYTES);
 
     if (o->tune->segment_bytes != 0)
         return o->tune->segment_bytes;
-    return (uint32_t)MIN(MAX(bytes, (uint64_t)SEGMENT_BYTES_MIN), (uint64_t)SEGMENT_BYTES_MAX);
+    return (uint32_t)MIN(MAX(MAX(bytes, few), (uint64_t)SEGMENT_BYTES_MIN), (uint64_t)SEGMENT_BYTES_MAX);
 }
 
 uint64_t replay_ssd_min(const struct replay_opts *o)

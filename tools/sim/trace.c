@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #define LINE_MAX_CHARS 255
@@ -97,12 +98,14 @@ static const char *take_line(char *line, bool last, uint64_t no, uint64_t *empty
 static int read_error(gzFile f, const char *path, uint64_t line, char why[static 512])
 {
     int z, e = errno;
-    const char *text = gzerror(f, &z);
 
+    (void)gzerror(f, &z);
     if (z == Z_OK || z == Z_STREAM_END)
         return 0;
     snprintf(why, 512, "%.300s:%llu: %.120s", path, (unsigned long long)line,
-             z == Z_ERRNO ? err_text(e) : z == Z_BUF_ERROR ? "the compressed file ends too soon: copy it again" : text);
+             z == Z_ERRNO       ? err_text(e)
+             : z == Z_BUF_ERROR ? "the compressed file ends too soon: copy it again"
+                                : "the compressed file is damaged here: copy it again");
     return z == Z_ERRNO ? -e : -FIRN_E_INVALID;
 }
 
@@ -125,17 +128,38 @@ static int read_lines(gzFile f, const char *path, struct trace *t, char why[stat
     return read_error(f, path, no, why);
 }
 
+/* 0, or an error with what to do in why. */
+static int open_trace(const char *path, gzFile *out, char why[static 512])
+{
+    struct stat st;
+    int err = 0;
+
+    errno = 0;
+    *out = gzopen(path, "rb");
+    if (*out == NULL)
+        err = errno == 0 ? -ENOMEM : -errno;
+    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) /* opens, and cannot be read */
+        err = -EISDIR;
+    if (err == 0)
+        return 0;
+    if (*out != NULL)
+        gzclose(*out);
+    snprintf(why, 512, "%.300s: the trace cannot be read: %s; %s", path, err_text(err),
+             err == -EISDIR   ? "name a file in it"
+             : err == -EACCES ? "let this user read it"
+                              : "see that the name is right, or make a trace: firn-sim trace-gen oltp >FILE");
+    return err;
+}
+
 int trace_read(const char *path, struct trace *out, char why[static 512])
 {
-    gzFile f = gzopen(path, "rb");
+    gzFile f;
     int err, z;
 
     *out = (struct trace){0};
-    if (f == NULL) {
-        err = errno == 0 ? -ENOMEM : -errno;
-        snprintf(why, 512, "%.300s: %s", path, err_text(err));
+    err = open_trace(path, &f, why);
+    if (err != 0)
         return err;
-    }
     gzbuffer(f, 1u << 18);
     errno = 0;
     err = read_lines(f, path, out, why);

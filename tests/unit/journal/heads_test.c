@@ -37,7 +37,7 @@ static void zero_one(struct rig *r, uint64_t lba)
 Test(journal_heads, each_length_is_written_and_believed_to_its_last_byte_and_no_further)
 {
     static uint8_t buf[JRN_SEG_HEADER_BYTES];
-    struct segpool_geometry geo = {.segment_bytes = SEGMENT_BYTES_MIN, .nr_segments = 4, .align_bytes = SECTOR, .nr_shards = 1,
+    struct segpool_geometry geo = {.segment_bytes = RIG_SEGMENT_BYTES, .nr_segments = 4, .align_bytes = SECTOR, .nr_shards = 1,
                                    .head_bytes = SECTOR, .pool = {{9}}}, other = geo;
     struct jrn_seg_header h = {.epoch = 5, .seq_floor = 1}, back;
     struct jrn_footer f = {.head = h, .summary_off = geo.segment_bytes - 2 * SECTOR, .summary_bytes = 100, .nr_entries = 1,

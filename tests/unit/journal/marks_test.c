@@ -121,7 +121,7 @@ Test(journal_marks, a_segment_without_its_groups_stops_the_start_unless_it_was_f
         struct rig *r = with_marks(JOURNAL_HOST, marks);
         const struct journal_mark *m = &marks[JOURNAL_HOST];
 
-        rig_zero(r, m->segment, from, SEGMENT_BYTES_MIN - from);
+        rig_zero(r, m->segment, from, RIG_SEGMENT_BYTES - from);
         r->replay_only = true;
         cr_assert_eq(rig_open(r), 0, "nothing names it: it was never written");
         give(r, marks);

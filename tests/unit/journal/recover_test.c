@@ -152,7 +152,7 @@ Test(journal_recover, a_zeroed_range_survives_the_rot_of_its_header)
 Test(journal_recover, a_segment_that_vanished_stops_the_start_and_one_that_was_freed_does_not)
 {
     for (uint32_t freed = 0; freed < 2; freed++) {
-        struct rig *r = with_groups((struct rig_opts){.segment_bytes = SEGMENT_BYTES_MIN, .nr_segments = 12}, 60, 8);
+        struct rig *r = with_groups((struct rig_opts){.segment_bytes = RIG_SEGMENT_BYTES, .nr_segments = 12}, 60, 8);
         uint32_t first = r->w[0].a.loc.segment, gone = first;
 
         for (uint32_t i = 0; gone == first; i++)
@@ -165,7 +165,7 @@ Test(journal_recover, a_segment_that_vanished_stops_the_start_and_one_that_was_f
             rig_crash(r);
             gone = first;
         }
-        rig_zero(r, gone, 0, SEGMENT_BYTES_MIN);
+        rig_zero(r, gone, 0, RIG_SEGMENT_BYTES);
         r->replay_only = true;
         cr_assert_eq(rig_open(r), freed ? 0 : -FIRN_E_CORRUPT);
         rig_free(r);

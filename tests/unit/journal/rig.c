@@ -32,7 +32,7 @@ struct rig *rig_new(const struct rig_opts *opts)
     r->opts = *opts;
     r->opts.journal.placed = true;
     if (!r->opts.segment_bytes)
-        r->opts.segment_bytes = SEGMENT_BYTES_MIN;
+        r->opts.segment_bytes = RIG_SEGMENT_BYTES;
     if (!r->opts.nr_segments)
         r->opts.nr_segments = 32;
     if (!r->opts.align_bytes)

@@ -15,6 +15,7 @@
 #include "tools/sim/sim.h"
 
 #define RIG_SEGMENTS   64u
+#define RIG_SEGMENT_BYTES (256u * 1024u) /* unless opts say otherwise */
 #define RIG_WRITES_MAX 4096u
 
 struct wr {                       /* one write and its fate */

@@ -21,7 +21,7 @@ Test(journal_vanished, an_oldest_segment_without_groups_is_a_loss)
     cr_assert_eq(rig_wait(r), 0);
     cr_assert_neq(r->freed[segs[0]], 0);
     rig_crash(r);
-    rig_zero(r, segs[1], JRN_SEG_HEADER_BYTES, SEGMENT_BYTES_MIN - JRN_SEG_HEADER_BYTES);
+    rig_zero(r, segs[1], JRN_SEG_HEADER_BYTES, RIG_SEGMENT_BYTES - JRN_SEG_HEADER_BYTES);
     r->replay_only = true;
     cr_assert_neq(rig_open(r), 0);
     cr_assert_geq(r->report.groups_unnamed, 1u);

@@ -399,6 +399,12 @@ Test(replay, segments_are_a_1024th_within_limits, .init = begin, .fini = end)
     o.ssd_bytes = 8 * GIB;
     cr_assert_eq(replay_segment_bytes(&o), 8 * MIB);
     o.ssd_bytes = 100 * MIB;
+    cr_assert_eq(replay_segment_bytes(&o), 256 * KIB);
+    o.ssd_bytes = 8 * MIB;
+    cr_assert_eq(replay_segment_bytes(&o), 256 * KIB);
+    o.ssd_bytes = 4 * MIB; /* 32 of them */
+    cr_assert_eq(replay_segment_bytes(&o), 128 * KIB);
+    o.ssd_bytes = MIB;
     cr_assert_eq(replay_segment_bytes(&o), SEGMENT_BYTES_MIN);
     o.ssd_bytes = TIB;
     cr_assert_eq(replay_segment_bytes(&o), SEGMENT_BYTES_MAX);

@@ -380,3 +380,33 @@ Test(places_dev, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
     sim_disk_heal(r.cache[0]);
     finish(&r);
 }
+
+/* It begins to hang when nothing but its tables is left to be written. */
+static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
+{
+    struct rig r;
+    uint64_t began;
+
+    begin(&r, 2);
+    copy_blocks(&r, 0, 640, 1);
+    cr_assert(nr_copies(&r, 1) > 100 && nr_copies(&r, 2) > 100);
+    rig_drain(&r, false);
+    for (unsigned i = 0; i < 2; i++)
+        r.cache_dev[i]->patience_ns = patience_ns;
+    sim_disk_faults(r.cache[0])->hung = 1000000;
+    began = sim_now_ns(r.sim);
+    cr_assert_eq(shard_stop(r.shard), 0);
+    cr_assert_geq(sim_now_ns(r.sim) - began, waits_ns);
+    cr_assert_leq(sim_now_ns(r.sim) - began, waits_ns + NS_PER_S / 10, "once");
+    cr_assert_eq(r.cache_dev[0]->stats.in_flight, 1);
+    cr_assert(r.shard->places.area[1].off && !r.shard->places.area[2].off);
+    sim_disk_heal(r.cache[0]);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    rig_restart(&r);
+    cr_assert_gt(nr_copies(&r, 2), 100, "the other one's tables were written");
+    expect_all(&r, 0, VOLUME, 1);
+    finish(&r);
+}
+
+Test(places_dev, a_stop_waits_once_for_one_that_hangs) { stop_beside_one_that_hangs(NS_PER_S, NS_PER_S); }
+Test(places_dev, nor_does_it_wait_for_as_long_as_a_request_may_take) { stop_beside_one_that_hangs(30 * NS_PER_S, 2 * NS_PER_S); }

@@ -262,3 +262,80 @@ Test(save, a_device_of_copies_that_hangs_does_not_keep_segments_from_being_empti
     sim_disk_heal(r.cache[0]);
     finish(&r);
 }
+
+static uint64_t evicted(const struct rig *r) { return shard_stats(r->shard)->evicted_read + shard_stats(r->shard)->evicted_unread; }
+
+/* The first blocks have copies; those behind them are clean, in the log, and read so many times. Places are free. */
+static void begin_beside_copies(struct rig *r, unsigned times)
+{
+    rig_init(r, &(struct rig_opts){.seed = 20, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS, .caches = 1,
+                                   .cache_segments = 12});
+    cr_assert_eq(rig_boot(r), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        write_and_settle(r);
+        read_all(r, 2);
+        longest_save_ms(r);
+    }
+    cr_assert_gt(in_places(r, 0, READ), READ / 2);
+    for (uint64_t b = READ; b < FIRST; b += 32)
+        cr_assert_eq(rig_write(r, b, 32, 1), 0);
+    rig_drain(r, true);
+    shard_start(r->shard);
+    for (uint64_t b = READ; b < 2 * READ; b += 16)
+        for (unsigned i = 0; i < times; i++)
+            rig_expect(r, b, 16, 1);
+    while (journal_slots_open(r->shard->j, 0))
+        sim_run_for(r->sim, NS_PER_MS); /* all of the device: what is taken then is not replaced */
+    cr_assert(slots_have_free(&r->shard->places.slots));
+    before = *shard_stats(r->shard);
+}
+
+static uint32_t take_free_places(struct rig *r, uint32_t *id, uint32_t max)
+{
+    uint32_t nr = 0;
+
+    while (nr < max && (id[nr] = slots_take_free(&r->shard->places.slots, true)) != INDEX_NONE)
+        nr++;
+    cr_assert_lt(nr, max);
+    return nr;
+}
+
+/* A write, and 20 ms; less, if blocks are being read by then that are to be saved: true. */
+static bool write_until_save(struct rig *r, uint64_t *dice)
+{
+    *dice = *dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    cr_assert_eq(rig_write(r, FIRST + (*dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+    for (unsigned i = 0; i < 1000 && !reads_to_save(r); i++)
+        sim_run_for(r->sim, 20 * NS_PER_US);
+    return reads_to_save(r);
+}
+
+/* Others take what is free while blocks are being read that are to be saved. */
+static void save_when_none_is_free_any_more(unsigned times, bool displaces)
+{
+    static uint32_t id[12 * 64];
+    uint64_t dice = 99, was, copied;
+    uint32_t nr, reads = 0;
+    struct rig r;
+
+    begin_beside_copies(&r, times);
+    for (unsigned i = 0; i < 2000 && reads < 4; i++) {
+        if (!write_until_save(&r, &dice))
+            continue;
+        reads += r.shard->rc.reads;
+        nr = take_free_places(&r, id, ARRAY_LEN(id));
+        was = evicted(&r);
+        copied = saved(&r);
+        cr_assert_eq(sim_run_until(r.sim, has_read, &r, NS_PER_S), 0);
+        cr_assert_eq(evicted(&r) > was, displaces);
+        cr_assert_eq(saved(&r) > copied, displaces);
+        while (nr > 0)
+            slots_give_back(&r.shard->places.slots, id[--nr]);
+        shard_verify(r.shard);
+    }
+    cr_assert_geq(reads, 4);
+    finish(&r);
+}
+
+Test(save, what_was_read_once_takes_no_other_copys_place) { save_when_none_is_free_any_more(1, false); }
+Test(save, what_was_read_again_does) { save_when_none_is_free_any_more(2, true); }

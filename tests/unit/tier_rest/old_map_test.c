@@ -72,7 +72,7 @@ static void copy_first_block(struct shard *s, uint64_t layer, int byte)
     cr_assert(journal_slots_open(s->j, 0));
     while (s->places.slots.nr_places == 0)
         cr_assert_eq(env_run_once(envs[0]), 0);
-    id = places_take(s, 1, true);
+    id = places_take(s, 1, FILL_MAIN);
     cr_assert_neq(id, INDEX_NONE);
     memset(buf, byte, sizeof(buf));
     n.csum = block_csum(buf, layer, 0);
