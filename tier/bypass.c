@@ -15,10 +15,19 @@
 /* A host that writes less at a time waits for each write, as databases do for their logs: a disk would hold it up. */
 #define MEAN_BLOCKS 4u
 
+/* What is shorter than this the SSD can keep until it is read, or written again. */
+static uint64_t cutoff_bytes(const struct shard *s)
+{
+    const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
+    uint64_t ssd = (uint64_t)geo->nr_segments / geo->nr_shards * geo->segment_bytes;
+
+    return MAX(s->t.write_bypass, s->t.write_bypass_part != 0 ? ssd / s->t.write_bypass_part : 0);
+}
+
 /* A stream of so many blocks in so many writes is one to go past the log. */
 static bool is_long(const struct shard *s, uint64_t nblocks, uint64_t nr)
 {
-    return s->t.write_bypass != 0 && nblocks * BLOCK_BYTES > s->t.write_bypass && nblocks >= nr * MEAN_BLOCKS;
+    return nblocks * BLOCK_BYTES > cutoff_bytes(s) && nblocks >= nr * MEAN_BLOCKS;
 }
 
 static bool anything_hangs(const struct shard *s)

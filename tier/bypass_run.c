@@ -137,13 +137,20 @@ struct train {
     uint64_t ns, most_ns;        /* what it takes an HDD, and may */
 };
 
-/* The first one behind the head; else the first of all. */
+/* The first one behind the head, else the first of all: a stream that goes on goes on. But not for ever: if another one has waited so much
+ * longer, that one. (Where the stream behind the head went on, and had all entries of the pool that came free, the other one
+ * waited until it ended.) */
 static struct bypass_part *first_part(const struct bypass_dev *b, uint64_t head_bytes)
 {
-    list_for_each(n, &b->queue)
-        if (list_entry(n, struct bypass_part, node)->off_bytes >= head_bytes)
-            return list_entry(n, struct bypass_part, node);
-    return list_first(&b->queue, struct bypass_part, node);
+    struct bypass_part *oldest = list_first(&b->ages, struct bypass_part, age), *p = list_first(&b->queue, struct bypass_part, node);
+
+    list_for_each(n, &b->queue) {
+        if (list_entry(n, struct bypass_part, node)->off_bytes < head_bytes)
+            continue;
+        p = list_entry(n, struct bypass_part, node);
+        break;
+    }
+    return p->since_ns > oldest->since_ns + WAIT_NS ? oldest : p;
 }
 
 static uint64_t end_of(const struct dev_io *io) { return io->off_bytes + io->len_bytes; }
@@ -153,17 +160,25 @@ static bool joins(const struct train *t, const struct bypass_part *p)
     return t->io != NULL && end_of(t->io) == p->off_bytes && (uint32_t)(t->io->iovcnt + p->iovcnt) <= t->d->caps.iov_max;
 }
 
+/* What joins the command before it costs its transfer alone. */
+static uint64_t part_ns(const struct train *t, const struct bypass_part *p)
+{
+    uint64_t head = t->head_bytes, at = p->off_bytes, seeks = 0, size = t->d->caps.size_bytes;
+    uint64_t ns = dev_model_hdd_cost_ns(size, &head, true, p->off_bytes, (uint64_t)p->n * BLOCK_BYTES, &seeks);
+
+    return joins(t, p) ? ns - dev_model_hdd_cost_ns(size, &at, true, p->off_bytes, 0, &seeks) : ns;
+}
+
 /* The first one always does. */
 static bool train_takes(struct train *t, const struct bypass_part *p)
 {
-    uint64_t head = t->head_bytes, seeks = 0;
-    uint64_t ns = t->ns + dev_model_hdd_cost_ns(t->d->caps.size_bytes, &head, true, p->off_bytes, (uint64_t)p->n * BLOCK_BYTES, &seeks);
+    uint64_t ns = t->ns + part_ns(t, p);
 
     if (t->io != NULL && (ns > t->most_ns || p->off_bytes > end_of(t->io) + GAP_BYTES || t->iovs + (uint32_t)p->iovcnt > BYPASS_IOVS ||
                           (!joins(t, p) && t->b->nr_ios == BYPASS_TRAIN)))
         return false;
     t->ns = ns;
-    t->head_bytes = head;
+    t->head_bytes = p->off_bytes + (uint64_t)p->n * BLOCK_BYTES;
     return true;
 }
 

@@ -342,7 +342,7 @@ static bool train_may_go(struct lane *l)
         return false;
     if ((l->runs > 0 && figure_get(&turn_of(l->s, l->dev)->fg) > 0) || waits_for_reader(l))
         return false;
-    return job->place.dev != l->dev || lane_turn(l);
+    return job->place.dev != l->dev || (!lane_turn_to_streams(l) && lane_turn(l));
 }
 
 bool lane_write_more(struct lane *l)

@@ -80,6 +80,7 @@ void lane_turn_back(struct lane *l)
 
     assert(l->lent);
     l->lent = false;
+    l->streamed = true;
     if (l->turn != TURN_HELD)
         return;
     turn_run_end(t);
@@ -95,6 +96,16 @@ void lane_turn_rest(struct lane *l)
         describe_go_on(l);
     else if (l->runs == 0)
         lane_turn_over(l); /* it asks again if it may go on: who yields to reads keeps no turn */
+}
+
+/* Trains of streams and runs take turns: hosts wait for both, or for the trains alone. */
+bool lane_turn_to_streams(struct lane *l)
+{
+    if (l->runs == 0 && !l->streamed && !l->lent && !l->migrates && l->dev != EXTENT_NO_DEV)
+        bypass_turn(l->s, l->dev);
+    if (!l->lent && l->runs == 0)
+        l->streamed = false;
+    return l->lent;
 }
 
 /* A run is in flight; what else the lane has in flight needs no turn. */

@@ -457,6 +457,7 @@ struct lane {                    /* destages for one device, one batch at a time
     enum lane_turn turn;         /* to write to its device: turn.h */
     struct turn_want turn_want;
     uint64_t turn_ns;            /* when it got the turn */
+    bool     streamed;           /* since its last run a train of streams went out */
     bool     lent;               /* the turn is, to a train of streams: nothing of the lane's goes out (bypass_run.c) */
     uint64_t flush_devs;         /* FLUSH: devices that hold what this batch wrote, and are not flushed yet */
     uint64_t turn_since_ns;      /* FLUSH: a turn has been waited for since then (flush_turn.h) */
@@ -1062,6 +1063,7 @@ bool     lane_waited_for(struct lane *l);                 /* hosts' requests wai
 bool     lane_turn(struct lane *l);                       /* may a run go out now? false: lane_step() or describe_go_on() comes again */
 void     lane_turn_over(struct lane *l);                  /* nothing goes out now: another shard may */
 bool     lane_turn_lend(struct lane *l);                  /* to a train of streams; false: as with lane_turn(), or the lane's is out */
+bool     lane_turn_to_streams(struct lane *l);            /* a train of streams goes first, or is out: no run may */
 void     lane_turn_back(struct lane *l);                  /* that train is over */
 void     lane_turn_rest(struct lane *l);                  /* no train has more for it now */
 void     lane_turn_init(struct lane *l);
