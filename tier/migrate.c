@@ -19,6 +19,10 @@
  * Failures: what cannot be read or written, or fails its checksum, stays where it is, and is left alone for an hour. Of a pool
  * that is all but full nothing moves. A device that hangs keeps the lane, and what it was about to move; the other lanes go on.
  */
+#include "tier/gate.h"
+#include "tier/heat_meta.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
 
 #define WALK_LOOKS    512u               /* 0.1 ms */

@@ -12,7 +12,12 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "tier/describe.h"
+#include "tier/gate.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define PAUSE_RETRY_NS NS_PER_MS
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "tier/places.h"
 #include "tier/priv.h"
 
 #define READ_ERRORS_MAX 16u      /* bad spots come alone; a device that dies has them everywhere */

@@ -7,6 +7,8 @@
  * say now RUN_UNKNOWN.
  */
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/sums.h"
 
 static void at_index(struct shard *s, uint32_t id, struct run_at *at)
 {

@@ -25,7 +25,12 @@
  * Failures: a block whose bytes are bad moves as a DAMAGED record; one that the device does not give stays, and its segment
  * with it, for another try; an append that fails leaves the entry where it was and the segment waits; nothing is freed.
  */
+#include "tier/forget.h"
+#include "tier/marks.h"
+#include "tier/oldest.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define SKIP_NS    NS_PER_S
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */

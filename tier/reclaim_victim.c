@@ -5,7 +5,9 @@
  * Pure but for the clock: it looks at every sealed segment and changes nothing. No victim is what is held, what moves still leave,
  * what could not be read a moment ago, and what has more dirt than victim_max: emptying that would gain no space (reclaim.c).
  */
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 static double victim_score(const struct shard *s, uint32_t g, enum reclaim_price price)
 {

@@ -7,7 +7,10 @@
  * A walk that finds no struct for a move, or has looked at enough in this pass, stops there and goes on in another pass.
  * What fails a walk leaves to its move (reclaim_move.c).
  */
+#include "tier/fill.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define SAVE_WAIT_NS (100 * NS_PER_MS) /* for copies that are being written: what they wait for may hang */

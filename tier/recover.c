@@ -17,7 +17,14 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "tier/describe.h"
+#include "tier/map.h"
+#include "tier/migrate.h"
+#include "tier/places.h"
+#include "tier/reclaim.h"
 #include "tier/recover.h"
+#include "tier/ring.h"
+#include "tier/sums.h"
 
 struct recovery {
     struct shard *s;

@@ -9,7 +9,25 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "tier/describe.h"
+#include "tier/fetch.h"
+#include "tier/forget.h"
+#include "tier/gate.h"
+#include "tier/heat_meta.h"
+#include "tier/map.h"
+#include "tier/marks.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
+#include "tier/oldest.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
+#include "tier/read.h"
+#include "tier/reclaim.h"
+#include "tier/ring.h"
+#include "tier/rmw.h"
+#include "tier/sums.h"
+#include "tier/write.h"
 
 #define LAYER_HASH      (2 * LAYERS_MAX)
 #define RECLAIM_STEPS   16 /* a pass */
