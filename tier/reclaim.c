@@ -53,13 +53,7 @@ static void set_state(struct shard *s, enum reclaim_state to)
     s->rc.cursor = 0;
 }
 
-bool reclaim_starved(const struct shard *s)
-{
-    struct journal_load load;
-
-    journal_load(s->j, &load);
-    return load.starved;
-}
+bool reclaim_starved(const struct shard *s) { return journal_starved(s->j); }
 
 /* ---- a victim is taken ---- */
 
@@ -73,6 +67,8 @@ static bool space_needed(struct shard *s)
 {
     struct journal_load load;
 
+    if (!s->rc.wanted && !s->places.wants_segment && !reclaim_starved(s)) /* as after nearly every request */
+        return oldest_victim(s) != INDEX_NONE;
     journal_load(s->j, &load);
     if (!load.starved && load.free_segments > reclaim_free_target(s))
         s->rc.wanted = false;
