@@ -3,9 +3,9 @@
  *
  * 1. Victim: the oldest, if tombstones want it gone (oldest.c); a sealed segment with nothing dirty; else the best by
  *    what it gains for its moves (reclaim_victim.c).
- * 2. Its dirty blocks: of extents that are nearly whole they are left to the mover, at first; others are read, verified, and
- *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved
- *    (reclaim_walk.c, reclaim_move.c).
+ * 2. Its dirty blocks: of extents that are nearly whole (destage_victims: of all) they are left to the mover, at first; others are read,
+ *    verified, and appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is
+ *    the one moved (reclaim_walk.c, reclaim_move.c).
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) those of its clean blocks that hosts read are saved: read, verified, and
  *    copied to places (fill.c), as if a disk had brought them. Not while hosts wait for space, nor when copies take too long to write.

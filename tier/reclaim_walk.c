@@ -26,8 +26,16 @@ static bool may_look(struct shard *s)
 
 void reclaim_pass_over(struct shard *s) { s->rc.looks = 0; }
 
-/* What is nearly whole is destaged rather than moved, unless that has had its time or host writes wait; but not what is pinned. With
- * destage_victims all are, and hosts wait: if moves went on for them, the log would fill faster than any HDD empties it. */
+/* Hosts wait for a segment, and moves give them one without the disk. But what moves stays dirty: where the dirt of victims is to be
+ * destaged, only up to the limit, at which hosts would wait for the disk anyway; beyond it moves would fill the log faster than any HDD
+ * empties it. */
+static bool hosts_hurry(const struct shard *s)
+{
+    return reclaim_starved(s) && (!s->t.destage_victims || !policy_writes_wait(s->ix.nr_dirty, s->log_blocks, s->t.dirty_max_pct));
+}
+
+/* What is nearly whole is destaged rather than moved, unless that has had its time or hosts hurry; but not what is pinned. With
+ * destage_victims all is. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
@@ -35,7 +43,7 @@ static bool leave_to_mover(struct shard *s, uint32_t x)
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;
-    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || (!s->t.destage_victims && reclaim_starved(s)))
+    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || hosts_hurry(s))
         return false;
     e->flags |= EXTENT_URGENT;
     extent_relist(&s->xt, x);
