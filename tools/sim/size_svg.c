@@ -66,7 +66,8 @@ static void draw_frame(struct strbuf *out, unsigned panel, double base, double t
         double y = base - k * HEIGHT / 4.0;
 
         strbuf_add(out, "<path d=\"M%d %.1fh%d\" stroke=\"%s\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" "
-                   "fill=\"" GREY "\">%.*f</text>\n", LEFT, y, WIDTH, k == 0 ? "#98a2b3" : "#e4e7ec", LEFT - 8, y + 4, digits(tick * k), tick * k);
+                   "fill=\"" GREY "\">%.*f</text>\n", LEFT, y, WIDTH, k == 0 ? "#98a2b3" : "#e4e7ec", LEFT - 8, y + 4,
+                   digits(tick * k), tick * k);
     }
 }
 
@@ -146,7 +147,8 @@ static void draw_axis(struct strbuf *out, const struct size_curve *c, double y)
             continue;
         last = x;
         strbuf_add(out, "\n<text x=\"%.1f\" y=\"%.0f\" text-anchor=\"middle\">%.*f %%</text><text x=\"%.1f\" y=\"%.0f\" "
-                   "text-anchor=\"middle\" font-size=\"11\" fill=\"" GREY "\">%s</text>", x, y, fine, part, x, y + 16, size_format(p->ssd_bytes, size));
+                   "text-anchor=\"middle\" font-size=\"11\" fill=\"" GREY "\">%s</text>", x, y, fine, part, x, y + 16,
+                   size_format(p->ssd_bytes, size));
     }
     strbuf_add(out, "\n<text x=\"%d\" y=\"%.0f\" text-anchor=\"middle\">size of the SSD, in percent of what the trace touches, "
                "and in bytes; logarithmic</text>\n", LEFT + WIDTH / 2, y + 40);
@@ -160,8 +162,9 @@ void size_curve_svg(struct strbuf *out, const struct size_curve *c)
     strbuf_add(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
                "font-size=\"12\" fill=\"#1d2939\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", width, height, width,
                height);
-    strbuf_add(out, "<text x=\"%d\" y=\"32\" font-size=\"20\">How large should the SSD be?</text>\n<text x=\"%d\" y=\"53\" fill=\"" GREY "\">"
-               "a trace that touches %s; %u HDD%s; %s</text>\n", LEFT, LEFT, size_format(c->footprint_bytes, text), c->nr_hdd,
+    strbuf_add(out, "<text x=\"%d\" y=\"32\" font-size=\"20\">How large should the SSD be?</text>\n<text x=\"%d\" y=\"53\" "
+               "fill=\"" GREY "\">a trace that touches %s; %u HDD%s; %s</text>\n", LEFT, LEFT,
+               size_format(c->footprint_bytes, text), c->nr_hdd,
                c->nr_hdd == 1 ? "" : "s", c->closed ? "one request outstanding" : "requests at the trace's times");
     draw_too_small(out, c);
     for (unsigned panel = 0; panel < PANELS; panel++) {
