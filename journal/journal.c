@@ -289,12 +289,14 @@ void journal_set_bugs(struct journal *j, const struct journal_bugs *bugs)
     j->bugs = bugs ? *bugs : (struct journal_bugs){0};
 }
 
+bool journal_starved(const struct journal *j) { return segpool_hungry(j->pool); }
+
 void journal_load(const struct journal *j, struct journal_load *out)
 {
     *out = (struct journal_load){
         .free_segments = segpool_free_nr(j->pool),
         .queued = j->streams[JOURNAL_HOST].nr_queued + j->streams[JOURNAL_MOVES].nr_queued,
-        .starved = segpool_hungry(j->pool),
+        .starved = journal_starved(j),
         .failed = j->failed,
     };
 }

@@ -188,6 +188,7 @@ struct journal_load {          /* what policy needs; valid for this pass */
     bool     failed;           /* the device failed: every append is answered with an error */
 };
 void journal_load(const struct journal *j, struct journal_load *out);
+bool journal_starved(const struct journal *j); /* of that, what every pass asks */
 
 /* Nothing in the segment is needed any more, and the metadata says so durably (design.md, "must always hold" 4).
  * Asserts that it is sealed and belongs to this shard. Its blocks may be overwritten from now on. */

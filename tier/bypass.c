@@ -10,7 +10,11 @@
  * Failures: whatever speaks against it before it begins: the log takes the write. The device refuses it: the log takes that part, whose
  * blocks are never written in that twin again. A device that hangs keeps the write, and its buffers, as it would keep a read.
  */
-#include "tier/priv.h"
+#include "tier/bypass.h"
+#include "tier/map.h"
+#include "tier/rmw.h"
+#include "tier/twin.h"
+#include "tier/write.h"
 
 /* A host that writes less at a time waits for each write, as databases do for their logs: a disk would hold it up. */
 #define MEAN_BLOCKS 4u

@@ -12,8 +12,12 @@
  * Failures: a command or flush that fails, or a flush of anybody that failed since the train began: its parts are the log's, who takes
  * them from the host's memory. A device that hangs: so is all that queues; what it has in its hands waits for it.
  */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "rt/dev_model.h"
-#include "tier/priv.h"
+#include "tier/bypass.h"
+#include "tier/mover.h"
 
 /* A train that goes out between two reads costs a way each: cphy-vm at 10 % took 181 s of the disk with 20 ms and 156 with 200; what
  * goes past the log is the same. */
@@ -27,7 +31,10 @@ static_assert(BYPASS_IOVS >= BLK_IOV_MAX, "any part fits a train");
 
 int bypass_init(struct shard *s)
 {
-    for (uint16_t d = 0; d < CAPACITY_DEVS_MAX; d++) {
+    s->bypass_dev = calloc(s->o.nr_capacity, sizeof(*s->bypass_dev));
+    if (s->bypass_dev == NULL)
+        return -ENOMEM;
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
         struct bypass_dev *b = &s->bypass_dev[d];
 
         b->s = s;
@@ -38,6 +45,12 @@ int bypass_init(struct shard *s)
             b->io[i].of = b;
     }
     return pool_init(&s->bypasses, sizeof(struct bypass), 16, MAX(s->t.ios_per_shard * POLICY_SHARE_PCT / 100, 1u));
+}
+
+void bypass_fini(struct shard *s)
+{
+    free(s->bypass_dev);
+    s->bypass_dev = NULL;
 }
 
 static uint16_t dev_no(const struct bypass_dev *b) { return (uint16_t)(b - b->s->bypass_dev); }

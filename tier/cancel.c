@@ -9,7 +9,11 @@
  * 4. What is in a group, or is being read, ends as ever: its buffers are in use.
  * The pass that answers it lets those behind it go on.
  */
+#include "tier/gate.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/rmw.h"
+#include "tier/write.h"
 
 static bool older(const struct blk_io *io, const struct list *n)
 {

@@ -7,7 +7,12 @@
  */
 #include <errno.h>
 
+#include "tier/map.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
+#include "tier/write.h"
 
 static void hold(struct shard *s, struct job *job, uint32_t i, const struct index_entry *n)
 {

@@ -17,7 +17,12 @@
  * How far all this has come the metadata knows (described.c): at a start whatever it does not call described is due. A drain without
  * destage, as every stop is, gives up after DESCRIBE_STOP_NS.
  */
+#include "tier/describe.h"
+#include "tier/map.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/ring.h"
+#include "tier/sums.h"
 
 #define DESCRIBE_STOP_NS (2 * NS_PER_S)
 static_assert(DESCRIBE_BATCH * DESC_BYTES <= EXTENT_BYTES, "a batch fits the lane's buffer");

@@ -14,7 +14,10 @@
  * Failures: a device that cannot be flushed now ends the round: the next one tries again. A description that could not be written, a
  * flush that failed, for whatever shard: nobody knows what lies there; described_seq stays until the next start.
  */
+#include "tier/describe.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/ring.h"
 
 #define ROUND_PERIOD_NS (60 * NS_PER_S) /* a flush of each device and a commit of 16 KiB, at this pace, are nothing */
 

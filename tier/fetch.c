@@ -19,7 +19,12 @@
 #include <sys/mman.h>
 
 #include "base/crc32c.h"
+#include "tier/fetch.h"
+#include "tier/fill.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/sums.h"
 
 #define FETCH_DEPTH_MAX 32u /* what a disk can put in order by itself */
 #define UNIT_SHRUNK     8u  /* blocks: fewer are not worth a seek, however few frames there are */

@@ -12,7 +12,13 @@
  * changed meanwhile: the place is given back. The SSD refuses a write: no more copies there until the next start; the log finds out for
  * itself.
  */
+#include "tier/fetch.h"
+#include "tier/fill.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
+#include "tier/read.h"
 
 #define LENT_SHARE 4u            /* of all frames, one in so many at most */
 

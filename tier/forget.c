@@ -7,7 +7,12 @@
  * node: when they are too many, oldest.c makes the segment go that they wait for.
  * A crash in between leaves records of a layer that does not exist: nobody reads them, their places count as free.
  */
+#include "tier/forget.h"
+#include "tier/heat_meta.h"
+#include "tier/map.h"
+#include "tier/oldest.h"
 #include "tier/priv.h"
+#include "tier/twin.h"
 
 static void forget_add(struct forget *f, uint32_t x)
 {

@@ -13,7 +13,14 @@
  * Failures: reads of a device that is past its deadline begin, and fail in their own way. What would wait for its share of dirt, or for
  * a change that is caught in it and has taken the share, is answered with an error.
  */
+#include "tier/bypass.h"
+#include "tier/gate.h"
+#include "tier/oldest.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/rmw.h"
+#include "tier/twin.h"
+#include "tier/write.h"
 
 struct ask {                     /* what a request needs */
     struct blk_io *io;

@@ -3,6 +3,8 @@
  * a turn of its loop so that no request waits for a picture, and envs[0] answers.
  * The layer is found anew each turn: a volume that is deleted meanwhile ends it with an error.
  */
+#include "tier/heat_meta.h"
+#include "tier/migrate.h"
 #include "tier/pool.h"
 #include "tier/priv.h"
 

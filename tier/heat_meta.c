@@ -12,7 +12,9 @@
  * A failed commit is final, as everywhere.
  */
 #include "base/log.h"
+#include "tier/heat_meta.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
 
 #define HEAT_PERIOD_NS (60 * NS_PER_S)
 

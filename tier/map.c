@@ -2,7 +2,15 @@
 /* map.c: the index, the extents, the layers and the segments kept in step: every change of an entry passes here, so that
  * their counters can be proved against each other (shard_verify).
  */
+#include "tier/describe.h"
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/ring.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 /* An entry is no more; flags: what it had. */
 static void entry_gone(struct shard *s, uint32_t id, unsigned flags)

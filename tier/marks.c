@@ -12,7 +12,10 @@
  *    was kept is named before anything follows it.
  * Failures: a failed commit is final, as everywhere.
  */
+#include "tier/describe.h"
+#include "tier/marks.h"
 #include "tier/priv.h"
+#include "tier/ring.h"
 
 /* While writes go on, each header calls the groups before it durable: marks are for the log that comes to rest. A commit costs
  * some 16 KiB of the SSD and a flush, which at this pace is nothing. */

@@ -19,6 +19,10 @@
  * Failures: what cannot be read or written, or fails its checksum, stays where it is, and is left alone for an hour. Of a pool
  * that is all but full nothing moves. A device that hangs keeps the lane, and what it was about to move; the other lanes go on.
  */
+#include "tier/gate.h"
+#include "tier/heat_meta.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
 
 #define WALK_LOOKS    512u               /* 0.1 ms */
@@ -419,10 +423,11 @@ uint64_t migrate_look(struct lane *l)
 {
     struct shard *s = l->s;
     struct migrate *m = &s->migrate;
-    uint64_t now = env_now_ns(s->env);
+    uint64_t now;
 
     if (!m->mixed || s->t.migrate_rate == TIER_MIGRATE_OFF || s->draining || m->cursor != 0 || left(m, UP) + left(m, DOWN) == 0)
         return UINT64_MAX;
+    now = env_now_ns(s->env);
     if (!policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min))
         return now + 60 * NS_PER_S;
     if (now < l->not_before_ns)

@@ -12,7 +12,12 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "tier/describe.h"
+#include "tier/gate.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define PAUSE_RETRY_NS NS_PER_MS
 
@@ -77,13 +82,7 @@ static bool a_write_waits(const struct shard *s)
     return !list_empty(&s->writes_wait);
 }
 
-static bool hosts_wait(struct shard *s)
-{
-    struct journal_load load;
-
-    journal_load(s->j, &load);
-    return load.starved || (a_write_waits(s) && shard_writes_wait(s));
-}
+static bool hosts_wait(struct shard *s) { return journal_starved(s->j) || (a_write_waits(s) && shard_writes_wait(s)); }
 
 bool lane_waited_for(struct lane *l)
 {
@@ -126,7 +125,8 @@ struct policy_state lane_policy(struct lane *l)
         .drain = s->draining && s->drain_all,
         .urgent = (!patient(s) && any_in(s, l, EXTENT_BUCKET_URGENT)) || batch_urgent(l) || lane_waited_for(l),
         .eager = any_in(s, l, EXTENT_BUCKET_EAGER) || (patient(s) && any_in(s, l, EXTENT_BUCKET_URGENT)),
-        .off_hours = !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
+        .off_hours = s->t.mover_from_min != s->t.mover_to_min &&
+                     !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
         .not_before_ns = MAX(l->not_before_ns, lane_budget_ns(l))};
 }
 
@@ -211,18 +211,18 @@ static bool lane_has_work(const struct shard *s, struct lane *l)
 {
     if (l->dev == EXTENT_NO_DEV)
         return s->xt.side[EXTENT_SIDE_NO_DEVICE].nr > 0;
-    return extent_any_from(&s->xt, l->dev, takes_pinned(l) ? EXTENT_BUCKET_PINNED : EXTENT_BUCKET_DENSITY);
+    if (extent_any_from(&s->xt, l->dev, EXTENT_BUCKET_DENSITY))
+        return true;
+    return extent_any_from(&s->xt, l->dev, EXTENT_BUCKET_PINNED) && takes_pinned(l);
 }
 
-/* When an idle lane is to destage; 0: now. */
+/* When an idle lane that has work is to destage; 0: now. */
 static uint64_t destage_at(struct lane *l)
 {
     struct shard *s = l->s;
     uint64_t now = env_now_ns(s->env);
     struct policy_state p;
 
-    if (!lane_has_work(s, l))
-        return UINT64_MAX;
     if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !lane_waited_for(l))
         return UINT64_MAX;
     if (l->dev == EXTENT_NO_DEV)
@@ -283,12 +283,41 @@ static uint64_t describe_again_at(struct lane *l)
     return now + LANE_PAUSE_ERROR_NS;
 }
 
+/* Nothing to destage: as after nearly every read. */
+static uint64_t look_elsewhere(struct lane *l) { return l->dev == EXTENT_NO_DEV ? UINT64_MAX : describe_look(l); }
+
+static uint64_t idle_look(struct lane *l)
+{
+    uint64_t at, rest, describe;
+
+    l->at_rest = false;
+    if (!lane_has_work(l->s, l))
+        return look_elsewhere(l);
+    at = destage_at(l);
+    rest = at != 0 ? rest_at(l) : UINT64_MAX;
+    l->at_rest = rest == 0;
+    if (at == 0 || l->at_rest)
+        lane_begin(l);
+    if (l->state != LANE_IDLE)
+        return UINT64_MAX;
+    if (at == 0)
+        return env_now_ns(l->s->env) + PAUSE_RETRY_NS;
+    if (l->at_rest) /* it found nothing */
+        rest = rest_at(l);
+    at = MIN(at, rest);
+    describe = look_elsewhere(l);
+    return MIN(at, describe);
+}
+
 /* When the lane is to be looked at again. */
 static uint64_t lane_look(struct lane *l)
 {
     struct shard *s = l->s;
-    uint64_t now = env_now_ns(s->env), at, describe;
+    uint64_t now;
 
+    if (l->state == LANE_IDLE)
+        return s->failed != 0 ? UINT64_MAX : l->migrates ? migrate_look(l) : idle_look(l);
+    now = env_now_ns(s->env);
     if (lane_writes(l) && !l->io_busy) {
         if (run_may_go(l))
             lane_step(l);
@@ -298,23 +327,7 @@ static uint64_t lane_look(struct lane *l)
         lane_flush_step(l);
         return l->state == LANE_FLUSH && !l->io_busy ? now + NS_PER_MS : UINT64_MAX;
     }
-    if (l->state == LANE_DESCRIBE)
-        return describe_again_at(l);
-    if (l->state != LANE_IDLE || s->failed != 0)
-        return UINT64_MAX;
-    if (l->migrates)
-        return migrate_look(l);
-    at = destage_at(l);
-    l->at_rest = at != 0 && rest_at(l) == 0;
-    if (at == 0 || l->at_rest)
-        lane_begin(l);
-    if (at != 0 && l->state == LANE_IDLE) {
-        uint64_t rest = rest_at(l);
-
-        describe = describe_look(l);
-        return MIN(at, MIN(rest, describe));
-    }
-    return l->state == LANE_IDLE ? now + PAUSE_RETRY_NS : UINT64_MAX;
+    return l->state == LANE_DESCRIBE ? describe_again_at(l) : UINT64_MAX;
 }
 
 /* Entries without payload have a fixed number of slots: past half of them their extents come first. */

@@ -15,7 +15,12 @@
  */
 #include <errno.h>
 
+#include "tier/gate.h"
+#include "tier/map.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
 
 #define PAUSE_RETRY_NS NS_PER_MS
 

@@ -5,7 +5,13 @@
  * 2. When it has committed: entries of the index whose seq is still the captured one are clean; places that were left are given back.
  * A commit that fails is final: nobody knows what the map says now, and the index still has all that is dirty.
  */
+#include "tier/map.h"
+#include "tier/marks.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 static void set_op(struct meta_op *op, struct meta_key key, const void *value, uint32_t len)
 {

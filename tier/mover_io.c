@@ -15,7 +15,10 @@
 #include <errno.h>
 
 #include "base/crc32c.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 static uint64_t block_of(const struct shard *s, const struct job *job, uint32_t i)
 {

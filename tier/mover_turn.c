@@ -15,6 +15,9 @@
  * Failure: a run of another shard hangs: this one writes all the same, and meets its own deadline.
  */
 #include "rt/dev_model.h"
+#include "tier/bypass.h"
+#include "tier/describe.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
 
 #define RUN_NS (20 * NS_PER_MS)

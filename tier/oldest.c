@@ -16,6 +16,10 @@
  * Failures: a device that hangs, or a block that cannot be read, keeps its segment: after HOPE_NS nobody waits for it any more, and new
  * extents are refused when there is no node.
  */
+#include "tier/forget.h"
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/oldest.h"
 #include "tier/priv.h"
 
 #define TOMBSTONES_SHARE 4u  /* they may have one node in four; what has a place needs less than two */

@@ -8,6 +8,11 @@
  * A shard that drains destages everything: what comes next on the device, round and round, without a choice.
  */
 #include "tier/choose.h"
+#include "tier/gate.h"
+#include "tier/heat_meta.h"
+#include "tier/map.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
 
 static_assert(REGION_EXTENTS % CHOOSE_SLOTS == 0, "what is destaged together lies together");

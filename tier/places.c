@@ -15,7 +15,14 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "tier/fill.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
+#include "tier/reclaim.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 #define SMALL_PCT     10u
 #define ALONG_SMALL_PCT 4u       /* where only what came along is in it: with 10 the disks are busy 543 and 1100 s, not 539 and 1038 */

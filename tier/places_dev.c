@@ -11,7 +11,9 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/twin.h"
 
 #define READ_ERRORS_MAX 16u      /* bad spots come alone; a device that dies has them everywhere */
 

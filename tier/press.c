@@ -6,6 +6,8 @@
  * What is pinned, or could not be destaged, is left to reclaim, which moves it.
  */
 #include "tier/priv.h"
+#include "tier/reclaim.h"
+#include "tier/twin.h"
 
 #define PRESS_SEGMENTS 8u /* victims to come whose dirt is destaged with that of the one at work, */
 #define PRESS_EXTENTS 32u /* until so many extents are */

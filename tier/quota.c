@@ -11,7 +11,9 @@
  * A share in percent is one of the places that copies have, or could take now. It is counted anew now and then, not for each copy.
  * Failures: no copy of the volume found within a call's steps: the new one is dropped; the hand goes on from there.
  */
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
 
 #define LOOK_EVERY 32u           /* places taken between two looks at who is over most */
 #define NO_LIMIT   UINT64_MAX

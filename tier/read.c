@@ -15,7 +15,13 @@
  * A run that finds no free struct, or no checksums in RAM, parks its request; it goes on from where it stood. So does one for a device
  * that has its share of the structs already: a device that hangs gives none back.
  */
+#include "tier/fetch.h"
+#include "tier/fill.h"
+#include "tier/gate.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/sums.h"
+#include "tier/write.h"
 
 /* ---- starting runs ---- */
 

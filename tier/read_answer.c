@@ -6,6 +6,7 @@
  * zeroed: never older ones.
  */
 #include "tier/priv.h"
+#include "tier/read.h"
 
 void rio_fail(struct rio *r, uint64_t block, int err)
 {

@@ -7,7 +7,10 @@
  * Failures: neither has it: the block is answered with -FIRN_E_DAMAGED, or with the device's error, for itself alone. One whose
  * place keeps changing begins again MOVED_MAX times a request.
  */
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/sums.h"
 
 #define MOVED_MAX 256u /* a request whose blocks keep moving under it is answered with an error at last */
 

@@ -9,7 +9,14 @@
  * fails is dropped.
  */
 #include "base/crc32c.h"
+#include "tier/fetch.h"
+#include "tier/fill.h"
+#include "tier/gate.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/twin.h"
 
 static int run_iov(struct run *u)
 {

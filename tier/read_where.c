@@ -7,6 +7,9 @@
  * say now RUN_UNKNOWN.
  */
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 static void at_twin(struct shard *s, const struct index_entry *n, struct run_at *at)
 {

@@ -3,9 +3,9 @@
  *
  * 1. Victim: the oldest, if tombstones want it gone (oldest.c); a sealed segment with nothing dirty; else the best by
  *    what it gains for its moves (reclaim_victim.c).
- * 2. Its dirty blocks: of extents that are nearly whole they are left to the mover, at first; others are read, verified, and
- *    appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is the one moved
- *    (reclaim_walk.c, reclaim_move.c).
+ * 2. Its dirty blocks: of extents that are nearly whole (destage_victims: of all) they are left to the mover, at first; others are read,
+ *    verified, and appended to the stream of moves with their seq; when that is durable the index points there, if the entry still is
+ *    the one moved (reclaim_walk.c, reclaim_move.c).
  * 3. Entries without payload and whole-extent zeros whose records lie in it move as records; so do those that name blocks of twins,
  *    unless destage makes them needless first.
  * 4. When nothing in it is needed (dirty, discards, holds all 0) those of its clean blocks that hosts read are saved: read, verified, and
@@ -26,7 +26,12 @@
  * Failures: a block whose bytes are bad moves as a DAMAGED record; one that the device does not give stays, and its segment
  * with it, for another try; an append that fails leaves the entry where it was and the segment waits; nothing is freed.
  */
+#include "tier/forget.h"
+#include "tier/marks.h"
+#include "tier/oldest.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define SKIP_NS    NS_PER_S
 #define PASSES_MAX 8u /* over a victim that a destage holds: then another one is looked for */
@@ -50,13 +55,7 @@ static void set_state(struct shard *s, enum reclaim_state to)
     s->rc.cursor = 0;
 }
 
-bool reclaim_starved(const struct shard *s)
-{
-    struct journal_load load;
-
-    journal_load(s->j, &load);
-    return load.starved;
-}
+bool reclaim_starved(const struct shard *s) { return journal_starved(s->j); }
 
 /* ---- a victim is taken ---- */
 
@@ -70,6 +69,8 @@ static bool space_needed(struct shard *s)
 {
     struct journal_load load;
 
+    if (!s->rc.wanted && !s->places.wants_segment && !reclaim_starved(s)) /* as after nearly every request */
+        return oldest_victim(s) != INDEX_NONE;
     journal_load(s->j, &load);
     if (!load.starved && load.free_segments > reclaim_free_target(s))
         s->rc.wanted = false;

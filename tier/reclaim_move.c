@@ -10,7 +10,11 @@
  * not give stays where it is, and reclaim knows that the victim is stuck; an append that fails leaves the entry where it was.
  */
 #include "base/crc32c.h"
+#include "tier/fill.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
+#include "tier/twin.h"
 
 static void move_free(struct move *m)
 {

@@ -5,7 +5,9 @@
  * Pure but for the clock: it looks at every sealed segment and changes nothing. No victim is what is held, what moves still leave,
  * what could not be read a moment ago, and what has more dirt than victim_max: emptying that would gain no space (reclaim.c).
  */
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
 
 #define PLACED_A_BLOCK 8u /* blocks of twins whose records, moved, take as much room as a block; at least, for streams of 32 KiB and more */
 

@@ -8,7 +8,12 @@
  * A walk that finds no struct for a move, or has looked at enough in this pass, stops there and goes on in another pass.
  * What fails a walk leaves to its move (reclaim_move.c).
  */
+#include "tier/bypass.h"
+#include "tier/fill.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/reclaim.h"
+#include "tier/twin.h"
 
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define TWIN_PASSES 4u     /* that destage has for what lies in twins */
@@ -34,8 +39,16 @@ bool reclaim_destages(const struct shard *s)
     return s->t.destage_victims && (s->bypass_last_ns == 0 || env_now_ns(s->env) > s->bypass_last_ns + STREAM_OVER_NS);
 }
 
-/* What is nearly whole is destaged rather than moved, unless that has had its time or host writes wait; but not what is pinned. With
- * destage_victims all are, and hosts wait: if moves went on for them, the log would fill faster than any HDD empties it. */
+/* Hosts wait for a segment, and moves give them one without the disk. But what moves stays dirty: where the dirt of victims is to be
+ * destaged, only up to the limit, at which hosts would wait for the disk anyway; beyond it moves would fill the log faster than any HDD
+ * empties it. */
+static bool hosts_hurry(const struct shard *s)
+{
+    return reclaim_starved(s) && (!reclaim_destages(s) || !policy_writes_wait(shard_log_dirty(s), s->log_blocks, s->t.dirty_max_pct));
+}
+
+/* What is nearly whole is destaged rather than moved, unless that has had its time or hosts hurry; but not what is pinned. With
+ * destage_victims all is. */
 static bool leave_to_mover(struct shard *s, uint32_t x)
 {
     struct extent *e = extent_at(&s->xt, x);
@@ -43,7 +56,7 @@ static bool leave_to_mover(struct shard *s, uint32_t x)
 
     if (extent_placed(e) && s->hung[e->place.dev])
         return false;
-    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || (!reclaim_destages(s) && reclaim_starved(s)))
+    if (!wanted || (e->flags & (EXTENT_SPARSE_MOVE | EXTENT_PINNED)) || hosts_hurry(s))
         return false;
     e->flags |= EXTENT_URGENT;
     extent_relist(&s->xt, x);

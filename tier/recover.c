@@ -17,7 +17,15 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "tier/describe.h"
+#include "tier/map.h"
+#include "tier/migrate.h"
+#include "tier/places.h"
+#include "tier/reclaim.h"
 #include "tier/recover.h"
+#include "tier/ring.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 struct recovery {
     struct shard *s;

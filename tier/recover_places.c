@@ -14,7 +14,11 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
 
 #define START_NS  (20 * NS_PER_S) /* half of it for the tables */
 #define FOUND_MAX (1u << 22)     /* entries in RAM at once, of 16 GiB of places */

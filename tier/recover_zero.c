@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 #include "tier/recover.h"
+#include "tier/sums.h"
+#include "tier/write.h"
 
 struct place {                   /* of a node in the order of (layer, extent) */
     uint32_t layer, no, x;

@@ -5,6 +5,8 @@
  * was begun. No record is written: the configuration has the figures, and the next open is given them.
  * Failures: another change is under way, or a stop: nothing changes.
  */
+#include "tier/fetch.h"
+#include "tier/places.h"
 #include "tier/pool.h"
 #include "tier/priv.h"
 

@@ -19,6 +19,7 @@
  * failed none becomes free until the next start. A head that the metadata does not know: both halves count as full.
  */
 #include "tier/priv.h"
+#include "tier/ring.h"
 
 #define HALF_BITS 3u
 

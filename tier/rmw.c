@@ -10,7 +10,13 @@
  * merged can be stale when it is appended.
  * Failure: what cannot be read cannot be merged: the request fails with the read's error and changes nothing.
  */
+#include "tier/bypass.h"
+#include "tier/fetch.h"
+#include "tier/gate.h"
 #include "tier/priv.h"
+#include "tier/read.h"
+#include "tier/rmw.h"
+#include "tier/write.h"
 
 #define LBA_BYTES     512u
 #define LBAS_PER_BLOCK (BLOCK_BYTES / LBA_BYTES)

@@ -9,7 +9,27 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "tier/bypass.h"
+#include "tier/describe.h"
+#include "tier/fetch.h"
+#include "tier/forget.h"
+#include "tier/gate.h"
+#include "tier/heat_meta.h"
+#include "tier/map.h"
+#include "tier/marks.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
+#include "tier/oldest.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/quota.h"
+#include "tier/read.h"
+#include "tier/reclaim.h"
+#include "tier/ring.h"
+#include "tier/rmw.h"
+#include "tier/sums.h"
+#include "tier/twin.h"
+#include "tier/write.h"
 
 #define LAYER_HASH      (2 * LAYERS_MAX)
 #define RECLAIM_STEPS   16 /* a pass */
@@ -575,6 +595,7 @@ void shard_free(struct shard *s)
         pool_abandon(pools[i]);
     mover_fini(s);
     twins_fini(s);
+    bypass_fini(s);
     places_fini(s);
     fetch_fini(s);
     unreserve(s->seg, (segpool_segments(s->o.segpool) + twins_segments(segpool_geometry(s->o.segpool)->segment_bytes)) * sizeof(*s->seg));

@@ -12,6 +12,9 @@
  * Failures: no room elsewhere: the extent keeps its place, and waits.
  */
 #include "base/log.h"
+#include "tier/gate.h"
+#include "tier/map.h"
+#include "tier/mover.h"
 #include "tier/priv.h"
 
 #define LOOK_NS (100 * NS_PER_MS)

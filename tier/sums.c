@@ -8,7 +8,9 @@
  * Failures: a record that is missing or corrupt is READY with err: every block beneath the index fails, none is guessed.
  * Any other error says nothing about the record: those who wait are told, and the next one who asks has it fetched again.
  */
+#include "tier/fetch.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
 
 static uint32_t *sums_head(struct shard *s, uint32_t x) { return &s->sums_hash[x * 2654435761u % (SUMS_CACHE * 2)]; }
 

@@ -13,7 +13,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "tier/priv.h"
+#include "tier/gate.h"
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/twin.h"
 
 static_assert(TWINS_MAX <= UINT8_MAX, "extent.twin is 8 bits");
 static_assert(TWINS_MAX * EXTENT_BLOCKS + SEGMENT_BYTES_MAX / BLOCK_BYTES <= INDEX_BEHIND_MAX, "room behind the segments");

@@ -2,7 +2,14 @@
 /* verify.c: the shard's counters proved against each other by a full walk. For tests and the simulator: it allocates. */
 #include <stdlib.h>
 
+#include "tier/fetch.h"
+#include "tier/migrate.h"
+#include "tier/mover.h"
+#include "tier/places.h"
 #include "tier/priv.h"
+#include "tier/ring.h"
+#include "tier/twin.h"
+#include "tier/write.h"
 
 struct count { uint32_t live, dirty, zeroes, damaged; };
 

@@ -11,7 +11,11 @@
  * leaves the index as it was; a hung or failed journal device fails new writes instead of holding them.
  */
 #include "base/crc32c.h"
+#include "tier/bypass.h"
+#include "tier/gate.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/write.h"
 
 void *iov_block(const struct iovec *iov, int iovcnt, uint32_t block)
 {

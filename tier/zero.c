@@ -14,7 +14,11 @@
  * as if the map held it; that is what slots were promised for. No slots to promise, or a device that has its share of them: the request
  * waits; destage frees slots. That device hangs: the request fails.
  */
+#include "tier/gate.h"
+#include "tier/map.h"
 #include "tier/priv.h"
+#include "tier/sums.h"
+#include "tier/write.h"
 
 #define SLOTS_SPARE(s) ((s)->ix.nr_virtual / 8) /* never promised: for damage, which nobody announces */
 

@@ -258,7 +258,8 @@ static int check_multiple(enum config_key key, uint64_t v, char why[static 256])
         what = "neither 512 nor 4096";
     else if (key == CONFIG_KEY_journal_segment_size && v % MIB != 0)
         what = "not a whole number of MiB";
-    else if (key == CONFIG_KEY_journal_group_max && v % BLOCK_BYTES != 0)
+    else if ((key == CONFIG_KEY_journal_group_max || key == CONFIG_KEY_tier_fetch_size || key == CONFIG_KEY_tier_read_ahead_max) &&
+             v % BLOCK_BYTES != 0)
         what = "not a multiple of 4KiB";
     if (what)
         snprintf(why, 256, "%s", what);

@@ -61,6 +61,7 @@ exits 0 ctl heat
 has "a line a volume" "$out" "^db +128.0 MiB \|.{38}\| +[0-9]+ +[0-9]+$"
 has "the cold one, too" "$out" "^idle +5.0 MiB \| {38}\| +0 +0$"
 has "on one scale: less than the hottest" "$out" "^half +8.0 MiB \|[-=+*#%:] +\|"
+is "no heading, no scale if one is quiet" "$(ctl heat --quiet | cut -d' ' -f1 | xargs)" "db half idle"
 is "as JSON" "$(ctl heat --json | jq -c '.volumes|map(.volume)')" '["db","half","idle"]'
 is "one as JSON" "$(ctl --json heat db | jq -c '.read|length')" 32
 exits 0 ctl heat db --svg "$T/heat.svg"
@@ -69,7 +70,7 @@ is "a square a part" "$(grep -c '<title>' "$T/heat.svg")" 32
 has "that tells" "$(cat "$T/heat.svg")" '<title>40.0 MiB - 44.0 MiB: [0-9]+ reads and [0-9]+ writes an hour'
 if command -v xmllint >/dev/null; then exits 0 xmllint --noout "$T/heat.svg"; fi
 exits 1 ctl heat db --svg "$T/no/such/dir.svg"
-has "a file that cannot be" "$out" "cannot write"
+has "a file that cannot be" "$out" "dir.svg cannot be written \(No such file or directory\); name a file in a place with room$"
 exits 2 ctl heat --svg "$T/x.svg"
 exits 2 ctl heat 'Bad Name'
 exits 1 ctl heat nobody

@@ -41,6 +41,8 @@ has "admit" "$out" "allowed: auto, never, first, second, third$"
 exits 2 ctl volume set a stream_cutoff=4KiB
 has "stream_cutoff" "$out" "allowed: 64KiB to 1TiB such as 1MiB; auto: the pool's; none$"
 exits 2 ctl volume set a stream_cutoff=0
+exits 2 ctl volume set a admit=first admit=third
+has "a key twice: which one?" "$out" '^firnctl: set: "admit=third" is not valid; allowed: each key once$'
 exits 2 ctl volume set a colour=red
 has "the keys are named" "$out" "allowed: tier, iops, bandwidth, cache_min, cache_max, admit, stream_cutoff$"
 

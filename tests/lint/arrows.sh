@@ -41,4 +41,8 @@ while IFS=: read -r file line text; do
     *) echo "$file:$line: $inc is private to its folder"; bad=1 ;;
     esac
 done < <(grep -nE '#[[:space:]]*include[[:space:]]*"[a-z]+/priv\.h"' -r src journal tier export tools --include='*.[ch]')
+
+# Of tier/ others see what its README names; what its flows say to each other is their business.
+grep -nE '#[[:space:]]*include[[:space:]]*"tier/' -r src journal export tools --include='*.[ch]' |
+    grep -vE '"tier/(tier|meta|format|label)\.h"' | sed 's/$/   <- private to tier\//' | grep . && bad=1
 exit $bad

@@ -122,7 +122,7 @@ static int write_svg(const char *file, const struct heat_map *m)
         failed |= fclose(f) != 0;
     }
     if (failed)
-        fprintf(stderr, "firnctl: cannot write %s: %s\n", file, strerror(errno));
+        fprintf(stderr, "firnctl: %s cannot be written (%s); name a file in a place with room\n", file, strerror(errno));
     return failed ? CTL_FAILED : CTL_DONE;
 }
 
@@ -145,7 +145,7 @@ static int one(const struct args *a, struct heat_map *m)
 }
 
 /* One scale for all, so that the volume that is hot stands out. */
-static void draw_all(const json_t *list, struct heat_map *m, unsigned strip, unsigned name)
+static void draw_all(const json_t *list, struct heat_map *m, unsigned strip, unsigned name, bool quiet)
 {
     enum heat_look look = want_look();
     double top = 0;
@@ -157,14 +157,16 @@ static void draw_all(const json_t *list, struct heat_map *m, unsigned strip, uns
         to_map(doc, m);
         top = MAX(top, m->top);
     }
-    printf("%-*s %10s  %-*.*s  %10s %10s\n", (int)name, "VOLUME", "SIZE", (int)strip, (int)strip,
-           strip < 32 ? "HEAT" : "HEAT, FROM ITS BEGIN TO ITS END", "READS/H", "WRITES/H");
+    if (!quiet)
+        printf("%-*s %10s  %-*.*s  %10s %10s\n", (int)name, "VOLUME", "SIZE", (int)strip, (int)strip,
+               strip < 32 ? "HEAT" : "HEAT, FROM ITS BEGIN TO ITS END", "READS/H", "WRITES/H");
     json_array_foreach(list, i, doc)
     {
         to_map(doc, m);
         heat_strip(stdout, m, strip, name, top, look);
     }
-    heat_legend(stdout, top, name + 13, look);
+    if (!quiet)
+        heat_legend(stdout, top, name + 13, look);
 }
 
 static int all(const struct args *a, struct heat_map *m)
@@ -193,8 +195,8 @@ static int all(const struct args *a, struct heat_map *m)
         json_decref(doc);
     } else if (!err && json_array_size(volumes) == 0 && !arg(a, quiet)) {
         fputs("firnctl: there are no volumes yet; `firnctl volume create NAME --size SIZE` makes one\n", stderr);
-    } else if (!err && !arg(a, quiet)) {
-        draw_all(list, m, strip, name);
+    } else if (!err && json_array_size(volumes) > 0) {
+        draw_all(list, m, strip, name, arg(a, quiet) != NULL);
     }
     json_decref(list);
     json_decref(volumes);

@@ -294,6 +294,8 @@ int cmd_volume_set(const struct args *a)
         snprintf(key, sizeof(key), "%.*s", (int)(eq - a->pos[i]), a->pos[i]);
         if (strcmp(key, "size") == 0 || strcmp(key, "lba") == 0)
             err = usage("set", key, "tier, iops, bandwidth, " POLICY_KEYS "; `firnctl volume resize` changes the size");
+        else if (json_object_get(body, key))
+            err = usage("set", a->pos[i], "each key once");
         else
             err = put_field(body, key, eq + 1);
     }

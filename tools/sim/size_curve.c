@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* size_curve.c: one trace at several sizes of the SSD, as a table, as JSON and as a drawing.
- *
- * The drawing has three panels under each other over one axis, the SSD's size on a logarithmic scale: hit ratio, busy time of
- * the HDDs, bytes written to the SSD. Sizes that are too small for the engine are in the table, and in no panel.
- */
+/* size_curve.c: one trace at several sizes of the SSD, as a table and as JSON; size_svg.c draws it. */
 #include "tools/sim/size_curve.h"
 
 #include "base/limits.h"
 #include "base/sizefmt.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static int by_size(const void *a, const void *b)
@@ -74,7 +69,7 @@ int size_curve_run(const struct replay_opts *base, struct size_curve *c, char wh
 
 /* ---- table, JSON ---- */
 
-static double part_of(const struct size_curve *c, const struct size_point *p)
+double size_part(const struct size_curve *c, const struct size_point *p)
 {
     return 100 * (double)p->ssd_bytes / (double)c->footprint_bytes;
 }
@@ -90,7 +85,7 @@ void size_curve_print(struct strbuf *out, const struct size_curve *c)
     for (uint32_t i = 0; i < c->nr; i++) {
         const struct size_point *p = &c->point[i];
 
-        strbuf_add(out, "%12s %9.2f ", size_format(p->ssd_bytes, text), part_of(c, p));
+        strbuf_add(out, "%12s %9.2f ", size_format(p->ssd_bytes, text), size_part(c, p));
         if (p->too_small)
             strbuf_add(out, "too small for the engine\n");
         else
@@ -117,76 +112,4 @@ void size_curve_json(struct strbuf *out, const struct size_curve *c)
         strbuf_add(out, "}");
     }
     strbuf_add(out, "]}\n");
-}
-
-/* ---- the drawing ---- */
-
-#define PANELS       3u
-#define PANEL_X      90
-#define PANEL_WIDTH  560
-#define PANEL_HEIGHT 150
-#define PANEL_STEP   190
-
-static const struct panel { const char *title, *colour; double top; } panels[PANELS] = { /* top 0: the highest value */
-    {"reads without the HDD, %", "#2b6cb0", 100},
-    {"busy time of the HDDs, s", "#c05621", 0},
-    {"written to the SSD, MB", "#2f855a", 0},
-};
-
-static double value(const struct size_point *p, unsigned panel)
-{
-    return panel == 0 ? 100 * p->read_hit : panel == 1 ? p->hdd_busy_s : p->ssd_write_mb;
-}
-
-static double across(const struct size_curve *c, const struct size_point *p)
-{
-    double least = log((double)c->point[0].ssd_bytes), most = log((double)c->point[c->nr - 1].ssd_bytes);
-
-    return PANEL_X + (most <= least ? PANEL_WIDTH / 2.0 : (log((double)p->ssd_bytes) - least) / (most - least) * PANEL_WIDTH);
-}
-
-static double top_of(const struct size_curve *c, unsigned panel)
-{
-    double top = panels[panel].top;
-
-    for (uint32_t i = 0; i < c->nr && panels[panel].top <= 0; i++)
-        top = c->point[i].too_small ? top : fmax(top, value(&c->point[i], panel));
-    return top > 0 ? top : 1;
-}
-
-static void draw_panel(struct strbuf *out, const struct size_curve *c, unsigned panel)
-{
-    double base = 40 + PANEL_HEIGHT + (double)panel * PANEL_STEP, top = top_of(c, panel);
-
-    strbuf_add(out, "<text x=\"%d\" y=\"%.0f\">%s</text>\n", PANEL_X, base - PANEL_HEIGHT - 8, panels[panel].title);
-    strbuf_add(out, "<path d=\"M%d %.0fV%.0fH%d\" fill=\"none\" stroke=\"#888\"/>\n", PANEL_X, base - PANEL_HEIGHT, base,
-               PANEL_X + PANEL_WIDTH);
-    strbuf_add(out, "<text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">%.0f</text>\n<text x=\"%d\" y=\"%.0f\" text-anchor=\"end\">0</text>\n",
-               PANEL_X - 6, base - PANEL_HEIGHT + 4, top, PANEL_X - 6, base + 4);
-    strbuf_add(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" points=\"", panels[panel].colour);
-    for (uint32_t i = 0; i < c->nr; i++)
-        if (!c->point[i].too_small)
-            strbuf_add(out, "%.1f,%.1f ", across(c, &c->point[i]), base - value(&c->point[i], panel) / top * PANEL_HEIGHT);
-    strbuf_add(out, "\"/>\n");
-    for (uint32_t i = 0; i < c->nr; i++)
-        if (!c->point[i].too_small)
-            strbuf_add(out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"><title>%.3f</title></circle>\n",
-                       across(c, &c->point[i]), base - value(&c->point[i], panel) / top * PANEL_HEIGHT, panels[panel].colour,
-                       value(&c->point[i], panel));
-}
-
-void size_curve_svg(struct strbuf *out, const struct size_curve *c)
-{
-    double foot = 40 + PANEL_HEIGHT + (double)(PANELS - 1) * PANEL_STEP + 18;
-    char text[32];
-
-    strbuf_add(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"720\" height=\"%.0f\" font-family=\"sans-serif\" "
-                    "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", foot + 32);
-    for (unsigned panel = 0; panel < PANELS; panel++)
-        draw_panel(out, c, panel);
-    for (uint32_t i = 0; i < c->nr; i++)
-        strbuf_add(out, "<text x=\"%.1f\" y=\"%.0f\" text-anchor=\"middle\">%.3g%%</text>\n", across(c, &c->point[i]), foot,
-                   part_of(c, &c->point[i]));
-    strbuf_add(out, "<text x=\"%d\" y=\"%.0f\">size of the SSD, as a part of the trace's footprint of %s</text>\n</svg>\n",
-               PANEL_X, foot + 20, size_format(c->footprint_bytes, text));
 }

@@ -31,6 +31,7 @@ struct size_curve {
 int  size_curve_run(const struct replay_opts *base, struct size_curve *c, char why[static 256]);
 void size_curve_print(struct strbuf *out, const struct size_curve *c);
 void size_curve_json(struct strbuf *out, const struct size_curve *c);
+double size_part(const struct size_curve *c, const struct size_point *p); /* of the footprint, in percent */
 void size_curve_svg(struct strbuf *out, const struct size_curve *c);
 
 #endif

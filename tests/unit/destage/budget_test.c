@@ -2,6 +2,7 @@
 /* When destage works: at rest, and within the budget of a device, whichever shards want it. */
 #include "yard.h"
 
+#include "tier/mover.h"
 #include "tier/policy.h"
 #include "tier/pool.h"
 #include "tier/priv.h"

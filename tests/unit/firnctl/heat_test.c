@@ -97,7 +97,8 @@ Test(firnctl_heat, plain_is_ascii_with_reads_writes_and_where)
     text = drawn(16, HEAT_PLAIN);
     for (const char *c = text; *c; c++)
         cr_assert(*c == '\n' || (*c >= ' ' && *c <= '~'));
-    cr_assert_not_null(strstr(text, "\n       0 B r   @  :          \n           w      %          \n               1  2h         \n"), "%s", text);
+    cr_assert_not_null(strstr(text, "\n       0 B r   @  :          \n"
+                                    "           w      %          \n               1  2h         \n"), "%s", text);
     cr_assert_not_null(strstr(text, "cold  .:-=+*#%@ hot: 0 to 1000 an hour\n"));
     cr_assert_not_null(strstr(text, " 2 20.0 MiB - 24.0 MiB                   3          300    1.0 MiB    4.0 MiB\n"), "%s", text);
     free(text);

@@ -89,6 +89,14 @@ Test(size_curve, table_json_and_drawing_have_every_size, .init = begin, .fini = 
     size_curve_svg(&b, &c);
     cr_assert_eq(count(strbuf_str(&b), "<polyline"), 3u);
     cr_assert_eq(count(strbuf_str(&b), "<circle"), 6u);
+    cr_assert_eq(count(strbuf_str(&b), "too small for the engine"), 3u); /* a panel */
+    cr_assert_eq(count(strbuf_str(&b), "font-weight=\"bold\""), 3u);
+    for (unsigned k = 0; k <= 4; k++) { /* the scale of the hit ratio */
+        char tick[16];
+
+        snprintf(tick, sizeof(tick), ">%u</text>", k * 25);
+        cr_assert(strstr(strbuf_str(&b), tick) != NULL, "%s", tick);
+    }
     cr_assert(count(strbuf_str(&b), "<svg") == 1 && count(strbuf_str(&b), "</svg>") == 1 && strstr(strbuf_str(&b), "nan") == NULL);
     strbuf_fini(&b);
 }

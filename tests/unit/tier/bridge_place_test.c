@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A destage that waits for its turn means to bridge over a clean copy of the log; the log forgets that, and the block comes back into
  * a place (capture.c, job_own_bridges()): places give no promise, so nothing may be written over the device's copy for their sake. */
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/places.h"
+#include "tier/reclaim.h"
 #include "rig.h"
 
 #define VOLUME      1536u /* blocks: six extents */

@@ -2,6 +2,7 @@
 /* Where writes wait for dirt to fall (shard.c): at the limit, or later while disks read for hosts, or if many would wait. */
 #include <stdlib.h>
 
+#include "tier/mover.h"
 #include "rig.h"
 
 #define WRITES 256u

@@ -2,6 +2,9 @@
 /* How streams that go past the log share the device: what goes out together, and what they wait for. */
 #include "rig.h"
 
+#include "tier/bypass.h"
+#include "tier/twin.h"
+
 TestSuite(bypass_run, .timeout = 120);
 
 #define PIECE 8u  /* blocks of a write */

@@ -2,6 +2,10 @@
 /* Streams of writes that go past the log: what is where, what a crash leaves of it, and when the log takes them after all. */
 #include "rig.h"
 
+#include "tier/bypass.h"
+#include "tier/map.h"
+#include "tier/twin.h"
+
 TestSuite(bypass, .timeout = 120);
 
 #define IO 32u /* blocks of a write */

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/sums.h"
 #include "base/log.h"
 #include "rig.h"
 

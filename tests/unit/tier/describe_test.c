@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* describe_test.c: when extents are described on their devices, what the descriptions say, and what a failed one costs. */
+#include "tier/mover.h"
 #include "rig.h"
 
 static _Alignas(4096) char buf[DESC_BYTES];

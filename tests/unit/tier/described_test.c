@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* described_test.c: what the metadata calls described is described on its device, whatever happened, and what is not is due. */
+#include "tier/describe.h"
 #include "rig.h"
 
 #define EXTENTS 40u

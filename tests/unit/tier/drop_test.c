@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 
+#include "tier/mover.h"
+#include "tier/reclaim.h"
 #include "rig.h"
 
 static _Alignas(4096) char buf[BLOCK_BYTES];

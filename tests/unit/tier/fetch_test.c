@@ -2,6 +2,9 @@
 /* Reads of a device that seeks, through RAM: what they share, what they never show, what they leave alone. */
 #include <stdlib.h>
 
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/sums.h"
 #include "rig.h"
 
 #define REQS   64u

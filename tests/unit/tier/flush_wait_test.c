@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shards take turns to flush a capacity device (flush_turn.h). */
+#include "tier/mover.h"
 #include "rig.h"
 
 static void drained(void *ctx) { *(bool *)ctx = true; }

@@ -2,6 +2,9 @@
 /* Reads that are caught in a device which hangs: what they hold, and who waits for it. */
 #include <stdlib.h>
 
+#include "tier/gate.h"
+#include "tier/map.h"
+#include "tier/mover.h"
 #include "rig.h"
 
 static char buf[64 * BLOCK_BYTES] __attribute__((aligned(4096))), zeros[16 * BLOCK_BYTES] __attribute__((aligned(4096)));

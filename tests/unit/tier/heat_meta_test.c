@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* heat_meta_test.c: what of a shard's heat outlives a stop, a crash, and the loss of its records. */
+#include "tier/heat_meta.h"
 #include "rig.h"
 
 #include <math.h>

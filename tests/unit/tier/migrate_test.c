@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* migrate_test.c: a shard over a disk that seeks and flash: hot extents go to flash, cold ones leave it, and no byte changes. */
+#include "tier/mover.h"
 #include "rig.h"
 
 #define BLOCKS  8192u            /* 32 extents, 8 cells of heat */

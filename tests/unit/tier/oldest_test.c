@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* oldest_test.c: tombstones never fill the table of extents, whatever in the log they wait for. */
+#include "tier/map.h"
 #include "rig.h"
 
 #define NODES  800u              /* for tests a table that fills soon: 200 tombstones are too many */

@@ -2,6 +2,10 @@
 /* Clean copies on devices of their own: where they go, what a start finds of them, and what hosts see when one fails: nothing. */
 #include <errno.h>
 
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/places.h"
+#include "tier/twin.h"
 #include "rig.h"
 
 #define VOLUME 768u              /* blocks: three extents */

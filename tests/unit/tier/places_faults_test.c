@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices that fail, crawl or are full while clean copies lie in places on the SSD (faults.md B9, B10, B11, C4, C5). */
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "rig.h"
 
 #define VOLUME 1536u             /* blocks: six extents, all of which are cold */

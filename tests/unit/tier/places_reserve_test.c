@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Segments of copies beside a log that is full of what is dirty: the log gets on, although no destage can empty anything. */
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/places.h"
+#include "tier/reclaim.h"
 #include "rig.h"
 
 #define VOLUME 1536u /* blocks: six extents */

@@ -3,6 +3,9 @@
  * that named later batches are gone, and hosts wrote none since. The start is refused all the same. */
 #include <stdlib.h>
 
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "base/err.h"
 #include "rig.h"
 

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clean copies in places: how they come, what they never show, how they go, and what a start finds of them. */
+#include "tier/fetch.h"
+#include "tier/fill.h"
+#include "tier/map.h"
+#include "tier/places.h"
+#include "tier/sums.h"
 #include "rig.h"
 
 #define VOLUME 1536u             /* blocks: six extents */

@@ -60,3 +60,41 @@ Test(press, what_is_pinned_moves_all_the_same)
     rig_drain(&r, true);
     rig_fini(&r);
 }
+
+/* Of writes to 600 blocks, again and again, while the disk is at its first one and reads besides: the log is full of them, old and new, but
+ * 600 are dirty at most, nearly two thirds of it. */
+static uint64_t longest_write(uint32_t dirty_max_pct)
+{
+    uint64_t longest = 0, dice = 12345;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 6, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 24, .hdd_ns = 10 * NS_PER_S});
+    r.opts.dirty_start_pct = dirty_max_pct - 5;
+    r.opts.dirty_max_pct = dirty_max_pct;
+    r.opts.destage_victims = true;
+    cr_assert_eq(rig_boot(&r), 0);
+    turn_fg_begin(turn_of(r.shard, 0));
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t from = sim_now_ns(r.sim);
+
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(&r, (dice >> 33) % 600 * 3, 1, i + 1), 0);
+        longest = MAX(longest, sim_now_ns(r.sim) - from);
+    }
+    cr_assert_eq(policy_writes_wait(r.shard->ix.nr_dirty, r.shard->log_blocks, dirty_max_pct), dirty_max_pct < 60);
+    cr_assert_not(shard_writes_wait(r.shard), "for an empty segment, if for anything");
+    cr_assert_gt(shard_stats(r.shard)->reclaim_segments, 20);
+    turn_fg_end(turn_of(r.shard, 0), env_now_ns(r.env));
+    shard_verify(r.shard);
+    rig_drain(&r, true);
+    rig_fini(&r);
+    return longest / NS_PER_MS;
+}
+
+Test(press, hosts_do_not_wait_for_the_disk_while_less_is_dirty_than_may_be)
+{
+    uint64_t below = longest_write(95), beyond = longest_write(50);
+
+    cr_assert_lt(below, 20, "%lu ms", (unsigned long)below);
+    cr_assert_geq(beyond, 100, "%lu ms: beyond the limit moves are no way out", (unsigned long)beyond);
+}

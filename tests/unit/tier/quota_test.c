@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What of the places each of two volumes gets: a maximum, a minimum, a rule of its own; changed while they are at work. */
+#include "tier/fetch.h"
+#include "tier/map.h"
+#include "tier/places.h"
+#include "tier/quota.h"
 #include "rig.h"
 
 #define VOLUME 1024u             /* blocks, of each volume */

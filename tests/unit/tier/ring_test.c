@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ring_test.c: descriptions go to the ring where that saves ways, and to their regions before the ring is written over. */
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/ring.h"
 #include "rig.h"
 
 #define EXTENTS 320u

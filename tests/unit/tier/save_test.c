@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What reclaim saves of a victim's clean blocks: those that hosts read since they were written. */
+#include "tier/fill.h"
+#include "tier/map.h"
 #include "rig.h"
 
 #define VOLUME 1536u             /* blocks: six extents */

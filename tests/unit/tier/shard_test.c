@@ -2,6 +2,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tier/map.h"
+#include "tier/mover.h"
+#include "tier/sums.h"
 #include "rig.h"
 
 static _Alignas(4096) char buf[600 * 1024];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of several extents that are in flight together (mover_io.c): each extent fails alone. */
+#include "tier/mover.h"
 #include "rig.h"
 
 #define EXTENTS 6u

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turn of a capacity device (turn.h): one shard at a time writes there, nobody is forgotten, and a run that hangs stops nobody. */
+#include "tier/mover.h"
 #include "rig.h"
 
 static unsigned granted_to[8], nr_granted;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* unread_test.c: records of the metadata that cannot be read for a while: nothing is called lost for it, and nothing hangs. */
+#include "tier/map.h"
+#include "tier/sums.h"
 #include "rig.h"
 
 #define GETS_MAX 64u

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "tier/map.h"
+#include "tier/places.h"
 #include "tier/pool.h"
 #include "tier/priv.h"
 
