@@ -78,6 +78,8 @@ void     reclaim_pass_over(struct shard *s);              /* the next pass has a
 struct move *move_get(struct shard *s, uint32_t layer);   /* from the victim; NULL: none is free */
 void     move_read(struct move *m);                       /* its block; then it is appended, or saved */
 void     move_append(struct move *m, enum journal_rec_type type, uint64_t seq, uint64_t lba, uint64_t nblocks);
+/* A record of blocks in a twin, whose checksums stand in m->buf. */
+void     move_append_placed(struct move *m, uint64_t seq, uint64_t lba, uint64_t nblocks, uint64_t place);
 void     moves_flush(struct shard *s);                    /* those that wait for their batch to be full */
 
 /* press.c */

@@ -97,6 +97,13 @@ void moves_flush(struct shard *s)
     s->rc.nr_ready = 0;
 }
 
+static void move_queue(struct move *m)
+{
+    list_push_back(&m->s->rc.ready, &m->node);
+    if (++m->s->rc.nr_ready == MOVES_BATCH)
+        moves_flush(m->s);
+}
+
 void move_append(struct move *m, enum journal_rec_type type, uint64_t seq, uint64_t lba, uint64_t nblocks)
 {
     bool payload = type == JOURNAL_WRITE;
@@ -104,9 +111,15 @@ void move_append(struct move *m, enum journal_rec_type type, uint64_t seq, uint6
     m->app = (struct journal_append){.type = type, .stream = JOURNAL_MOVES, .layer = layer_at(m->s, m->layer)->id,
                                      .lba = lba, .nblocks = nblocks, .seq = seq, .iov = payload ? &m->iov : NULL,
                                      .iovcnt = payload, .csum = payload ? &m->csum : NULL, .cb = move_appended};
-    list_push_back(&m->s->rc.ready, &m->node);
-    if (++m->s->rc.nr_ready == MOVES_BATCH)
-        moves_flush(m->s);
+    move_queue(m);
+}
+
+void move_append_placed(struct move *m, uint64_t seq, uint64_t lba, uint64_t nblocks, uint64_t place)
+{
+    m->app = (struct journal_append){.type = JOURNAL_PLACED, .stream = JOURNAL_MOVES, .layer = layer_at(m->s, m->layer)->id, .lba = lba,
+                                     .nblocks = nblocks, .seq = seq, .csum = (const uint32_t *)(const void *)m->buf, .place = place,
+                                     .cb = move_appended};
+    move_queue(m);
 }
 
 static void move_read_done(struct dev_io *io);

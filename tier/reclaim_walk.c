@@ -180,9 +180,7 @@ static bool move_placed(struct shard *s, struct twin *t, uint32_t first, uint32_
     static_assert(EXTENT_BLOCKS * sizeof(*csum) <= BLOCK_BYTES, "checksums of an extent fit a move's block");
     for (uint32_t i = 0; i < n; i++)
         csum[i] = twin_block(s, t, first + i, &seq);
-    move_append(m, JOURNAL_PLACED, seq, (uint64_t)e->no * EXTENT_BLOCKS + first, n);
-    m->app.csum = csum;
-    m->app.place = extent_place_encode(t->place);
+    move_append_placed(m, seq, (uint64_t)e->no * EXTENT_BLOCKS + first, n, extent_place_encode(t->place));
     return true;
 }
 

@@ -320,6 +320,40 @@ Test(bypass, records_of_twins_move_with_reclaim)
     rig_fini(&r);
 }
 
+/* More of them in one segment than go out in one batch: each has its checksums and its place also when it is the last one of that. */
+Test(bypass, many_records_of_a_twin_move_in_several_batches)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 21, .segments = 12, .segment_bytes = MIB, .hdd_extents = 32, .volume_blocks = 4096});
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(rig_write(&r, 255, 1, 9), 0); /* so that the twins have to be copied */
+    cr_assert_eq(rig_write(&r, 511, 1, 9), 0);
+    rig_drain(&r, true);
+    rig_stop(&r);
+    r.opts.write_bypass = 1;
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t b = 0; b < 496; b += b == 240 ? 16 : 4) /* neither extent whole */
+        cr_assert_eq(rig_write(&r, b, 4, 1), 0);
+    cr_assert_gt(r.shard->seg[twin_at_block(&r, 0)->record[5]].placed, 4 * MOVES_BATCH);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_faults(r.hdd[i])->eio_write = 1000000;
+    for (uint32_t i = 0; i < 8000; i++)
+        cr_assert_eq(rig_write(&r, 2048 + (i * 2654435761u >> 9) % 700, 1, 100 + i), 0);
+    cr_assert_gt(r.shard->stats.reclaim_segments, 3);
+    shard_verify(r.shard);
+    for (unsigned i = 0; i < RIG_HDDS; i++)
+        sim_disk_faults(r.hdd[i])->eio_write = 0;
+    rig_restart(&r);
+    cr_assert_eq(r.shard->twin_live, 484);
+    for (uint32_t b = 0; b < 496; b += b == 240 ? 16 : 4)
+        rig_expect(&r, b, 4, 1);
+    rig_drain(&r, true);
+    for (uint32_t b = 0; b < 496; b += b == 240 ? 16 : 4)
+        rig_expect(&r, b, 4, 1);
+    rig_fini(&r);
+}
+
 static void on_forgotten(void *ctx, int err) { *(bool *)ctx = err == 0; }
 
 Test(bypass, what_is_deleted_gives_its_twins_back)
