@@ -18,8 +18,9 @@
 
 /* A host that writes less at a time waits for each write, as databases do for their logs: a disk would hold it up. */
 #define MEAN_BLOCKS 4u
+#define PACE_BLOCKS (MIB / BLOCK_BYTES) /* of which each must not have taken too long */
 
-/* What is shorter than this the SSD can keep until it is read, or written again. */
+/* What is shorter than this the SSD keeps until it is read, or written again. */
 static uint64_t cutoff_bytes(const struct shard *s)
 {
     const struct segpool_geometry *geo = segpool_geometry(s->o.segpool);
@@ -28,10 +29,23 @@ static uint64_t cutoff_bytes(const struct shard *s)
     return MAX(s->t.write_bypass, s->t.write_bypass_part != 0 ? ssd / s->t.write_bypass_part : 0);
 }
 
-/* A stream of so many blocks in so many writes is one to go past the log. */
-static bool is_long(const struct shard *s, uint64_t nblocks, uint64_t nr)
+/* What comes slowly does not count, nor what came before a pause: its trains would be short, and each costs reads a way there and back. The
+ * log collects it, and destage writes it in one. So it does where a host waits for each write, and the device has made it slow. */
+static void keep_pace(const struct shard *s, struct stream *st)
 {
-    return nblocks * BLOCK_BYTES > cutoff_bytes(s) && nblocks >= nr * MEAN_BLOCKS;
+    uint64_t now = env_now_ns(s->env), n = st->nblocks - st->mark, rate = s->t.write_bypass_rate;
+
+    if (st->nr > 1 && rate != 0 && now > st->mark_ns + MAX(n, PACE_BLOCKS) * BLOCK_BYTES * NS_PER_S / rate)
+        st->fast_from = st->nblocks;
+    if (st->nr > 1 && n < PACE_BLOCKS && st->fast_from != st->nblocks)
+        return;
+    st->mark = st->nblocks;
+    st->mark_ns = now;
+}
+
+static bool is_long(const struct shard *s, const struct stream *st)
+{
+    return (st->nblocks - st->fast_from) * BLOCK_BYTES > cutoff_bytes(s) && st->nblocks >= st->nr * MEAN_BLOCKS;
 }
 
 static bool anything_hangs(const struct shard *s)
@@ -50,13 +64,14 @@ void bypass_arrived(struct shard *s, struct blk_io *io)
     const struct volume *v = container_of(io->priv.blk, struct volume, blk);
     uint32_t lba_bytes = v->blk.lba_bytes;
     uint64_t n = (uint64_t)io->nlb * lba_bytes / BLOCK_BYTES;
-    const struct stream *st;
+    struct stream *st;
 
     io_set_past(io, 0);
     if (s->t.write_bypass == 0 || io->op != BLK_WRITE || (lba_bytes != BLOCK_BYTES && rmw_needs_buffer(io)))
         return;
     st = stream_read(&s->write_streams, (uint32_t)(uintptr_t)v->priv, io->lba * lba_bytes / BLOCK_BYTES, n);
-    if (is_long(s, st->nblocks, st->nr))
+    keep_pace(s, st);
+    if (is_long(s, st))
         io_set_past(io, n - stream_shares_last(st));
 }
 

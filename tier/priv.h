@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* priv.h: struct shard, and what is common to its flows. What a flow shares with others stands in the header named for it. Reading
  * order: index.h, extent.h, this, map.c (the index and the extents kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c,
- * bypass.c, bypass_run.c, read.c with its files, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c, mover_batch.c, capture.c, mover_io.c,
- * mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c, reclaim.c with its files, forget.c, oldest.c,
- * recover.c, recover_places.c, shard.c.
+ * bypass.c, bypass_run.c, read.c with its files, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
+ * mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c, reclaim.c with its
+ * files, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).

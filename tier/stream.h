@@ -15,6 +15,8 @@ struct stream {
     uint64_t ahead;              /* blocks before it were asked for ahead */
     uint64_t nblocks;            /* read so far */
     uint64_t nr;                 /* reads, or writes */
+    uint64_t fast_from;          /* of writes, bypass.c: of nblocks those before it came too slowly, or before a pause */
+    uint64_t mark, mark_ns;      /* ... this many had come then */
     uint8_t  shares;             /* of the latest ones, a bit each, the latest lowest: did the next one begin in its last block? */
     uint8_t  now;                /* of guess: what the latest one looks like */
     int8_t   guess[STREAM_GUESSES]; /* above 0: the next one mostly begins in the last block of such a one */

@@ -70,7 +70,8 @@ struct tier_opts {
     uint32_t dirty_start_pct;        /* 0: 40: idle destage begins */
     uint32_t dirty_max_pct;          /* 0: 60: writes wait, or at policy_burst_pct() of it while disks read */
     uint64_t write_bypass;           /* a sequential stream of writes that is longer in bytes goes past the log; 0: never */
-    uint32_t write_bypass_part;      /* ... and than one part in so many of its shard's part of the journal device; 0: that does not count */
+    uint32_t write_bypass_part;      /* ... and than one part in so many of its shard's log; 0: that does not count */
+    uint64_t write_bypass_rate;      /* ... and brings so many bytes per second; 0: however few */
     uint64_t stage_bytes;            /* RAM for what was read from capacity devices that seek, of all shards; 0: 16 MiB */
     uint32_t fetch_bytes;            /* what a read of those reads: so much, aligned; 0: 128 KiB */
     /* What is worth a copy on the SSD, and what reclaim does: tier_retune() changes these while the pool is open. */
@@ -103,8 +104,8 @@ struct tier_opts {
 /* Of these, what may change while a pool is open. */
 #define TIER_LIVE(x)                                                                                                    \
     x(admit_touches) x(admit_blocks) x(admit_again) x(admit_turns) x(stream_cutoff) x(destage_victims) x(write_bypass)  \
-    x(write_bypass_part) x(fetch_bytes) x(read_ahead_max) x(dirty_start_pct) x(dirty_max_pct) x(mover_bandwidth)        \
-    x(mover_iops) x(mover_latency_ns) x(mover_from_min) x(mover_to_min) x(migrate_rate) x(migrate_heat)
+    x(write_bypass_part) x(write_bypass_rate) x(fetch_bytes) x(read_ahead_max) x(dirty_start_pct) x(dirty_max_pct)      \
+    x(mover_bandwidth) x(mover_iops) x(mover_latency_ns) x(mover_from_min) x(mover_to_min) x(migrate_rate) x(migrate_heat)
 
 /* Prepares empty devices as a new pool. Refuses devices that carry a Firn label or any known signature unless force.
  * Files are created; the journal file is written whole (a first write into unwritten blocks is slow). */

@@ -197,6 +197,7 @@ void config_tier_opts(const struct config *c, struct tier_opts *out)
     out->destage_victims = config_num(c, tier_destage_victims);
     out->write_bypass = config_num(c, tier_write_bypass);
     out->write_bypass_part = (uint32_t)config_num(c, tier_write_bypass_part);
+    out->write_bypass_rate = config_num(c, tier_write_bypass_rate);
     out->heat_half_life_ns = config_num(c, tier_heat_half_life_ns);
     out->migrate_rate = config_num(c, tier_migrate_rate) != 0 ? config_num(c, tier_migrate_rate) : TIER_MIGRATE_OFF;
     out->migrate_heat = (uint32_t)config_num(c, tier_migrate_heat);

@@ -75,8 +75,10 @@
       "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
     x("tier.write_bypass",     SIZE,     tier_write_bypass,    4 * KIB,     TIB,              "0", KEY_ZERO | KEY_RELOAD, \
       "longer streams of writes go to the HDD past the SSD: less wear, slower writes. Older versions refuse the pool then; 0: never") \
-    x("tier.write_bypass_part", UINT,    tier_write_bypass_part, 1,         1000,             "16", KEY_ZERO | KEY_RELOAD, \
-      "and only those longer than one part in so many of a shard's log: what a large SSD keeps is read again from it; 0: any of that length") \
+    x("tier.write_bypass_part", UINT,    tier_write_bypass_part, 1,         1000,             "24", KEY_ZERO | KEY_RELOAD, \
+      "and only those longer than one part in so many of a shard's log: what a large SSD keeps is read from it; 0: any of that length") \
+    x("tier.write_bypass_rate", SIZE,    tier_write_bypass_rate, 4 * KIB,   TIB,              "2MiB", KEY_ZERO | KEY_RELOAD, \
+      "and only what comes with so many bytes a second: less is written to the HDD in too many pieces; 0: however slow") \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "60", KEY_RELOAD,         \

@@ -222,3 +222,36 @@ Test(bypass_run, writes_that_end_within_blocks_are_the_logs)
     rig_expect(&r, 8192, 128, 1);
     rig_fini(&r);
 }
+
+/* The log is beyond its limit, and the lane sweeps the device without a pause: streams, for which hosts wait, have turns in between. */
+Test(bypass_run, a_train_goes_out_between_two_of_the_lane)
+{
+    uint64_t dice = 5, began;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 31, .segments = 40, .hdd_extents = 64, .volume_blocks = 8192, .hdd_ns = 20 * NS_PER_MS});
+    r.opts.dirty_start_pct = 90;
+    r.opts.dirty_max_pct = 95;
+    cr_assert_eq(rig_boot(&r), 0);
+    for (uint32_t i = 0; i < 1200; i++) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        cr_assert_eq(rig_write(&r, (dice >> 33) % 4096, 1, i + 1), 0);
+    }
+    shard_start(r.shard);
+    r.shard->t.dirty_start_pct = 1;
+    r.shard->t.dirty_max_pct = 94;
+    r.shard->t.write_bypass = 1;
+    for (uint32_t x = 1; x <= r.shard->xt.touched; x++)
+        if (extent_at(&r.shard->xt, x)->nr_dirty > 0) {
+            extent_at(&r.shard->xt, x)->flags |= EXTENT_URGENT;
+            extent_relist(&r.shard->xt, x);
+        }
+    cr_assert_eq(sim_run_for(r.sim, 100 * NS_PER_MS), 0);
+    began = sim_now_ns(r.sim);
+    cr_assert_eq(rig_write(&r, 6000, 32, 7), 0);
+    cr_assert_eq(past(&r), 32);
+    cr_assert_gt(r.shard->ix.nr_dirty, 600, "it still sweeps");
+    cr_assert_lt(sim_now_ns(r.sim) - began, 200 * NS_PER_MS, "%lu ms", (unsigned long)((sim_now_ns(r.sim) - began) / NS_PER_MS));
+    rig_drain(&r, true);
+    rig_fini(&r);
+}

@@ -320,6 +320,45 @@ Test(bypass, records_of_twins_move_with_reclaim)
     rig_fini(&r);
 }
 
+Test(bypass, what_comes_slowly_or_before_a_pause_does_not_count)
+{
+    struct rig r;
+    uint64_t before;
+
+    rig_init(&r, &(struct rig_opts){.seed = 22, .segments = 40, .hdd_extents = 32, .volume_blocks = 4096});
+    r.opts.write_bypass = 512 * KIB;
+    r.opts.write_bypass_rate = MIB;
+    cr_assert_eq(rig_boot(&r), 0);
+    stream(&r, 0, 512, 1);
+    cr_assert_eq(past(&r), 512 - 128);
+    cr_assert_eq(sim_run_for(r.sim, 1100 * NS_PER_MS), 0);
+    stream(&r, 512, 256, 1);
+    cr_assert_eq(past(&r), 512 - 128 + 256 - 128 - IO, "the write behind the pause is the last one before it counts");
+    before = past(&r);
+    for (uint32_t b = 768; b < 2048; b += IO) { /* half a MiB a second */
+        cr_assert_eq(sim_run_for(r.sim, 250 * NS_PER_MS), 0);
+        stream(&r, b, IO, 1);
+    }
+    cr_assert_leq(past(&r), before + 128 + 256, "what its first MiB may have brought before it was seen to be slow");
+    expect(&r, 0, 2048, 1);
+    rig_fini(&r);
+}
+
+Test(bypass, a_stream_that_is_short_for_the_log_stays_in_it)
+{
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 23, .segments = 40, .hdd_extents = 32, .volume_blocks = 4096});
+    r.opts.write_bypass = 4 * KIB;
+    r.opts.write_bypass_part = 10;
+    cr_assert_eq(rig_boot(&r), 0);
+    stream(&r, 0, 4 * r.geo.segment_bytes / BLOCK_BYTES, 1);
+    cr_assert_eq(past(&r), 0);
+    stream(&r, 4 * r.geo.segment_bytes / BLOCK_BYTES, 128, 1);
+    cr_assert_eq(past(&r), 128);
+    rig_fini(&r);
+}
+
 /* More of them in one segment than go out in one batch: each has its checksums and its place also when it is the last one of that. */
 Test(bypass, many_records_of_a_twin_move_in_several_batches)
 {
