@@ -123,7 +123,7 @@ struct shard {
     struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
     struct pool *pool_of[POOL_KIND_NR];
     uint32_t held[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* entries of requests that may be caught in the device */
-    /* Of blk_io, each in order of arrival: gate.c. */
+    uint32_t nr_waiting;         /* on the lists of blk_io that follow, each in order of arrival: gate.c */
     struct list writes_wait;     /* for dirt to fall, or for nodes */
     struct list writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
     struct list pool_wait[POOL_KIND_NR]; /* for an entry of that pool */

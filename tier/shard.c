@@ -336,9 +336,12 @@ static bool retier_step(struct shard *s)
 
 static bool background(struct shard *s)
 {
-    bool more = zeroes_step(s);
+    bool more = false;
 
-    more |= forgets_step(s);
+    if (!list_empty(&s->zeroes) || !list_empty(&s->zeroes_wait)) /* there hardly ever are */
+        more |= zeroes_step(s);
+    if (!list_empty(&s->forgets))
+        more |= forgets_step(s);
     more |= oldest_step(s);
     more |= places_step(s);
     more |= retier_step(s);
