@@ -50,8 +50,8 @@ static int size_option(const char *name, const char *text, uint64_t min, uint64_
         return 0;
     if (size_parse(text, out) == 0 && *out >= min)
         return 0;
-    fprintf(stderr, "firnd: %s: \"%s\" is not a size of at least %llu bytes, such as \"1GiB\"\n", name, text,
-            (unsigned long long)min);
+    fprintf(stderr, "firnd: %s: \"%s\" is not a size of at least %lluMiB, such as \"1GiB\"\n", name, text,
+            (unsigned long long)(min / MIB));
     return -FIRN_E_INVALID;
 }
 

@@ -123,7 +123,7 @@ refused "trace is needed" --trace ""
 refused "^firn-sim replay: --config: $T/nope: No such file or directory" --trace "$T/oltp.csv" --config "$T/nope"
 refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
-refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
+refused "^firn-sim replay: --profile: neither balanced, low-wear, mysql, cassandra nor archive: fast" --trace "$T/oltp.csv" --profile fast
 refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
 refused "^firn-sim replay: --ssd: 500KiB is an SSD of 500.0 KiB, too small for the engine, which needs 512.0 KiB: say --ssd 524288, or more" --trace "$T/oltp.csv" --ssd 500KiB
 refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17

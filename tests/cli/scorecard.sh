@@ -15,7 +15,7 @@ exits 0 "$sim" trace-gen zipf --requests 12000 --seed 5
 is "the same trace" "$out" "$(cat "$T/traces/zipf.csv")"
 exits 2 "$sim" trace-gen
 exits 2 "$sim" trace-gen nothing
-has "no kind" "$out" "no such kind: nothing"
+has "no kind" "$out" "no such kind; there are zipf scan oltp compaction: nothing"
 exits 2 "$sim" trace-gen zipf scan
 exits 2 "$sim" trace-gen zipf --requests 0
 exits 2 "$sim" trace-gen zipf --seed x
