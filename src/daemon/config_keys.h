@@ -70,9 +70,11 @@
     x("tier.stage_size",       SIZE,     tier_stage_size,      256 * KIB,   16 * GIB,         "16MiB", 0,               \
       "memory for what was read from HDDs, of all reactors together: neighbours of what was asked for, and streams read ahead") \
     x("tier.fetch_size",       SIZE,     tier_fetch_size,      4 * KIB,     MIB,              "128KiB", KEY_RELOAD,     \
-      "what a read of an HDD fetches, aligned; more spares seeks where neighbours are read soon, else it costs transfer and memory") \
+      "what a read of an HDD fetches, whole blocks of 4KiB, aligned; more spares seeks where neighbours are read soon, else it "\
+      "costs transfer and memory")                                                                                       \
     x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", KEY_RELOAD,       \
-      "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
+      "most that is fetched ahead of a host that reads an HDD in order, whole blocks; an eighth of tier.stage_size at most; "\
+      "4KiB: nothing")                                                                                                   \
     x("tier.dirty_start",      PERCENT,  tier_dirty_start,     1,           94,               "40", KEY_RELOAD,         \
       "part of a shard's log that may stay on the SSD: up to it only what is dense or cold is destaged, when HDDs rest. Lower risks less") \
     x("tier.dirty_max",        PERCENT,  tier_dirty_max,       2,           95,               "60", KEY_RELOAD,         \
