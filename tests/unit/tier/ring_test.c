@@ -46,7 +46,7 @@ static void fill(struct rig *r)
 
 static bool says_what_the_map_says(struct rig *r, uint32_t no)
 {
-    const struct extent *e = extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no));
+    const struct extent *e = rig_extent(r, no);
     struct extent_desc d;
 
     return rig_description(r, e, &d) == 0 && d.extent == no && d.destaged_seq == e->destaged_seq;
