@@ -3,15 +3,15 @@
  *
  * The metadata knows what may have its newest description in the ring alone: what was destaged above homed_seq (ring.c). Of that:
  * 1. An entry names the extent, on its slot, with its destaged_seq: it is ringed in that half.
- * 2. None does, and it counts as described: its region has the description, durably. Nothing that only the ring has is written over before
- *    the device was flushed behind the description in the region, and what counts as described once was.
+ * 2. None does, and it counts as described: its region has the description, durably. Nothing that only the ring has is written over
+ *    before the device was flushed behind the description in the region, and what counts as described once was.
  * 3. None does, and it does not count: it is due, and nobody relies on what its region says.
- * So no description is written again, homed_seq rises to just below the lowest that is ringed, and a half where none is, is free. The head is
- * behind all entries of its half that are needed, whatever the metadata says.
+ * So no description is written again, homed_seq rises to just below the lowest that is ringed, and a half where none is, is free. The
+ * head is behind all entries of its half that are needed, whatever the metadata says.
  *
- * Failures: a part that cannot be read, not in time, or of which an entry does not verify (but behind the head, where a crash may tear one):
- * nobody knows what was there. All of 1 to 3 counts as ringed in both halves then, and is due. So does an extent of which the ring tells
- * something later than the map does.
+ * Failures: a part that cannot be read, not in time, or of which an entry does not verify (but behind the head, where a crash may tear
+ * one): nobody knows what was there. All of 1 to 3 counts as ringed in both halves then, and is due. So does an extent of which the ring
+ * tells something later than the map does.
  */
 #include <errno.h>
 #include <stdlib.h>
