@@ -410,14 +410,16 @@ static bool release_step(struct shard *s)
 
 bool places_step(struct shard *s)
 {
+    struct places *p = &s->places;
     uint32_t g;
 
     if (s->failed != 0)
         return false;
-    places_tables_step(s);
-    if (places_may_release(s) && (g = places_leave_next(s)) != INDEX_NONE)
+    if (places_tables_due(p, env_now_ns(s->env)))
+        places_tables_step(s);
+    if (p->leave_from != INDEX_NONE && places_may_release(s) && (g = places_leave_next(s)) != INDEX_NONE)
         places_release(s, g);
-    return s->places.closing != NO_SEGMENT && release_step(s);
+    return p->closing != NO_SEGMENT && release_step(s);
 }
 
 /* While all writes of tables that there may be are under way, the end of one is waited for. */

@@ -66,6 +66,7 @@ void     places_verify(struct shard *s);
 
 /* places_table.c */
 void     places_tables_step(struct shard *s);             /* writes pages that are due */
+static inline bool places_tables_due(const struct places *p, uint64_t now_ns) { return p->table.due_nr > 0 || now_ns >= p->table_look_ns; }
 bool     places_tables_full(const struct places *p);      /* as many are under way as may be */
 bool     places_table_in_flight(const struct places *p, uint32_t segment); /* a page of it is; INDEX_NONE: of any */
 void     places_stop(struct shard *s);                    /* straight-line: what of the tables was not written */
