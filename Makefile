@@ -142,7 +142,7 @@ bench-destage: all ## durable writes while destage works at full load on a model
 	@FIRN_BUILD=$(O) tests/bench-destage
 
 .PHONY: bench-hit
-bench-hit: ## instructions of a 4 KiB read hit, by file
+bench-hit: ## instructions of a 4 KiB read hit, by file, and of a write
 	@tests/deps valgrind jq
 	@$(MAKE) --no-print-directory all
 	@O=$(O) tests/bench-hit

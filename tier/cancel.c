@@ -20,7 +20,7 @@ static bool older(const struct blk_io *io, const struct list *n)
     return io->priv.start_ns < list_entry(n, const struct blk_io, priv.node)->priv.start_ns;
 }
 
-void io_wait(struct list *l, struct blk_io *io)
+void io_wait(struct shard *s, struct list *l, struct blk_io *io)
 {
     struct list *at = l;
 
@@ -29,13 +29,15 @@ void io_wait(struct list *l, struct blk_io *io)
         for (at = l->next; !older(io, at); at = at->next)
             ;
     list_add_between(&io->priv.node, at->prev, at);
+    s->nr_waiting++;
 }
 
-void io_wait_over(struct blk_io *io)
+void io_wait_over(struct shard *s, struct blk_io *io)
 {
-    assert(io->priv.u[0] == IO_WAITS);
+    assert(io->priv.u[0] == IO_WAITS && s->nr_waiting > 0);
     io_set_at(io, IO_BEGUN, NULL);
     list_remove(&io->priv.node);
+    s->nr_waiting--;
 }
 
 static void zeroes_canceled(struct shard *s, struct blk_io *io)
@@ -59,7 +61,7 @@ void shard_cancel(struct shard *s, struct blk_io *io)
     case IO_BEGUN:
         return;
     case IO_WAITS:
-        io_wait_over(io);
+        io_wait_over(s, io);
         shard_io_later(s, io, -FIRN_E_CANCELED);
         return;
     case IO_READ:

@@ -318,6 +318,14 @@ void cold_ring(const struct cold *c, uint16_t dev, uint32_t shard, uint32_t *fir
     *first = shard * 2 * *half;
 }
 
+bool cold_desc_is_of(const struct cold *c, uint16_t dev, const struct extent_desc *d)
+{
+    const struct cold_dev_desc *is = &c->devs[dev].desc;
+
+    return memcmp(&d->pool, &is->pool, sizeof(is->pool)) == 0 && memcmp(&d->device, &is->uuid, sizeof(is->uuid)) == 0 &&
+           d->slot < is->ext_nr;
+}
+
 void cold_set_generation(struct cold *c, uint64_t generation)
 {
     c->generation = generation;

@@ -5,6 +5,7 @@
 #include "tier/format_heat.h"
 
 #include "base/err.h"
+#include "tier/format_rec.h"
 
 #define HEAT_REC_VERSION 1u
 
@@ -19,26 +20,11 @@ struct heat_rec_media {
 static_assert(sizeof(struct heat_rec_media) == HEAT_REC_BYTES, "on-disk size is frozen");
 static_assert(HEAT_REC_BYTES <= META_VALUE_MAX, "a record is a value");
 
-static void key_put(struct meta_key *k, uint64_t v, unsigned bytes)
-{
-    while (bytes-- > 0)
-        k->b[k->len++] = (uint8_t)(v >> (8 * bytes));
-}
-
-static uint64_t key_at(const struct meta_key *k, unsigned at, unsigned bytes)
-{
-    uint64_t v = 0;
-
-    while (bytes-- > 0)
-        v = v << 8 | k->b[at++];
-    return v;
-}
-
 struct meta_key meta_key_layer_heat(uint64_t layer)
 {
     struct meta_key k = {.len = 1, .b = {'T'}};
 
-    key_put(&k, layer, 8);
+    meta_key_put(&k, layer, 8);
     return k;
 }
 
@@ -46,7 +32,7 @@ struct meta_key meta_key_heat(uint64_t layer, uint32_t group)
 {
     struct meta_key k = meta_key_layer_heat(layer);
 
-    key_put(&k, group, 4);
+    meta_key_put(&k, group, 4);
     return k;
 }
 
@@ -54,8 +40,8 @@ int meta_key_parse_heat(const struct meta_key *k, uint64_t *layer, uint32_t *gro
 {
     if (k->len != 13 || k->b[0] != 'T')
         return -FIRN_E_CORRUPT;
-    *layer = key_at(k, 1, 8);
-    *group = (uint32_t)key_at(k, 9, 4);
+    *layer = meta_key_at(k, 1, 8);
+    *group = (uint32_t)meta_key_at(k, 9, 4);
     return *layer == 0 || *group >= HEAT_GROUPS_MAX ? -FIRN_E_CORRUPT : 0;
 }
 

@@ -4,7 +4,7 @@
  */
 #include "base/crc32c.h"
 #include "base/err.h"
-#include "tier/format.h"
+#include "tier/format_rec.h"
 #include "tier/tier.h"
 
 #define LABEL_MAGIC   "FIRNLABL"
@@ -40,14 +40,6 @@ struct label_media {
 };
 static_assert(sizeof(struct label_media) == LABEL_BYTES, "on-disk size is frozen");
 static_assert(offsetof(struct label_media, ring_nr) == 188, "on-disk offset is frozen");
-
-static bool all_zero(const uint8_t *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != 0)
-            return false;
-    return true;
-}
 
 static uint32_t media_crc(const void *buf) { return crc32c(0, (const uint8_t *)buf + 4, 4096 - 4); }
 
@@ -142,7 +134,7 @@ static bool label_ok(const struct label *l)
 {
     size_t n = strnlen(l->pool_name, sizeof(l->pool_name));
 
-    if (n >= sizeof(l->pool_name) || !all_zero((const uint8_t *)l->pool_name + n, sizeof(l->pool_name) - n))
+    if (n >= sizeof(l->pool_name) || !rec_all_zero((const uint8_t *)l->pool_name + n, sizeof(l->pool_name) - n))
         return false;
     return name_valid(l->pool_name) && l->role <= TIER_CAPACITY && l->index < CAPACITY_DEVS_MAX && l->nr_capacity >= 1 &&
            l->nr_capacity <= CAPACITY_DEVS_MAX && l->nr_shards >= 1 && l->nr_shards <= REACTORS_MAX &&
@@ -162,7 +154,7 @@ int label_decode(const void *buf, struct label *out)
     if (from_le32(m.version) > MEDIA_VERSION || from_le32(m.incompat) & ~LABEL_INCOMPAT_KNOWN)
         return -FIRN_E_FORMAT_VERSION;
     label_get(&m, out);
-    if (from_le32(m.version) != MEDIA_VERSION || !all_zero(m.reserved, sizeof(m.reserved)) || !label_ok(out))
+    if (from_le32(m.version) != MEDIA_VERSION || !rec_all_zero(m.reserved, sizeof(m.reserved)) || !label_ok(out))
         return -FIRN_E_CORRUPT;
     return 0;
 }
@@ -242,13 +234,13 @@ static int desc_volume_decode(const struct desc_media *m, struct desc_volume *ou
     size_t len = strnlen(m->volume_name, sizeof(m->volume_name));
 
     memset(out, 0, sizeof(*out));
-    if (all_zero(m->volume, sizeof(m->volume)))
+    if (rec_all_zero(m->volume, sizeof(m->volume)))
         return from_le64(m->volume_bytes) == 0 && from_le32(m->volume_lba) == 0 &&
-               all_zero((const uint8_t *)m->volume_name, sizeof(m->volume_name)) ? 0 : -FIRN_E_CORRUPT;
+               rec_all_zero((const uint8_t *)m->volume_name, sizeof(m->volume_name)) ? 0 : -FIRN_E_CORRUPT;
     memcpy(out->uuid.b, m->volume, 16);
     out->size_bytes = from_le64(m->volume_bytes);
     out->lba_bytes = from_le32(m->volume_lba);
-    if (len > NAME_MAX_CHARS || !all_zero((const uint8_t *)m->volume_name + len, sizeof(m->volume_name) - len))
+    if (len > NAME_MAX_CHARS || !rec_all_zero((const uint8_t *)m->volume_name + len, sizeof(m->volume_name) - len))
         return -FIRN_E_CORRUPT;
     memcpy(out->name, m->volume_name, len);
     if (!name_valid(out->name) || (out->lba_bytes != 512 && out->lba_bytes != 4096) || out->size_bytes < EXTENT_BYTES ||
@@ -291,8 +283,8 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
     desc_get(&m, out);
     if (from_le32(m.version) != (out->age.generation == 0 ? 1u : DESC_VERSION) ||
         (out->age.generation == 0 && out->age.no != 0) || out->layer == 0 || out->extent >= VOLUME_BYTES_MAX / EXTENT_BYTES ||
-        out->destaged_seq > SEQ_MEDIA_MAX || !all_zero(m.pad, sizeof(m.pad)) || !all_zero(m.pad2, sizeof(m.pad2)) ||
-        !all_zero(m.reserved, sizeof(m.reserved)) ||
+        out->destaged_seq > SEQ_MEDIA_MAX || !rec_all_zero(m.pad, sizeof(m.pad)) || !rec_all_zero(m.pad2, sizeof(m.pad2)) ||
+        !rec_all_zero(m.reserved, sizeof(m.reserved)) ||
         desc_volume_decode(&m, &out->volume) != 0)
         return -FIRN_E_CORRUPT;
     return extent_sums_decode(m.sums, EXTENT_SUMS_BYTES, &out->sums);

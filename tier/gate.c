@@ -77,8 +77,11 @@ static bool held_full(const struct shard *s, unsigned kind, uint16_t dev)
 
 bool gate_waits(const struct shard *s, uint16_t dev)
 {
-    bool any = !list_empty(&s->writes_dev[dev]) || !list_empty(&s->runs_dev[dev]);
+    bool any = !list_empty(&s->runs_dev[dev]);
 
+    if (s->nr_waiting == 0)
+        return any;
+    any |= !list_empty(&s->writes_dev[dev]);
     for (unsigned k = 0; k < POOL_KIND_NR; k++)
         any |= !list_empty(&s->held_wait[k][dev]);
     return any;
@@ -253,12 +256,12 @@ static bool go_on(struct shard *s, struct blk_io *io, struct list *from)
     if (err == 0 && to != NULL && to == from)
         return false;
     if (from != NULL)
-        io_wait_over(io);
+        io_wait_over(s, io);
     if (err != 0) {
         write_count(s, io, err);
         shard_io_later(s, io, err);
     } else if (to != NULL) {
-        io_wait(to, io);
+        io_wait(s, to, io);
     } else {
         begin(s, &a);
     }
@@ -286,6 +289,8 @@ void gate_submit(struct shard *s, struct blk_io *io)
 
 void gate_resume(struct shard *s)
 {
+    if (s->nr_waiting == 0) /* as in nearly every pass */
+        return;
     for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
         for (unsigned k = 0; k < POOL_KIND_NR; k++)
             resume(s, &s->held_wait[k][d]);
@@ -311,4 +316,27 @@ void gate_init(struct shard *s)
         for (unsigned k = 0; k < POOL_KIND_NR; k++)
             list_init(&s->held_wait[k][d]);
     }
+}
+
+static uint32_t length(const struct list *l)
+{
+    uint32_t nr = 0;
+
+    list_for_each(n, l)
+        nr++;
+    return nr;
+}
+
+void gate_verify(const struct shard *s)
+{
+    uint32_t nr = length(&s->writes_wait);
+
+    for (unsigned k = 0; k < POOL_KIND_NR; k++)
+        nr += length(&s->pool_wait[k]);
+    for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
+        nr += length(&s->writes_dev[d]);
+        for (unsigned k = 0; k < POOL_KIND_NR; k++)
+            nr += length(&s->held_wait[k][d]);
+    }
+    assert(nr == s->nr_waiting);
 }

@@ -22,6 +22,7 @@ bool     gate_waits(const struct shard *s, uint16_t dev); /* something waits for
 void     hold_begin(struct shard *s, struct hold *h, unsigned kinds, uint64_t devs);
 void     hold_dev(struct shard *s, struct hold *h, uint16_t dev); /* it may be caught there as well */
 void     hold_end(struct shard *s, struct hold *h);
+void     gate_verify(const struct shard *s);
 bool     runs_full(const struct shard *s, uint16_t dev);  /* the device keeps its share of them */
 
 /* share.c: what one capacity device may take of the shard */
@@ -50,7 +51,7 @@ static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
 }
 
 /* cancel.c */
-void     io_wait(struct list *l, struct blk_io *io);      /* behind those that are older */
-void     io_wait_over(struct blk_io *io);
+void     io_wait(struct shard *s, struct list *l, struct blk_io *io); /* behind those that are older */
+void     io_wait_over(struct shard *s, struct blk_io *io);
 
 #endif

@@ -97,7 +97,7 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
 void map_put(struct shard *s, const struct index_entry *n)
 {
     uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
-    uint32_t old = index_find(&s->ix, n->layer, n->block);
+    uint32_t old = index_find(&s->ix, n->layer, n->block), id;
     unsigned was = old == INDEX_NONE ? 0 : index_flags_of(&s->ix, old);
     struct extent *e = extent_at(&s->xt, x);
 
@@ -105,8 +105,8 @@ void map_put(struct shard *s, const struct index_entry *n)
         count_entry(s, e, was, -1);
         layer_at(s, n->layer)->nr_copies -= is_copy(s, old);
     }
-    index_put(&s->ix, old, n);
-    layer_at(s, n->layer)->nr_copies += is_copy(s, index_find(&s->ix, n->layer, n->block));
+    id = index_put(&s->ix, old, n);
+    layer_at(s, n->layer)->nr_copies += is_copy(s, id);
     if (old != INDEX_NONE)
         entry_gone(s, old, was);
     fetch_forget(s, x, (uint32_t)(n->block % EXTENT_BLOCKS));

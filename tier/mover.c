@@ -114,7 +114,7 @@ struct policy_state lane_policy(struct lane *l)
 {
     struct shard *s = l->s;
     const struct turn *t = turn_of(s, l->dev);
-    uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0;
+    uint64_t share = s->o.nr_capacity > 1 ? policy_share_scaled(s->dev_dirty[l->dev]) : 0, budget = lane_budget_ns(l);
 
     if (l->migrates)
         return migrate_policy(l, batch_urgent(l) || lane_waited_for(l));
@@ -127,7 +127,7 @@ struct policy_state lane_policy(struct lane *l)
         .eager = any_in(s, l, EXTENT_BUCKET_EAGER) || (patient(s) && any_in(s, l, EXTENT_BUCKET_URGENT)),
         .off_hours = s->t.mover_from_min != s->t.mover_to_min &&
                      !policy_on_hours(env_wall_ns(s->env), s->t.mover_from_min, s->t.mover_to_min),
-        .not_before_ns = MAX(l->not_before_ns, lane_budget_ns(l))};
+        .not_before_ns = MAX(l->not_before_ns, budget)};
 }
 
 bool lane_hurries(struct lane *l)
@@ -216,35 +216,37 @@ static bool lane_has_work(const struct shard *s, struct lane *l)
     return extent_any_from(&s->xt, l->dev, EXTENT_BUCKET_PINNED) && takes_pinned(l);
 }
 
-/* When an idle lane that has work is to destage; 0: now. */
-static uint64_t destage_at(struct lane *l)
+struct lane_when {               /* 0: now */
+    uint64_t destage_ns;
+    uint64_t rest_ns;            /* in the idle regime: to look for what is dense or cold */
+};
+
+/* Of an idle lane that has work. */
+static struct lane_when lane_when(struct lane *l)
 {
+    struct lane_when w = {UINT64_MAX, UINT64_MAX};
     struct shard *s = l->s;
     uint64_t now = env_now_ns(s->env);
     struct policy_state p;
 
-    if (s->draining && !s->drain_all && l->dev != EXTENT_NO_DEV && !lane_waited_for(l))
-        return UINT64_MAX;
-    if (l->dev == EXTENT_NO_DEV)
-        return l->not_before_ns > now ? l->not_before_ns : 0;
-    if (!dev_usable(s, shard_capacity(s, l->dev)))
-        return now + LANE_PAUSE_ERROR_NS;
+    if (l->dev == EXTENT_NO_DEV) {
+        w.destage_ns = l->not_before_ns > now ? l->not_before_ns : 0;
+        return w;
+    }
+    if (s->draining && !s->drain_all && !lane_waited_for(l))
+        return w;
+    if (!dev_usable(s, shard_capacity(s, l->dev))) {
+        w.destage_ns = now + LANE_PAUSE_ERROR_NS;
+        return w;
+    }
     p = lane_policy(l);
-    return policy_destage_at(&p);
-}
-
-/* In the idle regime: when an idle lane is to look for what is dense or cold; 0: now. */
-static uint64_t rest_at(struct lane *l)
-{
-    struct shard *s = l->s;
-    uint64_t now = env_now_ns(s->env), at;
-    struct policy_state p;
-
-    if (l->dev == EXTENT_NO_DEV || s->draining || !lane_has_work(s, l) || !dev_usable(s, shard_capacity(s, l->dev)))
-        return UINT64_MAX;
-    p = lane_policy(l);
-    at = policy_rest_at(&p);
-    return policy_regime(&p) != POLICY_IDLE ? UINT64_MAX : now < l->cold_look_ns ? MAX(at, l->cold_look_ns) : at;
+    w.destage_ns = policy_destage_at(&p);
+    if (s->draining || policy_regime(&p) != POLICY_IDLE)
+        return w;
+    w.rest_ns = policy_rest_at(&p);
+    if (now < l->cold_look_ns)
+        w.rest_ns = MAX(w.rest_ns, l->cold_look_ns);
+    return w;
 }
 
 /* Is it worth another try? Else a pass would ask for another pass. */
@@ -288,25 +290,25 @@ static uint64_t look_elsewhere(struct lane *l) { return l->dev == EXTENT_NO_DEV 
 
 static uint64_t idle_look(struct lane *l)
 {
-    uint64_t at, rest, describe;
+    struct lane_when w;
+    uint64_t at, elsewhere;
 
     l->at_rest = false;
     if (!lane_has_work(l->s, l))
         return look_elsewhere(l);
-    at = destage_at(l);
-    rest = at != 0 ? rest_at(l) : UINT64_MAX;
-    l->at_rest = rest == 0;
-    if (at == 0 || l->at_rest)
+    w = lane_when(l);
+    l->at_rest = w.destage_ns != 0 && w.rest_ns == 0;
+    if (w.destage_ns == 0 || l->at_rest)
         lane_begin(l);
     if (l->state != LANE_IDLE)
         return UINT64_MAX;
-    if (at == 0)
+    if (w.destage_ns == 0)
         return env_now_ns(l->s->env) + PAUSE_RETRY_NS;
     if (l->at_rest) /* it found nothing */
-        rest = rest_at(l);
-    at = MIN(at, rest);
-    describe = look_elsewhere(l);
-    return MIN(at, describe);
+        w.rest_ns = lane_has_work(l->s, l) ? lane_when(l).rest_ns : UINT64_MAX;
+    at = MIN(w.destage_ns, w.rest_ns);
+    elsewhere = look_elsewhere(l);
+    return MIN(at, elsewhere);
 }
 
 /* When the lane is to be looked at again. */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* places.c: segments of places for clean copies: taken from the pool, written about in their tables, given back to the log.
+/* places.c: segments of places for clean copies: taken from the pool, and given back to the log. Their tables: places_table.c.
  *
  * Taken: places run short, and more segments are free than reclaim wants to see free, or, while the log rests, than it keeps
  *   for moves: the header is made durable, then its places are given out. No segment is free: copies are evicted; now and then
  *   reclaim is asked for a log segment that is cheap to empty.
  * Given back: reclaim finds that it costs less than emptying a segment of the log: nothing more is given out, its copies are
  *   dropped, and when no read and no write is under way there it is free, at once and without a batch: losing copies loses nothing.
- * Tables: pages are made from the index when they are written (slot_table.h says when): nothing is kept of them in RAM.
  * Where copies have devices of their own, they use no segment of the log: those devices' segments are taken while there are any, and
  *   given back only to another shard that has less than its share.
  * Failures: places_dev.c.
@@ -35,10 +34,7 @@
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
-#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer, */
-#define STOP_HANGS_NS (2 * NS_PER_S)  /* and a device that takes so long for a page is left out: others have their time */
 #define READ_TURNS    5u         /* of the cache: what was missed is remembered so long where hardly anything is written */
-#define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 #define NO_SEGMENT    UINT32_MAX
 
 /* ---- birth and end ---- */
@@ -389,14 +385,6 @@ void places_release(struct shard *s, uint32_t segment)
     shard_kick(s);
 }
 
-static bool table_in_flight(const struct places *p, uint32_t segment)
-{
-    for (uint32_t i = 0; i < TABLE_WRITES; i++)
-        if (p->table_write[i].busy && (segment == NO_SEGMENT || p->table_write[i].segment == segment))
-            return true;
-    return false;
-}
-
 /* True: it goes on at once. */
 static bool release_step(struct shard *s)
 {
@@ -408,7 +396,7 @@ static bool release_step(struct shard *s)
             places_drop(s, base + p->cursor);
     if (p->cursor < p->slots.per_segment)
         return true;
-    if (!slots_closed(&p->slots, segment) || table_in_flight(p, segment))
+    if (!slots_closed(&p->slots, segment) || places_table_in_flight(p, segment))
         return false;
     slots_drop_segment(&p->slots, segment);
     slot_table_forget(&p->table, segment);
@@ -419,148 +407,31 @@ static bool release_step(struct shard *s)
     return true;
 }
 
-/* ---- tables ---- */
-
-static void page_make(const struct shard *s, uint32_t segment, uint32_t page, char *buf)
-{
-    const struct places *p = &s->places;
-    const struct slot_layout *l = &p->table.layout;
-    struct segment_at at = segpool_at(s->o.segpool, segment);
-    struct slot_page t = {.epoch = s->seg[segment].epoch, .segment = at.no, .page = page, .nr = slot_page_entries(l, page)};
-
-    for (uint32_t i = 0; i < t.nr; i++) {
-        uint32_t id = segment * p->slots.per_segment + p->slots.first_slot + page * l->entries + i;
-        struct index_entry n;
-
-        t.entry[i] = (struct slot_entry){0};
-        if (!index_slot_used(&s->ix, id))
-            continue;
-        index_get(&s->ix, id, &n);
-        t.entry[i] = (struct slot_entry){.layer = layer_at(s, n.layer)->id, .block = n.block, .csum = n.csum};
-    }
-    slot_page_encode(segpool_area(s->o.segpool, at.area), &t, buf);
-}
-
-static void page_written(struct dev_io *io)
-{
-    struct table_write *w = container_of(io, struct table_write, io);
-    struct shard *s = w->s;
-    struct places *p = &s->places;
-
-    w->busy = false;
-    if (io->err == 0)
-        figure_add(&s->stats.table_bytes, p->table.layout.page_bytes);
-    else
-        places_write_failed(s, w->segment, io->err);
-    shard_kick(s);
-}
-
-static void page_write(struct shard *s, struct table_write *w)
-{
-    const struct slot_layout *l = &s->places.table.layout;
-    struct journal_loc loc = {w->segment, slot_page_offset(l, w->page) / JOURNAL_UNIT_BYTES};
-
-    w->busy = true;
-    page_make(s, w->segment, w->page, w->buf);
-    w->iov = (struct iovec){w->buf, l->page_bytes};
-    w->io = (struct dev_io){.len_bytes = l->page_bytes, .iov = &w->iov, .iovcnt = 1, .cb = page_written};
-    journal_slots_write(s->j, loc, &w->io);
-}
-
-static bool any_changed(const struct slot_table *t)
-{
-    for (uint32_t i = 0; i < t->nr_segments; i++)
-        if (t->nr_changed[i] > 0)
-            return true;
-    return false;
-}
-
-/* Nobody wants the device now, and old pages may be due. */
-static enum slot_table_when when(struct shard *s, uint64_t now)
-{
-    return now >= s->places.table_look_ns && s->in_flight == 0 && !fill_busy(s) ? SLOT_TABLE_IDLE : SLOT_TABLE_BUSY;
-}
-
-static void tables_step(struct shard *s)
-{
-    struct places *p = &s->places;
-    uint64_t now = env_now_ns(s->env);
-    enum slot_table_when w = when(s, now);
-    bool found = true;
-
-    for (uint32_t i = 0; i < TABLE_WRITES && found; i++) {
-        struct table_write *t = &p->table_write[i];
-
-        if (t->busy)
-            continue;
-        found = slot_table_next(&p->table, w, now, &t->segment, &t->page);
-        if (found && !p->slots.seg[t->segment].closing)
-            page_write(s, t);
-    }
-    if (now < p->table_look_ns || (w == SLOT_TABLE_IDLE && found))
-        return;
-    p->table_look_ns = w == SLOT_TABLE_BUSY ? now + BUSY_NS : any_changed(&p->table) ? now + SLOT_TABLE_AGE_NS / 4 : UINT64_MAX;
-}
-
-void places_stop(struct shard *s)
-{
-    struct places *p = &s->places;
-    const struct slot_layout *l = &p->table.layout;
-    uint64_t until = env_now_ns(s->env) + STOP_NS;
-    uint32_t segment, page;
-
-    while (env_now_ns(s->env) < until &&
-           slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
-        uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
-        struct dev *d = shard_segment_dev(s, segment);
-        int err;
-
-        if (!places_usable(s, segment))
-            continue;
-        page_make(s, segment, page, p->table_bufs);
-        d->patience_ns = MIN(d->patience_ns, STOP_HANGS_NS); /* the log's device has none: what a stop waits for lies there */
-        err = dev_write_sync(d, off, p->table_bufs, l->page_bytes, 0);
-        if (err == -FIRN_E_STOPPED)
-            return;
-        if (err == -ETIMEDOUT)
-            places_hangs(s, segment);
-        else if (err != 0)
-            places_write_failed(s, segment, err);
-    }
-}
-
 /* ---- the pass ---- */
 
 bool places_step(struct shard *s)
 {
+    struct places *p = &s->places;
     uint32_t g;
 
     if (s->failed != 0)
         return false;
-    tables_step(s);
-    if (places_may_release(s) && (g = places_leave_next(s)) != INDEX_NONE)
+    if (places_tables_due(p, env_now_ns(s->env)))
+        places_tables_step(s);
+    if (p->leave_from != INDEX_NONE && places_may_release(s) && (g = places_leave_next(s)) != INDEX_NONE)
         places_release(s, g);
-    return s->places.closing != NO_SEGMENT && release_step(s);
-}
-
-static bool tables_full(const struct places *p)
-{
-    uint32_t busy = 0;
-
-    for (uint32_t i = 0; i < TABLE_WRITES; i++)
-        busy += p->table_write[i].busy;
-    return busy == TABLE_WRITES;
+    return p->closing != NO_SEGMENT && release_step(s);
 }
 
 /* While all writes of tables that there may be are under way, the end of one is waited for. */
 uint64_t places_look_ns(const struct shard *s)
 {
-    return s->failed != 0 || tables_full(&s->places) ? UINT64_MAX : s->places.table_look_ns;
+    return s->failed != 0 || places_tables_full(&s->places) ? UINT64_MAX : s->places.table_look_ns;
 }
 
 bool places_busy(const struct shard *s)
 {
-    return fill_busy(s) || table_in_flight(&s->places, NO_SEGMENT) || (s->places.closing != NO_SEGMENT && s->failed == 0);
+    return fill_busy(s) || places_table_in_flight(&s->places, INDEX_NONE) || (s->places.closing != NO_SEGMENT && s->failed == 0);
 }
 
 /* ---- for tests ---- */

@@ -60,10 +60,16 @@ void     places_release(struct shard *s, uint32_t segment); /* gives it back to 
 bool     places_step(struct shard *s);                    /* true: more to do at once */
 uint64_t places_look_ns(const struct shard *s);           /* when to call it again */
 bool     places_busy(const struct shard *s);              /* something is in flight */
-void     places_stop(struct shard *s);                    /* straight-line: what of the tables was not written */
 /* As a log segment's; not looked at closely if it cannot be more than beat. */
 double   places_victim_score(const struct shard *s, uint32_t segment, double beat);
 void     places_verify(struct shard *s);
+
+/* places_table.c */
+void     places_tables_step(struct shard *s);             /* writes pages that are due */
+static inline bool places_tables_due(const struct places *p, uint64_t now_ns) { return p->table.due_nr > 0 || now_ns >= p->table_look_ns; }
+bool     places_tables_full(const struct places *p);      /* as many are under way as may be */
+bool     places_table_in_flight(const struct places *p, uint32_t segment); /* a page of it is; INDEX_NONE: of any */
+void     places_stop(struct shard *s);                    /* straight-line: what of the tables was not written */
 
 /* places_dev.c: devices of copies that fail */
 bool     places_usable(const struct shard *s, uint32_t segment); /* its device answers, and was not given up */

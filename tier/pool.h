@@ -156,6 +156,7 @@ struct volume *volume_new(struct tier *t, const struct volume_rec *rec);
 void volume_free(struct volume *v);
 void volume_rec_of(const struct volume *v, struct volume_rec *out);
 void volume_info_get(const struct tier *t, const struct volume *v, struct volume_info *out);
+bool volume_params_same(const struct volume_params *a, const struct volume_params *b);
 int  volume_hosts_replace(struct volume *v, const char *const *nqns, uint32_t nr); /* -ENOMEM: nothing changed */
 /* Is there room to pin so much in that shard's part of the log, beside all others that are? */
 bool volume_pin_fits(const struct tier *t, const struct volume *but, uint32_t shard_no, uint64_t bytes);

@@ -3,7 +3,7 @@
  * order: index.h, extent.h, this, map.c (the index and the extents kept in step), gate.c, share.c, heat_meta.c, write.c, twin.c,
  * bypass.c, bypass_run.c, read.c with its files, fetch.c, fill.c, places.c, sums.c, zero.c, rmw.c, cancel.c, mover.c with pick.c,
  * mover_batch.c, capture.c, mover_io.c, mover_turn.c, mover_commit.c, migrate.c, describe.c, described.c and ring.c, reclaim.c with its
- * files, forget.c, oldest.c, recover.c, recover_places.c, shard.c.
+ * files, forget.c, oldest.c, recover.c, recover_places.c, shard.c, shard_life.c.
  *
  * Everything runs on shard->env, but the racy readers named in shard.h. Pools and tables are reserved in shard_new();
  * nothing is allocated afterwards (recovery, which is straight-line, may).
@@ -60,6 +60,7 @@
 #define IO_BLOCKS_MAX   (MDTS_BYTES / BLOCK_BYTES + 2u) /* blocks a request can touch: 512-byte lbas may begin and end within one */
 #define EXTENTS_PER_IO  3u                               /* IO_BLOCKS_MAX blocks cross at most two bounds */
 #define LAYERS_MAX      (2u * VOLUMES_MAX)               /* layers of one shard; indices 1.. */
+#define LAYER_HASH      (2u * LAYERS_MAX)
 #define REREADS_MAX     3u                               /* before a dirty block is called damaged for good */
 #define SCAN_BUDGET     4096u                            /* nodes or slots a pass looks at */
 #define IOS_DEFAULT     1024u
@@ -127,7 +128,7 @@ struct shard {
     struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
     struct pool *pool_of[POOL_KIND_NR];
     uint32_t held[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* entries of requests that may be caught in the device */
-    /* Of blk_io, each in order of arrival: gate.c. */
+    uint32_t nr_waiting;         /* on the lists of blk_io that follow, each in order of arrival: gate.c */
     struct list writes_wait;     /* for dirt to fall, or for nodes */
     struct list writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
     struct list pool_wait[POOL_KIND_NR]; /* for an entry of that pool */
@@ -214,8 +215,11 @@ struct shard {
 static inline uint32_t extent_no(uint64_t block) { return (uint32_t)(block / EXTENT_BLOCKS); }
 static inline bool in_place(const struct shard *s, uint32_t id) { return slots_has(&s->places.slots, id); }
 
-/* shard.c */
+/* shard_life.c */
 void     shard_defaults(struct tier_opts *t);             /* for what is 0 there */
+
+/* shard.c */
+void     shard_pass_init(struct shard *s);
 void     shard_kick(struct shard *s);                     /* runs a pass of waiting work, from the loop */
 void     shard_io_later(struct shard *s, struct blk_io *io, int err);  /* answers from the loop */
 void     shard_io_done(struct shard *s, struct blk_io *io, int err);

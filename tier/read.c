@@ -262,8 +262,10 @@ static void resume(struct shard *s, struct list *l, uint16_t dev)
 void runs_resume(struct shard *s)
 {
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
-        resume(s, &s->runs_dev[d], d);
-    resume(s, &s->runs_wanted, EXTENT_NO_DEV);
+        if (!list_empty(&s->runs_dev[d]))
+            resume(s, &s->runs_dev[d], d);
+    if (!list_empty(&s->runs_wanted))
+        resume(s, &s->runs_wanted, EXTENT_NO_DEV);
 }
 
 void read_cancel(struct rio *r)

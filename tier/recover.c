@@ -355,8 +355,7 @@ static int settle_extents(struct shard *s)
         ring_start(s, x);
         map_settle(s, x);
     }
-    ring_started(s);
-    return 0;
+    return ring_started(s);
 }
 
 static int judge(struct recovery *r, const struct journal_replay_report *report, uint64_t durable_seq)

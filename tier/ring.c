@@ -7,10 +7,11 @@
  * 2. The half that is written is nearly full: what is ringed in the other one is described in its region, in the order of the disk
  *    (ring_to_home()); what has left the device meanwhile is waited for, until it is described where it is now.
  * 3. Nothing is ringed there any more, and a round (described.c) has flushed the device since: the half may be written over.
- * The metadata knows the head, and homed_seq: what of the device was destaged later may be ringed. A start takes all of that to be ringed
- * in both halves, and makes it due: described_seq goes down in the record that a start commits before anything else. For what is in truth
- * described in its region alone must not count as described while that is written over. It goes on at the head: what lies behind it in
- * its half nobody needed when that half was begun, or nothing calls it described yet.
+ * The metadata knows the head, and homed_seq: what of the device was destaged later may be ringed. A start reads which of it is
+ * (ring_read.c). Where it cannot it takes all of that to be ringed in both halves, and makes it due: described_seq goes down in the record
+ * that a start commits before anything else. For what is in truth described in its region alone must not count as described while that is
+ * written over. It goes on at the head: what lies behind it in its half nobody needed when that half was begun, or nothing calls it
+ * described yet.
  *
  * Of one slot the youngest description counts, wherever it lies (format.h, struct desc_age): an entry of a former owner is older than
  * all of the next one's, because an extent that is being described keeps its slot.
@@ -21,9 +22,7 @@
 #include "tier/priv.h"
 #include "tier/ring.h"
 
-#define HALF_BITS 3u
-
-static unsigned halves_of(const struct extent *e) { return e->ring & HALF_BITS; }
+static unsigned halves_of(const struct extent *e) { return e->ring & RING_BOTH; }
 static uint16_t dev_of(const struct extent *e) { return e->ring >> 2; }
 static bool is_there(const struct extent *e) { return e->place.dev == dev_of(e); }
 
@@ -216,7 +215,7 @@ void ring_load(struct shard *s, const struct shard_rec *rec)
 
 void ring_start(struct shard *s, uint32_t x)
 {
-    struct extent *e = extent_at(&s->xt, x);
+    const struct extent *e = extent_at(&s->xt, x);
     const struct ring *r;
 
     if (!(e->flags & EXTENT_RECORD) || !extent_placed(e))
@@ -224,15 +223,16 @@ void ring_start(struct shard *s, uint32_t x)
     r = &s->ring[e->place.dev];
     if (r->half == 0 || e->destaged_seq <= r->homed)
         return;
-    ring_note(s, x, e->place.dev, HALF_BITS);
-    e->flags |= EXTENT_UNDESCRIBED;
-    s->described.seq = MIN(s->described.seq, e->destaged_seq - 1);
+    ring_note(s, x, e->place.dev, RING_BOTH);
 }
 
-void ring_started(struct shard *s)
+int ring_started(struct shard *s)
 {
+    int err = ring_read(s);
+
     for (uint16_t dev = 0; dev < s->o.nr_capacity; dev++)
         s->ring[dev].free = can_be_freed(s, dev);
+    return err;
 }
 
 void ring_verify(const struct shard *s)

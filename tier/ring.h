@@ -20,10 +20,13 @@ struct ring {                    /* the shard's part of a device's */
     uint32_t away[2];            /* extents described in the half that have left the device, and are not described anew */
 };
 
+#define RING_BOTH 3u             /* halves, a bit each */
+
 void     ring_init(struct shard *s);
 void     ring_load(struct shard *s, const struct shard_rec *rec); /* as the metadata has it */
 void     ring_start(struct shard *s, uint32_t x);         /* an extent with a record, at a start; before map_settle() */
-void     ring_started(struct shard *s);                   /* that were all */
+int      ring_started(struct shard *s);                   /* that were all; straight-line. 0, -ENOMEM, -FIRN_E_STOPPED */
+int      ring_read(struct shard *s);                      /* ring_read.c: which of them the rings have, and where */
 void     ring_say(struct shard *s, struct shard_rec *rec);/* for a record that is committed next */
 void     ring_leave(struct shard *s, uint32_t x);         /* around a change of its place */
 void     ring_arrive(struct shard *s, uint32_t x);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "tier/fetch.h"
+#include "tier/gate.h"
 #include "tier/migrate.h"
 #include "tier/mover.h"
 #include "tier/places.h"
@@ -151,6 +152,7 @@ void shard_verify(struct shard *s)
     count_slots(s, s->ix.nr_phys, s->ix.nr_phys + s->ix.virtual_touched, of);
     verify_layers(s, of);
     verify_segments(s);
+    gate_verify(s);
     fetch_verify(s);
     places_verify(s);
     ring_verify(s);

@@ -154,6 +154,12 @@ void volume_rec_of(const struct volume *v, struct volume_rec *out)
     out->nr_hosts = v->nr_hosts;
 }
 
+bool volume_params_same(const struct volume_params *a, const struct volume_params *b)
+{
+    return a->size_bytes == b->size_bytes && a->lba_bytes == b->lba_bytes && a->tier == b->tier && a->iops == b->iops &&
+           a->bandwidth == b->bandwidth && volume_policy_same(&a->policy, &b->policy);
+}
+
 void volume_info_get(const struct tier *t, const struct volume *v, struct volume_info *out)
 {
     char why[512];

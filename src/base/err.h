@@ -2,7 +2,7 @@
 /* err.h: Firn's own error codes, one list.
  *
  * Functions return 0, or a negative number: -errno for what the system said, -FIRN_E_... for what Firn says.
- * Each boundary maps them once: export/status.c (NVMe), src/daemon/api.c (HTTP).
+ * Each boundary maps them once: export/status.c (NVMe), src/daemon/api_reply.c (HTTP).
  */
 #ifndef FIRN_BASE_ERR_H
 #define FIRN_BASE_ERR_H

@@ -70,9 +70,11 @@
     x("tier.stage_size",       SIZE,     tier_stage_size,      256 * KIB,   16 * GIB,         "16MiB", 0,               \
       "memory for what was read from HDDs, of all reactors together: neighbours of what was asked for, and streams read ahead") \
     x("tier.fetch_size",       SIZE,     tier_fetch_size,      4 * KIB,     MIB,              "128KiB", KEY_RELOAD,     \
-      "what a read of an HDD fetches, aligned; more spares seeks where neighbours are read soon, else it costs transfer and memory") \
+      "what a read of an HDD fetches, whole blocks of 4KiB, aligned; more spares seeks where neighbours are read soon, else it "\
+      "costs transfer and memory")                                                                                       \
     x("tier.read_ahead_max",   SIZE,     tier_read_ahead_max,  4 * KIB,     16 * MIB,         "1MiB", KEY_RELOAD,       \
-      "most that is fetched ahead of a host that reads an HDD in order; an eighth of tier.stage_size at most; 4KiB: nothing")   \
+      "most that is fetched ahead of a host that reads an HDD in order, whole blocks; an eighth of tier.stage_size at most; "\
+      "4KiB: nothing")                                                                                                   \
     x("tier.write_bypass",     SIZE,     tier_write_bypass,    4 * KIB,     TIB,              "0", KEY_ZERO | KEY_RELOAD, \
       "longer streams of writes go to the HDD past the SSD: less wear, slower writes. Older versions refuse the pool then; 0: never") \
     x("tier.write_bypass_part", UINT,    tier_write_bypass_part, 1,         1000,             "24", KEY_ZERO | KEY_RELOAD, \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* node_priv.h: shared by node.c (start, stop), node_ports.c (listeners), node_table.c (what is exported) and
- * node_volumes.c (the verbs). */
+/* node_priv.h: shared by node.c (start, stop), node_ports.c (listeners), node_table.c (what is exported),
+ * node_view.c (looking at it) and the verbs (node_op.h). */
 #ifndef FIRN_DAEMON_NODE_PRIV_H
 #define FIRN_DAEMON_NODE_PRIV_H
 
@@ -68,9 +68,10 @@ void table_free(struct node *n);                                    /* main thre
 void volume_nqn(const struct node *n, const char *name, char out[static NQN_MAX_BYTES + 1]);
 void volume_serial(const struct uuid *uuid, char out[static 21]);
 
-/* node_volumes.c: every volume of the pool becomes a subsystem; main thread, reactors running. */
+/* node_view.c: every volume of the pool becomes a subsystem; main thread, reactors running. */
 int  volumes_export_all(struct node *n, char why[static 256]);
 /* From tier or --ram; on reactor 0. */
 int  volume_lookup(struct node *n, const char *name, struct volume_info *info, struct blk **blk);
+void view_fill(struct node *n, const struct volume_info *info, struct volume_view *out); /* with what the target knows; likewise */
 
 #endif

@@ -13,6 +13,7 @@ is "all at once" "$(get a)" '["10%","50%","second",1048576]'
 has "in words" "$out" "^cache share +at least 10%, at most 50% of the places for copies$"
 has "admission" "$out" "^admit +second$"
 has "streams" "$out" "^stream cutoff +1.0 MiB$"
+is "in one column" "$(cut -c1-14 <<<"$out" | grep -vc ' $')" 0
 exits 0 ctl volume set a cache_max=0 stream_cutoff=none
 is "one by one" "$(get a)" '["10%",0,"second","none"]'
 exits 0 ctl volume set b cache_min=1MiB cache_max=1048577 admit=never

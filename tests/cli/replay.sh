@@ -74,6 +74,7 @@ printf '0,R,-4096,4096\n' >"$T/negative.csv"
 printf '0,R,0,4096\n1,W,18446744073709551616,4096\n' >"$T/over.csv"
 : >"$T/none.csv"
 head -c 9000 "$T/oltp.csv.gz" >"$T/torn.csv.gz"
+printf 'PK\003\004\024\n0,R,0,4096\n' >"$T/zip.csv"
 { head -c 9000 "$T/oltp.csv.gz"; head -c 64 /dev/zero | tr '\0' x; tail -c +9065 "$T/oltp.csv.gz"; } >"$T/rot.csv.gz"
 while read -r name line why; do # whichever verb reads them
     for verb in "replay --ssd 8MiB" "size --sizes 8MiB,16MiB" "peers --ssd 8MiB"; do
@@ -89,6 +90,7 @@ op.csv 2 the operation is neither R nor W
 negative.csv 1 the offset is not a number
 over.csv 2 the offset is not a number
 none.csv 1 there is no request in the file
+zip.csv 1 this is not text: a trace is text, or text compressed with gzip
 torn.csv.gz [0-9]+ the compressed file ends too soon
 rot.csv.gz [0-9]+ the compressed file is damaged here: copy it again
 END
@@ -123,7 +125,7 @@ refused "trace is needed" --trace ""
 refused "^firn-sim replay: --config: $T/nope: No such file or directory" --trace "$T/oltp.csv" --config "$T/nope"
 refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
-refused "no such profile: fast" --trace "$T/oltp.csv" --profile fast
+refused "^firn-sim replay: --profile: neither balanced, low-wear, mysql, cassandra nor archive: fast" --trace "$T/oltp.csv" --profile fast
 refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
 refused "^firn-sim replay: --ssd: 500KiB is an SSD of 500.0 KiB, too small for the engine, which needs 512.0 KiB: say --ssd 524288, or more" --trace "$T/oltp.csv" --ssd 500KiB
 refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17

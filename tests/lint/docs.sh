@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
-# Every room has its page; every format has its FORMAT.md with the five sections; the man pages parse.
+# Every room has its page, whose map is whole; every format has its FORMAT.md with the five sections; the man pages parse.
 set -u
 cd "$(dirname "$0")/../.."
 bad=0
 for d in src/base src/rt src/daemon journal tier export tools/bench tools/sim tools/firnctl; do
-    [ -e "$d/README.md" ] || { echo "$d/README.md is missing"; bad=1; }
+    [ -e "$d/README.md" ] || { echo "$d/README.md is missing"; bad=1; continue; }
+    # Its map: every file, a header and its code counting as one; and none that has gone.
+    while read -r f; do
+        grep -qE "\`$f\.[ch]\`" "$d/README.md" || { echo "$d/README.md does not name $f"; bad=1; }
+    done < <(git ls-files "$d/*.c" "$d/*.h" | sed -E 's|.*/||; s|\.[ch]$||' | sort -u)
+    while read -r f; do
+        [ -n "$(git ls-files "*/$f")" ] || { echo "$d/README.md names $f, which is not there"; bad=1; }
+    done < <(grep -oE '`[a-z_0-9]+\.[ch]`' "$d/README.md" | tr -d '\`' | sort -u)
 done
 for f in journal/FORMAT.md tier/FORMAT.md; do
     [ -e "$f" ] || { echo "$f is missing"; bad=1; continue; }

@@ -63,6 +63,43 @@ static inline uint64_t raw_now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static inline uint64_t raw_rss_kib(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long size = 0, rss = 0;
+
+    if (!f || fscanf(f, "%lu %lu", &size, &rss) != 2)
+        abort();
+    fclose(f);
+    return rss * 4;
+}
+
+/* A request of one blk, on its way through another, on their thread. */
+struct raw_passed { struct blk_io io; struct blk *b; struct blk_io *outer; };
+
+static inline void raw_passed_done(struct blk_io *io)
+{
+    struct raw_passed *p = container_of(io, struct raw_passed, io);
+    struct blk *b = p->b;
+    struct blk_io *outer = p->outer;
+    int err = io->err;
+
+    free(p);
+    blk_io_done(b, outer, err);
+}
+
+static inline void raw_pass(struct blk *b, struct blk_io *io, struct blk *to)
+{
+    struct raw_passed *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        abort();
+    p->b = b;
+    p->outer = io;
+    p->io = (struct blk_io){.op = io->op, .lba = io->lba, .nlb = io->nlb, .iov = io->iov, .iovcnt = io->iovcnt, .cb = raw_passed_done};
+    blk_submit(to, &p->io);
+}
+
 /* ---- the server ----------------------------------------------------------------------------------------------------- */
 
 struct raw_srv {

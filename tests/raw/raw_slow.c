@@ -33,17 +33,6 @@ static bool enough_descriptors(void)
     return rl.rlim_cur >= 2 * CLIENTS + 200;
 }
 
-static uint64_t rss_kib(void)
-{
-    FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long size = 0, rss = 0;
-
-    if (!f || fscanf(f, "%lu %lu", &size, &rss) != 2)
-        abort();
-    fclose(f);
-    return rss * 4;
-}
-
 /* ICReq and a Connect that is never finished. */
 static void write_script(void)
 {
@@ -119,7 +108,7 @@ static bool good_host(const struct raw_conn *q, uint64_t *worst)
 static void dawdlers(void)
 {
     struct raw_conn a = raw_admin(&srv, false, false, NULL), q = raw_ioq(&srv, &a, 1, false, false);
-    uint64_t before = rss_kib(), most = 0, worst = 0, start = raw_now_ms();
+    uint64_t before = raw_rss_kib(), most = 0, worst = 0, start = raw_now_ms();
     struct tally t = {.open = CLIENTS};
     struct target_stats st;
     uint32_t done = 0, asked = 0;
@@ -130,7 +119,7 @@ static void dawdlers(void)
         round_of_bytes(&t);
         for (int i = 0; i < 10; i++, asked++)
             done += good_host(&q, &worst);
-        most = MAX(most, rss_kib());
+        most = MAX(most, raw_rss_kib());
         target_stats_get(srv.target, &st);
         raw_check(st.connections <= PRE_CONNECT_MAX + 2 || raw_now_ms() - start < 4000, "%lu connections", /* others end */
             (unsigned long)st.connections);

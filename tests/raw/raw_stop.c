@@ -16,34 +16,11 @@ struct hold {
 };
 static struct hold hold;
 
-struct passed { struct blk_io io; struct blk_io *outer; };
-
-static void passed_done(struct blk_io *io)
-{
-    struct passed *p = container_of(io, struct passed, io);
-    struct blk_io *outer = p->outer;
-    int err = io->err;
-
-    free(p);
-    blk_io_done(&hold.blk, outer, err);
-}
-
-static void pass(struct blk_io *io)
-{
-    struct passed *p = calloc(1, sizeof(*p));
-
-    if (!p)
-        abort();
-    p->outer = io;
-    p->io = (struct blk_io){.op = io->op, .lba = io->lba, .nlb = io->nlb, .iov = io->iov, .iovcnt = io->iovcnt, .cb = passed_done};
-    blk_submit(hold.ram, &p->io);
-}
-
 static void hold_submit(struct blk *b, struct blk_io *io)
 {
     (void)b;
     if (io->op != BLK_WRITE) {
-        pass(io);
+        raw_pass(&hold.blk, io, hold.ram);
         return;
     }
     list_push_back(&hold.held, &io->priv.node);
@@ -66,7 +43,7 @@ static void let_go(void *arg)
 
     (void)arg;
     while ((n = list_pop_front(&hold.held)) != NULL)
-        pass(container_of(n, struct blk_io, priv.node));
+        raw_pass(&hold.blk, container_of(n, struct blk_io, priv.node), hold.ram);
 }
 
 static uint32_t nr_held(void) { return __atomic_load_n(&hold.nr_held, __ATOMIC_SEQ_CST); }

@@ -105,17 +105,6 @@ static void storm(void)
     close(a.fd);
 }
 
-static uint64_t rss_kib(void)
-{
-    FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long size = 0, rss = 0;
-
-    if (!f || fscanf(f, "%lu %lu", &size, &rss) != 2)
-        abort();
-    fclose(f);
-    return rss * 4;
-}
-
 static void wait_connections(uint64_t nr)
 {
     struct target_stats st;
@@ -133,7 +122,7 @@ static void wait_connections(uint64_t nr)
 static void idle(void)
 {
     struct rlimit rl = {0};
-    uint64_t before = rss_kib();
+    uint64_t before = raw_rss_kib();
     int nr, *fds;
 
     getrlimit(RLIMIT_NOFILE, &rl);
@@ -153,9 +142,9 @@ static void idle(void)
             break;
     }
     raw_check(fds[nr - 1] > 0, "%d idle controllers", nr);
-    printf("idle: %d controllers, %lu KiB more resident\n", nr, (unsigned long)(rss_kib() - before));
-    raw_check((rss_kib() - before) < (uint64_t)nr * 40, "memory of %d idle controllers: %lu KiB", nr,
-            (unsigned long)(rss_kib() - before));
+    printf("idle: %d controllers, %lu KiB more resident\n", nr, (unsigned long)(raw_rss_kib() - before));
+    raw_check((raw_rss_kib() - before) < (uint64_t)nr * 40, "memory of %d idle controllers: %lu KiB", nr,
+            (unsigned long)(raw_rss_kib() - before));
     raw_check(raw_works(&srv, false, false) || nr >= (int)CONNECTIONS_MAX - 2, "one more host works");
     for (int i = 0; i < nr; i++)
         close(fds[i]);

@@ -19,27 +19,6 @@ static struct hold hold;
 static void hold_submit(struct blk *b, struct blk_io *io);
 static const struct blk_ops hold_ops = {.name = "hold", .submit = hold_submit};
 
-struct passed { struct blk_io io; struct blk_io *outer; };
-
-static void passed_done(struct blk_io *io)
-{
-    struct passed *p = container_of(io, struct passed, io);
-    struct blk_io *outer = p->outer;
-    int err = io->err;
-
-    free(p);
-    blk_io_done(&hold.blk, outer, err);
-}
-
-static void pass(struct blk_io *io)
-{
-    struct passed *p = calloc(1, sizeof(*p));
-
-    p->outer = io;
-    p->io = (struct blk_io){.op = io->op, .lba = io->lba, .nlb = io->nlb, .iov = io->iov, .iovcnt = io->iovcnt, .cb = passed_done};
-    blk_submit(hold.ram, &p->io);
-}
-
 static void check_sums(const struct blk_io *io)
 {
     uint32_t k = 0;
@@ -63,7 +42,7 @@ static void hold_submit(struct blk *b, struct blk_io *io)
         __atomic_fetch_add(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
         return;
     }
-    pass(io);
+    raw_pass(&hold.blk, io, hold.ram);
 }
 
 static struct blk *hold_wrap(struct blk *ram)
@@ -85,7 +64,7 @@ static void let_go(void *arg)
     while ((n = list_pop_front(&hold.held)) != NULL) {
         __atomic_fetch_sub(&hold.nr_held, 1, __ATOMIC_SEQ_CST);
         hold.landed++;
-        pass(container_of(n, struct blk_io, priv.node));
+        raw_pass(&hold.blk, container_of(n, struct blk_io, priv.node), hold.ram);
     }
 }
 

@@ -138,7 +138,7 @@ static int one(const struct args *a, struct heat_map *m)
         if (arg(a, svg))
             err = write_svg(arg(a, svg), m);
         if (!print_json(a, doc) && !arg(a, svg))
-            heat_draw(stdout, m, columns, want_look());
+            heat_draw(stdout, m, heat_columns(columns, m->nr), want_look());
     }
     json_decref(doc);
     return err;

@@ -39,6 +39,9 @@ char *heat_offset(uint64_t bytes, uint64_t step, char buf[static 32]);
 /* "1.902 GiB - 1.906 GiB" */
 char *heat_range(const struct heat_map *m, uint32_t part, char buf[static 72]);
 
+/* So many of the columns that there are: few parts on a wide screen are a square rather than a ribbon. */
+unsigned heat_columns(unsigned columns, uint32_t parts);
+
 /* What a terminal can show. */
 enum heat_look {
     HEAT_PLAIN,                  /* ASCII: any terminal, log, mail */

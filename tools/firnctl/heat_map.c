@@ -74,3 +74,10 @@ char *heat_range(const struct heat_map *m, uint32_t part, char buf[static 72])
              heat_offset(MIN(from + m->part_bytes, m->size_bytes), m->part_bytes, b2));
     return buf;
 }
+
+unsigned heat_columns(unsigned columns, uint32_t parts)
+{
+    while (columns >= 128 && parts <= 3 * columns)
+        columns = ROUND_DOWN(columns / 2, 32u);
+    return columns;
+}

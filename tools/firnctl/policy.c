@@ -77,12 +77,12 @@ void policy_show(const json_t *v)
     min = words(v, "cache_min", b1);
     max = words(v, "cache_max", b2);
     if (min[0] || max[0])
-        printf("%-12s %s%s%s%s%s of the places for copies\n", "cache share", min[0] ? "at least " : "", min, min[0] && max[0] ? ", " : "",
+        printf("%-13s %s%s%s%s%s of the places for copies\n", "cache share", min[0] ? "at least " : "", min, min[0] && max[0] ? ", " : "",
                max[0] ? "at most " : "", max);
     admit = words(v, "admit", b1);
     if (admit[0])
-        printf("%-12s %s\n", "admit", strcmp(admit, "never") == 0 ? "never: nothing is copied to the SSD" : admit);
+        printf("%-13s %s\n", "admit", strcmp(admit, "never") == 0 ? "never: nothing is copied to the SSD" : admit);
     stream = words(v, "stream_cutoff", b2);
     if (stream[0])
-        printf("%-12s %s\n", "stream cutoff", stream);
+        printf("%-13s %s\n", "stream cutoff", stream);
 }

@@ -119,28 +119,28 @@ static void show_volume(const json_t *v)
     size_t i;
     json_t *h;
 
-    printf("%-12s %s\n%-12s %s\n%-12s %s\n%-12s %s\n", "name", json_text(v, "name"), "nqn", json_text(v, "nqn"), "uuid",
+    printf("%-13s %s\n%-13s %s\n%-13s %s\n%-13s %s\n", "name", json_text(v, "name"), "nqn", json_text(v, "nqn"), "uuid",
            json_text(v, "uuid"), "serial", json_text(v, "serial"));
-    printf("%-12s %s (%" PRId64 " bytes), blocks of %" PRId64 "\n", "size", size_of(v, "size", b1), json_num(v, "size"),
+    printf("%-13s %s (%" PRId64 " bytes), blocks of %" PRId64 "\n", "size", size_of(v, "size", b1), json_num(v, "size"),
            json_num(v, "lba"));
-    printf("%-12s %s on SSD, %s on HDD; %s not yet destaged", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
+    printf("%-13s %s on SSD, %s on HDD; %s not yet destaged", "used", size_of(used, "ssd", b1), size_of(used, "hdd", b2),
            size_of(v, "dirty", b3));
     if (json_num(used, "flash") > 0)
         printf(", %s on flash", size_of(used, "flash", b1));
     printf(", %s copies\n", size_of(used, "copies", b1));
-    printf("%-12s %s\n", "tier", json_text(v, "tier"));
+    printf("%-13s %s\n", "tier", json_text(v, "tier"));
     policy_show(v);
     if (json_num(v, "iops"))
-        printf("%-12s %" PRId64 " a second\n", "iops cap", json_num(v, "iops"));
+        printf("%-13s %" PRId64 " a second\n", "iops cap", json_num(v, "iops"));
     if (json_num(v, "bandwidth"))
-        printf("%-12s %s a second\n", "bandwidth cap", size_of(v, "bandwidth", b1));
-    printf("%-12s %" PRId64 "\n", "connected", json_num(v, "controllers"));
+        printf("%-13s %s a second\n", "bandwidth cap", size_of(v, "bandwidth", b1));
+    printf("%-13s %" PRId64 "\n", "connected", json_num(v, "controllers"));
     if (json_array_size(hosts) == 0)
-        printf("%-12s none may connect; `firnctl host allow` lets one in\n", "hosts");
+        printf("%-13s none may connect; `firnctl host allow` lets one in\n", "hosts");
     json_array_foreach(hosts, i, h)
-        printf("%-12s %s\n", i ? "" : "hosts", strcmp(client_string(h), "*") ? client_string(h) : "* (any)");
+        printf("%-13s %s\n", i ? "" : "hosts", strcmp(client_string(h), "*") ? client_string(h) : "* (any)");
     if (json_is_true(json_object_get(v, "read_only")))
-        printf("%-12s yes: its metadata failed a check\n", "read-only");
+        printf("%-13s yes: its metadata failed a check\n", "read-only");
 }
 
 /* A size that was rounded up is said in bytes: in short it may look like the one asked for. */

@@ -53,16 +53,24 @@ static bool control_error_allowed(const struct world *w, int err)
                                            : w->meta_failed || w->device_failed || w->damaged;
 }
 
+/* The request under way has been answered: the next one may come. Of which volume it was. */
+static struct vol *control_over(struct world *w)
+{
+    struct vol *v = w->control;
+
+    w->control = NULL;
+    control_soon(w);
+    return v;
+}
+
 /* ---- create ---- */
 
 static void created(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct world *w = ctx;
-    struct vol *v = w->control;
+    struct vol *v = control_over(w);
 
     (void)info;
-    w->control = NULL;
-    control_soon(w);
     if (err == 0) {
         vol_lives(w, v, blk);
         return;
@@ -102,12 +110,10 @@ static void vol_grew(struct vol *v, uint64_t size_bytes)
 static void resized(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct world *w = ctx;
-    struct vol *v = w->control;
+    struct vol *v = control_over(w);
 
     (void)blk;
     (void)info;
-    w->control = NULL;
-    control_soon(w);
     if (err == 0) {
         if (v->blk->size_lba * v->params.lba_bytes != v->size_new)
             world_fail(w, "%s: was resized and is %" PRIu64 " blocks", v->params.name, v->blk->size_lba);
@@ -134,12 +140,10 @@ static void grow(struct world *w, struct vol *v)
 static void tier_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct world *w = ctx;
-    struct vol *v = w->control;
+    struct vol *v = control_over(w);
 
     (void)blk;
     (void)info;
-    w->control = NULL;
-    control_soon(w);
     if (err != 0 && err != -FIRN_E_NO_SPACE && !control_error_allowed(w, err)) /* more would be pinned than the log has room for */
         world_fail(w, "setting the tier of %s: %s", v->params.name, err_text(err));
 }
@@ -170,12 +174,10 @@ static struct volume_share draw_share(struct world *w)
 static void policy_set(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct world *w = ctx;
-    struct vol *v = w->control;
+    struct vol *v = control_over(w);
 
     (void)blk;
     (void)info;
-    w->control = NULL;
-    control_soon(w);
     if (err == 0)
         v->params.policy = v->policy_new;
     if (err == 0 || err == -FIRN_E_INVALID || err == -FIRN_E_RANGE) /* the minima of all, or its own above its maximum */
@@ -203,10 +205,7 @@ static void set_policy(struct world *w, struct vol *v)
 
 static void retuned(void *ctx)
 {
-    struct world *w = ctx;
-
-    w->control = NULL;
-    control_soon(w);
+    control_over(ctx);
 }
 
 static void retune(struct world *w, struct vol *v)
@@ -227,12 +226,10 @@ static void retune(struct world *w, struct vol *v)
 static void deleted(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
     struct world *w = ctx;
-    struct vol *v = w->control;
+    struct vol *v = control_over(w);
 
     (void)blk;
     (void)info;
-    w->control = NULL;
-    control_soon(w);
     if (err == 0)
         vol_forget(v);
     else if (!control_error_allowed(w, err))

@@ -141,7 +141,7 @@ static int take(struct args *a, int opt)
     case OPT_HDD:    return take_hdd(a, optarg);
     case OPT_PROFILE:
         a->profile = optarg;
-        return config_profile_valid(optarg) ? 0 : bad("--profile: there is no such profile", optarg);
+        return config_profile_valid(optarg) ? 0 : bad("--profile: neither balanced, low-wear, mysql, cassandra nor archive", optarg);
     case OPT_HELP:
         fputs(a->sizes_wanted ? size_usage : usage, stdout);
         exit(0);
@@ -266,8 +266,9 @@ static int size_ssd(const struct args *a, struct replay_opts *o)
     min = replay_ssd_min(o);
     if (o->ssd_bytes >= min)
         return 0;
-    fprintf(stderr, "firn-sim replay: --ssd: %s is an SSD of %s, too small for the engine, which needs %s: say --ssd %llu, or more\n",
-            a->ssd, size_format(o->ssd_bytes, have), size_format(min, want), (unsigned long long)min);
+    fprintf(stderr, "firn-sim replay: --ssd: %s is an SSD of %s, too small for the engine, which needs %s: say --ssd %llu, "
+            "or more; a part of the trace's footprint ends in %%\n", a->ssd, size_format(o->ssd_bytes, have), size_format(min, want),
+            (unsigned long long)min);
     return 2;
 }
 

@@ -68,6 +68,15 @@ static const char *parse_line(const char *at, struct trace_req *q)
     return NULL;
 }
 
+/* Another archive, or a disk: what it lacks in its first field helps nobody. */
+static bool is_text(const char *line)
+{
+    for (; *line != '\0'; line++)
+        if (((unsigned char)*line < ' ' && *line != '\t' && *line != '\r') || (unsigned char)*line >= 0x7f)
+            return false;
+    return true;
+}
+
 /* Lines as they come: *empty is the number of the first of the empty ones that nothing has followed yet; 0: none. */
 static const char *take_line(char *line, bool last, uint64_t no, uint64_t *empty, struct trace *t)
 {
@@ -88,6 +97,8 @@ static const char *take_line(char *line, bool last, uint64_t no, uint64_t *empty
     if (*empty)
         return "the line is empty, and not the last (t_us,op,offset,len)";
     wrong = parse_line(line, &q);
+    if (wrong != NULL && !is_text(line))
+        return "this is not text: a trace is text, or text compressed with gzip";
     if (wrong == NULL)
         trace_add(t, q.t_us, q.write, q.off_bytes, q.len_bytes);
     return wrong;

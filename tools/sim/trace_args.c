@@ -90,13 +90,15 @@ int trace_gen_main(int argc, char **argv)
         if (opt == '?')
             return 2;
         if (!number(optarg, opt == OPT_SEED ? &seed : &requests) || requests == 0 || requests > REQUESTS_MAX)
-            return bad("trace-gen", "not a number in range", optarg);
+            return bad("trace-gen", opt == OPT_SEED ? "--seed: not a number" : "--requests: not a number from 1 to 100000000", optarg);
     }
     if (optind + 1 != argc)
         return bad("trace-gen", "one kind of trace is needed", optind == argc ? "KIND" : argv[optind + 1]);
     kind = gen_kind_parse(argv[optind]);
     if (kind < 0)
-        return bad("trace-gen", "no such kind", argv[optind]);
+#define X(tag, name, text) " " name
+        return bad("trace-gen", "no such kind; there are" GEN_KINDS(X), argv[optind]);
+#undef X
     gen_trace((enum gen_kind)kind, seed, (size_t)requests, &t);
     rc = write_trace(&t);
     trace_free(&t);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* world.h: one seed's world: a machine, a pool on it, hosts that use it, and what is done to them. Shared by the files of
- * tools/sim that make it go: plan.c (draws it), world.c (boots, stops, judges), traffic.c (I/O), control.c (volumes),
- * mischief.c (faults).
+ * tools/sim that make it go: plan.c (draws it), world_make.c (makes it), world.c (boots, stops, judges), traffic.c (I/O),
+ * control.c (volumes), mischief.c (faults).
  */
 #ifndef FIRN_SIM_WORLD_H
 #define FIRN_SIM_WORLD_H
@@ -200,6 +200,12 @@ void world_fail(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void world_say(struct world *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool world_dead(void *ctx);       /* failed already: loops end */
 bool world_error_allowed(struct world *w, enum blk_op op, int err);
+
+void world_make(struct world *w);            /* world_make.c: the machine, from the plan */
+void world_format(struct world *w);
+void world_reboot(struct world *w);
+void world_envs_new(struct world *w);
+void world_envs_free(struct world *w);
 
 void traffic_init(struct world *w);
 void traffic_fini(struct world *w);

@@ -134,3 +134,11 @@ Test(firnctl_heat, no_line_is_wider_than_the_picture_and_what_is_around_it)
     cr_assert_leq(widest, 80, "%s", text);
     free(text);
 }
+
+Test(firnctl_heat, few_parts_do_not_take_a_wide_screen)
+{
+    cr_assert_eq(heat_columns(192, 384), 96);
+    cr_assert_eq(heat_columns(192, 3000), 192);
+    cr_assert_eq(heat_columns(128, 32), 64);
+    cr_assert_eq(heat_columns(96, 32), 96);
+}

@@ -86,6 +86,19 @@ static struct rig *begin(void)
     return r;
 }
 
+static void crash_and_open(struct rig *r)
+{
+    rig_crash(r);
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(rig_verify(r), 0);
+}
+
+static void end(struct rig *r)
+{
+    cr_assert_eq(rig_close(r, true), 0);
+    rig_free(r);
+}
+
 Test(journal_slots, a_log_that_nothing_is_appended_to_has_no_segment)
 {
     struct rig *r = begin();
@@ -97,12 +110,9 @@ Test(journal_slots, a_log_that_nothing_is_appended_to_has_no_segment)
     rig_write(r, 1, 1);
     cr_assert_eq(rig_wait(r), 0);
     cr_assert_eq(segpool_free_nr(r->pool), 15);
-    rig_crash(r);
-    cr_assert_eq(rig_open(r), 0);
-    cr_assert_eq(rig_verify(r), 0);
+    crash_and_open(r);
     cr_assert_lt(segpool_free_nr(r->pool), 15, "what was in use is sealed, and another one open");
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
@@ -115,12 +125,9 @@ Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
     cr_assert_eq(rig_wait(r), 0);
     g = take(r);
     cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
-    rig_crash(r);
-    cr_assert_eq(rig_open(r), 0);
-    cr_assert_eq(rig_verify(r), 0);
+    crash_and_open(r);
     cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 /* Groups that named it may have lain there. */
@@ -137,8 +144,7 @@ Test(journal_slots, a_header_names_the_newest_batch_of_metadata)
     rig_crash(r);
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(r->report.meta_commit_no_max, 1001);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 /* It was opened again, and the machine stopped before a group was written in it. */
@@ -154,8 +160,7 @@ Test(journal_slots, a_header_of_the_log_names_the_newest_batch_too)
     rig_zero(r, g, JRN_SEG_HEADER_BYTES, r->geo.segment_bytes - JRN_SEG_HEADER_BYTES);
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(r->report.meta_commit_no_max, 1001);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 static void set_version(const struct segpool_geometry *g, uint32_t segment, uint16_t version, uint8_t *buf)
@@ -202,14 +207,11 @@ Test(journal_slots, what_is_taken_from_the_log_holds_nothing_of_it)
         take(r);
     cr_assert_gt(taken, 0);
     for (unsigned life = 0; life < 3; life++) {
-        rig_crash(r);
-        cr_assert_eq(rig_open(r), 0);
-        cr_assert_eq(rig_verify(r), 0);
+        crash_and_open(r);
         rig_write(r, 5, 1);
         cr_assert_eq(rig_wait(r), 0);
     }
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 Test(journal_slots, the_log_comes_first)
@@ -236,12 +238,9 @@ Test(journal_slots, the_log_comes_first)
         if (r->nr_sealed > 2)
             rig_free_oldest(r);
     }
-    rig_crash(r);
-    cr_assert_eq(rig_open(r), 0);
-    cr_assert_eq(rig_verify(r), 0);
+    crash_and_open(r);
     cr_assert_eq(use_of(r, segs[0]), SEGMENT_LOG_SEALED);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 /* Its header rots: nothing of it is found, and nobody misses it. */
@@ -260,8 +259,7 @@ Test(journal_slots, a_damaged_header_frees_the_segment)
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
     cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 /* ---- bad spots, and bytes of hosts, where a header and a footer might be -------------------------------------------- */
@@ -286,8 +284,7 @@ Test(journal_slots, two_bad_spots_in_one_refuse_no_start)
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
     cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 Test(journal_slots, two_bad_spots_in_a_segment_of_the_log_leave_its_groups)
@@ -302,8 +299,7 @@ Test(journal_slots, two_bad_spots_in_a_segment_of_the_log_leave_its_groups)
     spoil_ends(r, r->sealed[0]);
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }
 
 Test(journal_slots, a_segment_of_which_nothing_can_be_read_refuses_the_start)
@@ -337,6 +333,5 @@ Test(journal_slots, a_footer_that_a_host_wrote_takes_no_numbers)
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(rig_verify(r), 0);
     cr_assert_neq(use_of(r, g), SEGMENT_SLOTS);
-    cr_assert_eq(rig_close(r, true), 0);
-    rig_free(r);
+    end(r);
 }

@@ -66,7 +66,7 @@ static void begin(struct pair *p)
 
 static uint16_t dev_of(const struct rig *r, uint32_t no)
 {
-    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, no))->place.dev;
+    return rig_extent(r, no)->place.dev;
 }
 
 static void find_pair(struct pair *p)

@@ -215,10 +215,10 @@ Test(cancel, writes_that_wait_for_the_share_of_one_device_do_not_wait_for_it)
 
     begin(&r, &(struct rig_opts){.seed = 2, .hdd_extents = 24, .volume_blocks = 16 * 256});
     prepare(&r, 4096);
-    dev = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev;
+    dev = rig_extent(&r, 0)->place.dev;
     sim_disk_faults(r.hdd[dev])->hung = 1000000;
     for (uint32_t e = 0; e < 16; e++)
-        if (extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, e))->place.dev == dev)
+        if (rig_extent(&r, e)->place.dev == dev)
             for (uint64_t at = 0; at < 256 && nr_reqs < MAX_REQS; at += 4)
                 start(&r, BLK_WRITE, e * 256 + at, 4);
     sim_run_for(r.sim, NS_PER_S);
@@ -250,7 +250,7 @@ Test(cancel, writes_that_wait_for_the_share_of_a_hung_device_fail_at_its_deadlin
     r.opts.dirty_max_pct = 20;
     r.opts.dirty_start_pct = 5;
     prepare(&r, 16 * 256);
-    dev = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev;
+    dev = rig_extent(&r, 0)->place.dev;
     hang(&r, 1000000);
     for (uint64_t at = 0; at < 256; at += 2) /* on that device, then nowhere yet */
         start(&r, BLK_WRITE, at, 2);

@@ -5,8 +5,6 @@
 #include "tier/reclaim.h"
 #include "rig.h"
 
-static _Alignas(4096) char buf[BLOCK_BYTES];
-
 static bool a_lane_writes(void *ctx)
 {
     const struct shard *s = ((struct rig *)ctx)->shard;
@@ -15,14 +13,6 @@ static bool a_lane_writes(void *ctx)
 }
 
 static void nothing(void *ctx) { (void)ctx; }
-
-static void spoil_cold(struct rig *r, uint64_t block)
-{
-    struct extent_place p = extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, extent_no(block)))->place;
-
-    memset(buf, 0xd1, BLOCK_BYTES);
-    sim_disk_poke(r->hdd[p.dev], cold_offset(r->cold, p) + block % EXTENT_BLOCKS * BLOCK_BYTES, buf, BLOCK_BYTES);
-}
 
 /* Blocks 0 to 9 clean on a device and in a sealed segment, its number returned; then 2 and 6 are dirty elsewhere. */
 static uint32_t make_victim(struct rig *r)
@@ -70,7 +60,7 @@ Test(drop, a_victim_keeps_what_a_destage_began_to_write_over)
         sim_disk_faults(r.hdd[d])->hung = 0;
     cr_assert_eq(rig_boot(&r), 0);
     for (uint64_t b = 3; b <= 5; b++)
-        spoil_cold(&r, b);
+        rig_spoil_cold(&r, b);
     rig_expect(&r, 3, 3, 1);
     rig_fini(&r);
 }

@@ -119,17 +119,12 @@ static uint64_t device_reads(const struct rig *r)
     return r->hdd_dev[0]->stats.ops[DEV_READ] + r->hdd_dev[1]->stats.ops[DEV_READ];
 }
 
-static struct extent *extent_of(const struct rig *r, uint32_t no)
-{
-    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, no));
-}
-
 static uint64_t media_offset(const struct rig *r, uint64_t block)
 {
-    return cold_offset(r->cold, extent_of(r, extent_no(block))->place) + block % EXTENT_BLOCKS * BLOCK_BYTES;
+    return cold_offset(r->cold, rig_extent(r, extent_no(block))->place) + block % EXTENT_BLOCKS * BLOCK_BYTES;
 }
 
-static struct sim_disk *disk_of(const struct rig *r, uint64_t block) { return r->hdd[extent_of(r, extent_no(block))->place.dev]; }
+static struct sim_disk *disk_of(const struct rig *r, uint64_t block) { return r->hdd[rig_extent(r, extent_no(block))->place.dev]; }
 
 Test(fetch, a_miss_brings_its_neighbours_and_they_are_read_from_ram)
 {
@@ -489,7 +484,7 @@ Test(fetch, a_device_that_hangs_leaves_ram_to_the_others)
     for (unsigned i = 0; i < REQS - 1; i++)
         start(&r, BLK_READ, i * 4, 1, 0);
     sim_run_for(r.sim, NS_PER_S);
-    cr_assert_leq(r.shard->fetch_frames[extent_of(&r, 0)->place.dev], STAGE_FRAMES_MIN * POLICY_SHARE_PCT / 100);
+    cr_assert_leq(r.shard->fetch_frames[rig_extent(&r, 0)->place.dev], STAGE_FRAMES_MIN * POLICY_SHARE_PCT / 100);
     before = shard_stats(r.shard)->fetch_ops;
     rig_expect(&r, other, 2, 1);
     rig_expect(&r, other + 2, 2, 1);
@@ -503,7 +498,7 @@ Test(fetch, a_device_that_hangs_leaves_ram_to_the_others)
     finish(&r);
 }
 
-static bool is_forgetting(void *ctx) { return extent_of(ctx, 1)->state == EXTENT_FORGETTING; }
+static bool is_forgetting(void *ctx) { return rig_extent(ctx, 1)->state == EXTENT_FORGETTING; }
 
 /* Checksums come for what was to be read ahead when the extent's records are being deleted already. */
 Test(fetch, nothing_is_read_ahead_of_a_volume_that_goes)

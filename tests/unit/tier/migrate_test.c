@@ -27,11 +27,6 @@ static uint64_t on(const struct rig *r, uint16_t dev)
     return used;
 }
 
-static const struct extent *extent(const struct rig *r, uint32_t no)
-{
-    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, (uint32_t)(uintptr_t)r->vol.priv, no));
-}
-
 static void wait_for(struct rig *r, uint64_t ns)
 {
     sim_run_for(r->sim, ns);
@@ -82,8 +77,8 @@ Test(migrate, what_is_hot_goes_to_flash_and_stays, .timeout = 60)
     wait_for(&r, 3 * MINUTE);
     cr_assert_eq(on(&r, FLASH), 8);
     cr_assert_eq(on(&r, HDD), 24, "its old places were given back");
-    cr_assert_eq(extent(&r, 7)->place.dev, FLASH);
-    cr_assert_eq(extent(&r, 8)->place.dev, HDD);
+    cr_assert_eq(rig_extent(&r, 7)->place.dev, FLASH);
+    cr_assert_eq(rig_extent(&r, 8)->place.dev, HDD);
     cr_assert_eq(shard_stats(r.shard)->migrate_up_blocks, 8 * EXTENT_BLOCKS);
     wait_for(&r, 2 * 3600 * NS_PER_S);
     cr_assert_eq(shard_stats(r.shard)->migrate_up_blocks, 8 * EXTENT_BLOCKS);
@@ -138,17 +133,17 @@ Test(migrate, new_extents_begin_where_they_belong, .timeout = 60)
     wait_for(&r, 61 * NS_PER_S); /* it had a place before it was hot */
     rig_drain(&r, true);
     cr_assert_eq(shard_stats(r.shard)->migrate_up_blocks, 0);
-    cr_assert_eq(extent(&r, 0)->place.dev, FLASH, "written in small requests");
-    cr_assert_eq(extent(&r, 8)->place.dev, HDD);
+    cr_assert_eq(rig_extent(&r, 0)->place.dev, FLASH, "written in small requests");
+    cr_assert_eq(rig_extent(&r, 8)->place.dev, HDD);
     r.vol.tier = VOLUME_HDD;
     for (uint32_t i = 0; i < 20; i++)
         cr_assert_eq(rig_write(&r, 4096 + i, 1, STAMP), 0);
     rig_drain(&r, true);
-    cr_assert_eq(extent(&r, 16)->place.dev, HDD);
+    cr_assert_eq(rig_extent(&r, 16)->place.dev, HDD);
     r.vol.tier = VOLUME_SSD;
     cr_assert_eq(rig_write(&r, 5120, 64, STAMP), 0);
     rig_drain(&r, true);
-    cr_assert_eq(extent(&r, 20)->place.dev, FLASH);
+    cr_assert_eq(rig_extent(&r, 20)->place.dev, FLASH);
     rig_fini(&r);
 }
 
@@ -182,8 +177,8 @@ Test(migrate, what_was_written_meanwhile_comes_along, .timeout = 60)
     for (uint32_t i = 0; i < 40; i++) /* dirty, hot, and below what is destaged by itself */
         cr_assert_eq(rig_write(&r, 3 + 7 * i % 200, 1, 100 + i), 0);
     wait_for(&r, 3 * MINUTE);
-    cr_assert_eq(extent(&r, 0)->place.dev, FLASH);
-    cr_assert_eq(extent(&r, 0)->nr_dirty, 0);
+    cr_assert_eq(rig_extent(&r, 0)->place.dev, FLASH);
+    cr_assert_eq(rig_extent(&r, 0)->nr_dirty, 0);
     for (uint32_t i = 0; i < 40; i++)
         rig_expect(&r, 3 + 7 * i % 200, 1, 100 + i);
     rig_fini(&r);
@@ -221,10 +216,10 @@ Test(migrate, a_rotten_block_keeps_its_extent_where_it_is, .timeout = 60)
     boot(&r, 8);
     load(&r);
     warm(&r, 0, 4, 20);
-    sim_disk_rot(r.hdd[HDD], cold_offset(r.cold, extent(&r, 1)->place) + 200 * BLOCK_BYTES);
+    sim_disk_rot(r.hdd[HDD], cold_offset(r.cold, rig_extent(&r, 1)->place) + 200 * BLOCK_BYTES);
     wait_for(&r, 10 * MINUTE);
     cr_assert_eq(on(&r, FLASH), 3);
-    cr_assert_eq(extent(&r, 1)->place.dev, HDD);
+    cr_assert_eq(rig_extent(&r, 1)->place.dev, HDD);
     cr_assert_eq(shard_stats(r.shard)->migrate_errors, 1, "not again and again");
     cr_assert_neq(rig_read(&r, EXTENT_BLOCKS + 200, 1, buf), 0);
     sim_disk_heal(r.hdd[HDD]);
@@ -298,7 +293,7 @@ Test(migrate, a_disk_that_hangs_keeps_its_extents_and_nobody_else, .timeout = 60
     load(&r);
     warm(&r, 28, 4, 20);
     wait_for(&r, 3 * MINUTE);
-    cr_assert_eq(extent(&r, 28)->place.dev, FLASH);
+    cr_assert_eq(rig_extent(&r, 28)->place.dev, FLASH);
     warm(&r, 0, 4, 20);
     sim_disk_faults(r.hdd[HDD])->hung = 1000000;
     sim_run_for(r.sim, 61 * NS_PER_S);
@@ -307,7 +302,7 @@ Test(migrate, a_disk_that_hangs_keeps_its_extents_and_nobody_else, .timeout = 60
         cr_assert_eq(rig_write(&r, 28 * EXTENT_BLOCKS + b, 8, STAMP), 0);
     sim_run_for(r.sim, 10 * NS_PER_S);
     cr_assert(mover_busy(r.shard), "still");
-    cr_assert_lt(extent(&r, 28)->nr_dirty + extent(&r, 29)->nr_dirty, EXTENT_BLOCKS, "destaged");
+    cr_assert_lt(rig_extent(&r, 28)->nr_dirty + rig_extent(&r, 29)->nr_dirty, EXTENT_BLOCKS, "destaged");
     sim_disk_heal(r.hdd[HDD]);
     wait_for(&r, 5 * MINUTE);
     cr_assert_eq(on(&r, FLASH), 8);

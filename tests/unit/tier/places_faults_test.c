@@ -34,8 +34,6 @@ static uint32_t nr_copies(const struct rig *r)
     return nr;
 }
 
-static struct extent *extent_of(const struct rig *r, uint32_t no) { return extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, no)); }
-
 static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
 {
     uint64_t nr = (to - from) / RUN;
@@ -176,7 +174,7 @@ static void destage_fails(enum dev_op op, uint32_t n, uint32_t count, uint32_t d
         cr_assert(!drained && r.shard->ix.nr_dirty >= VOLUME / EXTENT_BLOCKS * DIRTY_PER, "what has not settled is dirty");
     if (n == 1 && count == UINT32_MAX && devs == 1)
         for (uint32_t e = 0; e < VOLUME / EXTENT_BLOCKS; e++)
-            cr_assert(drained && extent_of(&r, e)->place.dev == 1, "it settles where there is room");
+            cr_assert(drained && rig_extent(&r, e)->place.dev == 1, "it settles where there is room");
     expect_dirt(&r);
     cr_assert_eq(shard_stats(r.shard)->read_errors, 0);
     for (uint32_t d = 0; d < devs; d++)

@@ -290,6 +290,19 @@ int rig_description(struct rig *r, const struct extent *e, struct extent_desc *d
     return err;
 }
 
+struct extent *rig_extent(const struct rig *r, uint32_t no)
+{
+    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no));
+}
+
+void rig_spoil_cold(struct rig *r, uint64_t block)
+{
+    static const char noise[BLOCK_BYTES] = {[0 ... BLOCK_BYTES - 1] = (char)0xd1};
+    struct extent_place p = rig_extent(r, extent_no(block))->place;
+
+    sim_disk_poke(r->hdd[p.dev], cold_offset(r->cold, p) + block % EXTENT_BLOCKS * BLOCK_BYTES, noise, BLOCK_BYTES);
+}
+
 uint64_t rig_used(struct rig *r)
 {
     uint64_t total, used;

@@ -69,6 +69,9 @@ void rig_expect(struct rig *r, uint64_t lba, uint32_t nlb, uint64_t stamp);
 uint64_t rig_log_offset(struct rig *r, uint64_t block);
 /* The description of the slot of a placed extent, as a power failure would leave it: the youngest, in its region or in the ring. */
 int  rig_description(struct rig *r, const struct extent *e, struct extent_desc *d);
+struct extent *rig_extent(const struct rig *r, uint32_t no);
+/* A block of an extent gets other bytes on its device, as a write that was cut off leaves them. */
+void rig_spoil_cold(struct rig *r, uint64_t block);
 uint64_t rig_used(struct rig *r);         /* extents that have a place */
 
 #endif

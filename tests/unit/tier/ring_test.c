@@ -46,7 +46,7 @@ static void fill(struct rig *r)
 
 static bool says_what_the_map_says(struct rig *r, uint32_t no)
 {
-    const struct extent *e = extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no));
+    const struct extent *e = rig_extent(r, no);
     struct extent_desc d;
 
     return rig_description(r, e, &d) == 0 && d.extent == no && d.destaged_seq == e->destaged_seq;
@@ -108,34 +108,168 @@ Test(ring, before_a_half_is_written_again_its_extents_are_described_in_their_reg
     rig_fini(&r);
 }
 
-Test(ring, a_start_goes_on_at_the_head_and_knows_what_only_the_ring_tells)
+static uint32_t nr_due(const struct rig *r)
 {
-    uint32_t head, cur;
+    uint32_t nr = 0;
+
+    for (uint32_t x = 1; x <= r->shard->xt.touched; x++)
+        nr += extent_at(&r->shard->xt, x)->layer != 0 && (extent_at(&r->shard->xt, x)->flags & EXTENT_UNDESCRIBED);
+    return nr;
+}
+
+static uint8_t ring_bits(const struct rig *r, uint32_t no)
+{
+    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no))->ring;
+}
+
+/* Of the first capacity device: some of what was destaged since homed_seq lies in the ring, some was described in its region since. */
+static void boot_ringed(struct rig *r, uint64_t seed)
+{
+    boot(r, seed, 40);
+    fill(r);
+    for (uint32_t i = 0; i < 8; i++)
+        rewrite(r, i % STEP, 2 + i);
+    cr_assert_gt(ring_of(r, 0)->homed, 0);
+    cr_assert_gt(ring_of(r, 0)->head, 0);
+    cr_assert_gt(ringed(r), 0);
+}
+
+Test(ring, a_start_goes_on_at_the_head_and_finds_what_only_the_ring_tells)
+{
+    uint8_t was[EXTENTS];
+    uint32_t head, cur, nr;
     uint64_t homed;
     struct rig r;
 
-    boot(&r, 83, 40);
-    fill(&r);
-    for (uint32_t i = 0; i < 8; i++)
-        rewrite(&r, i % STEP, 2 + i);
+    boot_ringed(&r, 83);
     head = ring_of(&r, 0)->head;
     cur = ring_of(&r, 0)->cur;
     homed = ring_of(&r, 0)->homed;
-    cr_assert_gt(homed, 0);
-    cr_assert_gt(head, 0);
-    rig_restart(&r);
-    cr_assert_eq(ring_of(&r, 0)->head, head);
-    cr_assert_eq(ring_of(&r, 0)->cur, cur);
-    cr_assert_eq(ring_of(&r, 0)->homed, MIN(homed, r.shard->seq_high));
-    cr_assert_eq(r.shard->xt.dev[0].ringed[0].nr, r.shard->xt.dev[0].ringed[1].nr, "which half nobody knows");
-    cr_assert_gt(ringed(&r), 0);
-    cr_assert_lt(ringed(&r), 2 * EXTENTS, "not all");
-    expect_all_described(&r);
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        was[no] = ring_bits(&r, no);
+    for (uint32_t start = 0; start < 2; start++) {
+        rig_restart(&r);
+        cr_assert_eq(ring_of(&r, 0)->head, head);
+        cr_assert_eq(ring_of(&r, 0)->cur, cur);
+        cr_assert_geq(ring_of(&r, 0)->homed, MIN(homed, r.shard->seq_high));
+        for (uint32_t no = nr = 0; no < EXTENTS; no++) {
+            cr_assert_eq(was[no] & ~ring_bits(&r, no), 0, "extent %u: the ring alone has it", no);
+            nr += (ring_bits(&r, no) & RING_BOTH) == RING_BOTH;
+        }
+        cr_assert_eq(nr, 0, "a start knows which half");
+        cr_assert_eq(nr_due(&r), 0, "and describes nothing again");
+        cr_assert_lt(ringed(&r), EXTENTS, "not all");
+        expect_all_described(&r);
+    }
     r.shard->t.dirty_start_pct = 0;
     for (uint32_t i = 0; i < 12; i++) {
         rewrite(&r, i % STEP, 20 + i);
         expect_all_described(&r);
     }
+    rig_fini(&r);
+}
+
+/* What may lie there alone is described again then, and not one of them counts before it is. */
+static void start_without_ring(struct rig *r, uint64_t homed, uint64_t waits_ns)
+{
+    uint64_t began = sim_now_ns(r->sim);
+
+    cr_assert_eq(rig_boot(r), 0);
+    cr_assert_geq(sim_now_ns(r->sim) - began, waits_ns);
+    cr_assert_leq(sim_now_ns(r->sim) - began, waits_ns + NS_PER_S);
+    cr_assert_eq(ring_of(r, 0)->homed, MIN(homed, r->shard->seq_high));
+    cr_assert_eq(r->shard->xt.dev[0].ringed[0].nr, r->shard->xt.dev[0].ringed[1].nr, "which half nobody knows");
+    cr_assert_gt(r->shard->xt.dev[0].ringed[0].nr, 0);
+    cr_assert_geq(nr_due(r), r->shard->xt.dev[0].ringed[0].nr);
+    cr_assert_not(ring_of(r, 0)->free);
+    cr_assert_lt(r->shard->described.seq, r->shard->described.loaded);
+    sim_disk_heal(r->hdd[0]);
+    r->shard->t.dirty_start_pct = 0;
+    cr_assert_eq(sim_run_for(r->sim, 3 * POLICY_OVERDUE_NS), 0);
+    cr_assert_eq(nr_due(r), 0);
+    expect_all_described(r);
+    for (uint32_t i = 0; i < 12; i++) {
+        rewrite(r, i % STEP, 20 + i);
+        expect_all_described(r);
+    }
+    rig_fini(r);
+}
+
+Test(ring, a_start_that_cannot_read_it_describes_again_what_it_may_have)
+{
+    uint64_t homed;
+    struct rig r;
+
+    boot_ringed(&r, 88);
+    homed = ring_of(&r, 0)->homed;
+    rig_crash(&r);
+    sim_disk_latent(r.hdd[0], ring_offset(70), 512);
+    start_without_ring(&r, homed, 0);
+}
+
+Test(ring, so_does_one_that_finds_an_entry_rotten)
+{
+    uint64_t homed;
+    struct rig r;
+
+    boot_ringed(&r, 89);
+    homed = ring_of(&r, 0)->homed;
+    rig_crash(&r);
+    sim_disk_rot(r.hdd[0], ring_offset(1));
+    start_without_ring(&r, homed, 0);
+}
+
+Test(ring, so_does_one_whose_disk_hangs_for_which_it_waits_not_for_long)
+{
+    uint64_t homed;
+    struct rig r;
+
+    boot_ringed(&r, 90);
+    homed = ring_of(&r, 0)->homed;
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    start_without_ring(&r, homed, 2 * NS_PER_S);
+}
+
+/* A torn write at the head is what a crash leaves; what was there before nobody needed. */
+Test(ring, an_entry_behind_the_head_may_be_torn)
+{
+    static uint8_t page[DESC_BYTES];
+    struct rig r;
+    uint64_t off;
+
+    boot(&r, 91, 2 * SPARSE);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    off = ring_at(r.shard, 0);
+    cr_assert_eq(ring_of(&r, 0)->head, SPARSE);
+    rig_crash(&r);
+    sim_disk_peek(r.hdd[0], ring_offset(0), page, sizeof(page));
+    page[1000] ^= 1;
+    sim_disk_poke(r.hdd[0], off, page, sizeof(page));
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert_eq(nr_due(&r), 0);
+    cr_assert_gt(ringed(&r), 0);
+    rig_fini(&r);
+}
+
+/* As after a crash behind entries that no record knew of yet. */
+Test(ring, a_head_that_is_too_low_writes_over_nothing_that_is_needed)
+{
+    uint32_t head;
+    struct rig r;
+
+    boot(&r, 92, 2 * SPARSE);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    head = ring_of(&r, 0)->head;
+    cr_assert_eq(head, SPARSE);
+    r.shard->ring[0].head = 1;
+    cr_assert_eq(shard_marks_commit(r.shard), 0);
+    rig_restart(&r);
+    cr_assert_eq(ring_of(&r, 0)->head, head);
+    cr_assert_eq(nr_due(&r), 0);
+    expect_all_described(&r);
     rig_fini(&r);
 }
 

@@ -233,11 +233,11 @@ Test(shard, a_device_that_refuses_writes_is_left)
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
     rig_drain(&r, true);
-    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    p = rig_extent(&r, 0)->place;
     sim_disk_fail_nth(r.hdd[p.dev], DEV_WRITE, 1, UINT32_MAX);
     cr_assert_eq(rig_write(&r, 20, 20, 2), 0);
     rig_drain(&r, true);
-    cr_assert_neq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    cr_assert_neq(rig_extent(&r, 0)->place.dev, p.dev);
     cr_assert_eq(rig_used(&r), 1, "the old place was given back");
     rig_restart(&r);
     rig_expect(&r, 0, 20, 1);
@@ -489,25 +489,16 @@ Test(shard, a_rotten_clean_copy_damages_nothing_that_moves_to_another_device)
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert_eq(rig_write(&r, 0, 10, 1), 0);
     rig_drain(&r, true);
-    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    p = rig_extent(&r, 0)->place;
     cr_assert_eq(rig_write(&r, 2, 1, 2), 0);
     sim_disk_rot(r.ssd, rig_log_offset(&r, 4) + 512);
     sim_disk_fail_nth(r.hdd[p.dev], DEV_WRITE, 1, UINT32_MAX);
     rig_drain(&r, true);
-    cr_assert_neq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    cr_assert_neq(rig_extent(&r, 0)->place.dev, p.dev);
     rig_expect(&r, 0, 2, 1);
     rig_expect(&r, 2, 1, 2);
     rig_expect(&r, 3, 7, 1);
     rig_fini(&r);
-}
-
-/* A block of the extent gets other bytes on its device, as a write that was cut off leaves them. */
-static void spoil_cold(struct rig *r, uint64_t block)
-{
-    struct extent_place p = extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, extent_no(block)))->place;
-
-    memset(buf, 0xd1, BLOCK_BYTES);
-    sim_disk_poke(r->hdd[p.dev], cold_offset(r->cold, p) + block % EXTENT_BLOCKS * BLOCK_BYTES, buf, BLOCK_BYTES);
 }
 
 /* Blocks 0..9 clean in the log and on a device; then 2 and 6 are dirty, and 3..5 are the hole between them. */
@@ -557,7 +548,7 @@ Test(shard, a_destage_that_was_given_up_costs_none_of_the_blocks_that_it_bridged
     shard_drain(r.shard, true, nothing, NULL);
     cr_assert_eq(sim_run_until(r.sim, destage_failed, &r, 10 * NS_PER_S), 0);
     for (uint64_t b = 2; b <= 6; b++)
-        spoil_cold(&r, b);
+        rig_spoil_cold(&r, b);
     churn(&r);
     expect_whole_bridge(&r);
     rig_restart(&r);
@@ -600,7 +591,7 @@ Test(shard, a_bridging_block_that_the_log_does_not_give_now_stays_dirty)
     struct rig r;
 
     give_up_a_bridge(&r, 41);
-    spoil_cold(&r, 4);
+    rig_spoil_cold(&r, 4);
     sim_disk_latent(r.ssd, rig_log_offset(&r, 4), BLOCK_BYTES);
     sim_run_for(r.sim, 3 * NS_PER_S);
     cr_assert_gt(r.shard->ix.nr_dirty, 0);
@@ -620,11 +611,11 @@ Test(shard, a_bridging_block_that_only_the_device_gives_is_not_written_over)
     struct rig r;
 
     give_up_a_bridge(&r, 42);
-    p = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place;
+    p = rig_extent(&r, 0)->place;
     sim_disk_latent(r.ssd, rig_log_offset(&r, 4), BLOCK_BYTES);
     cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
     cr_assert_eq(r.shard->stats.csum_errors_hdd, 0);
-    cr_assert_eq(extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev, p.dev);
+    cr_assert_eq(rig_extent(&r, 0)->place.dev, p.dev);
     rig_restart(&r);
     expect_whole_bridge(&r);
     rig_fini(&r);
@@ -637,7 +628,7 @@ Test(shard, a_bridging_block_without_a_whole_copy_is_damaged_and_no_other)
 
     give_up_a_bridge(&r, 43);
     sim_disk_rot(r.ssd, rig_log_offset(&r, 4));
-    spoil_cold(&r, 4);
+    rig_spoil_cold(&r, 4);
     cr_assert_eq(sim_run_until(r.sim, all_clean, &r, 10 * NS_PER_S), 0);
     cr_assert_eq(rig_read(&r, 4, 1, buf), -FIRN_E_DAMAGED);
     rig_expect(&r, 2, 1, 2);
@@ -655,7 +646,7 @@ Test(shard, a_destage_that_a_crash_cut_off_costs_none_of_the_blocks_that_it_brid
     rig_crash(&r);
     cr_assert_eq(rig_boot(&r), 0);
     for (uint64_t b = 2; b <= 6; b++)
-        spoil_cold(&r, b);
+        rig_spoil_cold(&r, b);
     churn(&r);
     expect_whole_bridge(&r);
     rig_drain(&r, true);
@@ -953,10 +944,10 @@ static uint16_t settle_on_both(struct rig *r, unsigned per_dev[RIG_HDDS])
     rig_drain(r, true);
     shard_start(r->shard);
     for (uint32_t e = 0; e < 16; e += 2)
-        per_dev[extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, e))->place.dev]++;
+        per_dev[rig_extent(r, e)->place.dev]++;
     cr_assert_gt(per_dev[0], 1);
     cr_assert_gt(per_dev[1], 1);
-    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, 0))->place.dev;
+    return rig_extent(r, 0)->place.dev;
 }
 
 static void write_behind(struct rig *r, unsigned i, uint64_t lba)

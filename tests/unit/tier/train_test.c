@@ -15,7 +15,7 @@ static void write_all(struct rig *r, uint32_t version)
 
 static uint16_t dev_of(const struct rig *r, uint32_t no)
 {
-    return extent_at(&r->shard->xt, extent_find(&r->shard->xt, 1, no))->place.dev;
+    return rig_extent(r, no)->place.dev;
 }
 
 static uint32_t on_dev(const struct rig *r, uint16_t dev)

@@ -137,7 +137,7 @@ Test(turn, a_turn_that_comes_too_late_is_given_back, .timeout = 60)
     struct lane *l;
 
     some_dirt(&r);
-    l = &r.shard->lanes[extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, 0))->place.dev];
+    l = &r.shard->lanes[rig_extent(&r, 0)->place.dev];
     t = &r.turns.dev[l->dev];
     r.shard->t.dirty_start_pct = 0;
     shard_start(r.shard);

@@ -1,62 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pool_test.c: labels, formatting and probing on simulated devices: what is refused, and that a refusal writes nothing. */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crc32c.h"
 #include "tier/label.h"
-#include "tier/tier.h"
-#include "tools/sim/sim.h"
-
-static struct sim *sim;
-static struct sim_machine machine;
-static struct env *env;
-static struct tier_opts opts;
-static char why[256];
-
-static void dev_add(const char *path, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s", path);
-}
 
 static void begin(void)
 {
-    sim = sim_new(11);
-    sim_machine_init(&machine, sim);
-    env = sim_env_new(sim);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "meta");
-    opts.envs = &env;
-    opts.nr_envs = 1;
+    on_machine(11, 1);
     opts.segment_bytes = 256 * 1024;
+    opts.ios_per_shard = 0;
     dev_add("journal", TIER_JOURNAL, 16 * MIB);
     dev_add("hdd-0", TIER_CAPACITY, 32 * MIB);
     dev_add("hdd-1", TIER_CAPACITY, 48 * MIB);
-    sim_machine_seams(&machine, &opts.seams);
 }
 
-static void end(void)
-{
-    sim_env_free(env);
-    sim_machine_fini(&machine);
-    sim_free(sim);
-}
-
-TestSuite(pool, .init = begin, .fini = end, .timeout = 60);
-
-static void format(void) { cr_assert_eq(tier_format(&opts, why), 0, "%s", why); }
+TestSuite(pool, .init = begin, .fini = off_machine, .timeout = 60);
 
 static struct dev *open_dev(unsigned i)
 {
     struct dev *d = NULL;
 
-    cr_assert_eq(sim_dev_open(sim_machine_disk(&machine, opts.devs[i].path), env, &d), 0);
+    cr_assert_eq(sim_dev_open(sim_machine_disk(&machine, opts.devs[i].path), envs[0], &d), 0);
     return d;
 }
 
@@ -82,19 +50,19 @@ static void set_label(unsigned i, const struct label *l)
 static uint32_t disk_hash(unsigned i)
 {
     struct sim_disk *d = sim_machine_disk(&machine, opts.devs[i].path);
-    static uint8_t buf[MIB];
+    static uint8_t bytes[MIB];
     uint32_t crc = 0;
 
     for (uint64_t off = 0; off < sim_disk_size(d); off += MIB) {
-        sim_disk_peek(d, off, buf, MIB);
-        crc = crc32c(crc, buf, MIB);
+        sim_disk_peek(d, off, bytes, MIB);
+        crc = crc32c(crc, bytes, MIB);
     }
     return crc;
 }
 
 Test(pool, a_formatted_pool_is_found)
 {
-    format();
+    format_pool();
     cr_assert_eq(tier_probe(&opts, why), 0, "%s", why);
     cr_assert_eq(label_of(1).index, 0);
     cr_assert_eq(label_of(2).index, 1);
@@ -128,7 +96,7 @@ Test(pool, formatting_twice_needs_force)
 {
     struct label first, second;
 
-    format();
+    format_pool();
     first = label_of(0);
     cr_assert_eq(tier_format(&opts, why), -FIRN_E_FOREIGN);
     cr_assert_not_null(strstr(why, "Firn label"), "%s", why);
@@ -163,7 +131,7 @@ Test(pool, known_signatures_are_refused_and_named)
     }
     sim_disk_poke(sim_machine_disk(&machine, "hdd-0"), 0x438, "\x53\xef", 2);
     opts.force = true;
-    format();
+    format_pool();
     cr_assert_eq(tier_probe(&opts, why), 0, "%s", why);
 }
 
@@ -180,7 +148,7 @@ Test(pool, any_two_copies_of_a_label_may_go)
     static const uint8_t noise[4096] = {1, 2, 3};
     uint64_t at[3] = {0, 4096, 32 * MIB - 4096};
 
-    format();
+    format_pool();
     for (unsigned keep = 0; keep < 3; keep++) {
         struct sim_disk *d = sim_machine_disk(&machine, "hdd-0");
         uint8_t saved[3][4096];
@@ -200,14 +168,14 @@ Test(pool, the_newest_copy_wins_and_the_others_are_stale)
 {
     struct label l, out;
     struct label_copies copies;
-    uint8_t buf[LABEL_BYTES];
+    uint8_t bytes[LABEL_BYTES];
     struct dev *d;
 
-    format();
+    format_pool();
     l = label_of(1);
     l.generation++;
-    label_encode(&l, buf);
-    sim_disk_poke(sim_machine_disk(&machine, "hdd-0"), 4096, buf, sizeof(buf));
+    label_encode(&l, bytes);
+    sim_disk_poke(sim_machine_disk(&machine, "hdd-0"), 4096, bytes, sizeof(bytes));
     d = open_dev(1);
     cr_assert_eq(label_read(d, d->caps.size_bytes, &out, &copies), 0);
     cr_assert_eq(out.generation, l.generation);
@@ -223,7 +191,7 @@ Test(pool, a_newer_format_is_refused_and_nothing_is_written)
     struct label l;
     uint32_t before;
 
-    format();
+    format_pool();
     l = label_of(1);
     l.incompat = 1u << 31;
     set_label(1, &l);
@@ -239,7 +207,7 @@ Test(pool, wrong_swapped_old_and_missing_devices_are_named)
     struct tier_opts good, o;
     struct label l, keep;
 
-    format();
+    format_pool();
     good = opts;
     o = opts;
     o.devs[1] = good.devs[2];
@@ -285,7 +253,7 @@ Test(pool, a_device_more_than_the_pool_has_is_no_reason_to_format)
 {
     struct tier_opts good;
 
-    format();
+    format_pool();
     good = opts;
     dev_add("hdd-2", TIER_CAPACITY, 32 * MIB);
     cr_expect_eq(tier_probe(&opts, why), -FIRN_E_FOREIGN, "%s", why);
@@ -345,7 +313,7 @@ Test(pool, formatting_that_fails_anywhere_leaves_no_pool_or_a_whole_one)
         for (unsigned n = 1; n < 400 && !passed; n++) {
             int err;
 
-            end();
+            off_machine();
             begin();
             cr_assert_eq(tier_probe(&opts, why), -FIRN_E_NOT_FIRN); /* makes the disks */
             sim_disk_fail_nth(sim_machine_disk(&machine, "journal"), ops[o], n, 1);

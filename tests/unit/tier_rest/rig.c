@@ -84,6 +84,7 @@ void close_pool(void)
     tier_stop(tier, raise_flag, &stopped);
     run_until(&stopped);
     tier_close(tier);
+    tier = NULL;
 }
 
 PRINTF_LIKE(1, 2) void shell(const char *fmt, ...)
@@ -100,20 +101,26 @@ PRINTF_LIKE(1, 2) void shell(const char *fmt, ...)
 /* ---- what is asked of it ---- */
 
 void raise_flag(void *ctx) { *(bool *)ctx = true; }
-static bool flag_up(void *ctx) { return *(bool *)ctx; }
+bool flag_up(void *ctx) { return *(bool *)ctx; }
 
 void run_until(bool *flag)
 {
     if (sim != NULL)
-        cr_assert_eq(sim_run_until(sim, flag_up, flag, 100 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(sim, flag_up, flag, 1000 * NS_PER_S), 0);
     while (!*flag)
         cr_assert_eq(env_run_once(envs[0]), 0);
 }
 
 void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
 {
-    (void)info;
-    *(struct answer *)ctx = (struct answer){.done = true, .err = err, .blk = blk};
+    struct answer *a = ctx;
+
+    cr_assert_not(a->done, "one answer");
+    a->done = true;
+    a->err = err;
+    a->blk = blk;
+    if (info != NULL)
+        a->info = *info;
 }
 
 int answer_of(struct answer *a)
@@ -145,7 +152,7 @@ static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
 
 int do_io(struct blk *b, enum blk_op op, uint64_t lba, uint32_t nlb, void *data)
 {
-    struct iovec iov = {data, (size_t)nlb * BLOCK_BYTES};
+    struct iovec iov = {data, (size_t)nlb * b->lba_bytes};
     bool done = false;
     struct blk_io io = {.op = op, .lba = lba, .nlb = nlb, .iov = &iov, .iovcnt = data != NULL, .cb = io_done, .ctx = &done};
 

@@ -29,8 +29,9 @@ void close_pool(void);
 PRINTF_LIKE(1, 2) void shell(const char *fmt, ...); /* succeeds */
 
 void raise_flag(void *ctx);           /* a bool */
+bool flag_up(void *ctx);
 void run_until(bool *flag);
-struct answer { bool done; int err; struct blk *blk; };
+struct answer { bool done; int err; struct blk *blk; struct volume_info info; };
 void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info);
 int  answer_of(struct answer *a);     /* once it is there */
 

@@ -2,159 +2,71 @@
 /* rings_test.c: pools whose disks have a ring of descriptions, and those that were formatted without: what their labels and records say,
  * and that a map can be rebuilt from what the ring has. On real files and LMDB.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "rt/reactor.h"
 #include "tier/label.h"
 #include "tier/pool.h"
-#include "tier/priv.h"
 
 #define EXTENTS 8u            /* of each volume */
 #define HALF    32u
 
-static char dir[64], why[256];
-static struct reactor *reactor;
-static struct env *env;
-static struct tier_opts opts;
-static struct tier *tier;
 static struct strbuf text;
-static _Alignas(4096) uint8_t buf[4096];
-
-static void dev_add(const char *name, enum tier_role role, uint64_t size)
-{
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->media = role == TIER_CAPACITY ? TIER_MEDIA_HDD : TIER_MEDIA_SSD;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s/%s", dir, name);
-}
 
 static void begin(void)
 {
-    struct reactor_opts o = {.cpu = -1};
-
-    snprintf(dir, sizeof(dir), "/tmp/firn-rings-XXXXXX");
-    cr_assert_not_null(mkdtemp(dir));
-    cr_assert_eq(reactor_new(&o, &reactor, why), 0, "%s", why);
-    env = reactor_env(reactor);
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "%s/meta", dir);
-    opts.envs = &env;
-    opts.nr_envs = 1;
+    on_files();
     opts.nr_shards = 2;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
     opts.ring_bytes = 2 * 2 * HALF * DESC_BYTES;
     opts.dirty_start_pct = 90; /* nothing settles before a drain */
     opts.dirty_max_pct = 95;
     dev_add("journal", TIER_JOURNAL, 40 * MIB);
     dev_add("hdd", TIER_CAPACITY, 70 * MIB);
+    opts.devs[0].media = TIER_MEDIA_SSD;
+    opts.devs[1].media = TIER_MEDIA_HDD;
     strbuf_init(&text);
-}
-
-static void remove_all(const char *what)
-{
-    char cmd[640];
-
-    snprintf(cmd, sizeof(cmd), "rm -r %s", what);
-    cr_assert_eq(system(cmd), 0, "%s", cmd);
 }
 
 static void end(void)
 {
     strbuf_fini(&text);
-    reactor_free(reactor);
-    remove_all(dir);
+    off_files();
 }
 
 TestSuite(rings, .init = begin, .fini = end, .timeout = 120);
-
-static void raise(void *ctx) { *(bool *)ctx = true; }
-
-static void run_until(const bool *flag)
-{
-    while (!*flag)
-        cr_assert_eq(env_run_once(env), 0);
-}
-
-static void format(void) { cr_assert_eq(tier_format(&opts, why), 0, "%s", why); }
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
 
 static void drain(void)
 {
     bool drained = false;
 
-    tier_drain(tier, true, raise, &drained);
+    tier_drain(tier, true, raise_flag, &drained);
     run_until(&drained);
 }
 
-static void close_pool(void)
+static void drain_and_close(void)
 {
-    bool stopped = false;
-
     drain();
-    tier_stop(tier, raise, &stopped);
-    run_until(&stopped);
-    tier_close(tier);
+    close_pool();
 }
 
-struct answer { bool done; int err; };
-
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    (void)info;
-    (void)blk;
-    *(struct answer *)ctx = (struct answer){.done = true, .err = err};
-}
-
-static void create(const char *name)
-{
-    struct volume_params p = {.size_bytes = EXTENTS * MIB, .lba_bytes = 4096};
-    struct answer a = {0};
-
-    snprintf(p.name, sizeof(p.name), "%s", name);
-    tier_volume_create(tier, &p, answered, &a);
-    run_until(&a.done);
-    cr_assert_eq(a.err, 0);
-}
+static void create(const char *name) { (void)volume_make(name, EXTENTS * MIB); }
 
 static void delete(const char *name)
 {
     struct answer a = {0};
 
     tier_volume_delete(tier, name, answered, &a);
-    run_until(&a.done);
-    cr_assert_eq(a.err, 0);
-}
-
-struct io { struct blk_io io; struct iovec iov; bool done; };
-static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
-
-static void do_io(const char *name, enum blk_op op, uint64_t lba)
-{
-    struct io r = {.iov = {.iov_base = buf, .iov_len = sizeof(buf)}};
-    struct blk *b = NULL;
-
-    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0, "%s", name);
-    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = 1, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
-    blk_submit(b, &r.io);
-    run_until(&r.done);
-    cr_assert_eq(r.io.err, 0, "%s lba %lu: %s", name, (unsigned long)lba, err_text(r.io.err));
+    cr_assert_eq(answer_of(&a), 0);
 }
 
 /* One block of every `step`th extent from `from` on; then all of it settles and is described. */
 static void settle(const char *name, uint32_t from, uint32_t step, int byte)
 {
-    for (uint32_t no = from; no < EXTENTS; no += step) {
-        memset(buf, byte, sizeof(buf));
-        do_io(name, BLK_WRITE, (uint64_t)no * EXTENT_BLOCKS);
-    }
+    for (uint32_t no = from; no < EXTENTS; no += step)
+        put(volume(name), (uint64_t)no * EXTENT_BLOCKS, byte);
     drain();
 }
 
@@ -168,12 +80,8 @@ static void settle_in_ring(const char *name, int byte)
 
 static void expect_all(const char *name, int byte)
 {
-    for (uint32_t no = 0; no < EXTENTS; no++) {
-        memset(buf, 0x11, sizeof(buf));
-        do_io(name, BLK_READ, (uint64_t)no * EXTENT_BLOCKS);
-        for (size_t i = 0; i < sizeof(buf); i++)
-            cr_assert_eq(buf[i], byte, "%s extent %u reads %02x", name, no, buf[i]);
-    }
+    for (uint32_t no = 0; no < EXTENTS; no++)
+        expect(volume(name), (uint64_t)no * EXTENT_BLOCKS, byte);
 }
 
 /* A pool with a volume whose newest descriptions lie in the ring alone. Closed. */
@@ -183,7 +91,7 @@ static void begin_in_ring(const char *name)
     create(name);
     settle(name, 0, 1, 1);
     settle_in_ring(name, 2);
-    close_pool();
+    drain_and_close();
 }
 
 /* ---- bytes on the disk ---- */
@@ -195,7 +103,7 @@ static struct label label_of(unsigned i)
     struct label l;
     struct dev *d;
 
-    cr_assert_eq(dev_open(env, opts.devs[i].path, &o, &d, why), 0, "%s", why);
+    cr_assert_eq(dev_open(envs[0], opts.devs[i].path, &o, &d, why), 0, "%s", why);
     cr_assert_eq(label_read(d, ROUND_DOWN(opts.devs[i].size_bytes, LABEL_BYTES), &l, &copies), 0);
     dev_close(d);
     return l;
@@ -270,7 +178,7 @@ static uint64_t rebuild_losses(void)
 {
     struct tier_check_report report;
 
-    remove_all(opts.meta_path);
+    shell("rm -r %s", opts.meta_path);
     strbuf_fini(&text);
     strbuf_init(&text);
     cr_assert_eq(tier_rebuild_map(&opts, opts.meta_path, &text, &report, why), 0, "%s", why);
@@ -311,7 +219,7 @@ static uint16_t shard_rec_version(void)
 
 Test(rings, a_new_pool_has_one_on_each_disk_that_seeks)
 {
-    format();
+    format_pool();
     cr_assert_eq(label_of(0).incompat & LABEL_INCOMPAT_RING, 0u);
     cr_assert_eq(label_of(1).incompat, LABEL_INCOMPAT_RING);
     cr_assert_eq(label_of(1).ring_nr, 4 * HALF);
@@ -321,7 +229,7 @@ Test(rings, a_new_pool_has_one_on_each_disk_that_seeks)
     cr_assert_eq(shard_rec_version(), 4);
     open_pool();
     expect_all("one", 2);
-    close_pool();
+    drain_and_close();
 }
 
 Test(rings, a_device_that_does_not_seek_and_an_older_pool_have_none)
@@ -330,7 +238,7 @@ Test(rings, a_device_that_does_not_seek_and_an_older_pool_have_none)
         opts.devs[1].media = older ? TIER_MEDIA_HDD : TIER_MEDIA_SSD;
         opts.ring_bytes = older ? RING_NONE : opts.ring_bytes;
         opts.force = true;
-        format();
+        format_pool();
         cr_assert_eq(label_of(1).incompat, 0u);
         cr_assert_eq(label_of(1).ring_nr, 0u);
         cr_assert_eq(label_of(1).ext_base_bytes, LABEL_AREA_BYTES);
@@ -340,7 +248,7 @@ Test(rings, a_device_that_does_not_seek_and_an_older_pool_have_none)
         expect_text("name=one bytes=8388608 extents=8", true);
         open_pool();
         expect_all("one", 2);
-        close_pool();
+        drain_and_close();
     }
 }
 
@@ -348,7 +256,7 @@ Test(rings, a_device_that_does_not_seek_and_an_older_pool_have_none)
 
 Test(rings, a_map_is_rebuilt_from_the_ring_alone)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     change_regions(WIPE);
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
@@ -356,16 +264,16 @@ Test(rings, a_map_is_rebuilt_from_the_ring_alone)
     open_pool();
     expect_all("one", 2);
     settle_in_ring("one", 3);
-    close_pool();
+    drain_and_close();
     cr_assert_eq(rebuild(), 0, "what was described since the last rebuild is younger");
     open_pool();
     expect_all("one", 3);
-    close_pool();
+    drain_and_close();
 }
 
 Test(rings, what_is_rotten_in_its_region_is_no_loss_if_the_ring_has_it)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     for (uint32_t slot = 0; slot < EXTENTS; slot++)
         change(region_desc_offset(label_of(1).ext_base_bytes, slot), SPOIL);
@@ -373,12 +281,12 @@ Test(rings, what_is_rotten_in_its_region_is_no_loss_if_the_ring_has_it)
     expect_text("extents=8", true);
     open_pool();
     expect_all("one", 2);
-    close_pool();
+    drain_and_close();
 }
 
 Test(rings, an_entry_that_is_rotten_is_a_loss_and_the_older_description_counts)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     for (uint32_t i = 0; i < 4 * HALF; i++)
         change(ring_offset(i), SPOIL);
@@ -388,14 +296,14 @@ Test(rings, an_entry_that_is_rotten_is_a_loss_and_the_older_description_counts)
 
 Test(rings, an_entry_of_another_pool_or_device_is_nothing)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     opts.force = true;
-    format();
+    format_pool();
     cr_assert_eq(entries(), EXTENTS, "they are there still");
     open_pool();
     create("two");
-    close_pool();
+    drain_and_close();
     cr_assert_eq(rebuild(), 0);
     expect_text("name=one", false);
 }
@@ -403,7 +311,7 @@ Test(rings, an_entry_of_another_pool_or_device_is_nothing)
 /* Another shard's extents have the places now; they are described in their regions, or in the other part of the ring. */
 static void gone_owner(bool in_ring)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     open_pool();
     delete("one");
@@ -412,14 +320,14 @@ static void gone_owner(bool in_ring)
     settle("two", 0, 1, 5);
     if (in_ring)
         settle_in_ring("two", 6);
-    close_pool();
+    drain_and_close();
     cr_assert_eq(entries(), in_ring ? 2 * EXTENTS : EXTENTS);
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
     expect_text("name=one", false);
     expect_text("name=two bytes=8388608 extents=8", true);
     open_pool();
     expect_all("two", in_ring ? 6 : 5);
-    close_pool();
+    drain_and_close();
 }
 
 Test(rings, an_entry_of_a_former_owner_does_not_count_beside_the_regions) { gone_owner(false); }
@@ -428,12 +336,11 @@ Test(rings, an_entry_of_a_former_owner_does_not_count_beside_a_younger_one) { go
 /* Bytes alone do not tell: what was written since lies beside them, and nothing calls it lost. */
 Test(rings, rot_in_a_region_is_a_loss_if_what_it_said_was_later_than_the_ring)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     open_pool();
-    memset(buf, 3, sizeof(buf));
-    do_io("one", BLK_WRITE, 1);
-    close_pool();
+    put(volume("one"), 1, 3);
+    drain_and_close();
     change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
     cr_assert_eq(rebuild(), 1, "%s", strbuf_str(&text));
     expect_text("extents=8", true);
@@ -441,15 +348,14 @@ Test(rings, rot_in_a_region_is_a_loss_if_what_it_said_was_later_than_the_ring)
 
 Test(rings, rot_in_a_region_is_a_loss_if_it_was_of_another_extent_than_the_ring_has)
 {
-    format();
+    format_pool();
     begin_in_ring("one");
     open_pool();
     delete("one");
     create("none");
     create("two");
-    memset(buf, 3, sizeof(buf));
-    do_io("two", BLK_WRITE, 1);
-    close_pool();
+    put(volume("two"), 1, 3);
+    drain_and_close();
     change(region_desc_offset(label_of(1).ext_base_bytes, 0), SPOIL);
     cr_assert_gt(rebuild_losses(), 0, "%s", strbuf_str(&text));
 }
@@ -461,16 +367,16 @@ Test(rings, descriptions_of_a_start_whose_labels_catch_up_are_younger_than_those
     struct label l;
     struct dev *d;
 
-    format();
+    format_pool();
     begin_in_ring("one");
     l = label_of(0);
     l.generation--;
-    cr_assert_eq(dev_open(env, opts.devs[0].path, &o, &d, why), 0, "%s", why);
+    cr_assert_eq(dev_open(envs[0], opts.devs[0].path, &o, &d, why), 0, "%s", why);
     cr_assert_eq(label_write(d, ROUND_DOWN(opts.devs[0].size_bytes, LABEL_BYTES), &l, 0), 0);
     dev_close(d);
     open_pool();
     settle("one", 3, 4, 3); /* two of those that the start before has described, and numbered higher */
-    close_pool();
+    drain_and_close();
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
 }
 
@@ -483,8 +389,7 @@ static void create_on_hdd(const char *name)
 
     snprintf(p.name, sizeof(p.name), "%s", name);
     tier_volume_create(tier, &p, answered, &a);
-    run_until(&a.done);
-    cr_assert_eq(a.err, 0);
+    cr_assert_eq(answer_of(&a), 0);
 }
 
 /* As if the extent in the disk's first slot had moved to flash, been described there, and been written since. */
@@ -515,11 +420,11 @@ Test(rings, a_former_place_on_a_disk_is_not_taken_for_younger_than_one_on_flash)
 {
     dev_add("flash", TIER_CAPACITY, 70 * MIB);
     opts.devs[2].media = TIER_MEDIA_SSD;
-    format();
+    format_pool();
     open_pool();
     create_on_hdd("one");
     settle("one", 0, 1, 1);
-    close_pool();
+    drain_and_close();
     leave_for_flash();
     cr_assert_eq(rebuild_losses(), 1, "%s", strbuf_str(&text));
     expect_text("two places say the same", true);

@@ -2,7 +2,8 @@
 /* volume_test.c: a pool from open to close on a simulated machine: its volumes, a crash at every event of their control,
  * and what an offline check says of it.
  */
-#include <criterion/criterion.h>
+#include "rig.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -10,24 +11,18 @@
 #include "journal/journal.h"
 #include "rt/metrics.h"
 #include "tier/check.h"
-#include "tier/tier.h"
-#include "tools/sim/sim.h"
 
-static struct sim *sim;
-static struct sim_machine machine;
-static struct env *envs[2];
-static struct tier_opts opts;
-static struct tier *tier;
-static char why[256];
-
-static void dev_add(const char *path, enum tier_role role, uint64_t size)
+static void begin_seed(uint64_t seed)
 {
-    struct tier_dev_opts *d = &opts.devs[opts.nr_devs++];
-
-    d->role = role;
-    d->size_bytes = size;
-    snprintf(d->path, sizeof(d->path), "%s", path);
+    on_machine(seed, 2);
+    dev_add("journal", TIER_JOURNAL, 40 * MIB);
+    dev_add("hdd-0", TIER_CAPACITY, 70 * MIB);
+    format_pool();
 }
+
+static void begin(void) { begin_seed(5); }
+
+TestSuite(volumes, .init = begin, .fini = off_machine, .timeout = 120);
 
 static void boot(void)
 {
@@ -35,70 +30,10 @@ static void boot(void)
     envs[1] = sim_env_new(sim);
 }
 
-static void begin_seed(uint64_t seed)
-{
-    sim = sim_new(seed);
-    sim_machine_init(&machine, sim);
-    boot();
-    memset(&opts, 0, sizeof(opts));
-    snprintf(opts.pool_name, sizeof(opts.pool_name), "default");
-    snprintf(opts.meta_path, sizeof(opts.meta_path), "meta");
-    opts.envs = envs;
-    opts.nr_envs = 2;
-    opts.segment_bytes = 1 << 20;
-    opts.ios_per_shard = 64;
-    dev_add("journal", TIER_JOURNAL, 40 * MIB);
-    dev_add("hdd-0", TIER_CAPACITY, 70 * MIB);
-    sim_machine_seams(&machine, &opts.seams);
-    cr_assert_eq(tier_format(&opts, why), 0, "%s", why);
-}
-
-static void begin(void) { begin_seed(5); }
-
-static void end(void)
-{
-    sim_env_free(envs[0]);
-    sim_env_free(envs[1]);
-    sim_machine_fini(&machine);
-    sim_free(sim);
-}
-
-TestSuite(volumes, .init = begin, .fini = end, .timeout = 120);
-
-static void open_pool(void) { cr_assert_eq(tier_open(&opts, &tier, why), 0, "%s", why); }
-
-static bool flag_up(void *ctx) { return *(bool *)ctx; }
-static void raise(void *ctx) { *(bool *)ctx = true; }
-
-static void close_pool(void)
-{
-    bool stopped = false;
-
-    tier_stop(tier, raise, &stopped);
-    cr_assert_eq(sim_run_until(sim, flag_up, &stopped, 100 * NS_PER_S), 0);
-    tier_close(tier);
-    tier = NULL;
-}
-
-struct answer { bool done; int err; struct blk *blk; struct volume_info info; };
-
-static void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info)
-{
-    struct answer *a = ctx;
-
-    cr_assert_not(a->done, "one answer");
-    a->done = true;
-    a->err = err;
-    a->blk = blk;
-    if (info != NULL)
-        a->info = *info;
-}
-
 static int wait_for(struct answer *a)
 {
     cr_assert_not(a->done, "never from inside the call");
-    cr_assert_eq(sim_run_until(sim, flag_up, &a->done, 100 * NS_PER_S), 0);
-    return a->err;
+    return answer_of(a);
 }
 
 static struct volume_params params(const char *name, uint64_t size)
@@ -121,27 +56,6 @@ static struct answer create(const char *name, uint64_t size)
 
 static _Alignas(4096) uint8_t bytes[8][4096];
 
-struct io { struct blk_io io; struct iovec iov; bool done; };
-static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
-
-static int do_io(struct blk *b, enum blk_op op, uint64_t lba, uint32_t nlb, void *buf)
-{
-    struct io r = {.iov = {.iov_base = buf, .iov_len = (size_t)nlb * b->lba_bytes}};
-
-    r.io = (struct blk_io){.op = op, .lba = lba, .nlb = nlb, .iov = &r.iov, .iovcnt = 1, .cb = io_done, .ctx = &r};
-    blk_submit(b, &r.io);
-    cr_assert_eq(sim_run_until(sim, flag_up, &r.done, 100 * NS_PER_S), 0);
-    return r.io.err;
-}
-
-static struct blk *blk_of(const char *name)
-{
-    struct blk *b = NULL;
-
-    cr_assert_eq(tier_volume_get(tier, name, NULL, &b), 0);
-    return b;
-}
-
 static void check_is(uint64_t findings)
 {
     struct tier_check_report report;
@@ -154,6 +68,9 @@ static void check_is(uint64_t findings)
     cr_assert_eq(report.findings, findings, "%s", strbuf_str(&out));
     strbuf_fini(&out);
 }
+
+struct io { struct blk_io io; struct iovec iov; bool done; };
+static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
 
 /* More than a shard takes at once (ios_per_shard): those that wait can be called back. */
 Test(volumes, what_a_volume_has_not_begun_is_called_back)
@@ -173,7 +90,7 @@ Test(volumes, what_a_volume_has_not_begun_is_called_back)
     for (unsigned i = 0; i < ARRAY_LEN(r); i++)
         blk_cancel(a.blk, &r[i].io);
     for (unsigned i = 0; i < ARRAY_LEN(r); i++) {
-        cr_assert_eq(sim_run_until(sim, flag_up, &r[i].done, 100 * NS_PER_S), 0);
+        run_until(&r[i].done);
         canceled += r[i].io.err == -FIRN_E_CANCELED;
     }
     cr_assert_eq(canceled, ARRAY_LEN(r), "no group of the log has been built yet");
@@ -195,7 +112,7 @@ Test(volumes, a_volume_and_its_bytes_are_there_after_a_restart)
     check_is(0);
     open_pool();
     memset(bytes[1], 0, 4096);
-    cr_assert_eq(do_io(blk_of("db"), BLK_READ, 7, 1, bytes[1]), 0);
+    cr_assert_eq(do_io(volume("db"), BLK_READ, 7, 1, bytes[1]), 0);
     cr_assert_eq(memcmp(bytes[0], bytes[1], 4096), 0);
     close_pool();
 }
@@ -303,8 +220,8 @@ Test(volumes, growing_is_seen_by_watchers_and_shrinking_refused)
     tier_volume_resize(tier, "db", 9 * MIB, answered, &a);
     cr_assert_eq(wait_for(&a), 0);
     cr_assert_eq(w.resized, 1);
-    cr_assert_eq(blk_of("db")->size_lba, 9 * MIB / 4096);
-    cr_assert_eq(do_io(blk_of("db"), BLK_READ, 8 * MIB / 4096, 1, bytes[0]), 0);
+    cr_assert_eq(volume("db")->size_lba, 9 * MIB / 4096);
+    cr_assert_eq(do_io(volume("db"), BLK_READ, 8 * MIB / 4096, 1, bytes[0]), 0);
     tier_volume_resize(tier, "db", 4 * MIB, answered, &b);
     cr_assert_eq(wait_for(&b), -FIRN_E_INVALID);
     tier_volume_resize(tier, "none", 4 * MIB, answered, &c);
@@ -312,7 +229,7 @@ Test(volumes, growing_is_seen_by_watchers_and_shrinking_refused)
     blk_watch_remove(&w.w);
     close_pool();
     open_pool();
-    cr_assert_eq(blk_of("db")->size_lba, 9 * MIB / 4096);
+    cr_assert_eq(volume("db")->size_lba, 9 * MIB / 4096);
     close_pool();
 }
 
@@ -356,8 +273,8 @@ static void drain(void)
 {
     bool drained = false;
 
-    tier_drain(tier, true, raise, &drained);
-    cr_assert_eq(sim_run_until(sim, flag_up, &drained, 1000 * NS_PER_S), 0);
+    tier_drain(tier, true, raise_flag, &drained);
+    run_until(&drained);
 }
 
 Test(volumes, a_deleted_volume_gives_its_space_back_and_its_id_is_not_used_again)
@@ -408,11 +325,11 @@ Test(volumes, a_crash_leaves_a_volume_whole_or_absent)
         uint32_t nr;
         struct blk *b;
 
-        end();
+        off_machine();
         begin_seed(100 + step);
         open_pool();
         create("a", 4 * MIB);
-        write_some(blk_of("a"), 10);
+        write_some(volume("a"), 10);
         drain();
         sim_crash_in_events(sim, step * 2);
         tier_volume_create(tier, &p, answered, &made);
@@ -443,10 +360,10 @@ Test(volumes, a_stopping_pool_takes_no_more_requests)
     bool stopped = false;
 
     open_pool();
-    tier_stop(tier, raise, &stopped);
+    tier_stop(tier, raise_flag, &stopped);
     tier_volume_create(tier, &p, answered, &a);
     cr_assert_eq(wait_for(&a), -FIRN_E_STOPPED);
-    cr_assert_eq(sim_run_until(sim, flag_up, &stopped, 100 * NS_PER_S), 0);
+    run_until(&stopped);
     tier_close(tier);
 }
 
@@ -489,7 +406,7 @@ Test(volumes, a_change_of_size_and_caps_is_one_batch)
     tier_volume_set(tier, "db", VOLUME_F_SIZE | VOLUME_F_IOPS, &both, answered, &a);
     cr_assert_eq(wait_for(&a), 0);
     cr_assert(a.info.p.size_bytes == 9 * MIB && a.info.p.iops == 500);
-    cr_assert_eq(blk_of("db")->size_lba, 9 * MIB / 4096);
+    cr_assert_eq(volume("db")->size_lba, 9 * MIB / 4096);
     both = (struct volume_params){.size_bytes = 12 * MIB, .iops = 600};
     tier_volume_set(tier, "db", VOLUME_F_SIZE | VOLUME_F_IOPS, &both, answered, &b);
     cr_assert_lt(wait_for(&b), 0);
@@ -732,7 +649,7 @@ Test(volumes, figures_of_the_log_and_its_device_follow_the_writes)
 
     open_pool();
     cr_assert_eq(create("a", 8 * MIB).err, 0);
-    b = blk_of("a");
+    b = volume("a");
     tier_journal_stats_get(tier, &before);
     for (unsigned i = 0; i < 5; i++)
         cr_assert_eq(do_io(b, BLK_WRITE, i, 1, bytes[0]), 0);
@@ -760,11 +677,11 @@ Test(volumes, a_device_that_refuses_a_destage_shows_as_degraded)
 
     open_pool();
     cr_assert_eq(create("a", 8 * MIB).err, 0);
-    cr_assert_eq(do_io(blk_of("a"), BLK_WRITE, 0, 1, bytes[0]), 0);
+    cr_assert_eq(do_io(volume("a"), BLK_WRITE, 0, 1, bytes[0]), 0);
     cr_assert_not(device_degraded(1));
     sim_disk_fail_nth(sim_machine_disk(&machine, "hdd-0"), DEV_WRITE, 1, 1);
-    tier_drain(tier, true, raise, &drained);
-    cr_assert_eq(sim_run_until(sim, flag_up, &drained, 100 * NS_PER_S), 0);
+    tier_drain(tier, true, raise_flag, &drained);
+    run_until(&drained);
     cr_assert(device_degraded(1));
     cr_assert_not(device_degraded(0), "the journal's device is well");
     close_pool();
