@@ -38,7 +38,7 @@ static struct dev_model_disk *disk_of(struct model_hdd *m, enum tier_role role)
 static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, struct dev **out)
 {
     struct model_hdd *m = ctx;
-    struct dev_model_params params = {.hdd = true, .scale = 1};
+    struct dev_model_params params = {.hdd = true, .turns = true, .scale = 1};
 
     *out = below;
     if (!is_hdd(m, dev))
