@@ -62,7 +62,7 @@ pause() {
     sleep 0.3
 }
 
-cpu() { awk '/^cpu / { print $2 + $3 + $4 + $6 + $7 + $8, $5 }' /proc/stat; } # ticks busy, ticks idle
+cpu() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8, $5 + $6 }' /proc/stat; } # ticks busy, ticks idle
 
 answer() { # answer N: what ask.N wants
     local workload threads seconds options busy idle

@@ -185,7 +185,8 @@ Test(dev_model, a_write_that_goes_on_waits_for_the_platter)
     cr_assert_eq(dev_model_hdd_turn_cost_ns(0, &head, MIB, BLOCK_BYTES), turn_ns - 100000 + one_ns, "just missed");
     cr_assert_eq(head, MIB + BLOCK_BYTES);
     cr_assert_eq(dev_model_hdd_turn_cost_ns(3000000, &head, head, BLOCK_BYTES), turn_ns - 3100000 + one_ns);
-    cr_assert_eq(dev_model_hdd_turn_cost_ns(6 * turn_ns + 2 + 3000000, &head, head, BLOCK_BYTES), turn_ns - 3100000 + one_ns, "turns later");
+    cr_assert_eq(dev_model_hdd_turn_cost_ns(6 * turn_ns + 2 + 3000000, &head, head, BLOCK_BYTES), turn_ns - 3100000 + one_ns,
+                 "turns later");
     cr_assert_eq(dev_model_hdd_turn_cost_ns(100000, &head, head + 100000, BLOCK_BYTES), 300000 + one_ns, "it is still to come");
 }
 
