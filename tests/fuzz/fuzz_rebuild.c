@@ -340,7 +340,9 @@ static struct spot take_spot(const struct label labels[static DEVS])
     unsigned dev = 1 + (unsigned)take(1) % (DEVS - 1);
     uint32_t i = (uint32_t)take(1) % (labels[dev].ring_nr + 2 * EXTENTS + 2);
 
-    return (struct spot){dev, i < labels[dev].ring_nr ? ring_offset(i) : region_desc_offset(labels[dev].ext_base_bytes, i - labels[dev].ring_nr)};
+    if (i < labels[dev].ring_nr)
+        return (struct spot){dev, ring_offset(i)};
+    return (struct spot){dev, region_desc_offset(labels[dev].ext_base_bytes, i - labels[dev].ring_nr)};
 }
 
 static void peek(struct spot at, uint8_t *page) { sim_disk_peek(disk(at.dev), at.off, page, BLOCK_BYTES); }
