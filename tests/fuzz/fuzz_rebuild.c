@@ -3,7 +3,8 @@
  *
  * A small pool is made once: volumes whose newest descriptions lie in a ring, in regions, or in both; two shards, one disk that seeks
  * and one that does not; stopped in order, or by a power failure. Each input begins with a copy of it. Its first byte says which of the
- * two, and what is tried; then come changes, each of a few bytes: bits flip, descriptions are moved, torn, made anew or wiped, labels change.
+ * two, and what is tried; then come changes, each of a few bytes: bits flip, descriptions are moved, torn, made anew or wiped, labels
+ * change.
  * - Rebuild: offline tools read it; a new map is made, and used. Whatever the bytes: no place twice. Were some only flipped, and it is
  *   called no loss, then the pool opens, and every block is what it was.
  * - The shard's record: its bytes are the input's, and the pool opens or not; or it says less than is true, and any head: then the pool
