@@ -79,7 +79,7 @@ $(O)/firn-sim: $(call objs,tools/sim/main.c) $(O)/lib/libsim.a $(O)/lib/libdaemo
 UNIT_ROOMS := $(notdir $(patsubst %/,%,$(wildcard tests/unit/*/)))
 UNIT       := $(patsubst %,$(O)/tests/unit_%,$(UNIT_ROOMS))
 define unit_rule
-$(O)/tests/unit_$(1): $(call objs,$(wildcard tests/unit/$(1)/*.c)) $(O)/lib/libsim.a $(O)/lib/libbench.a $(O)/lib/libfirnctl.a $(O)/lib/libdaemon.a $(ENGINE)
+$(O)/tests/unit_$(1): $(call objs,$(wildcard tests/unit/$(1)/*.c) tests/unit/lsan.c) $(O)/lib/libsim.a $(O)/lib/libbench.a $(O)/lib/libfirnctl.a $(O)/lib/libdaemon.a $(ENGINE)
 	@mkdir -p $$(@D); echo "link $$@"; $$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS) -lcriterion
 endef
 $(foreach r,$(UNIT_ROOMS),$(eval $(call unit_rule,$(r))))

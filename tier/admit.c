@@ -28,6 +28,8 @@
 #define USE_BEGIN   256u         /* so many come beside others for one that comes again; */
 #define USE_END     32u          /* fewer: no longer */
 
+#define CHUNK_TURNS  5u           /* as places.c has it for blocks that are hardly written */
+
 #define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
 #define WINDOW_MIN    64u
 
@@ -87,7 +89,15 @@ static uint64_t hash_of(const struct admit *ad, uint32_t layer, uint64_t chunk)
     return h ^ h >> 32;
 }
 
-static uint16_t now_of(const struct admit *ad) { return (uint16_t)(ad->misses * TURN_STEPS / ad->turn); }
+static struct admit_entry *bucket_of(const struct admit *ad, uint64_t hash)
+{
+    return &ad->entry[((hash >> 32) * ad->nr_buckets >> 32) * ADMIT_WAYS];
+}
+
+static uint32_t tag_of(uint64_t hash) { return (uint32_t)hash & ~TOUCH_MAX; }
+
+static uint16_t now_at(const struct admit *ad, uint64_t misses) { return (uint16_t)(misses * TURN_STEPS / ad->turn); }
+static uint16_t now_of(const struct admit *ad) { return now_at(ad, ad->misses); }
 static bool recent(uint16_t at, uint16_t now, uint32_t turns) { return (uint16_t)(now - at) < turns * TURN_STEPS; }
 
 static uint32_t touches_of(const struct admit_entry *e) { return e->hash_touches & TOUCH_MAX; }
@@ -136,12 +146,16 @@ static void grow_old(const struct admit *ad, const struct admit_rules *r, struct
     e->asked_at = half;
 }
 
+/* So long a miss of a chunk counts. Where its other blocks are what comes back, and all that is copied, as long as the table has room. */
+static uint32_t chunk_turns(const struct admit_use *use) { return use != NULL && use->chunks ? CHUNK_TURNS : 1; }
+
 /* The chunk's entry, first in its bucket from now on, with nothing in it that is too old. */
-static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *r, uint32_t layer, uint64_t chunk)
+static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *r, const struct admit_use *use, uint32_t layer,
+                                    uint64_t chunk)
 {
     uint64_t h = hash_of(ad, layer, chunk);
-    struct admit_entry *b = &ad->entry[((h >> 32) * ad->nr_buckets >> 32) * ADMIT_WAYS], e;
-    uint32_t tag = (uint32_t)h & ~TOUCH_MAX, i = 0;
+    struct admit_entry *b = bucket_of(ad, h), e;
+    uint32_t tag = tag_of(h), i = 0;
     uint16_t now = now_of(ad);
 
     while (i < ADMIT_WAYS - 1 && (b[i].hash_touches & ~TOUCH_MAX) != tag)
@@ -151,7 +165,7 @@ static struct admit_entry *entry_of(struct admit *ad, const struct admit_rules *
     if (alone(r)) {
         grow_old(ad, r, &e);
     } else {
-        if (!recent(e.chunk_at, now, 1))
+        if (!recent(e.chunk_at, now, chunk_turns(use)))
             e.hash_touches = tag;
         if (!recent(e.asked_at, now, r->asked_turns))
             e.asked = 0;
@@ -222,7 +236,7 @@ static void use_decide(struct admit_use *u)
     *u = (struct admit_use){.chunks = (uint64_t)u->near * USE_SHARE >= u->all && u->near >= (uint64_t)u->same * per_same};
 }
 
-static void use_count(const struct admit *ad, struct admit_use *u, const struct admit_entry *e, uint16_t asked)
+static void use_count(const struct admit *ad, const struct admit_rules *r, struct admit_use *u, const struct admit_entry *e, uint16_t asked)
 {
     bool same = false;
 
@@ -230,18 +244,26 @@ static void use_count(const struct admit *ad, struct admit_use *u, const struct 
         same |= (asked >> i & 1) && asked_of(e, i) > 0;
     u->all++;
     u->same += same;
-    u->near += !same && touches_of(e) > 0;
-    if (u->all >= (u->chunks ? USE_SAMPLED : MAX(ad->turn, (uint64_t)USE_MIN)))
+    u->near += !same && (alone(r) ? asked_mask(e) != 0 : touches_of(e) > 0);
+    if (u->all >= (u->chunks && r->along ? USE_SAMPLED : MAX(ad->turn, (uint64_t)USE_MIN)))
         use_decide(u);
 }
 
-/* Is the chunk worth this miss, whatever the rules say? If not, the miss is counted. */
-static bool use_wants(const struct admit *ad, struct admit_use *u, const struct admit_entry *e, uint16_t asked)
+static bool use_wants(const struct admit_rules *r, const struct admit_use *u, const struct admit_entry *e)
 {
-    if (u->chunks && !sampled(e))
-        return true;
-    use_count(ad, u, e, asked);
-    return false;
+    return u->chunks && r->along && !sampled(e);
+}
+
+/* Of what is asked for, what was not asked for before: now it was. */
+static uint16_t ask_first(const struct admit *ad, const struct admit_rules *r, struct admit_entry *e, uint16_t asked)
+{
+    uint16_t first = asked & (uint16_t)~asked_mask(e);
+
+    for (uint32_t i = 0; i < CHUNK_BLOCKS; i++)
+        if (first >> i & 1)
+            asked_set(e, i, 1);
+    asked_now(ad, r, e, first);
+    return first;
 }
 
 struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
@@ -257,19 +279,37 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, stru
         return (struct admit_fill){0, 0};
     ad->misses++;
     ad->blocks += (uint64_t)__builtin_popcount(asked);
-    e = entry_of(ad, r, layer, chunk);
-    chunk_wanted = use != NULL && use_wants(ad, use, e, asked);
+    e = entry_of(ad, r, use, layer, chunk);
+    chunk_wanted = use != NULL && use_wants(r, use, e);
+    if (use != NULL && !chunk_wanted)
+        use_count(ad, r, use, e, asked);
     touches = touches_of(e) + 1;
     if (!alone(r)) {
         e->hash_touches = (e->hash_touches & ~TOUCH_MAX) | MIN(touches, TOUCH_MAX);
         e->chunk_at = now_of(ad);
     }
     if (chunk_wanted || (!r->by_block && touches >= r->touches))
-        return whole(e, have);
+        return whole(e, have | (use != NULL && use->chunks ? ask_first(ad, r, e, asked) : 0));
     f = ask(ad, r, e, asked, r->touches - 1);
     if (r->along && f.fill != 0)
         fill_along(e, (uint16_t)~(asked | have), &f);
     return f;
+}
+
+bool admit_wants_chunk(const struct admit *ad, const struct admit_rules *r, const struct admit_use *use, uint32_t layer, uint64_t chunk,
+                       uint64_t stream_blocks)
+{
+    uint64_t h = hash_of(ad, layer, chunk);
+    const struct admit_entry *b = bucket_of(ad, h), none = {.hash_touches = tag_of(h)}, *e = &none;
+
+    if (stream_blocks > r->stream_blocks)
+        return false;
+    for (uint32_t i = 0; i < ADMIT_WAYS && e == &none; i++)
+        if ((b[i].hash_touches & ~TOUCH_MAX) == none.hash_touches)
+            e = &b[i];
+    if (use != NULL && use_wants(r, use, e))
+        return true;
+    return !r->by_block && (recent(e->chunk_at, now_at(ad, ad->misses + 1), chunk_turns(use)) ? touches_of(e) : 0) + 1 >= r->touches;
 }
 
 struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
@@ -279,9 +319,10 @@ struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, str
 
     if (asked == 0 || stream_blocks > r->stream_blocks || (alone(r) && ad->full))
         return (struct admit_fill){0, 0};
-    e = entry_of(ad, r, layer, chunk);
-    if (use != NULL && use->chunks && sampled(e)) /* RAM keeps the sample for long, now that frames of all others go to the SSD */
-        use_count(ad, use, e, asked);
+    e = entry_of(ad, r, use, layer, chunk);
+    /* RAM keeps the sample for long, now that frames of all others go to the SSD. */
+    if (use != NULL && use->chunks && r->along && sampled(e))
+        use_count(ad, r, use, e, asked);
     return ask(ad, r, e, asked, MAX(r->again, r->touches) - 1);
 }
 
@@ -306,7 +347,7 @@ void admit_evicted(struct admit *ad, struct admit_rules *r, uint32_t layer, uint
     if (read) {
         r->nr_read++;
     } else {
-        struct admit_entry *e = entry_of(ad, r, layer, block / CHUNK_BLOCKS);
+        struct admit_entry *e = entry_of(ad, r, NULL, layer, block / CHUNK_BLOCKS);
         uint32_t i = (uint32_t)(block % CHUNK_BLOCKS);
 
         r->nr_unread++;

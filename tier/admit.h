@@ -14,8 +14,8 @@
  * until fewer do: what stays then is used.
  *
  * Of a volume that is hardly written it also learns whether its blocks are used together or again (struct admit_use): where nearly all
- * that comes back within a turn is a chunk's other blocks, a first miss is worth the whole chunk. One chunk in ADMIT_SAMPLE goes on as
- * before, and shows when that ends.
+ * that comes back within a turn is a chunk's other blocks, a chunk is worth those others, and not what is asked for now: that has had its
+ * use. With `along` it is worth them at its first miss. Then one chunk in ADMIT_SAMPLE goes on as before, and shows when that ends.
  *
  * Pure memory: no clock, no I/O. 12 bytes for 3 blocks of cache, reserved at start. One thread.
  */
@@ -64,7 +64,7 @@ struct admit_rules {             /* of the pool, or of one volume */
 
 struct admit_use {               /* of a volume; all zeros: nothing is known */
     uint32_t all, near, same;    /* misses that were counted; of them of blocks beside such as had been missed within a turn, and of such */
-    bool     chunks;             /* a first miss is worth the chunk */
+    bool     chunks;             /* blocks are used together, hardly again */
 };
 
 struct admit_fill { uint16_t fill, main; }; /* blocks of the chunk, a bit each; main: of them those that were asked for before */
@@ -79,6 +79,9 @@ void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct
  * of the stream that the request belongs to. use: NULL: the rules alone count. */
 struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
                              uint16_t asked, uint16_t have, uint64_t stream_blocks);
+/* Would a miss now be worth the whole chunk? Changes nothing. */
+bool admit_wants_chunk(const struct admit *ad, const struct admit_rules *r, const struct admit_use *use, uint32_t layer, uint64_t chunk,
+                       uint64_t stream_blocks);
 /* Blocks were asked for that RAM had, and the SSD had not. */
 struct admit_fill admit_again(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
                               uint16_t asked, uint64_t stream_blocks);

@@ -103,6 +103,13 @@ struct fetch *fetch_under_way(const struct shard *s, const struct run_at *at)
     return stage_frame(&s->stage, f)->fetch;
 }
 
+/* Where blocks are used together, not again, RAM is for those that have not been used. */
+void fetch_served(struct shard *s, uint32_t layer, uint32_t f)
+{
+    if (layer_at(s, layer)->use.chunks && quota_use(s, layer) != NULL)
+        stage_yield(&s->stage, f);
+}
+
 void fetch_forget(struct shard *s, uint32_t x, uint32_t in_extent)
 {
     if (!s->bugs.stage_keeps_overwritten)
@@ -312,11 +319,12 @@ static struct fetch *begin(struct shard *s, uint32_t x, uint32_t from, uint32_t 
     return f;
 }
 
-struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, uint64_t ahead_end)
+struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, bool chunk, uint64_t ahead_end)
 {
+    uint32_t unit = chunk ? MAX(s->fetch_blocks, CHUNK_BLOCKS) : s->fetch_blocks;
     uint64_t base = (uint64_t)extent_at(&s->xt, at->x)->no * EXTENT_BLOCKS;
-    uint32_t from = ROUND_DOWN(at->in_extent, s->fetch_blocks), left = frames_left(s, at->place.dev);
-    uint32_t to = ROUND_UP(at->in_extent + nblocks, s->fetch_blocks);
+    uint32_t from = ROUND_DOWN(at->in_extent, unit), left = frames_left(s, at->place.dev);
+    uint32_t to = ROUND_UP(at->in_extent + nblocks, unit);
     struct fetch *f;
 
     if (nblocks > s->stage.nr / 2 || !may_fetch(s, at->place.dev))

@@ -32,8 +32,10 @@ bool     fetch_busy(const struct shard *s);
 /* A cold block that RAM holds, as the map has it now; NULL: it does not. */
 const void *fetch_staged(const struct shard *s, const struct run_at *at);
 struct fetch *fetch_under_way(const struct shard *s, const struct run_at *at); /* the one that brings it, or NULL */
-/* Begins one that brings nblocks from there on, and what lies around them, up to ahead_end; NULL: not now, or not from such a device. */
-struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, uint64_t ahead_end);
+/* Begins one that brings nblocks from there on, and what lies around them (chunk: their whole chunks at least), up to ahead_end; NULL: not
+ * now, or not from such a device. */
+struct fetch *fetch_begin(struct shard *s, const struct run_at *at, uint32_t nblocks, bool chunk, uint64_t ahead_end);
+void     fetch_served(struct shard *s, uint32_t layer, uint32_t f); /* a host got what is in the frame */
 bool     fetch_full(const struct shard *s, uint16_t dev); /* there are enough in flight there: what needs another one waits */
 /* A host reads there: what should be read ahead of it; to be begun after the read itself has been. */
 struct ahead { struct stream *stream; uint64_t from, end, stream_blocks; }; /* blocks; end 0: nothing; of the stream so far */

@@ -24,6 +24,7 @@ struct fill {                    /* copies of blocks of one extent, on their way
     struct iovec iov[FILL_BLOCKS];
 };
 
+bool     fill_wants_chunk(const struct rio *r, uint64_t block); /* a fetch of this block should bring its whole chunk */
 /* A fetch began for n blocks of the request, from its block `first` on. */
 void     fill_missed(struct rio *r, uint32_t x, uint32_t first, uint32_t n, const struct fetch *f);
 void     fill_again(struct rio *r, uint32_t i);           /* RAM had block i of it, or is about to */

@@ -279,6 +279,8 @@ static void resume(struct shard *s, struct list *l)
 void gate_submit(struct shard *s, struct blk_io *io)
 {
     bypass_arrived(s, io);
+    if (io->op == BLK_WRITE)
+        shard_calm_look(s);
     go_on(s, io, NULL);
     if (io->priv.u[0] != IO_WAITS)
         return;

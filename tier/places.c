@@ -112,8 +112,8 @@ static bool tiny(const struct shard *s) { return cache_blocks(s) < TINY_BLOCKS; 
 
 /* Such a cache (no real SSD is that small) does as a second, larger RAM: what is fetched goes there at once, whole, the guard has no say,
  * and half of it is the small queue. A hundredth of what two workstation disks and a search engine touch, HDD s, blocks at their second
- * miss and so: 1005, 864; 2147, 1943; 214, 196. The price is writes: 4997 MiB of the first. Where writes are to be spared,
- * chunks come at their second miss: 915 s / 1654 MiB, 2038 / 4584 and 203 / 259. */
+ * miss and so: 1005, 827; 2147, 1859; 214, 182. The price is writes: 6496 MiB of the first. Where writes are to be spared,
+ * chunks come at their second miss: 902 s / 1966 MiB, 2017 / 5115 and 195 / 243. */
 static void tiny_rules(struct admit_rules *r, const struct admit_rules *pool)
 {
     *r = *pool;
@@ -231,10 +231,11 @@ uint32_t places_possible(const struct shard *s)
 static uint32_t small_pct(struct shard *s, uint32_t layer)
 {
     const struct admit_use *use = quota_use(s, layer);
+    bool along = use != NULL && s->places.read_rules.along;
 
-    if (tiny(s) || (use != NULL && use->chunks))
+    if (tiny(s) || (along && use->chunks))
         return CHUNKS_SMALL_PCT;
-    return use != NULL ? ALONG_SMALL_PCT : slots_small_pct(&s->places.slots, cache_blocks(s), SMALL_PCT);
+    return along ? ALONG_SMALL_PCT : slots_small_pct(&s->places.slots, cache_blocks(s), SMALL_PCT);
 }
 
 uint64_t places_base(const struct shard *s)

@@ -17,6 +17,8 @@ bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct)
 
 uint32_t policy_burst_pct(uint32_t max_pct) { return MAX(MIN(max_pct + (100 - max_pct) * 2 / 3, BURST_MAX_PCT), max_pct); }
 
+bool policy_calm(uint64_t dirty, uint64_t capacity, uint32_t max_pct) { return dirty < pct_of(capacity, max_pct) / 10 * 9; }
+
 uint64_t policy_share_scaled(uint64_t dirty) { return dirty * 100 / POLICY_SHARE_PCT; }
 
 bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct)

@@ -22,6 +22,7 @@
 #define POLICY_HOLD_BYTES      (32u << 20)      /* a batch for which hosts' writes wait ends when it has written so much, */
 #define POLICY_HOLD_WRITES     8u               /* or when so many wait */
 #define POLICY_BURST_WRITES    16u              /* and no more than so many do, while there is room for bursts */
+#define POLICY_BURST_NS        (10 * NS_PER_S)  /* or for longer: what lasts is a load, and dirt beyond the limit is dear to move */
 #define POLICY_HOLD_NS         (50 * NS_PER_MS) /* and it has lasted so long; */
 #define POLICY_HOLD_MAX_NS     (10 * NS_PER_S)  /* or so long, however few wait: sweeps over sparse extents take longer */
 #define POLICY_CANDIDATES      512u             /* extents that are looked at for a batch */
@@ -70,6 +71,8 @@ bool policy_writes_wait(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
  * reads takes the disk several times as long, and each of them waits for it. Or when POLICY_BURST_WRITES wait: what a sweep spares the
  * disk is the same for one write that waits for it and for hundreds. */
 uint32_t policy_burst_pct(uint32_t max_pct);
+/* So little is dirty that a burst may begin: what holds writes at the limit lets it fall by less, again and again. */
+bool policy_calm(uint64_t dirty, uint64_t capacity, uint32_t max_pct);
 /* Of that limit one capacity device may have so much, when there are others. */
 #define POLICY_SHARE_PCT 75u
 bool policy_share_full(uint64_t dirty, uint64_t capacity, uint32_t max_pct);

@@ -174,6 +174,7 @@ int  tier_volumes_load(struct tier *t, char why[static 256]);
 /* volume_ctl.c */
 uint16_t volume_next_shard(const struct tier *t); /* where the next one that is made will live: that with the fewest */
 int  tier_deletions_finish(struct tier *t, char why[static 256]); /* at open */
+/* volume_request.c */
 void tier_requests_drop(struct tier *t);                          /* after a crash */
 /* info.c */
 bool tier_read_only(const struct tier *t, char why[static 512]); /* any thread, racy; why untouched if not */

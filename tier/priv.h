@@ -118,6 +118,7 @@ struct shard {
     uint32_t          log_segments; /* numbers below it: the journal device's; index and seg[] have those of all areas */
     uint32_t          reserve_segments; /* free ones that the journal keeps for moves, all shards' */
     uint64_t          writing_blocks;   /* appended, not yet durable */
+    uint64_t          calm_ns;          /* a write came then, and so little was dirty that what came behind it may be a burst */
     uint64_t          changes;   /* events after which another victim may be worth a look: reclaim.c */
     int               failed;    /* the journal or the metadata store failed: no more writes; 0 or the error */
     int               fail_cause;/* what the device or the store said; 0: nothing */
@@ -233,6 +234,7 @@ struct dev *shard_segment_dev(const struct shard *s, uint32_t segment);
 struct dev *shard_capacity(const struct shard *s, uint16_t dev);
 bool     shard_seeks(const struct shard *s, uint16_t dev);
 bool     shard_writes_wait(const struct shard *s);
+void shard_calm_look(struct shard *s);          /* a write comes: what may become a burst begins here */
 static inline struct turn *turn_of(const struct shard *s, uint16_t dev) { return &s->o.turns->dev[dev]; }
 static inline void fg_begin(struct shard *s, uint16_t dev)
 {

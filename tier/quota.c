@@ -182,7 +182,7 @@ struct admit_rules *quota_pool_rules(struct shard *s, uint32_t l)
 
 struct admit_use *quota_use(struct shard *s, uint32_t l)
 {
-    return quota_own_rule(s, l) || !quota_pool_rules(s, l)->along ? NULL : &layer_at(s, l)->use;
+    return quota_own_rule(s, l) || quota_pool_rules(s, l) != &s->places.read_rules ? NULL : &layer_at(s, l)->use;
 }
 
 struct admit_rules *quota_rules(struct shard *s, uint32_t l, struct admit_rules *own)

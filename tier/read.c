@@ -92,7 +92,7 @@ static bool run_fetch(struct run *u, struct fetch *f)
     bool shared = f != NULL;
 
     if (!shared)
-        f = fetch_begin(s, &u->at, u->n, u->rio->ahead_end);
+        f = fetch_begin(s, &u->at, u->n, fill_wants_chunk(u->rio, u->rio->block + u->first), u->rio->ahead_end);
     if (f == NULL)
         return false;
     u->n = MIN(u->n, fetch_covers(f, &u->at));
@@ -120,6 +120,7 @@ static bool serve_staged(struct rio *r, const struct run_at *at)
         return false;
     memcpy(iov_block(r->iov, r->iovcnt, r->next), block, BLOCK_BYTES);
     fill_again(r, r->next);
+    fetch_served(r->s, r->layer, stage_find(&r->s->stage, at->x, at->in_extent));
     figure_add(&r->s->stats.stage_hit_blocks, 1);
     return true;
 }

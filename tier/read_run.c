@@ -172,6 +172,7 @@ void run_take(struct run *u, const struct fetch *f)
 
         if (fr != STAGE_NONE && stage_frame(&s->stage, fr)->csum == u->csum[i]) {
             memcpy(iov_block(r->iov, r->iovcnt, u->first + i), stage_block(&s->stage, fr), BLOCK_BYTES);
+            fetch_served(s, r->layer, fr);
             continue;
         }
         bit_set(u->bad, i);

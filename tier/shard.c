@@ -158,7 +158,13 @@ bool shard_writes_wait(const struct shard *s)
         return false;
     if (policy_writes_wait(dirty, s->log_blocks, policy_burst_pct(s->t.dirty_max_pct)))
         return true;
-    return !disks_read_for_hosts(s) && !many_wait(s);
+    return env_now_ns(s->env) > s->calm_ns + POLICY_BURST_NS || (!disks_read_for_hosts(s) && !many_wait(s));
+}
+
+void shard_calm_look(struct shard *s)
+{
+    if (policy_calm(shard_log_dirty(s) + s->writing_blocks, s->log_blocks, s->t.dirty_max_pct))
+        s->calm_ns = env_now_ns(s->env);
 }
 
 /* ---- layers ---- */

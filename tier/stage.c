@@ -141,6 +141,19 @@ void stage_arrived(struct stage *st, uint32_t f, bool good)
     set_free(st, f);
 }
 
+void stage_yield(struct stage *st, uint32_t f)
+{
+    struct frame *m = stage_frame(st, f);
+
+    if (m->state != FRAME_READY || st->first == f)
+        return;
+    leave_queue(st, f);
+    m->prev = STAGE_NONE;
+    m->next = st->first;
+    st->frame[st->first].prev = f;
+    st->first = f;
+}
+
 void stage_lend(struct stage *st, uint32_t f)
 {
     assert(stage_frame(st, f)->state == FRAME_READY);

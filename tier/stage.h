@@ -65,6 +65,7 @@ static inline uint32_t stage_claimable(const struct stage *st) { return st->nr -
 uint32_t stage_claim(struct stage *st, uint32_t x, uint32_t in_extent, uint32_t csum, struct fetch *fetch);
 /* The device has answered: a claimed frame becomes READY, or free. A dropped one becomes free in any case. */
 void stage_arrived(struct stage *st, uint32_t f, bool good);
+void stage_yield(struct stage *st, uint32_t f);            /* if it is ready it is the next to go */
 /* A ready frame is not given out until it has been returned. True: nobody has dropped it since, and it is READY again, as the latest. */
 void stage_lend(struct stage *st, uint32_t f);
 bool stage_returned(struct stage *st, uint32_t f);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* fill.c: see fill.h. Each threshold is said once on the way up, and again when the pool has stayed there for a while. */
 #include "daemon/fill.h"
 
 static const uint32_t levels[] = {95, 90, 80};

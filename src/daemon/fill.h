@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * How full the pool is, in steps that people are told of: 80, 90 and 95 per cent of the capacity taken. Taken is what is
+/* fill.h: how full the pool is, in steps that people are told of: 80, 90 and 95 per cent of the capacity taken. Taken is what is
  * used and what the log has reserved; and when writes are refused. Pure.
  */
 #ifndef FIRN_DAEMON_FILL_H

@@ -56,8 +56,9 @@ static int open_storage(struct node *n, const struct node_opts *opts, char why[s
     o->accept_loss = opts->accept_loss;
     o->envs = n->envs;
     o->nr_envs = n->nr_reactors;
-    n->model_hdd.which = opts->model_hdd;
-    model_hdd_use(&n->model_hdd, o);
+    n->model_devs.which = opts->model_hdd;
+    n->model_devs.ssd = opts->model_ssd;
+    model_devs_use(&n->model_devs, o);
     err = tier_open(o, &n->tier, why);
     free(o);
     return err;

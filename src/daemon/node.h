@@ -8,7 +8,7 @@
 #define FIRN_DAEMON_NODE_H
 
 #include "daemon/config.h"
-#include "daemon/model_hdd.h"
+#include "daemon/model_devs.h"
 #include "export/export.h"
 #include "rt/metrics.h"
 #include "rt/reactor.h"
@@ -24,6 +24,7 @@ struct node_opts {
     uint64_t ram_bytes;        /* not 0: one volume "ram" from memory, no pool */
     bool     accept_loss;
     enum model_hdd_which model_hdd; /* not MODEL_HDD_NONE: cfg says one reactor */
+    bool model_ssd;                 /* likewise */
 };
 
 /* Prepares the devices of the configuration as a new pool, over nothing at all; what a first format left that was cut short

@@ -36,7 +36,7 @@ struct node {
     uint32_t            nr_reactors, nr_running; /* running: those with a thread */
     struct tier        *tier;     /* NULL with --ram */
     struct blk         *ram;      /* NULL with a pool */
-    struct model_hdd    model_hdd;
+    struct model_devs   model_devs;
     struct target      *target;
     struct port         ports[2][REACTORS_MAX]; /* [0] I/O and discovery, [1] discovery only */
     uint16_t            port_nr[2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node_table.c: what is exported: volume name to subsystem, in name order.
  *
- * The table is reactor 0's alone: who wants to know of it asks there (node_volumes.c), in short pieces. A subsystem leaves
+ * The table is reactor 0's alone: who wants to know of it asks there (node_view.c), in short pieces. A subsystem leaves
  * the table before it is removed from the target, so nobody finds one that is being freed.
  * Every subsystem stands on a blk_limit over the tier's blk: caps can then change without cutting a host off.
  */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "daemon/model_hdd.h"
+#include "daemon/model_devs.h"
 
 static const struct { const char *name, *arg, *help; size_t at; } rows[] = {
 #define X(name, arg, help) {#name, arg, help, offsetof(struct options, name)},
@@ -39,8 +39,8 @@ static int check_together(const struct options *o)
         wrong = "--format and --check exclude each other";
     else if ((o->journal_size || o->capacity_size) && !o->dev)
         wrong = "--journal-size and --capacity-size belong to --dev; a configuration says sizes itself";
-    else if (o->model_hdd && (o->ram || o->format || o->check))
-        wrong = "--model-hdd belongs to a pool that is served";
+    else if ((o->model_hdd || o->model_ssd) && (o->ram || o->format || o->check))
+        wrong = "--model-hdd and --model-ssd belong to a pool that is served";
     else if (o->model_hdd && model_hdd_parse(o->model_hdd, &which) != 0)
         wrong = "--model-hdd: capacity, all, or the number of a capacity device";
     if (wrong)

@@ -30,6 +30,7 @@
     x(journal_size,     "SIZE",   "with --dev: length of the journal file when it is made (1GiB)")               \
     x(capacity_size,    "SIZE",   "with --dev: length of the capacity file when it is made (64GiB)")             \
     x(model_hdd,        "WHICH",  "for tests: devices (WHICH: capacity, all with the journal, or one's number) take an HDD's time") \
+    x(model_ssd,        NULL,     "for tests: the other devices take the time of an SSD")                        \
     x(print_config,     NULL,     "print a firn.conf with every key, its default and what it trades")            \
     x(help,             NULL,     "this text")                                                                   \
     x(version,          NULL,     "print the version")

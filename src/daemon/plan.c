@@ -89,8 +89,9 @@ int plan_read(struct plan *p)
         bad = options_apply(&p->opts, &p->cfg, &problems);
         if (p->opts.dev && p->dev_state != EMBEDDED_POOL)
             embedded_segments(&p->cfg);
-        if (p->opts.model_hdd && config_num(&p->cfg, reactors) != 1) {
-            strbuf_add(&problems, "firnd: --model-hdd: a disk's head serves one reactor; add --reactors 1\n");
+        if ((p->opts.model_hdd || p->opts.model_ssd) && config_num(&p->cfg, reactors) != 1) {
+            strbuf_add(&problems, "firnd: --model-%s: a modelled device serves one reactor; add --reactors 1\n",
+                       p->opts.model_hdd ? "hdd" : "ssd");
             bad = -FIRN_E_INVALID;
         }
         if (rc == 0 && !bad)

@@ -202,6 +202,7 @@ int plan_serve(struct plan *p)
 
     if (p->opts.model_hdd)
         model_hdd_parse(p->opts.model_hdd, &o.model_hdd);
+    o.model_ssd = p->opts.model_ssd != NULL;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -17,6 +17,7 @@
 #define HDD_STROKE_READ_MS 13.44 /* times the root of the distance, as a part of the span */
 #define HDD_STROKE_WRITE_MS 14.78
 #define HDD_ROTATION_MS    4.16  /* half a turn at 7,200 rpm */
+#define HDD_TURN_MS        (60e3 / 7200)
 #define HDD_OVERHEAD_MS    0.10
 #define HDD_RATE           200e3 /* bytes per ms */
 #define HDD_PASS_BYTES     524288 /* a gap up to here may be passed over instead of sought over */
@@ -77,6 +78,18 @@ uint64_t dev_model_hdd_cost_ns(uint64_t span_bytes, uint64_t *head_bytes, bool w
     return (uint64_t)(ms * NS_PER_MS_F + 0.5);
 }
 
+uint64_t dev_model_hdd_turn_cost_ns(uint64_t idle_ns, uint64_t *head_bytes, uint64_t off_bytes, uint64_t len_bytes)
+{
+    double ahead_ms = (double)(off_bytes - *head_bytes) / HDD_RATE;
+    double turned_ms = (double)idle_ns / NS_PER_MS_F + HDD_OVERHEAD_MS;
+    double wait_ms = fmod(ahead_ms - turned_ms, HDD_TURN_MS);
+
+    if (wait_ms < 0)
+        wait_ms += HDD_TURN_MS;
+    *head_bytes = off_bytes + len_bytes;
+    return (uint64_t)((HDD_OVERHEAD_MS + wait_ms + (double)len_bytes / HDD_RATE) * NS_PER_MS_F + 0.5);
+}
+
 static double ssd_transfer_ms(bool write, uint64_t len_bytes)
 {
     return (double)len_bytes / (write ? SSD_WRITE_RATE : SSD_READ_RATE);
@@ -104,6 +117,19 @@ static uint64_t scaled(const struct dev_model *m, uint64_t ns)
     return (uint64_t)((double)ns * m->params.scale + 0.5);
 }
 
+static uint64_t hdd_cost_ns(struct dev_model *m, const struct dev_io *io, uint64_t start_ns)
+{
+    struct dev_model_disk *disk = m->disk;
+    uint64_t off_bytes = m->at_bytes + io->off_bytes;
+    bool write = io->priv.op == DEV_WRITE;
+
+    if (m->params.turns && write && start_ns > disk->free_at_ns && off_bytes >= disk->head_bytes &&
+        off_bytes - disk->head_bytes <= HDD_PASS_BYTES)
+        return dev_model_hdd_turn_cost_ns((uint64_t)((double)(start_ns - disk->free_at_ns) / m->params.scale), &disk->head_bytes, off_bytes,
+                                          io->len_bytes);
+    return dev_model_hdd_cost_ns(disk->span_bytes, &disk->head_bytes, write, off_bytes, io->len_bytes, &m->seeks);
+}
+
 /* When the request ends by the model, begun when it came or when the one before it ended; moves the time line. */
 static uint64_t end_of(struct dev_model *m, const struct dev_io *io)
 {
@@ -113,8 +139,7 @@ static uint64_t end_of(struct dev_model *m, const struct dev_io *io)
     if (!moves(io))
         return start_ns;
     if (m->params.hdd) {
-        cost_ns = dev_model_hdd_cost_ns(m->disk->span_bytes, &m->disk->head_bytes, write, m->at_bytes + io->off_bytes, io->len_bytes,
-                                        &m->seeks);
+        cost_ns = hdd_cost_ns(m, io, start_ns);
         m->busy_ns += cost_ns;
         return m->disk->free_at_ns = start_ns + scaled(m, cost_ns);
     }

@@ -2,6 +2,9 @@
 /* dev_model.h: a dev that wraps another and takes the time that a given SSD or HDD would take.
  *
  * HDD: one head, one request at a time in the order given; position = end of the last transfer; costs as tiering.md 4a.
+ * With `turns`, a write that goes on where the last one ended, but comes when the disk is idle, waits until the platter brings
+ * the place round again: a log of one write after the other gets a turn each, as on a disk whose write cache is off. (tiering.md
+ * charges none; replays of traces go by it. Reads have the disk's look-ahead.)
  * SSD: a fixed latency for each request plus the stream rate; requests overlap up to `ways`.
  * In virtual time on a simulator's env, in real time on a reactor (timers). Same thread and ownership rules as dev.h.
  * Devs that name one dev_model_disk are parts of it: one head for all of them.
@@ -20,6 +23,7 @@ struct dev_model_disk {
 
 struct dev_model_params {
     bool     hdd;
+    bool     turns;           /* HDD: writes wait for the platter, see above */
     uint64_t span_bytes;      /* HDD: addressed span D, rounded up to 1 GiB by the model */
     double   scale;           /* 1.0 = real; 0.1 = ten times faster; for tests that have no hour */
     uint32_t ways;            /* SSD: requests served at once; 0: 16 */
@@ -29,6 +33,9 @@ struct dev_model_params {
 /* Cost in ns of one HDD request, pure: *head_bytes moves to its end; *seeks rises when a seek was charged. */
 uint64_t dev_model_hdd_cost_ns(uint64_t span_bytes, uint64_t *head_bytes, bool write, uint64_t off_bytes,
                                uint64_t len_bytes, uint64_t *seeks);
+/* As above, for a write whose place the platter must bring round: the disk has been idle for idle_ns, and the write begins 0 to
+ * 512 KiB behind *head_bytes. */
+uint64_t dev_model_hdd_turn_cost_ns(uint64_t idle_ns, uint64_t *head_bytes, uint64_t off_bytes, uint64_t len_bytes);
 uint64_t dev_model_ssd_cost_ns(bool write, uint64_t len_bytes);
 
 /* Takes ownership of `below` on success; dev_close() of the wrapper closes it. */

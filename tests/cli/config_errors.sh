@@ -55,9 +55,13 @@ has "sizes" "$out" '^firnd: --ram: "fast" is not a size'
 rm -rf "$T/x"
 exits 2 "$firnd" --dev "$T/x" --model-hdd all
 has "a modelled disk wants one reactor" "$out" '^firnd: --model-hdd: .*--reactors 1'
+exits 2 "$firnd" --dev "$T/x" --model-ssd
+has "and so does a modelled SSD" "$out" '^firnd: --model-ssd: .*--reactors 1'
 exits 2 "$firnd" --dev "$T/x" --reactors 1 --model-hdd some
 has "and is one of three" "$out" '^firnd: --model-hdd: capacity, all, or the number'
 exits 2 "$firnd" --ram 1GiB --model-hdd all
+exits 2 "$firnd" --ram 1GiB --model-ssd
+has "RAM is no device" "$out" '^firnd: --model-hdd and --model-ssd belong to a pool'
 rm -rf "$T/x"
 exits 2 "$firnd" --colour
 exits 2 "$firnd" --dev "$T/x" --ram 1GiB

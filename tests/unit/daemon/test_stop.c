@@ -5,7 +5,7 @@
 #include "daemon/node_priv.h"
 #include "export/priv.h"
 
-#define ALL (22 * NS_PER_S) /* what main.c gives */
+#define ALL (22 * NS_PER_S) /* what serve.c gives */
 
 Test(stop, the_target_may_drain_and_then_wait_for_devices)
 {

@@ -178,12 +178,55 @@ Test(dev_model, ssd_costs_are_the_published_ones)
     cr_assert_eq(dev_model_ssd_cost_ns(false, 4096), 86280u);
 }
 
+Test(dev_model, a_write_that_goes_on_waits_for_the_platter)
+{
+    uint64_t head = MIB, turn_ns = 60 * UINT64_C(1000000000) / 7200, one_ns = 100000 + 4096 * 5;
+
+    cr_assert_eq(dev_model_hdd_turn_cost_ns(0, &head, MIB, BLOCK_BYTES), turn_ns - 100000 + one_ns, "just missed");
+    cr_assert_eq(head, MIB + BLOCK_BYTES);
+    cr_assert_eq(dev_model_hdd_turn_cost_ns(3000000, &head, head, BLOCK_BYTES), turn_ns - 3100000 + one_ns);
+    cr_assert_eq(dev_model_hdd_turn_cost_ns(6 * turn_ns + 2 + 3000000, &head, head, BLOCK_BYTES), turn_ns - 3100000 + one_ns,
+                 "turns later");
+    cr_assert_eq(dev_model_hdd_turn_cost_ns(100000, &head, head + 100000, BLOCK_BYTES), 300000 + one_ns, "it is still to come");
+}
+
 static struct dev *model(struct dev_model_params p)
 {
     struct dev *d = NULL;
 
     cr_assert_eq(dev_model_new(&fake.dev, &p, &d), 0);
     return d;
+}
+
+Test(dev_model, only_an_idle_disk_has_turned_on, .init = setup)
+{
+    struct dev *d = model((struct dev_model_params){.hdd = true, .turns = true, .scale = 1});
+    uint64_t one_ns = 100000 + 4096 * 5, turn_ns = 60 * UINT64_C(1000000000) / 7200, t0, came_ns, busy_ns;
+    struct req q[4];
+
+    fake_env_advance(&env, env.now_ns + turn_ns);
+    t0 = env.now_ns;
+    dev_write(d, req(&q[0], MIB / 2, BLOCK_BYTES, 0)); /* somewhere */
+    fake_dev_end(&fake, 0);
+    fake_env_advance(&env, t0 + 10 * turn_ns);
+    t0 = q[0].at_ns;
+    fake_env_advance(&env, env.now_ns + 1);
+    came_ns = env.now_ns, busy_ns = dev_model_busy_ns(d);
+    dev_write(d, req(&q[1], MIB / 2 + BLOCK_BYTES, BLOCK_BYTES, 0)); /* goes on there, late */
+    dev_write(d, req(&q[2], MIB / 2 + 2 * BLOCK_BYTES, BLOCK_BYTES, 0)); /* and waits already when that ends */
+    fake_dev_end(&fake, 0);
+    fake_env_advance(&env, env.now_ns + turn_ns);
+    fake_dev_end(&fake, 0);
+    fake_env_advance(&env, env.now_ns + turn_ns);
+    cr_assert_leq((q[1].at_ns - t0 - BLOCK_BYTES * 5 + 50) % turn_ns, 100u, "a number of turns after the write before it");
+    cr_assert_eq(dev_model_busy_ns(d) - busy_ns - (q[1].at_ns - came_ns), one_ns);
+    fake_env_advance(&env, env.now_ns + turn_ns);
+    t0 = env.now_ns;
+    dev_read(d, req(&q[3], MIB / 2 + 3 * BLOCK_BYTES, BLOCK_BYTES, 0));
+    fake_dev_end(&fake, 0);
+    fake_env_advance(&env, env.now_ns + turn_ns);
+    cr_assert_eq(q[3].at_ns - t0, one_ns, "reads have the disk's look-ahead");
+    dev_close(d);
 }
 
 Test(dev_model, an_hdd_serves_one_after_the_other_in_order, .init = setup)

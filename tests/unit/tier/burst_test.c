@@ -109,6 +109,35 @@ Test(burst, reads_of_flash_are_no_reason)
     waits_at(&(struct rig_opts){.seed = 4, .hdd_ns = SLOW_NS, .flash = true}, 1, 20, 3);
 }
 
+Test(burst, what_lasts_is_a_load_and_has_no_more_room)
+{
+    uint64_t limit;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 7, .hdd_ns = 100 * SLOW_NS});
+    r.opts.dirty_start_pct = 19;
+    r.opts.dirty_max_pct = 20;
+    cr_assert_eq(rig_boot(&r), 0);
+    limit = r.shard->log_blocks / 5;
+    host_reads(&r, 0, true);
+    start(&r, (unsigned)((limit + BLOCKS - 1) / BLOCKS));
+    sim_run_for(r.sim, POLICY_BURST_NS - NS_PER_S);
+    cr_assert_geq(r.shard->ix.nr_dirty, limit);
+    cr_assert_not(shard_writes_wait(r.shard));
+    sim_run_for(r.sim, 2 * NS_PER_S);
+    cr_assert(shard_writes_wait(r.shard));
+    r.shard->calm_ns = 0;
+    r.shard->t.dirty_max_pct = 30;
+    shard_calm_look(r.shard);
+    r.shard->t.dirty_max_pct = 20;
+    cr_assert_not(shard_writes_wait(r.shard), "a burst after less was dirty");
+    host_reads(&r, 0, false);
+    rig_drain(&r, true);
+    for (unsigned i = 0; i < nr_started; i++)
+        free(reqs[i].iov.iov_base);
+    rig_fini(&r);
+}
+
 /* All that is dirty may lie on the other one, and be pinned there. */
 Test(burst, a_write_that_waits_for_one_device_hurries_the_lanes_of_all)
 {

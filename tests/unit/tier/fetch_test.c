@@ -470,6 +470,61 @@ Test(fetch, a_small_stage_serves_everybody)
     finish(&r);
 }
 
+/* Of a volume whose blocks are used together, not again, what a host got goes first, whatever came before it. */
+Test(fetch, ram_is_for_what_has_not_been_used_where_nothing_is_used_again)
+{
+    for (unsigned together = 0; together < 2; together++) {
+        uint64_t before;
+        struct rig r;
+
+        begin_sized(&r, BLOCK_BYTES, 8, 1);
+        r.shard->layer[1].lately[0] = 1000; /* and nothing written */
+        r.shard->layer[1].lately[1] = 0;
+        r.shard->layer[1].use.chunks = together;
+        cr_assert_eq(r.shard->fetch_blocks, 8);
+        for (uint64_t b = 0; b < 64; b += 8)
+            rig_expect(&r, b, 4, 1);
+        before = device_reads(&r);
+        rig_expect(&r, 256, 1, 1); /* 8 frames of 64 go */
+        rig_expect(&r, 4, 4, 1);
+        cr_assert_eq(device_reads(&r) - before, together ? 1 : 2);
+        rig_expect(&r, 56, 4, 1);
+        cr_assert_eq(device_reads(&r) - before, together ? 2 : 2);
+        shard_verify(r.shard);
+        finish(&r);
+    }
+}
+
+static uint32_t in_ram(const struct rig *r, uint32_t extent, uint32_t n)
+{
+    uint32_t x = extent_find(&r->shard->xt, 1, extent), nr = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        nr += stage_find(&r->shard->stage, x, i) != STAGE_NONE || index_find(&r->shard->ix, 1, i) != INDEX_NONE;
+    return nr;
+}
+
+/* A chunk that is to be copied at this miss is read whole, however little RAM there is; of a volume that is hardly written. */
+Test(fetch, what_is_copied_as_a_whole_is_read_as_a_whole)
+{
+    for (unsigned written = 0; written < 2; written++) {
+        struct rig r;
+
+        begin_sized(&r, BLOCK_BYTES, 8, 1);
+        r.shard->places.read_rules = r.shard->places.rules; /* as in a cache of a few chunks */
+        r.shard->layer[1].lately[0] = 1000;
+        r.shard->layer[1].lately[1] = written * 1000;
+        rig_expect(&r, 3, 1, 1);
+        cr_assert_eq(in_ram(&r, 0, 32), 8);
+        for (uint64_t b = 256; b < 512; b += 32) /* RAM forgets it */
+            rig_expect(&r, b, 1, 1);
+        cr_assert_eq(in_ram(&r, 0, 32), 0);
+        rig_expect(&r, 3, 1, 1);
+        cr_assert_eq(in_ram(&r, 0, 32), written ? 8 : 16);
+        finish(&r);
+    }
+}
+
 /* A device that hangs keeps its part of frames and fetches; reads that wait for it can be called back; the other's go on. */
 Test(fetch, a_device_that_hangs_leaves_ram_to_the_others)
 {

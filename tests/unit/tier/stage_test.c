@@ -39,6 +39,35 @@ Test(stage, the_first_in_is_the_first_out)
     stage_fini(&st);
 }
 
+Test(stage, a_frame_that_yields_is_the_next_to_go)
+{
+    struct stage st;
+
+    cr_assert_eq(stage_init(&st, NR), 0);
+    for (uint32_t i = 0; i < NR; i++)
+        ready(&st, 5, i);
+    stage_yield(&st, stage_find(&st, 5, 0)); /* it is that anyway */
+    stage_yield(&st, stage_find(&st, 5, 20));
+    stage_yield(&st, stage_find(&st, 5, NR - 1));
+    stage_verify(&st);
+    for (uint32_t i = 0; i < 4; i++) {
+        static const uint32_t order[] = {NR - 1, 20, 0, 1};
+
+        cr_assert_neq(stage_find(&st, 5, order[i]), STAGE_NONE);
+        ready(&st, 6, i);
+        cr_assert_eq(stage_find(&st, 5, order[i]), STAGE_NONE);
+        stage_verify(&st);
+    }
+    stage_lend(&st, stage_find(&st, 5, 2)); /* nobody gets it meanwhile */
+    stage_yield(&st, stage_find(&st, 5, 2));
+    ready(&st, 6, 9);
+    cr_assert_neq(stage_find(&st, 5, 2), STAGE_NONE);
+    cr_assert_eq(stage_find(&st, 5, 3), STAGE_NONE);
+    cr_assert(stage_returned(&st, stage_find(&st, 5, 2)));
+    stage_verify(&st);
+    stage_fini(&st);
+}
+
 Test(stage, a_frame_that_a_device_writes_into_is_nobody_elses)
 {
     struct stage st;

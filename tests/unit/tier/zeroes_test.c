@@ -135,3 +135,67 @@ Test(zeroes, a_crash_among_overlapping_ones_changes_nothing)
     for (uint64_t seed = 1; seed <= 30; seed++)
         crash_among_zeroes(seed);
 }
+
+/* ---- a disk that hangs ---- */
+
+#define CUT   60u                /* extents, each zeroed but for a block at both ends */
+#define WAITS 64u
+
+static uint32_t nr_answered;
+
+static void io_answered(struct blk_io *io)
+{
+    (void)io;
+    nr_answered++;
+}
+
+static bool all_answered(void *ctx) { return nr_answered == *(uint32_t *)ctx; }
+
+/* Nothing settles: what was zeroed keeps its slots, and the records of the log their segments. */
+Test(zeroes, while_no_disk_answers_take_no_more_than_there_is_and_all_goes_on_when_one_does)
+{
+    static struct blk_io zero_io[CUT], write_io[WAITS];
+    static char data[BLOCK_BYTES] __attribute__((aligned(4096)));
+    struct iovec iov = {data, sizeof(data)};
+    uint32_t nr = 0, first;
+    struct rig r;
+
+    boot(&r, 9);
+    for (uint64_t i = 0; i < CUT; i++)
+        for (uint64_t b = 0; b < EXTENT_BLOCKS; b += 32)
+            cr_assert_eq(rig_write(&r, i * EXTENT_BLOCKS + b, 32, 1), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    for (unsigned d = 0; d < RIG_HDDS; d++)
+        sim_disk_faults(r.hdd[d])->hung = 1000000;
+    nr_answered = 0;
+    for (uint64_t i = 0; i < CUT; i++) /* else what is zeroed needs the metadata alone, and no disk */
+        cr_assert_eq(rig_write(&r, i * EXTENT_BLOCKS, 1, 2), 0);
+    for (uint64_t i = 0; i < CUT; i++) {
+        zero_io[nr] = (struct blk_io){.op = BLK_WRITE_ZEROES, .lba = i * EXTENT_BLOCKS + 1, .nlb = EXTENT_BLOCKS - 2, .cb = io_answered};
+        blk_submit(&r.vol.blk, &zero_io[nr++]);
+        cr_assert_eq(sim_run_for(r.sim, NS_PER_MS), 0);
+    }
+    cr_assert_eq(sim_run_for(r.sim, 5 * NS_PER_S), 0);
+    first = nr_answered;
+    cr_assert_lt(first, CUT, "not all fit");
+    cr_assert_gt(first, 4);
+    cr_assert_gt(r.shard->ix.virtual_used, r.shard->ix.nr_virtual / 2);
+    cr_assert_leq(r.shard->ix.virtual_used, r.shard->ix.nr_virtual);
+    for (uint32_t i = 0; i < WAITS; i++, nr++) {
+        write_io[i] = (struct blk_io){.op = BLK_WRITE, .lba = i * 16, .nlb = 1, .iov = &iov, .iovcnt = 1, .cb = io_answered};
+        blk_submit(&r.vol.blk, &write_io[i]);
+    }
+    cr_assert_eq(sim_run_for(r.sim, 100 * NS_PER_S), 0);
+    shard_verify(r.shard);
+    for (unsigned d = 0; d < RIG_HDDS; d++)
+        sim_disk_heal(r.hdd[d]);
+    cr_assert_eq(sim_run_until(r.sim, all_answered, &nr, 100 * NS_PER_S), 0);
+    rig_drain(&r, true);
+    cr_assert_eq(r.shard->ix.virtual_used, 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    for (uint64_t i = 0; i < CUT; i++)
+        if (zero_io[i].err == 0)
+            rig_expect(&r, i * EXTENT_BLOCKS + EXTENT_BLOCKS - 32, 31, 0);
+    rig_fini(&r);
+}

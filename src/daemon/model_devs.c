@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* model_hdd.c: stands the model of an HDD before the devices of a pool that are to be HDDs.
+/* model_devs.c: stands the model of an HDD or of an SSD before the devices of a pool that are to be some.
  *
  * Each capacity device is a disk of its own. With "all" the journal is the beginning of the first of them: one head serves
  * both, as where a node has that disk alone. What is no part of a pool (metadata) is not slowed down.
  */
-#include "daemon/model_hdd.h"
+#include "daemon/model_devs.h"
 
 int model_hdd_parse(const char *text, enum model_hdd_which *out)
 {
@@ -19,15 +19,17 @@ int model_hdd_parse(const char *text, enum model_hdd_which *out)
     return 0;
 }
 
-static bool is_hdd(const struct model_hdd *m, const struct tier_dev_opts *dev)
+static bool is_hdd(const struct model_devs *m, const struct tier_dev_opts *dev)
 {
+    if (m->which == MODEL_HDD_NONE)
+        return false;
     if (m->which >= MODEL_HDD_FIRST)
         return dev->role == TIER_CAPACITY && strcmp(dev->path, m->path) == 0;
     return dev->role == TIER_CAPACITY || (dev->role == TIER_JOURNAL && m->which == MODEL_HDD_ALL);
 }
 
 /* The disk that a device is a part of; NULL: one of its own. */
-static struct dev_model_disk *disk_of(struct model_hdd *m, enum tier_role role)
+static struct dev_model_disk *disk_of(struct model_devs *m, enum tier_role role)
 {
     if (m->which != MODEL_HDD_ALL || (role == TIER_CAPACITY && m->shared))
         return NULL;
@@ -37,19 +39,20 @@ static struct dev_model_disk *disk_of(struct model_hdd *m, enum tier_role role)
 
 static int wrap(void *ctx, const struct tier_dev_opts *dev, struct dev *below, struct dev **out)
 {
-    struct model_hdd *m = ctx;
-    struct dev_model_params params = {.hdd = true, .scale = 1};
+    struct model_devs *m = ctx;
+    struct dev_model_params params = {.hdd = is_hdd(m, dev), .scale = 1};
 
     *out = below;
-    if (!is_hdd(m, dev))
+    if (!params.hdd && !m->ssd)
         return 0;
-    params.disk = disk_of(m, dev->role);
+    params.turns = params.hdd;
+    params.disk = params.hdd ? disk_of(m, dev->role) : NULL;
     return dev_model_new(below, &params, out);
 }
 
-void model_hdd_use(struct model_hdd *m, struct tier_opts *o)
+void model_devs_use(struct model_devs *m, struct tier_opts *o)
 {
-    if (m->which == MODEL_HDD_NONE)
+    if (m->which == MODEL_HDD_NONE && !m->ssd)
         return;
     assert(o->nr_envs == 1);
     for (uint32_t i = 0, no = 0; i < o->nr_devs; i++)
