@@ -61,7 +61,7 @@ int  offline_space(const struct offline *o, const struct space_ask *ask);
 struct twin_ask {
     void *ctx;
     bool (*owed)(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq); /* is what a record of that seq says still of use? */
-    int  (*twin)(void *ctx, const struct log_rec *r);
+    int  (*twin)(void *ctx, const struct log_rec *const *r, size_t nr); /* all records of one extent and place, the newest first */
 };
 int  offline_twins(const struct offline *o, const struct twin_ask *ask);
 /* Where the first block of a PLACED record lies; false: nowhere. */

@@ -284,14 +284,16 @@ static bool twin_owed(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
     return v != NULL && !(v->rec.flags & VOLUME_DELETING) && (e == NULL || seq > e->rec.destaged_seq);
 }
 
-static int judge_twin(void *ctx, const struct log_rec *r)
+static int judge_twin(void *ctx, const struct log_rec *const *recs, size_t nr)
 {
+    const struct log_rec *r = recs[0];
     struct twins *t = ctx;
     const struct check_extent *e = check_extent_find(t->c, r->layer, r->lba / EXTENT_BLOCKS);
     const struct pool_dev *d;
     struct extent_place p;
     uint64_t off;
 
+    (void)nr;
     if (!offline_placed(&t->c->off, r, &d, &off) || !extent_place_decode(r->place, &p) || cold_mark(t->cold, p) != 0)
         check_say(t->c, "I2", CHECK_LOSS,
                   "layer %llu extent %llu: the place that the log names, %#llx, does not exist or has another owner",

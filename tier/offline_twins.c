@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* offline_twins.c: second places of extents (twin.c), as the offline tools see them: what the log's PLACED records name that no batch
- * has made needless. Each extent and place is told once, with the newest record that names it.
+ * has made needless. Each extent and place is told once, with all records that name it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,9 +40,11 @@ int offline_twins(const struct offline *o, const struct twin_ask *ask)
             v[nr++] = &o->recs[i];
     if (nr > 0)
         qsort(v, nr, sizeof(const struct log_rec *), by_extent);
-    for (size_t i = 0; i < nr && err == 0; i++)
-        if (i == 0 || !same(v[i - 1], v[i]))
-            err = ask->twin(ask->ctx, v[i]);
+    for (size_t from = 0, to; from < nr && err == 0; from = to) {
+        for (to = from + 1; to < nr && same(v[from], v[to]); to++)
+            ;
+        err = ask->twin(ask->ctx, v + from, to - from);
+    }
     free(v);
     return err;
 }

@@ -4,8 +4,9 @@
  * 1. A record whose extent has a description that is not older counts no more: the place was given back, or is the description's.
  * 2. Where seqs are of one shard they tell. A place is given back when what names it is committed, and what its next owner is described
  *    with was durable later: so the higher seq is the later owner's. The record needs a higher one than the description.
- * 3. Seqs of two shards tell nothing. If a block there is not what the description says, the stream wrote over it later. If all are, either
- *    may be the later one: the description stays, and what the record names comes back as damage. An error is better than a wrong byte.
+ * 3. Seqs of two shards tell nothing. If a block there is not what the description says, the stream wrote over it later. If all are, and
+ *    the stream had one of them, the description is the later one. Else either may be: the description stays, and what the record names
+ *    comes back as damage. An error is better than a wrong byte.
  * Failure: doubt is said, and counts as a loss.
  */
 #include <errno.h>
@@ -45,15 +46,29 @@ static bool twin_owed(void *ctx, uint64_t layer, uint64_t extent, uint64_t seq)
     return true;
 }
 
-/* Does it hold what the record says? */
-static bool twin_there(const struct offline *o, const struct log_rec *r)
+/* Does it hold any block that the record says? */
+static bool record_there(const struct offline *o, const struct log_rec *r)
 {
     static uint8_t block[BLOCK_BYTES] __attribute__((aligned(4096)));
     const struct pool_dev *d;
     uint64_t off;
 
-    return offline_placed(o, r, &d, &off) && dev_read_sync(d->on[0], off, block, BLOCK_BYTES) == 0 &&
-           block_csum(block, r->layer, r->lba) == o->csums[r->csum];
+    if (!offline_placed(o, r, &d, &off))
+        return false;
+    for (uint64_t i = 0; i < r->nblocks; i++)
+        if (dev_read_sync(d->on[0], off + i * BLOCK_BYTES, block, BLOCK_BYTES) == 0 &&
+            block_csum(block, r->layer, r->lba + i) == o->csums[r->csum + i])
+            return true;
+    return false;
+}
+
+/* One block is enough: a destage that a crash cut off writes what is newer over the others, and some cannot be read. */
+static bool twin_there(const struct offline *o, const struct log_rec *const *r, size_t nr)
+{
+    for (size_t i = 0; i < nr; i++)
+        if (record_there(o, r[i]))
+            return true;
+    return false;
 }
 
 /* A layer lives in one shard, whose log tells. */
@@ -74,9 +89,25 @@ static void say_doubt(struct twins *t, const struct log_rec *r, const struct fou
     t->report->losses++;
 }
 
-/* 0: sets *later: the record's extent had the place after the description's. */
-static int judge(struct twins *t, const struct log_rec *r, const struct found_extent *f, bool *later)
+/* Its blocks are all there: where a record has one as well, the stream's bytes are not. */
+static bool wrote_over(const struct offline *o, const struct found_extent *f, const struct log_rec *const *r, size_t nr)
 {
+    static uint8_t buf[DESC_BYTES] __attribute__((aligned(4096)));
+    struct extent_desc d;
+
+    if (dev_read_sync(offline_capacity(o, f->place.dev)->on[0], f->desc_off, buf, DESC_BYTES) != 0 || extent_desc_decode(buf, &d) != 0)
+        return false;
+    for (size_t n = 0; n < nr; n++)
+        for (uint64_t b = r[n]->lba; b < r[n]->lba + r[n]->nblocks; b++)
+            if (d.sums.valid[b % EXTENT_BLOCKS / 64] >> (b % 64) & 1)
+                return true;
+    return false;
+}
+
+/* 0: sets *later: the extent of the records had the place after the description's. */
+static int judge(struct twins *t, const struct log_rec *const *recs, size_t nr, const struct found_extent *f, bool *later)
+{
+    const struct log_rec *r = recs[0];
     bool whole;
     int err;
 
@@ -86,17 +117,18 @@ static int judge(struct twins *t, const struct log_rec *r, const struct found_ex
     }
     err = rebuild_fits(t->f->o, f, &whole);
     *later = !whole;
-    if (err == 0 && whole)
+    if (err == 0 && whole && !wrote_over(t->f->o, f, recs, nr))
         say_doubt(t, r, f);
     return err;
 }
 
-static int twin_found(void *ctx, const struct log_rec *r)
+static int twin_found(void *ctx, const struct log_rec *const *recs, size_t nr)
 {
+    const struct log_rec *r = recs[0];
     struct twins *t = ctx;
     struct extent_place p;
 
-    if (!extent_place_decode(r->place, &p) || !twin_there(t->f->o, r))
+    if (!extent_place_decode(r->place, &p) || !twin_there(t->f->o, recs, nr))
         return 0;
     for (size_t i = 0; i < t->f->nr_exts; i++) {
         struct found_extent *f = &t->f->exts[i];
@@ -105,7 +137,7 @@ static int twin_found(void *ctx, const struct log_rec *r)
 
         if (f->place.dev != p.dev || f->place.slot != p.slot || same_extent(f, r->layer, r->lba / EXTENT_BLOCKS))
             continue;
-        err = judge(t, r, f, &later);
+        err = judge(t, recs, nr, f, &later);
         if (err != 0 || !later)
             return err;
         f->place.dev = EXTENT_NO_DEV;

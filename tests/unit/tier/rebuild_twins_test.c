@@ -21,7 +21,7 @@ struct rig {
     struct offline o;
     struct found f;
     struct found_extent ext[2];
-    struct log_rec rec[2];
+    struct log_rec rec[3];
     uint32_t csum[EXTENT_BLOCKS];
     struct tier_check_report report;
     struct strbuf out;
@@ -148,6 +148,26 @@ Test(rebuild_twins, where_nothing_tells_the_description_stays_and_it_is_said)
     describe(r, OTHER, 50, 0, 20);
     other_in(r, 1);
     expect(r, 1, 0, 1);
+}
+
+/* A destage wrote newer blocks over the first ones, and a crash came before its batch; what is left is nowhere else. */
+Test(rebuild_twins, one_block_that_is_still_there_tells_that_the_stream_was)
+{
+    struct rig *r = rig_new();
+
+    describe(r, OTHER, 50, 0, 20);
+    stream(r, 0, 60, 100, 110);
+    other_in(r, 0);
+    (void)write_block(r, STREAM, 100, 'n');
+    expect(r, 0, 1, 0);
+    r = rig_new();
+    describe(r, OTHER, 50, 0, 20);
+    stream(r, 0, 60, 100, 105);
+    stream(r, 0, 61, 105, 110);
+    other_in(r, 0);
+    for (uint32_t i = 104; i < 110; i++) /* of the newer record nothing is left */
+        (void)write_block(r, STREAM, i, 'n');
+    expect(r, 0, 1, 0);
 }
 
 Test(rebuild_twins, what_was_destaged_since_counts_no_more)
