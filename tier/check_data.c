@@ -169,7 +169,7 @@ static void check_log_record(struct walk *w, const struct log_rec *r)
         check_log_part(w, r, (uint32_t)at, (uint32_t)MIN(r->nblocks - at, (uint64_t)EXTENT_BLOCKS));
 }
 
-/* What is not needed may be another extent's by now. */
+/* What is not needed may be another extent's by now; so may what a deletion has reached, which a crash cut short. */
 static void check_placed_record(struct walk *w, const struct log_rec *r)
 {
     struct check *c = w->c;
@@ -177,7 +177,7 @@ static void check_placed_record(struct walk *w, const struct log_rec *r)
     bool ok[EXTENT_BLOCKS];
     uint64_t off;
 
-    if (!offline_placed(&c->off, r, &d, &off))
+    if ((check_volume_of_layer(c, r->layer)->rec.flags & VOLUME_DELETING) || !offline_placed(&c->off, r, &d, &off))
         return; /* check_meta.c has said so */
     read_blocks(c, d->on[0], off, w->buf, (uint32_t)r->nblocks, ok);
     for (uint32_t i = 0; i < r->nblocks; i++) {
