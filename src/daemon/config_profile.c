@@ -26,6 +26,7 @@ static const struct preset presets[] = {
     {"low-wear", CONFIG_KEY_tier_admit_again, "4"},
     {"low-wear", CONFIG_KEY_tier_destage_victims, "true"},
     {"low-wear", CONFIG_KEY_tier_dirty_max, "70"},
+    {"low-wear", CONFIG_KEY_tier_write_bypass, "4MiB"},
 
     {"mysql", CONFIG_KEY_tier_admit_blocks, "true"},
     {"mysql", CONFIG_KEY_tier_stream_cutoff, "1MiB"},
