@@ -6,6 +6,7 @@
 
 #define VOLUME 1536u             /* blocks: six extents */
 #define SEGMENTS 44u             /* of about 60 blocks: room for the volume and half as much again */
+#define NARROW 32u               /* so many instead: none empties before its turn comes */
 #define READ   256u              /* the first blocks are what hosts read */
 #define FIRST  1024u             /* the last two are written over and over */
 
@@ -268,9 +269,9 @@ Test(save, a_device_of_copies_that_hangs_does_not_keep_segments_from_being_empti
 static uint64_t evicted(const struct rig *r) { return shard_stats(r->shard)->evicted_read + shard_stats(r->shard)->evicted_unread; }
 
 /* The first blocks have copies; those behind them are clean, in the log, and read so many times. Places are free. */
-static void begin_beside_copies(struct rig *r, unsigned times)
+static void begin_beside_copies(struct rig *r, unsigned segments, unsigned times)
 {
-    rig_init(r, &(struct rig_opts){.seed = 20, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS, .caches = 1,
+    rig_init(r, &(struct rig_opts){.seed = 20, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments, .caches = 1,
                                    .cache_segments = 12});
     cr_assert_eq(rig_boot(r), 0);
     for (unsigned i = 0; i < 2; i++) {
@@ -320,7 +321,7 @@ static void save_when_none_is_free_any_more(unsigned times, bool displaces)
     uint32_t nr, reads = 0;
     struct rig r;
 
-    begin_beside_copies(&r, times);
+    begin_beside_copies(&r, SEGMENTS, times);
     for (unsigned i = 0; i < 2000 && reads < 4; i++) {
         if (!write_until_save(&r, &dice))
             continue;
@@ -341,3 +342,35 @@ static void save_when_none_is_free_any_more(unsigned times, bool displaces)
 
 Test(save, what_was_read_once_takes_no_other_copys_place) { save_when_none_is_free_any_more(1, false); }
 Test(save, what_was_read_again_does) { save_when_none_is_free_any_more(2, true); }
+
+/* At leisure: while hosts wait for space nothing is saved. */
+static uint64_t saved_after_a_write(struct rig *r, unsigned version)
+{
+    before = *shard_stats(r->shard);
+    for (uint64_t b = READ; b < 2 * READ; b += 8) {
+        cr_assert_eq(rig_write(r, b, 8, version), 0);
+        sim_run_for(r->sim, 20 * NS_PER_MS);
+    }
+    rig_drain(r, true);
+    shard_start(r->shard);
+    sim_run_for(r->sim, NS_PER_S);
+    turn_log(r);
+    return saved(r);
+}
+
+/* A database reads a page, writes it, and reads it again when its segment has gone. Nobody reads the copy that this is worth: the next
+ * write inherits nothing. */
+Test(save, what_is_written_over_inherits_that_it_was_read_once)
+{
+    struct rig r;
+
+    begin_beside_copies(&r, NARROW, 1);
+    cr_assert_gt(saved_after_a_write(&r, 2), READ / 2);
+    cr_assert_gt(in_places(&r, READ, 2 * READ), READ / 2);
+    cr_assert_lt(saved_after_a_write(&r, 3), READ / 8);
+    for (uint64_t b = READ; b < 2 * READ; b += 16)
+        rig_expect(&r, b, 16, 3);
+    shard_verify(r.shard);
+    rig_drain(&r, true);
+    rig_fini(&r);
+}
