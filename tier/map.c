@@ -94,11 +94,22 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
     assert(e->nr_live <= EXTENT_BLOCKS && e->nr_dirty <= e->nr_live && e->nr_zero <= e->nr_dirty);
 }
 
+/* What is known of the block's use: all of it if its bytes only move. New bytes inherit that the old ones were read: who reads a page,
+ * changes it and writes it comes back for it, too. Once, however often: only reads of the new ones can make it more. Where wear counts most
+ * nothing is inherited: what was read once is not saved there (reclaim_walk.c). */
+static uint32_t uses_inherited(const struct shard *s, uint32_t old, uint64_t seq)
+{
+    uint32_t uses = old == INDEX_NONE || s->t.admit_blocks ? 0 : index_ref(&s->ix, old);
+
+    return uses > 1 && index_seq(&s->ix, old) != seq ? 1 : uses;
+}
+
 void map_put(struct shard *s, const struct index_entry *n)
 {
     uint32_t x = extent_find(&s->xt, n->layer, extent_no(n->block));
     uint32_t old = index_find(&s->ix, n->layer, n->block), id;
     unsigned was = old == INDEX_NONE ? 0 : index_flags_of(&s->ix, old);
+    uint32_t uses = uses_inherited(s, old, n->seq);
     struct extent *e = extent_at(&s->xt, x);
 
     if (old != INDEX_NONE) {
@@ -106,6 +117,8 @@ void map_put(struct shard *s, const struct index_entry *n)
         layer_at(s, n->layer)->nr_copies -= is_copy(s, old);
     }
     id = index_put(&s->ix, old, n);
+    if (uses > 0 && !index_is_virtual(&s->ix, id))
+        index_ref_set(&s->ix, id, uses);
     layer_at(s, n->layer)->nr_copies += is_copy(s, id);
     if (old != INDEX_NONE)
         entry_gone(s, old, was);

@@ -56,6 +56,8 @@ static void ask_for_segment(struct shard *s, uint32_t weight)
     shard_kick(s);
 }
 
+void places_ask(struct shard *s) { ask_for_segment(s, 1); }
+
 /* Those that were used are main. */
 static void evict(void *ctx, uint32_t id)
 {

@@ -51,6 +51,7 @@ uint32_t places_possible(const struct shard *s);          /* free segments that 
 uint64_t places_base(const struct shard *s);              /* places that there are, and those that these could become */
 /* As slots_take(), or slots_take_free() for what is SPARE; takes another segment if places are short, and segments are not. */
 uint32_t places_take(struct shard *s, uint32_t layer, enum fill_kind kind);
+void     places_ask(struct shard *s);                     /* what is worth a free place found none */
 void     places_opened(void *ctx, uint32_t segment, uint64_t epoch, int err);
 void     places_put(struct shard *s, struct index_entry *n, uint32_t id, unsigned flags); /* a copy is in its place: n, without where */
 void     places_drop(struct shard *s, uint32_t id);       /* the copy is bad, or not wanted */

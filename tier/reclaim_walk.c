@@ -11,12 +11,14 @@
 #include "tier/bypass.h"
 #include "tier/fill.h"
 #include "tier/map.h"
+#include "tier/places.h"
 #include "tier/priv.h"
 #include "tier/reclaim.h"
 #include "tier/twin.h"
 
 #define PASSES_DESTAGE 50u /* over one whose dirt is all to be destaged: then it moves after all */
 #define TWIN_PASSES 4u     /* that destage has for what lies in twins */
+#define HOT_AROUND ((float)(HEAT_CELL_BYTES >> 14)) /* reads of 4 MiB, lately; four times as many: as if there were no such rule */
 #define SAVE_WAIT_NS (100 * NS_PER_MS) /* for copies that are being written: what they wait for may hang */
 
 /* The whole pass shares one budget, however many steps and victims it takes: hosts' requests wait for its end. */
@@ -206,12 +208,38 @@ static bool walk_placed(struct shard *s)
     return true;
 }
 
-/* Read twice since it was written: worth the place of another copy. Once: worth one that is free, unless wear counts most. */
-static bool worth_saving(const struct shard *s, uint32_t id)
+/* What is used fits: half of all segments, or more, hold nothing that is valid. */
+static bool roomy(const struct shard *s)
+{
+    return (s->ix.nr_entries - s->twin_live) * 2 <=
+           (uint64_t)s->twin_segment * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards;
+}
+
+/* Since long before its segment's turn began: one read for each 16 KiB of the 4 MiB that it lies in. */
+static bool read_around(const struct shard *s, uint32_t id)
+{
+    struct index_entry n;
+
+    index_get(&s->ix, id, &n);
+    return heat_get(&s->heat, heat_now_s(s), n.layer, (uint32_t)(n.block / HEAT_CELL_BLOCKS)).read >= HOT_AROUND;
+}
+
+/* Read twice since it was written: worth the place of another copy. Once: worth one that is free, unless wear counts most. Where the SSD is
+ * roomy the log gives a segment if none is free, and what hosts have not read since, but read around, is worth it, too. */
+static bool worth_saving(struct shard *s, uint32_t id)
 {
     uint32_t uses = index_ref(&s->ix, id);
+    bool free = slots_have_free(&s->places.slots);
 
-    return uses >= RECLAIM_SAVE_USES || (uses > 0 && !s->t.admit_blocks && slots_have_free(&s->places.slots));
+    if (uses >= RECLAIM_SAVE_USES || s->t.admit_blocks)
+        return uses >= RECLAIM_SAVE_USES;
+    if (!roomy(s))
+        return uses > 0 && free;
+    if (uses == 0 && !read_around(s, id))
+        return false;
+    if (!free)
+        places_ask(s);
+    return free;
 }
 
 /* True: it waits for moves or for fills to end; not for longer than a device that answers takes. */

@@ -54,7 +54,7 @@ static bool take(struct look *l, uint32_t entry, const void *buf)
     e = extent_at(&s->xt, slots_of(l)->x[d.slot]);
     if (layer_at(s, e->layer)->id != d.layer || e->no != d.extent || d.destaged_seq < e->destaged_seq)
         return true;
-    l->seen[d.slot] |= d.destaged_seq > e->destaged_seq ? LATER : (uint8_t)(1u << half);
+    l->seen[d.slot] = (uint8_t)(l->seen[d.slot] | (d.destaged_seq > e->destaged_seq ? LATER : 1u << half));
     l->end[half] = MAX(l->end[half], at + 1);
     return true;
 }

@@ -92,7 +92,7 @@ static void refuse(struct env_task *task)
     tier_stop_go_on(f->t);
 }
 
-/* NULL: no memory; the request_answer, which may not come from inside the call, then needs none. */
+/* NULL: no memory; the answer, which may not come from inside the call, then needs none. */
 struct request *request_new(struct tier *t, tier_volume_cb *cb, void *ctx)
 {
     struct request *r = calloc(1, sizeof(*r));

@@ -92,6 +92,7 @@ enum config_key config_dirty_wrong(const struct config *c, char why[static 256])
 int  config_set_text(struct config *c, enum config_key key, const char *text, char why[static 256]);
 /* A value as a user would write it. */
 void config_value_print(struct strbuf *b, const struct config *c, enum config_key key);
+void config_size_print(struct strbuf *b, uint64_t bytes); /* likewise: exact, as a file may have it */
 bool config_value_equal(const struct config *a, const struct config *b, enum config_key key);
 
 /* tier.profile: gives the keys that were not set (line 0) the defaults of the profile. config_parse() has done so. */

@@ -301,6 +301,8 @@ void config_value_print(struct strbuf *b, const struct config *c, enum config_ke
         print_number(b, k->kind, c->v[key].num);
 }
 
+void config_size_print(struct strbuf *b, uint64_t bytes) { print_number(b, CONFIG_SIZE, bytes); }
+
 bool config_value_equal(const struct config *a, const struct config *b, enum config_key key)
 {
     if (config_kind_is_text(config_key_info(key)->kind))

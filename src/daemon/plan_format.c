@@ -14,7 +14,7 @@
 #include "daemon/node.h"
 #include "daemon/plan.h"
 
-/* Why a format plan_failed, and what to do: where there was no room for --dev, and where something else lies there. */
+/* Why a format failed, and what to do: where there was no room for --dev, and where something else lies there. */
 static int no_format(const struct plan *p, int err, const char *why)
 {
     char quoted[LOG_QUOTED_BYTES], next[LOG_QUOTED_BYTES], line[ADVICE_BYTES], ignored[256];

@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-#include "base/sizefmt.h"
-
 static const char *value_quoted(const struct config *c, enum config_key key, char buf[static LOG_QUOTED_BYTES])
 {
     struct strbuf b;
@@ -34,14 +32,15 @@ const char *settings_why_not_live(const char *path, char why[static 256])
     return why + strlen(path) + 2;
 }
 
+/* Exact: lists that differ read differently. */
 static void devs_print(struct strbuf *b, const struct config_dev *devs, unsigned nr, bool media)
 {
-    char size[32];
-
     for (unsigned i = 0; i < nr; i++) {
         strbuf_add(b, "%s%s", i ? ", " : "", devs[i].path);
-        if (devs[i].size_bytes)
-            strbuf_add(b, " %s", size_format(devs[i].size_bytes, size));
+        if (devs[i].size_bytes) {
+            strbuf_add(b, " ");
+            config_size_print(b, devs[i].size_bytes);
+        }
         if (media && devs[i].media != TIER_MEDIA_ASK)
             strbuf_add(b, " %s", devs[i].media == TIER_MEDIA_HDD ? "hdd" : "ssd");
     }

@@ -29,8 +29,11 @@ is "the token did not" "$(grep -c 'key=api.token_file' "$log")" 0
 is "of its devices nothing" "$(grep -c 'key=pool' "$log")" 0
 sed -i "s|$T/c\"|$T/other\"|" "$conf"
 kill -HUP "$pid"; sleep 0.5
-has "another device" "$(cat "$log")" 'msg="not applied" key=pool.capacity from="'"$T/c 256.0 MiB"'" to="'"$T/other 256.0 MiB"'" why="its devices are taken when a pool is formatted'
-sed -i "s|$T/other\"|$T/c\"|" "$conf"
+has "another device" "$(cat "$log")" 'msg="not applied" key=pool.capacity from="'"$T/c 256MiB"'" to="'"$T/other 256MiB"'" why="its devices are taken when a pool is formatted'
+sed -i "s|$T/other\"|$T/c\"|; s|256MiB|262148KiB|" "$conf"
+kill -HUP "$pid"; sleep 0.5
+has "or another size of it, though by a block" "$(cat "$log")" 'msg="not applied" key=pool.capacity from="'"$T/c 256MiB"'" to="'"$T/c 262148KiB"'" why='
+sed -i "s|262148KiB|256MiB|" "$conf"
 echo second-token >"$T/token"
 kill -HUP "$pid"; sleep 0.5
 has "another token under the old name" "$(cat "$log")" 'msg=applied key=api.token_file file="'"$T/token"'" what="another token"$'

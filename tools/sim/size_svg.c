@@ -5,6 +5,7 @@
  */
 #include "tools/sim/size_curve.h"
 
+#include "base/limits.h"
 #include "base/sizefmt.h"
 
 #include <math.h>
@@ -31,10 +32,13 @@ static double value(const struct size_point *p, unsigned panel)
     return panel == 0 ? 100 * p->read_hit : panel == 1 ? p->hdd_busy_s : p->ssd_write_mb;
 }
 
+/* An SSD that is no block long has a place at the left end, too. */
+static double log_size(const struct size_point *p) { return log((double)MAX(p->ssd_bytes, (uint64_t)BLOCK_BYTES)); }
+
 static double across(const struct size_curve *c, const struct size_point *p)
 {
-    double least = log((double)c->point[0].ssd_bytes), most = log((double)c->point[c->nr - 1].ssd_bytes);
-    double part = most <= least ? 0.5 : (log((double)p->ssd_bytes) - least) / (most - least);
+    double least = log_size(&c->point[0]), most = log_size(&c->point[c->nr - 1]);
+    double part = most <= least ? 0.5 : (log_size(p) - least) / (most - least);
 
     return LEFT + INSET + part * (WIDTH - 2 * INSET);
 }

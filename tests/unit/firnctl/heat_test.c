@@ -104,6 +104,23 @@ Test(firnctl_heat, plain_is_ascii_with_reads_writes_and_where)
     free(text);
 }
 
+Test(firnctl_heat, where_parts_lie_has_a_letter_each)
+{
+    static const struct heat_part parts[] = {
+        {.hdd = 4 * MIB}, {.ssd = 4 * MIB, .hdd = 4 * MIB}, {.ssd = 3 * MIB, .hdd = 4 * MIB}, {.ssd = 3 * MIB - 1, .hdd = 4 * MIB},
+        {.ssd = 1, .hdd = 4 * MIB}, {.ssd = 0}, {.ssd = 4096},
+    };
+    char *text;
+
+    map = (struct heat_map){.volume = "db", .size_bytes = 28 * MIB, .part_bytes = 4 * MIB, .half_life_s = 3600, .nr = ARRAY_LEN(parts)};
+    memcpy(map.part, parts, sizeof(parts));
+    text = drawn(16, HEAT_PLAIN);
+    cr_assert_not_null(strstr(text, "\n       0 B   hSSss S\n"), "%s", text);
+    cr_assert_not_null(strstr(text, " S on SSD, s in part, h on HDD, blank: unwritten\n"), "%s", text);
+    cr_assert_not_null(strstr(text, "\nAll of it is cold"), "%s", text);
+    free(text);
+}
+
 Test(firnctl_heat, a_rich_terminal_has_reads_over_writes_in_one_sign)
 {
     char *text;

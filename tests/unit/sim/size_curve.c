@@ -100,3 +100,17 @@ Test(size_curve, table_json_and_drawing_have_every_size, .init = begin, .fini = 
     cr_assert(count(strbuf_str(&b), "<svg") == 1 && count(strbuf_str(&b), "</svg>") == 1 && strstr(strbuf_str(&b), "nan") == NULL);
     strbuf_fini(&b);
 }
+
+Test(size_curve, a_size_of_nothing_is_drawn_at_the_left_end, .init = begin, .fini = end)
+{
+    struct size_curve c = curve_of(2, (const uint64_t[]){0, 4096});
+    struct strbuf b;
+
+    strbuf_init(&b);
+    size_curve_svg(&b, &c);
+    cr_assert_eq(count(strbuf_str(&b), "nan"), 0u);
+    cr_assert_eq(count(strbuf_str(&b), "inf"), 0u);
+    cr_assert_eq(count(strbuf_str(&b), "too small for the engine"), 3u);
+    cr_assert_eq(count(strbuf_str(&b), "<circle"), 3u);
+    strbuf_fini(&b);
+}

@@ -6,6 +6,7 @@
 
 #define VOLUME 1536u             /* blocks: six extents */
 #define SEGMENTS 44u             /* of about 60 blocks: room for the volume and half as much again */
+#define NARROW 32u               /* so many instead: none empties before its turn comes */
 #define READ   256u              /* the first blocks are what hosts read */
 #define FIRST  1024u             /* the last two are written over and over */
 
@@ -13,11 +14,12 @@ static struct tier_stats before;
 
 static uint64_t saved(const struct rig *r) { return shard_stats(r->shard)->reclaim_saved_blocks - before.reclaim_saved_blocks; }
 
+/* In requests so large that what lies around is not worth being saved, too. */
 static void read_all(struct rig *r, unsigned times)
 {
     for (unsigned i = 0; i < times; i++)
-        for (uint64_t b = 0; b < READ; b += 16)
-            rig_expect(r, b, 16, 1);
+        for (uint64_t b = 0; b < READ; b += 32)
+            rig_expect(r, b, 32, 1);
 }
 
 /* The log goes round, three times. At random: no segment empties by itself. */
@@ -268,9 +270,9 @@ Test(save, a_device_of_copies_that_hangs_does_not_keep_segments_from_being_empti
 static uint64_t evicted(const struct rig *r) { return shard_stats(r->shard)->evicted_read + shard_stats(r->shard)->evicted_unread; }
 
 /* The first blocks have copies; those behind them are clean, in the log, and read so many times. Places are free. */
-static void begin_beside_copies(struct rig *r, unsigned times)
+static void begin_beside_copies(struct rig *r, unsigned segments, unsigned times)
 {
-    rig_init(r, &(struct rig_opts){.seed = 20, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = SEGMENTS, .caches = 1,
+    rig_init(r, &(struct rig_opts){.seed = 20, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = segments, .caches = 1,
                                    .cache_segments = 12});
     cr_assert_eq(rig_boot(r), 0);
     for (unsigned i = 0; i < 2; i++) {
@@ -320,7 +322,7 @@ static void save_when_none_is_free_any_more(unsigned times, bool displaces)
     uint32_t nr, reads = 0;
     struct rig r;
 
-    begin_beside_copies(&r, times);
+    begin_beside_copies(&r, SEGMENTS, times);
     for (unsigned i = 0; i < 2000 && reads < 4; i++) {
         if (!write_until_save(&r, &dice))
             continue;
@@ -341,3 +343,91 @@ static void save_when_none_is_free_any_more(unsigned times, bool displaces)
 
 Test(save, what_was_read_once_takes_no_other_copys_place) { save_when_none_is_free_any_more(1, false); }
 Test(save, what_was_read_again_does) { save_when_none_is_free_any_more(2, true); }
+
+/* At leisure: while hosts wait for space nothing is saved. */
+static uint64_t saved_after_a_write(struct rig *r, unsigned version)
+{
+    before = *shard_stats(r->shard);
+    for (uint64_t b = READ; b < 2 * READ; b += 8) {
+        cr_assert_eq(rig_write(r, b, 8, version), 0);
+        sim_run_for(r->sim, 20 * NS_PER_MS);
+    }
+    rig_drain(r, true);
+    shard_start(r->shard);
+    sim_run_for(r->sim, NS_PER_S);
+    turn_log(r);
+    return saved(r);
+}
+
+/* A database reads a page, writes it, and reads it again when its segment has gone. Nobody reads the copy that this is worth: the next
+ * write inherits nothing. */
+Test(save, what_is_written_over_inherits_that_it_was_read_once)
+{
+    struct rig r;
+
+    begin_beside_copies(&r, NARROW, 1);
+    cr_assert_gt(saved_after_a_write(&r, 2), READ / 2);
+    cr_assert_gt(in_places(&r, READ, 2 * READ), READ / 2);
+    cr_assert_lt(saved_after_a_write(&r, 3), READ / 8);
+    for (uint64_t b = READ; b < 2 * READ; b += 16)
+        rig_expect(&r, b, 16, 3);
+    shard_verify(r.shard);
+    rig_drain(&r, true);
+    rig_fini(&r);
+}
+
+/* All segments have some of the first extents, which are destaged and not read since. */
+static void write_mixed(struct rig *r)
+{
+    uint64_t dice = 7;
+
+    for (uint64_t b = 0; b < 6 * FIRST; b += 8) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        if (b % 48 == 0)
+            cr_assert_eq(rig_write(r, b / 6, 8, 1), 0);
+        else
+            cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        sim_run_for(r->sim, 20 * NS_PER_MS);
+    }
+    rig_drain(r, true);
+    shard_start(r->shard);
+    sim_run_for(r->sim, NS_PER_S);
+}
+
+/* The SSD is more than three times as large as the volume. Returns how many copies there were, at most, of what nobody read. */
+static uint32_t turn_roomy_log(struct rig *r, unsigned reads)
+{
+    uint32_t most = 0;
+
+
+    rig_init(r, &(struct rig_opts){.seed = 23, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 2 * SEGMENTS, .caches = 1,
+                                   .cache_segments = 12});
+    cr_assert_eq(rig_boot(r), 0);
+    while (journal_slots_open(r->shard->j, 0))
+        sim_run_for(r->sim, NS_PER_MS);
+    write_and_settle(r);
+    read_all(r, reads);
+    for (unsigned i = 0; i < 4; i++) {
+        write_mixed(r);
+        turn_log(r);
+        most = MAX(most, in_places(r, READ, FIRST));
+    }
+    return most;
+}
+
+Test(save, what_is_read_around_stays_where_the_ssd_is_roomy)
+{
+    struct rig r;
+
+    cr_assert_gt(turn_roomy_log(&r, 40), 0);
+    finish(&r);
+}
+
+Test(save, what_is_hardly_read_around_goes)
+{
+    struct rig r;
+
+    cr_assert_eq(turn_roomy_log(&r, 1), 0);
+    cr_assert_gt(shard_stats(r.shard)->reclaim_dropped_blocks, FIRST - READ);
+    finish(&r);
+}
