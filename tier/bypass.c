@@ -198,6 +198,8 @@ static void part_appended(struct journal_append *a)
         write_indexed(s, b->w->layer, a, a->csum);
     if (t != NULL) {
         t->writes--;
+        if (a->err != 0 && a->type == JOURNAL_PLACED) /* the log may hold it: nobody may have the place before a restart tells */
+            t->seq_max = INDEX_SEQ_MAX;
         twin_settle(s, p->x, (struct extent_place){.dev = EXTENT_NO_DEV});
     }
     b->err = b->err != 0 ? b->err : a->err;

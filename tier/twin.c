@@ -8,7 +8,8 @@
  *    blocks from there like others from the log. An extent that has no place yet has its twin for one, and only the rest is written.
  * 4. The twin is given back, or is the place of its extent, only when a batch has committed whose destaged_seq is not below the seq of
  *    any record that names it: until then a start would take it for this extent again.
- * Failures: no twin, or no room on the devices: the log takes the write.
+ * Failures: no twin, or no room on the devices: the log takes the write. The log fails: it may hold a record that it called failed, so the
+ * place stays taken until a start has read it.
  */
 #include <errno.h>
 #include <sys/mman.h>

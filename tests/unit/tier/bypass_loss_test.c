@@ -283,3 +283,34 @@ Test(bypass_loss, streams_over_each_other_whose_descriptions_are_in_a_ring)
     }
     rig_fini(&r);
 }
+
+/* What the SSD called failed may be there after all, as what was under way beside it: its place goes to no other shard. */
+Test(bypass_loss, a_log_that_fails_in_the_midst_of_a_stream)
+{
+    uint64_t used;
+    struct req q[NR];
+    struct rig r;
+
+    boot(&r, 95, 5 * NS_PER_MS, 0);
+    for (uint32_t b = 0; b < 256; b += IO)
+        cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+    rig_drain(&r, true);
+    shard_start(r.shard);
+    submit(&r, q, 0, 2); /* a second place of one extent, and the first of another */
+    sim_disk_fail_nth(r.ssd, DEV_WRITE, 1, UINT32_MAX);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_MS), 0);
+    used = rig_used(&r);
+    cr_assert_eq(used, 3);
+    cr_assert_eq(sim_run_until(r.sim, all_answered, q, 100 * NS_PER_S), 0);
+    for (uint32_t i = 0; i < NR; i++)
+        cr_assert_neq(q[i].err, 0);
+    release(q);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert(rig_used(&r) == used && r.shard->twins_used == 2);
+    sim_disk_heal(r.ssd);
+    rig_restart(&r);
+    shard_verify(r.shard);
+    cr_assert_eq(rig_used(&r), 1);
+    expect(&r, 0, 256, 1);
+    rig_fini(&r);
+}
