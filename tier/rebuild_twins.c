@@ -2,11 +2,13 @@
 /* rebuild_twins.c: places that the log names for extents (twin.c), and that descriptions may name for others: one of both had it first.
  *
  * 1. A record whose extent has a description that is not older counts no more: the place was given back, or is the description's.
- * 2. Where seqs are of one shard they tell. A place is given back when what names it is committed, and what its next owner is described
- *    with was durable later: so the higher seq is the later owner's. The record needs a higher one than the description.
- * 3. Seqs of two shards tell nothing. If a block there is not what the description says, the stream wrote over it later. If all are, and
- *    the stream had one of them, the description is the later one. Else either may be: the description stays, and what the record names
- *    comes back as damage. An error is better than a wrong byte.
+ * 2. If all blocks of the description are there, and the stream had one of them, the description is the later one, whatever seqs say: of
+ *    a destage beside a zero that is on its way they may be too low (zero.c).
+ * 3. Else, where seqs are of one shard, they tell. A place is given back when what names it is committed, and what its next owner is
+ *    described with was durable later: so the higher seq is the later owner's. The record needs a higher one than the description.
+ * 4. Seqs of two shards tell nothing. If a block there is not what the description says, the stream wrote over it later. If all are,
+ *    either may be the later one: the description stays, and what the record names comes back as damage. An error is better than a
+ *    wrong byte.
  * Failure: doubt is said, and counts as a loss.
  */
 #include <errno.h>
@@ -108,18 +110,19 @@ static bool wrote_over(const struct offline *o, const struct found_extent *f, co
 static int judge(struct twins *t, const struct log_rec *const *recs, size_t nr, const struct found_extent *f, bool *later)
 {
     const struct log_rec *r = recs[0];
-    bool whole;
-    int err;
+    bool whole, doubt;
+    int err = rebuild_fits(t->f->o, f, &whole);
 
-    if (same_shard(t->f->o, r, f->layer)) {
-        *later = r->seq > f->destaged_seq;
+    if (err != 0)
+        return err;
+    *later = false;
+    if (whole && wrote_over(t->f->o, f, recs, nr))
         return 0;
-    }
-    err = rebuild_fits(t->f->o, f, &whole);
-    *later = !whole;
-    if (err == 0 && whole && !wrote_over(t->f->o, f, recs, nr))
+    doubt = !same_shard(t->f->o, r, f->layer) && whole;
+    *later = same_shard(t->f->o, r, f->layer) ? r->seq > f->destaged_seq : !whole;
+    if (doubt)
         say_doubt(t, r, f);
-    return err;
+    return 0;
 }
 
 static int twin_found(void *ctx, const struct log_rec *const *recs, size_t nr)

@@ -125,6 +125,17 @@ Test(rebuild_twins, in_one_shard_the_described_extent_had_it_later_if_its_seq_is
     expect(r, 1, 0, 0);
 }
 
+/* A zero beside it held its seq down. */
+Test(rebuild_twins, in_one_shard_bytes_that_were_written_over_tell_more_than_seqs)
+{
+    struct rig *r = rig_new();
+
+    stream(r, 0, 60, 10, 30);
+    describe(r, OTHER, 50, 0, 20);
+    other_in(r, 0);
+    expect(r, 1, 0, 0);
+}
+
 Test(rebuild_twins, of_two_shards_the_one_whose_bytes_were_written_over_had_it_before)
 {
     struct rig *r = rig_new();
