@@ -126,6 +126,7 @@ static int look(struct look *l)
     d->patience_ns = PATIENCE_NS;
     err = read_part(l, d);
     d->patience_ns = was;
+    dev_forgive(d); /* a bad sector may take that long, and a start has no other disk for what lies there */
     if (err != -FIRN_E_STOPPED)
         conclude(l, err == 0);
     free(l->seen);

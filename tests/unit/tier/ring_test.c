@@ -231,6 +231,29 @@ Test(ring, so_does_one_whose_disk_hangs_for_which_it_waits_not_for_long)
     start_without_ring(&r, homed, 2 * NS_PER_S);
 }
 
+/* The read that was given up is never heard of again: the threads that serve the pool have rings of their own. */
+Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
+{
+    struct rig r;
+
+    boot_ringed(&r, 94);
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    cr_assert_eq(rig_boot(&r), 0);
+    sim_disk_faults(r.hdd[0])->hung = 0;
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 1);
+    r.shard->t.dirty_start_pct = 0;
+    cr_assert_eq(sim_run_for(r.sim, 2 * r.shard->t.io_deadline_ns), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        rewrite(&r, i, 20 + i);
+    expect_all_described(&r);
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 1);
+    sim_disk_heal(r.hdd[0]);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 0);
+    rig_fini(&r);
+}
+
 /* A torn write at the head is what a crash leaves; what was there before nobody needed. */
 Test(ring, an_entry_behind_the_head_may_be_torn)
 {
