@@ -254,6 +254,31 @@ Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
     rig_fini(&r);
 }
 
+/* What the ring says is older than the map, but all that a device says of the extent. */
+Test(ring, a_start_keeps_an_entry_until_what_settled_since_is_described)
+{
+    struct rig r;
+
+    boot(&r, 95, 2 * SPARSE);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    for (uint32_t no = 0; no < EXTENTS; no += STEP)
+        cr_assert_eq(rig_write(&r, (uint64_t)no * EXTENT_BLOCKS, 1, 3), 0);
+    for (int i = 0; i < 1000 && r.shard->ix.nr_dirty > 0; i++)
+        cr_assert_eq(sim_run_for(r.sim, NS_PER_MS), 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_eq(nr_due(&r), SPARSE);
+    rig_restart(&r);
+    cr_assert_eq(nr_due(&r), SPARSE);
+    cr_assert_eq(r.shard->xt.dev[0].ringed[0].nr, SPARSE);
+    cr_assert_eq(r.shard->xt.dev[0].ringed[1].nr, 0);
+    cr_assert_eq(ring_of(&r, 0)->head, SPARSE);
+    shard_start(r.shard);
+    rest(&r);
+    expect_all_described(&r);
+    rig_fini(&r);
+}
+
 /* A torn write at the head is what a crash leaves; what was there before nobody needed. */
 Test(ring, an_entry_behind_the_head_may_be_torn)
 {
