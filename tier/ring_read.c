@@ -133,6 +133,7 @@ static void conclude(struct look *l, bool known)
 static int look(struct look *l)
 {
     struct dev *d = shard_capacity(l->s, l->dev);
+    struct turn *t = turn_of(l->s, l->dev);
     uint64_t was = d->patience_ns;
     int err;
 
@@ -141,7 +142,8 @@ static int look(struct look *l)
     if (l->seen == NULL)
         return -ENOMEM;
     d->patience_ns = PATIENCE_NS;
-    err = read_part(l, d);
+    err = t->late_at_start ? -ETIMEDOUT : read_part(l, d);
+    t->late_at_start |= d->gave_up;
     d->patience_ns = was;
     dev_forgive(d); /* a bad sector may take that long, and a start has no other disk for what lies there */
     if (err != -FIRN_E_STOPPED)

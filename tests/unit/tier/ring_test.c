@@ -231,6 +231,21 @@ Test(ring, so_does_one_whose_disk_hangs_for_which_it_waits_not_for_long)
     start_without_ring(&r, homed, 2 * NS_PER_S);
 }
 
+static void wait_in_vain(struct rig *r) { r->turns.dev[0].late_at_start = true; }
+
+Test(ring, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
+{
+    uint64_t homed;
+    struct rig r;
+
+    boot_ringed(&r, 96);
+    homed = ring_of(&r, 0)->homed;
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    r.on_meta = wait_in_vain;
+    start_without_ring(&r, homed, 0);
+}
+
 /* The read that was given up is never heard of again: the threads that serve the pool have rings of their own. */
 Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
 {
@@ -240,6 +255,7 @@ Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
     rig_crash(&r);
     sim_disk_faults(r.hdd[0])->hung = 1000000;
     cr_assert_eq(rig_boot(&r), 0);
+    cr_assert(r.turns.dev[0].late_at_start, "no other shard waits for it");
     sim_disk_faults(r.hdd[0])->hung = 0;
     cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 1);
     r.shard->t.dirty_start_pct = 0;
