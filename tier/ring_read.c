@@ -5,7 +5,8 @@
  * 1. An entry names the extent, on its slot, with its destaged_seq: it is ringed in that half.
  * 2. None does, and it counts as described: its region has the description, durably. Nothing that only the ring has is written over
  *    before the device was flushed behind the description in the region, and what counts as described once was.
- * 3. None does, and it does not count: it is due, and nobody relies on what its region says.
+ * 3. None does, and it does not count: it is due, and nobody relies on what its region says. But an older entry of it may be all that the
+ *    device says of it until then: it is ringed there.
  * So no description is written again, homed_seq rises to just below the lowest that is ringed, and a half where none is, is free. The
  * head is behind all entries of its half that are needed, whatever the metadata says.
  *
@@ -28,12 +29,20 @@ struct look {
     uint16_t dev;
     uint64_t until_ns;
     uint8_t *buf;               /* AT_ONCE entries */
-    uint8_t *seen;              /* by slot: halves that have it, a bit each, or LATER */
+    uint8_t *seen;              /* by slot: halves that have it, a bit each; those that have an older entry of it; or LATER */
     uint32_t end[2];            /* of each half: behind the last entry that is needed */
 };
-#define LATER 4u
+#define LATER    4u
+#define OLDER_AT 3u             /* the first of the bits for older entries */
 
 static struct extent_slots *slots_of(const struct look *l) { return &l->s->xt.dev[l->dev]; }
+
+static uint8_t saw(const struct extent_desc *d, const struct extent *e, uint32_t half)
+{
+    if (d->destaged_seq > e->destaged_seq)
+        return LATER;
+    return (uint8_t)(d->destaged_seq == e->destaged_seq ? 1u << half : 1u << half << OLDER_AT);
+}
 
 /* False: it does not verify, and may be needed. */
 static bool take(struct look *l, uint32_t entry, const void *buf)
@@ -52,11 +61,18 @@ static bool take(struct look *l, uint32_t entry, const void *buf)
     if (!cold_desc_is_of(s->o.cold, l->dev, &d) || !slotset_has(&slots_of(l)->ringed[0], d.slot))
         return true;
     e = extent_at(&s->xt, slots_of(l)->x[d.slot]);
-    if (layer_at(s, e->layer)->id != d.layer || e->no != d.extent || d.destaged_seq < e->destaged_seq)
+    if (layer_at(s, e->layer)->id != d.layer || e->no != d.extent)
         return true;
-    l->seen[d.slot] = (uint8_t)(l->seen[d.slot] | (d.destaged_seq > e->destaged_seq ? LATER : 1u << half));
+    if (d.destaged_seq < e->destaged_seq && !(e->flags & EXTENT_UNDESCRIBED))
+        return true;
+    l->seen[d.slot] = (uint8_t)(l->seen[d.slot] | saw(&d, e, half));
     l->end[half] = MAX(l->end[half], at + 1);
     return true;
+}
+
+static unsigned halves_seen(uint8_t seen)
+{
+    return seen & RING_BOTH ? seen & RING_BOTH : seen >> OLDER_AT & RING_BOTH;
 }
 
 static int read_part(struct look *l, struct dev *d)
@@ -98,13 +114,14 @@ static void conclude(struct look *l, bool known)
     for (uint32_t slot = slotset_next(maybe, 0); slot != SLOT_NONE; slot = slotset_next(maybe, slot + 1)) {
         uint32_t x = slots_of(l)->x[slot];
         uint64_t seq = extent_at(&s->xt, x)->destaged_seq;
-        unsigned seen = known ? l->seen[slot] : LATER;
+        bool later = !known || (l->seen[slot] & LATER);
+        unsigned halves = later ? RING_BOTH : halves_seen(l->seen[slot]);
 
-        low = seen != 0 ? MIN(low, seq) : low;
-        for (unsigned h = 0; h < 2 && !(seen & LATER); h++)
-            r->low[h] = seen >> h & 1 ? MIN(r->low[h], seq) : r->low[h];
-        ring_note(s, x, l->dev, seen & LATER ? RING_BOTH : seen);
-        if (seen & LATER)
+        low = halves != 0 ? MIN(low, seq) : low;
+        for (unsigned h = 0; h < 2 && !later; h++)
+            r->low[h] = halves >> h & 1 ? MIN(r->low[h], seq) : r->low[h];
+        ring_note(s, x, l->dev, halves);
+        if (later)
             make_due(s, x);
     }
     if (!known)
@@ -116,6 +133,7 @@ static void conclude(struct look *l, bool known)
 static int look(struct look *l)
 {
     struct dev *d = shard_capacity(l->s, l->dev);
+    struct turn *t = turn_of(l->s, l->dev);
     uint64_t was = d->patience_ns;
     int err;
 
@@ -124,8 +142,10 @@ static int look(struct look *l)
     if (l->seen == NULL)
         return -ENOMEM;
     d->patience_ns = PATIENCE_NS;
-    err = read_part(l, d);
+    err = t->late_at_start ? -ETIMEDOUT : read_part(l, d);
+    t->late_at_start |= d->gave_up;
     d->patience_ns = was;
+    dev_forgive(d); /* a bad sector may take that long, and a start has no other disk for what lies there */
     if (err != -FIRN_E_STOPPED)
         conclude(l, err == 0);
     free(l->seen);

@@ -34,6 +34,7 @@ struct turn {                    /* of one device; any thread */
     uint64_t not_before_ns;      /* budget: the next run; whoever has the turn moves it */
     uint64_t migrate_not_before_ns; /* migration to it: the next batch */
     uint64_t head_bytes;         /* where the last request that was submitted ends */
+    bool     late_at_start;      /* some shard's start has waited for it in vain: the others do not (ring_read.c) */
 };
 static_assert(REACTORS_MAX <= 64, "a bit a shard");
 struct turns {

@@ -22,6 +22,7 @@ void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const c
     d->env = env;
     snprintf(d->path, sizeof(d->path), "%s", path);
     list_init(&d->inflight);
+    list_init(&d->left);
 }
 
 static void check_iov(const struct dev *d, const struct dev_io *io)
@@ -109,7 +110,7 @@ void dev_discard(struct dev *d, struct dev_io *io)
 
 void dev_close(struct dev *d)
 {
-    if (d->gave_up && !list_empty(&d->inflight)) {
+    if (!list_empty(&d->left) || (d->gave_up && !list_empty(&d->inflight))) {
         d->closing = true;
         return;
     }
@@ -287,6 +288,19 @@ static int run_patient(struct dev *d, void (*submit)(struct dev *d, struct dev_i
         memcpy(to, p->iov.iov_base, what->len_bytes);
     patient_free(p);
     return err;
+}
+
+void dev_forgive(struct dev *d)
+{
+    list_for_each_safe(n, tmp, &d->inflight) {
+        struct dev_io *io = list_entry(n, struct dev_io, priv.node);
+
+        if (io->cb != patient_cb || !container_of(io, struct patient, io)->left)
+            continue;
+        list_remove(n);
+        list_push_back(&d->left, n);
+    }
+    d->gave_up = false;
 }
 
 static int run_loyal(struct dev *d, void (*submit)(struct dev *d, struct dev_io *io), const struct dev_io *what, void *buf)

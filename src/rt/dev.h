@@ -82,6 +82,7 @@ struct dev {
     bool                  gave_up;   /* it did: all is the device's until it answers; for good if the env has a new thread by then */
     bool                  closing;   /* closed while that is so: goes when it answers */
     struct list           inflight;  /* of dev_io.priv.node, oldest first: deadlines look at the head */
+    struct list           left;      /* likewise: given up, and forgiven */
     struct metric_hist   *latency[DEV_OP_NR]; /* optional; metrics.h */
     void                (*observer)(struct dev *d, const struct dev_io *io); /* optional; sees each completion */
     void                 *observer_ctx;
@@ -102,6 +103,10 @@ void dev_init(struct dev *d, const struct dev_ops *ops, struct env *env, const c
 /* Age in ns of the oldest request in flight, 0 if none: as far as its end would have been heard (env_heard_ns()), without the
  * time in which the process stood still. */
 uint64_t dev_oldest_ns(const struct dev *d);
+
+/* What the forms below have given up says no more of the device: it is usable until something else that is asked of it takes too long. For
+ * those that one cannot do without: the end of what was given up may never be heard of (dev.gave_up). */
+void dev_forgive(struct dev *d);
 
 /* Straight-line forms over env_run_once(): start, stop, format, check, recovery; never on the data path.
  * 0, the device's error, or the loop's (-FIRN_E_STOPPED: give up at once). -ETIMEDOUT: patience_ns is over; from then on at once. */

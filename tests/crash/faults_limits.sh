@@ -26,6 +26,7 @@ else
 fi
 brief() { # brief PREFIX...: a start of the server under it, until it is ready or has ended; $out, $rc
     local i pid
+    : >"$work/brief" # what the start before said is not this one's
     "$@" "$firnd" --config "$pool/firn.conf" >"$work/brief" 2>&1 &
     pid=$!
     for ((i = 0; i < 1000; i++)); do

@@ -251,6 +251,7 @@ static void dev_sim_submit(struct dev *dev, struct dev_io *io)
 void sim_dev_forget(struct sim_dev *sd)
 {
     list_init(&sd->dev.inflight);
+    list_init(&sd->dev.left);
     sd->dev.stats.in_flight = 0;
     sd->dev.failed = false; /* so that what comes still arrives here and is dropped */
 }

@@ -370,6 +370,7 @@ static void forget_requests(struct dev *d)
     if (d == NULL)
         return;
     list_init(&d->inflight);
+    list_init(&d->left);
     d->stats.in_flight = 0;
 }
 

@@ -231,6 +231,70 @@ Test(ring, so_does_one_whose_disk_hangs_for_which_it_waits_not_for_long)
     start_without_ring(&r, homed, 2 * NS_PER_S);
 }
 
+static void wait_in_vain(struct rig *r) { r->turns.dev[0].late_at_start = true; }
+
+Test(ring, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
+{
+    uint64_t homed;
+    struct rig r;
+
+    boot_ringed(&r, 96);
+    homed = ring_of(&r, 0)->homed;
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    r.on_meta = wait_in_vain;
+    start_without_ring(&r, homed, 0);
+}
+
+/* The read that was given up is never heard of again: the threads that serve the pool have rings of their own. */
+Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
+{
+    struct rig r;
+
+    boot_ringed(&r, 94);
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert(r.turns.dev[0].late_at_start, "no other shard waits for it");
+    sim_disk_faults(r.hdd[0])->hung = 0;
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 1);
+    r.shard->t.dirty_start_pct = 0;
+    cr_assert_eq(sim_run_for(r.sim, 2 * r.shard->t.io_deadline_ns), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        rewrite(&r, i, 20 + i);
+    expect_all_described(&r);
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 1);
+    sim_disk_heal(r.hdd[0]);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    cr_assert_eq(r.hdd_dev[0]->stats.in_flight, 0);
+    rig_fini(&r);
+}
+
+/* What the ring says is older than the map, but all that a device says of the extent. */
+Test(ring, a_start_keeps_an_entry_until_what_settled_since_is_described)
+{
+    struct rig r;
+
+    boot(&r, 95, 2 * SPARSE);
+    fill(&r);
+    rewrite(&r, 0, 2);
+    for (uint32_t no = 0; no < EXTENTS; no += STEP)
+        cr_assert_eq(rig_write(&r, (uint64_t)no * EXTENT_BLOCKS, 1, 3), 0);
+    for (int i = 0; i < 1000 && r.shard->ix.nr_dirty > 0; i++)
+        cr_assert_eq(sim_run_for(r.sim, NS_PER_MS), 0);
+    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    cr_assert_eq(nr_due(&r), SPARSE);
+    rig_restart(&r);
+    cr_assert_eq(nr_due(&r), SPARSE);
+    cr_assert_eq(r.shard->xt.dev[0].ringed[0].nr, SPARSE);
+    cr_assert_eq(r.shard->xt.dev[0].ringed[1].nr, 0);
+    cr_assert_eq(ring_of(&r, 0)->head, SPARSE);
+    shard_start(r.shard);
+    rest(&r);
+    expect_all_described(&r);
+    rig_fini(&r);
+}
+
 /* A torn write at the head is what a crash leaves; what was there before nobody needed. */
 Test(ring, an_entry_behind_the_head_may_be_torn)
 {
