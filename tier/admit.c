@@ -30,6 +30,7 @@
 
 #define CHUNK_TURNS  5u           /* as places.c has it for blocks that are hardly written */
 
+#define PASS_MAX      (1u << 20) /* blocks at once: 4 GiB */
 #define STREAM_BLOCKS (4u * 1024u * 1024u / BLOCK_BYTES)
 #define WINDOW_MIN    64u
 
@@ -40,7 +41,7 @@ int admit_init(struct admit *ad, uint64_t cache_blocks, uint64_t seed)
 
     assert(buckets <= UINT32_MAX);
     *ad = (struct admit){.nr_buckets = (uint32_t)buckets, .seed = seed, .turn = MAX(cache_blocks / CHUNK_BLOCKS, UINT64_C(1)),
-                         .turn_blocks = MAX(cache_blocks, UINT64_C(1))};
+                         .blocks = MAX(cache_blocks, UINT64_C(1)), .room = MAX(cache_blocks, UINT64_C(1))};
     p = mmap(NULL, admit_bytes(ad), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return -ENOMEM;
@@ -114,8 +115,12 @@ static bool alone(const struct admit_rules *r) { return r->by_block && !r->along
 /* Half of the time for which a block alone is remembered. */
 static uint16_t half_of(const struct admit *ad, const struct admit_rules *r)
 {
-    return (uint16_t)(ad->blocks * 2 / (ad->turn_blocks * r->asked_turns));
+    return (uint16_t)(ad->passed / (ADMIT_TURN_UNIT / 2 * r->asked_turns));
 }
+
+static void pass(struct admit *ad, uint64_t nblocks) { ad->passed += nblocks * ADMIT_TURN_UNIT / ad->room; }
+
+void admit_written(struct admit *ad, uint32_t nblocks) { pass(ad, MIN(nblocks, PASS_MAX)); }
 
 static uint16_t asked_mask(const struct admit_entry *e)
 {
@@ -278,7 +283,7 @@ struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, stru
     if (stream_blocks > r->stream_blocks)
         return (struct admit_fill){0, 0};
     ad->misses++;
-    ad->blocks += (uint64_t)__builtin_popcount(asked);
+    pass(ad, (uint64_t)__builtin_popcount(asked));
     e = entry_of(ad, r, use, layer, chunk);
     chunk_wanted = use != NULL && use_wants(r, use, e);
     if (use != NULL && !chunk_wanted)

@@ -6,9 +6,10 @@
  * asked for before: missed, asked for again while it was in RAM, or evicted before anybody read it. Rules may want blocks alone, or let
  * those of the chunk come along that were asked for before, lately, though not now. Streams are worth nothing.
  *
- * Where rules want blocks alone each is remembered by itself (its neighbours do not keep it in mind), and a turn is as many missed
- * blocks as the cache has: what would fill it once. Time goes in half turns: what was asked for in this one or the one before counts.
- * Nothing is forgotten while places are free; once copies displace each other, what RAM is asked for says nothing.
+ * Where rules want blocks alone each is remembered by itself (its neighbours do not keep it in mind), and a turn is as many blocks,
+ * missed or written, as the cache has that are not dirty: what would fill that once. Time goes in half turns: what was asked for in
+ * this one or the one before counts. Nothing is forgotten while places are free; once copies displace each other, what RAM is asked for
+ * says nothing.
  *
  * A guard sees copies go. If most go unread, the cache is too small for what it is asked to hold, and it asks for one more touch,
  * until fewer do: what stays then is used.
@@ -30,6 +31,7 @@
 #define ADMIT_TURNS_MAX   255u
 #define ADMIT_WAYS        16u
 #define ADMIT_SAMPLE      16u
+#define ADMIT_TURN_UNIT   (UINT64_C(1) << 40)
 
 struct admit_entry {
     uint32_t hash_touches;       /* hash 30 | misses of the chunk 2, which stop at 3 */
@@ -46,7 +48,9 @@ struct admit {
     uint32_t nr_buckets;
     uint64_t seed;
     uint64_t turn, misses;       /* misses a turn; misses so far */
-    uint64_t turn_blocks, blocks; /* the same in blocks */
+    uint64_t blocks;             /* of the cache; */
+    uint64_t room;               /* the caller's: of those, what is not dirty; at least 1 */
+    uint64_t passed;             /* blocks alone: turns so far, in parts of ADMIT_TURN_UNIT */
     bool     full;               /* the caller's: copies displace each other */
 };
 
@@ -79,6 +83,8 @@ void admit_rules_init(struct admit_rules *r, uint64_t cache_blocks, const struct
  * of the stream that the request belongs to. use: NULL: the rules alone count. */
 struct admit_fill admit_miss(struct admit *ad, const struct admit_rules *r, struct admit_use *use, uint32_t layer, uint64_t chunk,
                              uint16_t asked, uint16_t have, uint64_t stream_blocks);
+/* Blocks were written that the same cache holds. */
+void admit_written(struct admit *ad, uint32_t nblocks);
 /* Would a miss now be worth the whole chunk? Changes nothing. */
 bool admit_wants_chunk(const struct admit *ad, const struct admit_rules *r, const struct admit_use *use, uint32_t layer, uint64_t chunk,
                        uint64_t stream_blocks);

@@ -269,6 +269,7 @@ static void chunk_missed(struct rio *r, uint32_t x, uint64_t chunk, const struct
         else if (fr != STAGE_NONE && stage_frame(&s->stage, fr)->fetch == f && base + i >= r->block && base + i < r->block + r->nblocks)
             asked |= (uint16_t)(1u << i);
     }
+    quota_room(s);
     if (asked != 0)
         admitted(s, x, first, admit_miss(&s->places.admit, quota_rules(s, r->layer, &own), quota_use(s, r->layer), r->layer, chunk,
                                           asked, have, r->stream_blocks));

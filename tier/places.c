@@ -30,7 +30,7 @@
 #define PLACES_AHEAD  64u        /* fewer that were never used: time for another segment */
 #define ASK_AT        128u              /* copies that go, and a segment of the log may be worth less than what goes; */
 #define ASK_READ      4u         /* one that was read counts for so many */
-#define FREE_SHARE    4u         /* of all places, one in so many free: copies no longer displace each other */
+#define FREE_SHARE    4u         /* of the cache, one block in so many free for copies: they no longer displace each other */
 #define SAMPLES       64u        /* places of a segment that are looked at to guess how hot it is */
 #define LOG_QUIET_NS  (10 * NS_PER_S) /* the log took no segment for so long: what reclaim wants to see free may hold copies, */
 #define LOG_REST_NS   (60 * NS_PER_S) /* and after so long what it keeps for moves as well */
@@ -247,14 +247,15 @@ uint64_t places_base(const struct shard *s)
     return sl->nr_places + (uint64_t)places_possible(s) * (sl->per_segment - sl->first_slot);
 }
 
-/* Full from the first copy on that had no free place, until so much is free that it takes long to fill: a segment that the log gives, and
- * soon wants back, is no reason to take what was not worth a place before. */
+/* Full from the first copy on that had no free place, until so much is free that it takes long to fill: segments that the log gives, and
+ * soon wants back, are no reason to take what was not worth a place before. So it is a part of the whole cache: where much is written the
+ * log has nearly all of that, and all that copies have is now and then free. */
 static void full_look(struct shard *s)
 {
     const struct slots *sl = &s->places.slots;
-    uint64_t all = places_base(s), free = all - MIN(all, sl->nr_used + sl->nr_taken);
+    uint64_t base = places_base(s), free = base - MIN(base, sl->nr_used + sl->nr_taken);
 
-    if (free * FREE_SHARE >= all)
+    if (free * FREE_SHARE >= cache_blocks(s))
         s->places.admit.full = false;
     else if (!slots_have_free(sl))
         s->places.admit.full = true;

@@ -11,6 +11,7 @@
  * A share in percent is one of the places that copies have, or could take now. It is counted anew now and then, not for each copy.
  * Failures: no copy of the volume found within a call's steps: the new one is dropped; the hand goes on from there.
  */
+#include "tier/gate.h"
 #include "tier/places.h"
 #include "tier/priv.h"
 #include "tier/quota.h"
@@ -18,6 +19,7 @@
 #define LOOK_EVERY 32u           /* places taken between two looks at who is over most */
 #define NO_LIMIT   UINT64_MAX
 #define READ_MOSTLY   4u         /* a volume of which so many blocks are read for one that is written is hardly written */
+#define ROOM_MIN      16u        /* of the cache, one block in so many is never called dirty: more than dirty_max lets in */
 #define LATELY_BLOCKS (1u << 20) /* 4 GiB read, or written: what was before counts half */
 
 static uint64_t share_blocks(const struct shard *s, const struct volume_share *sh)
@@ -162,10 +164,29 @@ bool quota_own_rule(const struct shard *s, uint32_t l)
     return v != NULL && v->policy.admit >= VOLUME_ADMIT_FIRST;
 }
 
+/* What is dirty nothing displaces, and what is written displaces copies; not where they have devices of their own. */
+void quota_room(struct shard *s)
+{
+    struct admit *ad = &s->places.admit;
+
+    if (!segpool_is_log_only(s->o.segpool))
+        ad->room = MAX(ad->blocks - MIN(ad->blocks, shard_log_dirty(s)), ad->blocks / ROOM_MIN + 1);
+}
+
+static void written(struct shard *s, uint32_t nblocks)
+{
+    if (segpool_is_log_only(s->o.segpool))
+        return;
+    quota_room(s);
+    admit_written(&s->places.admit, nblocks);
+}
+
 void quota_io(struct shard *s, uint32_t l, uint32_t nblocks, bool write)
 {
     struct layer *y = layer_at(s, l);
 
+    if (write)
+        written(s, nblocks);
     y->lately[write] += nblocks;
     if (y->lately[write] < LATELY_BLOCKS)
         return;

@@ -24,6 +24,7 @@ bool     quota_has_room(struct shard *s, uint32_t layer); /* it may have one mor
 bool     quota_admits(const struct shard *s, uint32_t layer); /* anything of it may be copied */
 bool     quota_own_rule(const struct shard *s, uint32_t layer); /* how often it must be missed: not as the pool's knobs say */
 void     quota_io(struct shard *s, uint32_t layer, uint32_t nblocks, bool write); /* of a host */
+void     quota_room(struct shard *s);                     /* before a miss is judged: what of the cache copies may displace */
 /* As the pool's knobs say, for a volume that is used like this one. */
 struct admit_rules *quota_pool_rules(struct shard *s, uint32_t layer);
 struct admit_use *quota_use(struct shard *s, uint32_t layer); /* NULL: what it reads is not looked at so */

@@ -7,11 +7,17 @@
  *    than that has no effect there, and is left out; so an extent is visited once here, however many zeroes cover it.
  * 3. An extent at an end of the range is covered in part. If nothing newer covers it whole it is noted, and its turn comes when all
  *    that is covered whole is done, oldest first, in the order in which slots were promised for its blocks.
- * Failures: -ENOMEM; checksums of a mapped extent that cannot be read now; no slots.
+ * 4. A destage that a crash cut off may have bridged a hole whose end was zeroed since. Where the map lacks that block, and its write has
+ *    left the log, nothing but the zeroed range tells of it: its first and its last block get an entry then, if a clean copy lies beside
+ *    them (map_keep_bridges()). Last, so that they take no slot that others need.
+ * Failures: -ENOMEM; checksums of a mapped extent that cannot be read now; no slots. Where 4 finds none, all copies that may lie in such a
+ * hole are kept, and destaged soon.
  */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "tier/map.h"
+#include "tier/mover.h"
 #include "tier/recover.h"
 #include "tier/sums.h"
 #include "tier/write.h"
@@ -147,6 +153,57 @@ static int zero_part_of(struct walk *w, const struct zero_rec *z, uint64_t block
     return x == EXTENT_NONE ? 0 : zero_at(w, z, x, false); /* an earlier one may have left nothing of it */
 }
 
+/* ---- what may have been the end of a hole ---- */
+
+/* Does a clean copy come next to a block in that direction, as far as a destage bridges? keep: it is dirty from now on, and so are those
+ * behind it. */
+static bool copies_beside(struct shard *s, const struct extent *e, uint32_t i, int by, bool keep)
+{
+    bool found = false;
+
+    for (int64_t at = (int64_t)i + by, n = 0; n < BRIDGE_BLOCKS && at >= 0 && at < EXTENT_BLOCKS; at += by, n++) {
+        uint32_t id = index_find(&s->ix, e->layer, (uint64_t)e->no * EXTENT_BLOCKS + (uint64_t)at);
+
+        if (id == INDEX_NONE)
+            continue;
+        if (index_flags_of(&s->ix, id) & INDEX_DIRTY)
+            break;
+        if (!keep)
+            return true;
+        map_set_kept(s, id);
+        found = true;
+    }
+    return found;
+}
+
+/* i: the last block of the zeroed range in that direction. Without an entry nobody will know the end of the hole once the record of the
+ * range has left the log: if there is no slot for one it must not matter for long. */
+static void bound_hole(struct shard *s, const struct zero_rec *z, struct extent *e, uint32_t i, int by)
+{
+    struct index_entry n = {.layer = e->layer, .block = (uint64_t)e->no * EXTENT_BLOCKS + i, .seq = z->seq, .segment = z->segment,
+                            .flags = INDEX_DIRTY | INDEX_ZERO};
+    bool slot = index_virtual_free(&s->ix) > SLOTS_SPARE(s);
+
+    if (index_find(&s->ix, n.layer, n.block) != INDEX_NONE || !copies_beside(s, e, i, by, !slot))
+        return;
+    if (slot)
+        map_put(s, &n);
+    else
+        e->flags |= EXTENT_URGENT;
+}
+
+static void bound_holes(struct walk *w, const struct zero_rec *z, uint64_t block)
+{
+    uint32_t x = extent_find(&w->s->xt, z->layer, extent_no(block));
+    struct extent *e = x == EXTENT_NONE ? NULL : extent_at(&w->s->xt, x);
+    uint64_t start = ROUND_DOWN(block, (uint64_t)EXTENT_BLOCKS);
+
+    if (e == NULL || z->seq <= e->destaged_seq || z->seq <= e->discard_seq || e->nr_live == e->nr_dirty)
+        return;
+    bound_hole(w->s, z, e, (uint32_t)(MAX(z->block, start) - start), -1);
+    bound_hole(w->s, z, e, (uint32_t)(MIN(z->block + z->nblocks, start + EXTENT_BLOCKS) - 1 - start), 1);
+}
+
 /* ---- all of them ---- */
 
 /* Of equal seqs the copy that reclaim made comes first in both orders, and stays: the other one's segment was being emptied. */
@@ -184,6 +241,12 @@ int zeroes_apply(struct shard *s, struct zero_rec *z, size_t nr, uint64_t *visit
             err = zero_part_of(&w, &z[i], z[i].block);
         if (z[i].tail && err == 0)
             err = zero_part_of(&w, &z[i], z[i].block + z[i].nblocks - 1);
+    }
+    for (size_t i = 0; i < nr && err == 0; i++) {
+        if (z[i].head)
+            bound_holes(&w, &z[i], z[i].block);
+        if (z[i].tail)
+            bound_holes(&w, &z[i], z[i].block + z[i].nblocks - 1);
     }
     *visits = w.visits;
     free(w.at);

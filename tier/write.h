@@ -45,6 +45,7 @@ void     write_end(struct wio *w, int err);
 void     write_count(struct shard *s, const struct blk_io *io, int err);
 
 /* zero.c */
+#define SLOTS_SPARE(s) ((s)->ix.nr_virtual / 8) /* without payload, never promised: for damage, which nobody announces */
 int      zero_blocks(struct shard *s, struct zio *z, uint32_t layer, uint64_t block, uint64_t nblocks);
 uint16_t zeroes_share_wanted(const struct shard *s, const struct blk_io *io); /* as share_zeroes_wanted() */
 bool     zero_cancel(struct zio *z);                      /* true: it waited, is off its list, and z->cb will not be called */

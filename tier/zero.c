@@ -20,8 +20,6 @@
 #include "tier/sums.h"
 #include "tier/write.h"
 
-#define SLOTS_SPARE(s) ((s)->ix.nr_virtual / 8) /* never promised: for damage, which nobody announces */
-
 static bool drop_older(struct shard *s, const struct extent *e, uint64_t seq)
 {
     uint64_t block = (uint64_t)e->no * EXTENT_BLOCKS;

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -182,12 +183,21 @@ static bool addr_valid(const char *text)
     return inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
 }
 
+/* Paths are labels of metrics, and texts of JSON: either is UTF-8, or lost with all that stands beside it. */
+static bool utf8_valid(const char *text)
+{
+    json_t *string = json_string(text);
+
+    json_decref(string);
+    return string != NULL;
+}
+
 static bool path_valid(const char *text)
 {
     for (const char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             return false;
-    return text[0] == '/' || text[0] == '.';
+    return (text[0] == '/' || text[0] == '.') && utf8_valid(text);
 }
 
 bool config_hours(const char *text, uint32_t *from_min, uint32_t *to_min)
@@ -226,7 +236,7 @@ static int check_text(const struct config_key_info *k, const char *text, char wh
         form = "a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63";
     } else if (k->kind == CONFIG_PATH) {
         ok = path_valid(text);
-        form = "a path; it begins with '/' or '.'";
+        form = "a path; it begins with '/' or '.', and is UTF-8 without control characters";
     } else if (k->kind == CONFIG_ADDR) {
         ok = addr_valid(text);
         form = "an IPv4 or IPv6 address in numbers";

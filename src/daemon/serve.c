@@ -88,8 +88,10 @@ static void stop_api(struct server *s)
 
 static void say_ready(const struct server *s, const struct plan *p)
 {
-    log_info("ready", "port=%u discovery_port=%u api=\"%s\" api_port=%u node=%s reactors=%u", node_port(s->node),
-             node_discovery_port(s->node), config_text(&p->cfg, api_unix), http_port(s->http), node_name(s->node),
+    char socket[LOG_QUOTED_BYTES];
+
+    log_info("ready", "port=%u discovery_port=%u api=%s api_port=%u node=%s reactors=%u", node_port(s->node),
+             node_discovery_port(s->node), log_quoted(config_text(&p->cfg, api_unix), socket), http_port(s->http), node_name(s->node),
              node_reactors(s->node));
     sd_notify(0, "READY=1");
 }

@@ -53,6 +53,9 @@ has "and keys that an option set" "$out" '^firnd: api.listen: is open to other m
 exits 2 "$firnd" --ram fast
 has "sizes" "$out" '^firnd: --ram: "fast" is not a size'
 rm -rf "$T/x"
+printf 'pool: { metadata = "/m"; capacity: ( { path = "/c\377"; } ); };\n' >"$conf"
+exits 2 "$firnd" --check --config "$conf"
+has "a path that JSON and metrics cannot have" "$out" " is not a path; it begins with '/' or '.', and is UTF-8 without control characters$"
 exits 2 "$firnd" --dev "$T/x" --model-hdd all
 has "a modelled disk wants one reactor" "$out" '^firnd: --model-hdd: .*--reactors 1'
 exits 2 "$firnd" --dev "$T/x" --model-ssd

@@ -177,6 +177,40 @@ Test(admit, once_copies_displace_each_other_a_block_alone_is_remembered_for_a_ha
     admit_fini(&g.ad);
 }
 
+/* So much of a turn passes between two misses of a block alone, from the middle of a half turn on: is it a second miss? */
+static bool remembered(uint64_t room, uint32_t missed, uint32_t written)
+{
+    struct rig g;
+    bool again;
+
+    rig_up(&g, true);
+    g.ad.full = true;
+    g.ad.room = room;
+    admit_written(&g.ad, (uint32_t)room / 4);
+    expect(miss(&g, 5, 0x0001, 0), 0, 0);
+    pass_blocks(&g, missed);
+    admit_written(&g.ad, written);
+    again = miss(&g, 5, 0x0001, 0).fill != 0;
+    admit_fini(&g.ad);
+    return again;
+}
+
+Test(admit, of_a_turn_of_blocks_alone_what_is_written_is_a_part_like_what_is_missed)
+{
+    cr_assert(remembered(CACHE, CACHE / 4, CACHE / 4));
+    cr_assert(remembered(CACHE, 0, CACHE / 2));
+    cr_assert_not(remembered(CACHE, CACHE / 2, CACHE / 2));
+    cr_assert_not(remembered(CACHE, 0, CACHE));
+    cr_assert_not(remembered(CACHE, 0, UINT32_MAX));
+}
+
+Test(admit, a_turn_of_blocks_alone_is_the_shorter_the_more_is_dirty)
+{
+    cr_assert(remembered(CACHE, CACHE / 2, 0));
+    cr_assert_not(remembered(CACHE / 2, CACHE / 2, 0));
+    cr_assert(remembered(CACHE / 2, CACHE / 4, 0));
+}
+
 Test(admit, once_copies_displace_each_other_ram_says_nothing_of_blocks_alone)
 {
     struct rig g;
@@ -306,7 +340,7 @@ static bool plain_alone(const struct rig *g) { return g->r.by_block && !g->r.alo
 /* Blocks alone: what was not asked for in this half turn or the one before, once copies displace each other. */
 static void plain_age(struct plain *p, const struct rig *g, uint16_t asked)
 {
-    uint64_t half = g->ad.blocks * 2 / (g->ad.turn_blocks * g->r.asked_turns);
+    uint64_t half = g->ad.passed / (ADMIT_TURN_UNIT / 2 * g->r.asked_turns);
 
     for (uint32_t i = 0; i < CHUNK_BLOCKS; i++) {
         if (g->ad.full && half - p->half[i] > 1)
@@ -371,7 +405,7 @@ Test(admit, agrees_with_the_rules_in_plain_words)
         if (rules == 3)
             admit_rules_init(&g.r, CACHE, &read_mostly);
         g.ad.turn = 200; /* chunks come back before and after a turn */
-        g.ad.turn_blocks = 200;
+        g.ad.room = 200;
         srand(3);
         for (uint32_t step = 0; step < 200000; step++) {
             uint64_t c = (uint64_t)rand() % (rand() % 3 ? CHUNKS / 10 : CHUNKS);

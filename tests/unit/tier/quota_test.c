@@ -142,6 +142,36 @@ Test(quota, copies_of_a_volume_below_its_minimum_stay)
     finish(&t);
 }
 
+/* Writes that stay dirty. What of the cache copies may displace then, and the turns that have passed by them. */
+static void write_dirt(uint32_t caches, uint64_t *room, uint64_t *passed)
+{
+    struct rig r;
+    uint64_t before;
+
+    rig_init(&r, &(struct rig_opts){.seed = 31, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 64, .caches = caches,
+                                    .cache_segments = caches * 12});
+    cr_assert_eq(rig_boot(&r), 0);
+    before = r.shard->places.admit.passed;
+    for (uint64_t b = 0; b < 512; b += 32)
+        cr_assert_eq(rig_write(&r, b, 32, 1), 0);
+    cr_assert_gt(r.shard->ix.nr_dirty, 0);
+    quota_room(r.shard);
+    *room = r.shard->places.admit.room + (caches ? 0 : r.shard->ix.nr_dirty);
+    *passed = r.shard->places.admit.passed - before;
+    cr_assert_eq(*room, r.shard->places.admit.blocks);
+    rig_fini(&r);
+}
+
+Test(quota, what_is_written_displaces_copies_and_what_is_dirty_is_not_displaced)
+{
+    uint64_t room, passed;
+
+    write_dirt(0, &room, &passed);
+    cr_assert_geq(passed, ADMIT_TURN_UNIT / room * 512);
+    write_dirt(1, &room, &passed);
+    cr_assert_eq(passed, 0, "copies have a device of their own");
+}
+
 Test(quota, of_a_volume_that_is_hardly_written_only_what_is_missed_again_is_copied)
 {
     struct two t;

@@ -103,10 +103,12 @@ PRINTF_LIKE(1, 2) void shell(const char *fmt, ...)
 void raise_flag(void *ctx) { *(bool *)ctx = true; }
 bool flag_up(void *ctx) { return *(bool *)ctx; }
 
-void run_until(bool *flag)
+void run_until(bool *flag) { run_within(flag, 100 * NS_PER_S); }
+
+void run_within(bool *flag, uint64_t ns)
 {
     if (sim != NULL)
-        cr_assert_eq(sim_run_until(sim, flag_up, flag, 1000 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(sim, flag_up, flag, ns), 0);
     while (!*flag)
         cr_assert_eq(env_run_once(envs[0]), 0);
 }

@@ -30,7 +30,8 @@ PRINTF_LIKE(1, 2) void shell(const char *fmt, ...); /* succeeds */
 
 void raise_flag(void *ctx);           /* a bool */
 bool flag_up(void *ctx);
-void run_until(bool *flag);
+void run_until(bool *flag);           /* on a machine for 100 s of its time at most, */
+void run_within(bool *flag, uint64_t ns); /* or so long */
 struct answer { bool done; int err; struct blk *blk; struct volume_info info; };
 void answered(void *ctx, int err, struct blk *blk, const struct volume_info *info);
 int  answer_of(struct answer *a);     /* once it is there */

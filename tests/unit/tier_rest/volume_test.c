@@ -274,7 +274,7 @@ static void drain(void)
     bool drained = false;
 
     tier_drain(tier, true, raise_flag, &drained);
-    run_until(&drained);
+    run_within(&drained, 1000 * NS_PER_S);
 }
 
 Test(volumes, a_deleted_volume_gives_its_space_back_and_its_id_is_not_used_again)
