@@ -318,12 +318,12 @@ void cold_ring(const struct cold *c, uint16_t dev, uint32_t shard, uint32_t *fir
     *first = shard * 2 * *half;
 }
 
-bool cold_desc_is_of(const struct cold *c, uint16_t dev, const struct extent_desc *d)
+int cold_desc_decode(const struct cold *c, uint16_t dev, const void *buf, struct extent_desc *out)
 {
     const struct cold_dev_desc *is = &c->devs[dev].desc;
+    int err = extent_desc_decode_on(&is->pool, &is->uuid, buf, out);
 
-    return memcmp(&d->pool, &is->pool, sizeof(is->pool)) == 0 && memcmp(&d->device, &is->uuid, sizeof(is->uuid)) == 0 &&
-           d->slot < is->ext_nr;
+    return err == 0 && out->slot >= is->ext_nr ? -FIRN_E_NOT_FOUND : err;
 }
 
 void cold_set_generation(struct cold *c, uint64_t generation)

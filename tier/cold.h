@@ -41,8 +41,8 @@ uint64_t cold_desc_offset(const struct cold *c, struct extent_place p);
 /* A shard's part of the device's ring: its first entry, and how many each half has; 0: none. */
 uint32_t cold_ring_nr(const struct cold *c, uint16_t dev); /* entries of all shards' */
 void cold_ring(const struct cold *c, uint16_t dev, uint32_t shard, uint32_t *first, uint32_t *half);
-/* It was written for this device, and names one of its slots. */
-bool cold_desc_is_of(const struct cold *c, uint16_t dev, const struct extent_desc *d);
+/* extent_desc_decode_on() of this device; one that names none of its slots is nothing, too. */
+int  cold_desc_decode(const struct cold *c, uint16_t dev, const void *buf, struct extent_desc *out);
 /* At a start, before the first description: the labels' generation. Descriptions on devices with a ring count on from there, so that of
  * two for one slot the younger is known, whatever shard wrote it. */
 void cold_set_generation(struct cold *c, uint64_t generation);

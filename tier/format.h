@@ -223,6 +223,9 @@ struct extent_desc {
 void extent_desc_encode(const struct extent_desc *d, void *buf /* DESC_BYTES */);
 /* 0, -FIRN_E_NOT_FOUND (never written), -FIRN_E_CORRUPT, -FIRN_E_FORMAT_VERSION. */
 int  extent_desc_decode(const void *buf, struct extent_desc *out);
+/* The same of what a device of a pool holds: what others wrote counts as never written, and what bears the UUID of this pool, or of
+ * this device, never does: its magic is rotten then. */
+int  extent_desc_decode_on(const struct uuid *pool, const struct uuid *device, const void *buf, struct extent_desc *out);
 /* What one that does not verify says of itself, word for word: whose it may have been. Unchecked, and without sums and volume. */
 void     extent_desc_claims(const void *buf, struct extent_desc *out);
 

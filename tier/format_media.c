@@ -289,3 +289,18 @@ int extent_desc_decode(const void *buf, struct extent_desc *out)
         return -FIRN_E_CORRUPT;
     return extent_sums_decode(m.sums, EXTENT_SUMS_BYTES, &out->sums);
 }
+
+static bool same_uuid(const struct uuid *a, const struct uuid *b) { return memcmp(a, b, sizeof(*a)) == 0; }
+
+int extent_desc_decode_on(const struct uuid *pool, const struct uuid *device, const void *buf, struct extent_desc *out)
+{
+    int err = extent_desc_decode(buf, out);
+    struct extent_desc was;
+
+    if (err == 0)
+        return same_uuid(&out->pool, pool) && same_uuid(&out->device, device) ? 0 : -FIRN_E_NOT_FOUND;
+    if (err != -FIRN_E_NOT_FOUND)
+        return err;
+    extent_desc_claims(buf, &was);
+    return same_uuid(&was.pool, pool) || same_uuid(&was.device, device) ? -FIRN_E_CORRUPT : -FIRN_E_NOT_FOUND;
+}

@@ -48,12 +48,11 @@ static int decode(const struct device *v, const void *buf, uint64_t off, struct 
 {
     const struct label *l = &v->d->label;
     struct extent_desc desc;
-    int err = extent_desc_decode(buf, &desc);
+    int err = extent_desc_decode_on(&l->pool, &l->device, buf, &desc);
 
     if (err)
         return err;
-    if (memcmp(&desc.pool, &l->pool, sizeof(desc.pool)) != 0 || memcmp(&desc.device, &l->device, sizeof(desc.device)) != 0 ||
-        desc.slot >= l->ext_nr)
+    if (desc.slot >= l->ext_nr)
         return -FIRN_E_NOT_FOUND;
     *out = (struct told){.volume = desc.volume, .f = {.layer = desc.layer, .extent = desc.extent, .destaged_seq = desc.destaged_seq,
                          .age = desc.age, .place = {.dev = v->d->index, .slot = desc.slot}, .desc_off = off}};

@@ -52,13 +52,13 @@ static bool take(struct look *l, uint32_t entry, const void *buf)
     uint32_t half = entry / r->half, at = entry % r->half;
     const struct extent *e;
     struct extent_desc d;
-    int err = extent_desc_decode(buf, &d);
+    int err = cold_desc_decode(s->o.cold, l->dev, buf, &d);
 
     if (err == -FIRN_E_NOT_FOUND)
         return true;
     if (err != 0)
         return half == r->cur && at >= r->head;
-    if (!cold_desc_is_of(s->o.cold, l->dev, &d) || !slotset_has(&slots_of(l)->ringed[0], d.slot))
+    if (!slotset_has(&slots_of(l)->ringed[0], d.slot))
         return true;
     e = extent_at(&s->xt, slots_of(l)->x[d.slot]);
     if (layer_at(s, e->layer)->id != d.layer || e->no != d.extent)

@@ -92,7 +92,7 @@ int rig_boot(struct rig *r)
     for (unsigned i = 0; i < RIG_HDDS; i++) {
         cr_assert_eq(sim_dev_open(r->hdd[i], r->env, &r->hdd_dev[i]), 0);
         desc[i] = (struct cold_dev_desc){.ext_base_bytes = ext_base(r, i), .ext_nr = r->o.hdd_extents, .ring_nr = ring_nr(r, i),
-                                         .nr_shards = 1};
+                                         .nr_shards = 1, .pool = r->geo.pool, .uuid = {{0xd0, (uint8_t)i}}};
     }
     cr_assert_eq(cold_new(desc, RIG_HDDS, &r->cold), 0);
     cold_set_generation(r->cold, ++r->boots);

@@ -219,6 +219,24 @@ Test(ring, so_does_one_that_finds_an_entry_rotten)
     start_without_ring(&r, homed, 0);
 }
 
+/* No bit of the magic makes of it one that nobody has written. */
+Test(ring, so_does_one_that_finds_the_magic_of_an_entry_rotten)
+{
+    static uint8_t page[DESC_BYTES];
+    uint64_t homed;
+    struct rig r;
+
+    for (unsigned bit = 8 * 8; bit < 16 * 8; bit += 9) {
+        boot_ringed(&r, 89);
+        homed = ring_of(&r, 0)->homed;
+        rig_crash(&r);
+        sim_disk_peek(r.hdd[0], ring_offset(1), page, sizeof(page));
+        page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        sim_disk_poke(r.hdd[0], ring_offset(1), page, sizeof(page));
+        start_without_ring(&r, homed, 0);
+    }
+}
+
 Test(ring, so_does_one_whose_disk_hangs_for_which_it_waits_not_for_long)
 {
     uint64_t homed;

@@ -198,7 +198,7 @@ static void lose(unsigned parts, bool noise)
     warm();
     close_pool();
     open_again();
-    cr_assert_geq(shard_stats(shard())->slots_found, NR / 4);
+    cr_assert_geq(shard_stats(shard())->slots_found, NR / 4, "%llu found", (unsigned long long)shard_stats(shard())->slots_found);
     expect_all();
     note_slots();
     close_pool();

@@ -436,6 +436,45 @@ Test(format, extent_description_survives_and_any_changed_byte_is_refused)
     cr_assert_eq(extent_desc_decode(buf, &out), -FIRN_E_NOT_FOUND);
 }
 
+#define DESC_HEAD_BYTES 48u      /* checksum, version, magic, both UUIDs */
+
+Test(format, a_description_with_any_bit_of_its_head_flipped_is_rotten_and_never_unwritten)
+{
+    struct extent_desc in = {.pool = {{1, 2}}, .device = {{3, 4}}, .slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;
+    uint8_t buf[DESC_BYTES];
+
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), 0);
+    for (unsigned bit = 0; bit < DESC_HEAD_BYTES * 8; bit++) {
+        buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_CORRUPT, "bit %u", bit);
+        buf[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    memset(buf, 0xff, 16);
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_CORRUPT, "nothing left before the UUIDs");
+    memset(buf + 16, 0xff, 16);
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_CORRUPT, "of this device");
+    memset(buf + 32, 0xff, 16);
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_NOT_FOUND, "nobody can tell");
+}
+
+Test(format, what_others_described_and_what_nobody_wrote_is_no_description)
+{
+    struct extent_desc in = {.pool = {{1, 2}}, .device = {{3, 4}}, .slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;
+    struct uuid pool = {{5}}, device = {{6}};
+    uint8_t buf[DESC_BYTES] = {0};
+
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_NOT_FOUND);
+    memset(buf, 0xa5, sizeof(buf));
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &in.device, buf, &out), -FIRN_E_NOT_FOUND);
+    extent_desc_encode(&in, buf);
+    cr_assert_eq(extent_desc_decode_on(&pool, &device, buf, &out), -FIRN_E_NOT_FOUND);
+    cr_assert_eq(extent_desc_decode_on(&in.pool, &device, buf, &out), -FIRN_E_NOT_FOUND, "of another device of the pool");
+    cr_assert_eq(extent_desc_decode_on(&pool, &in.device, buf, &out), -FIRN_E_NOT_FOUND);
+    buf[8] ^= 1;
+    cr_assert_eq(extent_desc_decode_on(&pool, &device, buf, &out), -FIRN_E_NOT_FOUND, "and rotten");
+}
+
 Test(format, descriptions_have_an_age_where_there_is_a_ring)
 {
     struct extent_desc in = {.slot = 5, .layer = 2, .extent = 3, .destaged_seq = 4}, out;

@@ -109,7 +109,7 @@ static struct label label_of(unsigned i)
     return l;
 }
 
-enum change { WIPE, SPOIL };
+enum change { WIPE, SPOIL, SPOIL_MAGIC };
 static void change(uint64_t off, enum change how)
 {
     int fd = open(opts.devs[1].path, O_RDWR);
@@ -118,7 +118,7 @@ static void change(uint64_t off, enum change how)
     if (how == WIPE)
         memset(buf, 0, sizeof(buf));
     else
-        buf[100] ^= 1;
+        buf[how == SPOIL ? 100 : 8] ^= 1;
     cr_assert_eq(pwrite(fd, buf, DESC_BYTES, (off_t)off), DESC_BYTES);
     close(fd);
 }
@@ -271,12 +271,12 @@ Test(rings, a_map_is_rebuilt_from_the_ring_alone)
     drain_and_close();
 }
 
-Test(rings, what_is_rotten_in_its_region_is_no_loss_if_the_ring_has_it)
+static void rot_regions(enum change how)
 {
     format_pool();
     begin_in_ring("one");
     for (uint32_t slot = 0; slot < EXTENTS; slot++)
-        change(region_desc_offset(label_of(1).ext_base_bytes, slot), SPOIL);
+        change(region_desc_offset(label_of(1).ext_base_bytes, slot), how);
     cr_assert_eq(rebuild(), 0, "%s", strbuf_str(&text));
     expect_text("extents=8", true);
     open_pool();
@@ -284,15 +284,21 @@ Test(rings, what_is_rotten_in_its_region_is_no_loss_if_the_ring_has_it)
     drain_and_close();
 }
 
-Test(rings, an_entry_that_is_rotten_is_a_loss_and_the_older_description_counts)
+Test(rings, what_is_rotten_in_its_region_is_no_loss_if_the_ring_has_it) { rot_regions(SPOIL); }
+Test(rings, nor_is_what_has_a_rotten_magic_there) { rot_regions(SPOIL_MAGIC); }
+
+static void rot_ring(enum change how)
 {
     format_pool();
     begin_in_ring("one");
     for (uint32_t i = 0; i < 4 * HALF; i++)
-        change(ring_offset(i), SPOIL);
+        change(ring_offset(i), how);
     cr_assert_eq(rebuild(), EXTENTS);
     expect_text("extents=8", true);
 }
+
+Test(rings, an_entry_that_is_rotten_is_a_loss_and_the_older_description_counts) { rot_ring(SPOIL); }
+Test(rings, so_is_an_entry_whose_magic_is_rotten) { rot_ring(SPOIL_MAGIC); }
 
 Test(rings, an_entry_of_another_pool_or_device_is_nothing)
 {
