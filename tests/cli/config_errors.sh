@@ -22,7 +22,7 @@ golden 'tier: { read_ahead_max = "4.5KiB"; };\n' '1: tier.read_ahead_max: not a 
 golden 'log: { level = "loud"; };\n' '1: log.level: "loud" is not a level; allowed: debug, info, warn, error'
 golden 'node = "Node 1";\n' "1: node: \"Node 1\" is not a name; allowed: a-z, 0-9, '.' and '-', beginning with a letter or digit, at most 63"
 golden 'tier: { profile = "fast"; };\n' '1: tier.profile: "fast" is not a profile; allowed: balanced, low-wear, mysql, cassandra, archive'
-golden 'tier: { profil = "mysql"; };\n' '1: tier.profil: unknown key; allowed here: profile admit admit_blocks admit_again admit_memory stream_cutoff destage_victims stage_size fetch_size read_ahead_max dirty_start dirty_max io_deadline heat_half_life migrate_rate migrate_heat'
+golden 'tier: { profil = "mysql"; };\n' '1: tier.profil: unknown key; allowed here: profile admit admit_blocks admit_again admit_memory stream_cutoff destage_victims stage_size fetch_size read_ahead_max write_bypass write_bypass_part write_bypass_rate dirty_start dirty_max io_deadline heat_half_life migrate_rate migrate_heat'
 golden "${pool}tier: { dirty_start = 80; };\n" '2: tier.dirty_start: 80, not below tier.dirty_max, which tier.profile balanced has at 60; set that one higher, too'
 golden "${pool}tier: { dirty_max = 30; };\n" '2: tier.dirty_max: 30, not above tier.dirty_start, which tier.profile balanced has at 40; set that one lower, too'
 golden "${pool}\ntier: { dirty_max = 60; dirty_start = 60; };\n" '3: tier.dirty_start: 60, not below tier.dirty_max, which is 60'
