@@ -7,7 +7,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -183,13 +182,32 @@ static bool addr_valid(const char *text)
     return inet_pton(AF_INET, text, raw) == 1 || inet_pton(AF_INET6, text, raw) == 1;
 }
 
+/* The length of the UTF-8 sequence at p, 0 where there is none: RFC 3629, no longer forms, no surrogates. */
+static unsigned utf8_length(const unsigned char *p)
+{
+    unsigned nr = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+
+    for (unsigned i = 1; i < nr; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+        return 0;
+    return nr;
+}
+
 /* Paths are labels of metrics, and texts of JSON: either is UTF-8, or lost with all that stands beside it. */
 static bool utf8_valid(const char *text)
 {
-    json_t *string = json_string(text);
+    const unsigned char *p = (const unsigned char *)text;
 
-    json_decref(string);
-    return string != NULL;
+    while (*p != '\0') {
+        unsigned nr = utf8_length(p);
+
+        if (nr == 0)
+            return false;
+        p += nr;
+    }
+    return true;
 }
 
 static bool path_valid(const char *text)

@@ -374,3 +374,18 @@ Test(config, only_loopback_is_loopback)
     cr_assert(!config_addr_is_loopback("::"));
     cr_assert(!config_addr_is_loopback("128.0.0.1"));
 }
+
+Test(config, paths_are_utf8)
+{
+    static const char *const good[] = {"/a", "/\xc3\xa4", "/\xe2\x82\xac", "/\xed\x9f\xbf", "/\xf0\x9f\x98\x80", "/\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"/\x80", "/\xc0\xaf", "/\xc3", "/\xe0\x9f\xbf", "/\xe2\x82", "/\xed\xa0\x80", "/\xf0\x8f\xbf\xbf",
+                                      "/\xf0\x9f\x98", "/\xf4\x90\x80\x80", "/\xf5\x80\x80\x80", "/\xff"};
+    struct config into;
+    char why[256];
+
+    config_defaults(&into);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        cr_assert_eq(config_set_text(&into, CONFIG_KEY_pool_metadata, good[i], why), 0, "%zu: %s", i, why);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        cr_assert_neq(config_set_text(&into, CONFIG_KEY_pool_metadata, bad[i], why), 0, "%zu was accepted", i);
+}
