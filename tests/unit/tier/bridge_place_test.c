@@ -13,7 +13,6 @@
 
 struct pair { struct rig r; uint32_t no[2]; uint16_t dev; uint64_t base; }; /* two extents of one device; base: of the one that waits */
 
-static void nothing(void *ctx) { (void)ctx; }
 static bool rests(void *ctx) { return !places_busy(((struct pair *)ctx)->r.shard); }
 static bool reclaimed(void *ctx) { return ((struct pair *)ctx)->r.shard->rc.state == RECLAIM_IDLE; }
 static bool all_clean(void *ctx) { return ((struct pair *)ctx)->r.shard->ix.nr_dirty == 0; }
@@ -104,7 +103,7 @@ static void wait_for_turn(struct pair *p)
     struct shard *s = p->r.shard;
 
     p->r.turns.dev[p->dev].taken = true;
-    shard_drain(s, true, nothing, NULL);
+    shard_drain(s, true, rig_nothing, NULL);
     cr_assert_eq(sim_run_until(p->r.sim, waits, p, 10 * NS_PER_S), 0);
     p->base = (uint64_t)extent_at(&s->xt, job_waiting(p)->x)->no * EXTENT_BLOCKS;
     cr_assert(bit_get(job_waiting(p)->bridge, 4));

@@ -182,9 +182,6 @@ Test(bypass_loss, a_stop_in_the_midst_of_a_stream)
     }
 }
 
-static void forgotten(void *ctx, int err) { *(bool *)ctx = err == 0; }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
-
 Test(bypass_loss, a_deletion_behind_a_stream_that_was_called_back)
 {
     for (uint32_t ms = 0; ms < 40; ms += 3) {
@@ -203,8 +200,8 @@ Test(bypass_loss, a_deletion_behind_a_stream_that_was_called_back)
         cr_assert_eq(sim_run_until(r.sim, all_answered, q, 100 * NS_PER_S), 0);
         release(q);
         shard_verify(r.shard);
-        shard_detach(r.shard, &r.vol, forgotten, &done);
-        cr_assert_eq(sim_run_until(r.sim, is_set, &done, 100 * NS_PER_S), 0);
+        shard_detach(r.shard, &r.vol, rig_detached, &done);
+        cr_assert_eq(sim_run_until(r.sim, rig_is_set, &done, 100 * NS_PER_S), 0);
         cr_assert(rig_used(&r) == 0 && r.shard->twins_used == 0 && r.shard->ix.nr_dirty == 0);
         rig_fini(&r);
     }

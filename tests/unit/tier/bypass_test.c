@@ -181,7 +181,6 @@ Test(bypass, a_twin_that_no_batch_has_named_is_nobody_elses_after_a_crash)
 }
 
 static void on_answer(struct blk_io *io) { *(bool *)io->ctx = true; }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
 
 /* Blocks before b were written twice, those of the write at b may have been. */
 static void expect_prefix(struct rig *r, uint32_t b)
@@ -213,7 +212,7 @@ Test(bypass, it_may_crash_at_any_write)
             rig_fill(&r, buf, b, IO, 2);
             io = (struct blk_io){.op = BLK_WRITE, .lba = b, .nlb = IO, .iov = &iov, .iovcnt = 1, .cb = on_answer, .ctx = &answered};
             blk_submit(&r.vol.blk, &io);
-            (void)sim_run_until(r.sim, is_set, &answered, NS_PER_S);
+            (void)sim_run_until(r.sim, rig_is_set, &answered, NS_PER_S);
             if (!answered)
                 break;
         }
@@ -393,8 +392,6 @@ Test(bypass, many_records_of_a_twin_move_in_several_batches)
     rig_fini(&r);
 }
 
-static void on_forgotten(void *ctx, int err) { *(bool *)ctx = err == 0; }
-
 Test(bypass, what_is_deleted_gives_its_twins_back)
 {
     struct rig r;
@@ -403,8 +400,8 @@ Test(bypass, what_is_deleted_gives_its_twins_back)
     boot(&r, 12, 1);
     stream(&r, 0, 300, 1);
     cr_assert_gt(rig_used(&r), 1);
-    shard_detach(r.shard, &r.vol, on_forgotten, &done);
-    cr_assert_eq(sim_run_until(r.sim, is_set, &done, 100 * NS_PER_S), 0);
+    shard_detach(r.shard, &r.vol, rig_detached, &done);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &done, 100 * NS_PER_S), 0);
     cr_assert(rig_used(&r) == 0 && r.shard->twins_used == 0);
     rig_fini(&r);
 }

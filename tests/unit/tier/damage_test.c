@@ -57,15 +57,6 @@ static void begin(struct rig *r, uint64_t seed)
     snprintf(r->vol.name, sizeof(r->vol.name), "vol");
 }
 
-static void nothing(void *ctx) { (void)ctx; }
-
-static bool flushing(void *ctx)
-{
-    const struct shard *s = ((struct rig *)ctx)->shard;
-
-    return s->lanes[0].state == LANE_FLUSH || s->lanes[1].state == LANE_FLUSH;
-}
-
 Test(damage, one_block_counts_once_for_a_read_and_once_for_ever)
 {
     struct rig r;
@@ -122,8 +113,8 @@ Test(damage, what_was_written_again_meanwhile_is_not_counted)
     begin(&r, 8);
     cr_assert_eq(rig_write(&r, 0, 8, 1), 0);
     sim_disk_rot(r.ssd, rig_log_offset(&r, 4));
-    shard_drain(r.shard, true, nothing, NULL);
-    cr_assert_eq(sim_run_until(r.sim, flushing, &r, NS_PER_S), 0);
+    shard_drain(r.shard, true, rig_nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, rig_flushing, &r, NS_PER_S), 0);
     cr_assert_eq(r.shard->lanes[0].nr_jobs + r.shard->lanes[1].nr_jobs, 1);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_faults(r.hdd[i])->delayed = 1000000;

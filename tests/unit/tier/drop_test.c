@@ -5,15 +5,6 @@
 #include "tier/reclaim.h"
 #include "rig.h"
 
-static bool a_lane_writes(void *ctx)
-{
-    const struct shard *s = ((struct rig *)ctx)->shard;
-
-    return lane_writes(&s->lanes[0]) || lane_writes(&s->lanes[1]);
-}
-
-static void nothing(void *ctx) { (void)ctx; }
-
 /* Blocks 0 to 9 clean on a device and in a sealed segment, its number returned; then 2 and 6 are dirty elsewhere. */
 static uint32_t make_victim(struct rig *r)
 {
@@ -51,8 +42,8 @@ Test(drop, a_victim_keeps_what_a_destage_began_to_write_over)
     s->rc.look_ns = sim_now_ns(r.sim) + 50 * NS_PER_MS;
     for (unsigned d = 0; d < RIG_HDDS; d++)
         sim_disk_faults(r.hdd[d])->hung = 1000000;
-    shard_drain(s, true, nothing, NULL);
-    cr_assert_eq(sim_run_until(r.sim, a_lane_writes, &r, NS_PER_S), 0);
+    shard_drain(s, true, rig_nothing, NULL);
+    cr_assert_eq(sim_run_until(r.sim, rig_lane_writes, &r, NS_PER_S), 0);
     cr_assert_gt(s->ix.seg_dirty[g], 0);
     sim_run_for(r.sim, NS_PER_S);
     rig_crash(&r);

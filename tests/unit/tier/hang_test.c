@@ -33,8 +33,6 @@ static void read_answered(struct blk_io *io)
     read_err = io->err;
 }
 
-static bool is_over(void *ctx) { return *(bool *)ctx; }
-
 /* One read of block 0, cold, is caught; the device takes others. */
 static uint16_t catch_a_read(struct rig *r, struct blk_io *io, struct iovec *iov)
 {
@@ -77,7 +75,7 @@ Test(hang, a_read_that_hangs_keeps_one_place_however_often_its_extent_leaves_one
     }
     cr_assert_not(read_over);
     sim_disk_heal(r.hdd[dev]);
-    cr_assert_eq(sim_run_until(r.sim, is_over, &read_over, 100 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &read_over, 100 * NS_PER_S), 0);
     cr_assert_eq(read_err, 0);
     cr_assert_eq(rig_used(&r), 1);
     rig_expect(&r, 0, 8, 81);

@@ -139,20 +139,12 @@ Test(heat_meta, without_its_records_every_byte_reads_the_same, .timeout = 60)
     }
 }
 
-static void set_flag(void *ctx, int err)
-{
-    cr_assert_eq(err, 0);
-    *(bool *)ctx = true;
-}
-
-static bool flag_set(void *ctx) { return *(bool *)ctx; }
-
 static void detach(struct rig *r)
 {
     bool done = false;
 
-    shard_detach(r->shard, &r->vol, set_flag, &done);
-    cr_assert_eq(sim_run_until(r->sim, flag_set, &done, 100 * NS_PER_S), 0);
+    shard_detach(r->shard, &r->vol, rig_detached, &done);
+    cr_assert_eq(sim_run_until(r->sim, rig_is_set, &done, 100 * NS_PER_S), 0);
     cr_assert_eq(records(r), 0);
     cr_assert_eq(r->shard->heat.nr_changed, 0);
     wait_for(r, 120 * NS_PER_S);

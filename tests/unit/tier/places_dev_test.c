@@ -10,8 +10,6 @@
 
 #define VOLUME 768u              /* blocks: three extents */
 
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
-
 static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
 {
     for (uint64_t b = from; b < to; b += 16)
@@ -49,7 +47,7 @@ static void copy_blocks(struct rig *r, uint64_t from, uint64_t to, uint64_t stam
         uint64_t block = from + i * 7 % nr * 16;
 
         rig_expect(r, block, 16, stamp);
-        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
     }
 }

@@ -11,11 +11,6 @@
 
 static char data[RUN * BLOCK_BYTES] __attribute__((aligned(4096)));
 
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
-static void set(void *ctx) { *(bool *)ctx = true; }
-static void settle(struct rig *r) { cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0); }
-
 static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
 {
     for (uint64_t b = from; b < to; b += RUN)
@@ -42,7 +37,7 @@ static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
         uint64_t block = from + i * 5 % nr * RUN;
 
         rig_expect(r, block, RUN, 1);
-        settle(r);
+        rig_places_settle(r);
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
     }
 }
@@ -81,7 +76,7 @@ static void ssd_read_fails(uint32_t n, uint32_t count)
         expect_all(&r, 0, VOLUME, 1);
     cr_assert_eq(shard_stats(r.shard)->read_errors, 0);
     cr_assert_geq(shard_stats(r.shard)->slots_stale, 1);
-    settle(&r);
+    rig_places_settle(&r);
     shard_verify(r.shard);
     sim_disk_heal(r.ssd);
     rig_restart(&r);
@@ -168,8 +163,8 @@ static void destage_fails(enum dev_op op, uint32_t n, uint32_t count, uint32_t d
     make_dirt(&r);
     for (uint32_t d = 0; d < devs; d++)
         sim_disk_fail_nth(r.hdd[d], op, n, count);
-    shard_drain(r.shard, true, set, &drained);
-    (void)sim_run_until(r.sim, is_set, &drained, 60 * NS_PER_S);
+    shard_drain(r.shard, true, rig_set, &drained);
+    (void)sim_run_until(r.sim, rig_is_set, &drained, 60 * NS_PER_S);
     if (n == 1 && count == UINT32_MAX && devs == RIG_HDDS)
         cr_assert(!drained && r.shard->ix.nr_dirty >= VOLUME / EXTENT_BLOCKS * DIRTY_PER, "what has not settled is dirty");
     if (n == 1 && count == UINT32_MAX && devs == 1)
@@ -180,7 +175,7 @@ static void destage_fails(enum dev_op op, uint32_t n, uint32_t count, uint32_t d
     for (uint32_t d = 0; d < devs; d++)
         sim_disk_heal(r.hdd[d]);
     if (op != DEV_FLUSH || devs < RIG_HDDS) { /* a flush that failed is final until the next start */
-        cr_assert_eq(sim_run_until(r.sim, is_set, &drained, 100 * NS_PER_S), 0,
+        cr_assert_eq(sim_run_until(r.sim, rig_is_set, &drained, 100 * NS_PER_S), 0,
                      "request %u, %u times, %u devices: %lu blocks stay dirty", n, count, devs, (unsigned long)r.shard->ix.nr_dirty);
         expect_dirt(&r);
     }
@@ -265,7 +260,7 @@ Test(places_faults, dirt_that_fills_the_ssd_before_slow_disks_waits_and_reads_go
     reads_of_copies_go_on(&r);
     cr_assert_lt(nr_done(w, WRITES), WRITES, "they wait still");
     for (unsigned i = 0; i < WRITES; i++)
-        cr_assert_eq(sim_run_until(r.sim, is_set, &w[i].done, 10000 * NS_PER_S), 0, "%u of %u are answered",
+        cr_assert_eq(sim_run_until(r.sim, rig_is_set, &w[i].done, 10000 * NS_PER_S), 0, "%u of %u are answered",
                      nr_done(w, WRITES), WRITES);
     for (unsigned i = 0; i < WRITES; i++) {
         cr_assert_eq(w[i].io.err, 0);

@@ -10,9 +10,7 @@
 
 static char buf[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
 
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
 static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
 
 static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
 {
@@ -22,7 +20,7 @@ static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
         uint64_t block = from + i * 5 % nr * 16;
 
         cr_assert_eq(rig_read(r, block, 16, buf), 0);
-        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
     }
 }
@@ -109,7 +107,7 @@ static void write_with_hung_disks(struct rig *r)
         sim_disk_faults(r->hdd[d])->hung = 1000000;
     rig_fill(r, data, 900, 1, 77);
     blk_submit(&r->vol.blk, &io);
-    cr_assert_eq(sim_run_until(r->sim, is_set, &done, 10 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r->sim, rig_is_set, &done, 10 * NS_PER_S), 0);
     cr_assert_eq(io.err, 0);
     rig_expect(r, 900, 1, 77);
 }

@@ -18,8 +18,6 @@ struct snapshot { struct meta_op op[OPS_MAX]; uint32_t nr; uint64_t commit_no; }
 
 static char buf[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
 
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
-
 static int keep_record(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
 {
     struct snapshot *c = ctx;
@@ -85,7 +83,7 @@ static void copy_all(struct rig *r)
         uint64_t block = i * 5 % (FIRST / 16) * 16;
 
         cr_assert_eq(rig_read(r, block, 16, buf), 0);
-        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
         fetch_forget_extent(s, extent_find(&s->xt, 1, extent_no(block)));
     }
     sim_run_for(r->sim, 2 * NS_PER_S);

@@ -12,11 +12,7 @@
 static char buf[64 * BLOCK_BYTES] __attribute__((aligned(4096)));
 
 static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
 static bool filling(void *ctx) { return fill_busy(((struct rig *)ctx)->shard); }
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
-
-static void settle(struct rig *r) { cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0); }
 
 static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
 {
@@ -86,7 +82,7 @@ static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
         uint64_t block = from + i * 5 % nr * 16;
 
         rig_expect(r, block, 16, 1);
-        settle(r);
+        rig_places_settle(r);
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
     }
 }
@@ -133,11 +129,11 @@ static void change_during_fill(enum blk_op op, uint32_t nlb, uint64_t stamp, boo
     rig_expect(&r, 0, 16, 1);
     cr_assert(fill_busy(r.shard));
     if (at_its_end)
-        settle(&r);
+        rig_places_settle(&r);
     blk_submit(&r.vol.blk, &io);
-    cr_assert_eq(sim_run_until(r.sim, is_set, &done, 100 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &done, 100 * NS_PER_S), 0);
     cr_assert_eq(io.err, 0);
-    settle(&r);
+    rig_places_settle(&r);
     rig_expect(&r, 0, 16, stamp);
     for (uint64_t b = 0; b < 16; b++)
         cr_assert_not(lies_in_place(&r, b));
@@ -165,7 +161,7 @@ Test(places, a_copy_of_what_the_map_has_not_any_more_is_given_up)
     cr_assert(fill_busy(r.shard));
     for (uint32_t i = 0; i < 16; i += 2)
         fetch_forget(r.shard, extent_find(&r.shard->xt, 1, 0), i);
-    settle(&r);
+    rig_places_settle(&r);
     for (uint64_t b = 0; b < 16; b++)
         cr_assert_eq(lies_in_place(&r, b), b % 2 != 0);
     cr_assert_geq(shard_stats(r.shard)->fill_dropped, 8);
@@ -194,7 +190,7 @@ Test(places, rot_in_a_copy_costs_nobody_an_error)
     cr_assert_geq(shard_stats(r.shard)->slots_stale, 2);
     no_errors(&r);
     cr_assert_not(lies_in_place(&r, 20), "a place that cannot be read has to be asked for");
-    settle(&r);
+    rig_places_settle(&r);
     rig_expect(&r, 0, 32, 1);
     shard_verify(r.shard);
     finish(&r);
@@ -213,7 +209,7 @@ Test(places, a_rotten_copy_is_dropped_and_written_anew)
     fills = shard_stats(r.shard)->fill_blocks;
     rig_expect(&r, 0, 16, 1);
     cr_assert_eq(shard_stats(r.shard)->slots_stale, 4);
-    settle(&r);
+    rig_places_settle(&r);
     cr_assert_eq(nr_in_places(&r), 16);
     cr_assert_eq(shard_stats(r.shard)->fill_blocks - fills, 4, "what was not rotten stays where it is");
     before = device_reads(&r);
@@ -247,10 +243,10 @@ Test(places, a_rotten_copy_of_what_is_written_meanwhile_is_not_written_anew)
         cr_assert_eq(sim_step(r.sim), 0);
     rig_fill(&r, data, 5, 1, 2);
     blk_submit(&r.vol.blk, &wio);
-    cr_assert_eq(sim_run_until(r.sim, is_set, &written, 100 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &written, 100 * NS_PER_S), 0);
     cr_assert_not(read, "the device is slower than the log");
-    cr_assert_eq(sim_run_until(r.sim, is_set, &read, 100 * NS_PER_S), 0);
-    settle(&r);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &read, 100 * NS_PER_S), 0);
+    rig_places_settle(&r);
     cr_assert(rio.err == 0 && wio.err == 0);
     cr_assert_eq(shard_stats(r.shard)->fill_blocks, fills);
     rig_expect(&r, 5, 1, 2);
@@ -544,12 +540,6 @@ Test(places, a_rotten_page_loses_its_copies_and_nothing_else) { restart_spoilt(4
 Test(places, rotten_places_are_found_out_one_by_one) { restart_spoilt(8192, UINT64_MAX); }
 Test(places, all_of_them_gone_change_nothing) { restart_spoilt(0, UINT64_MAX); }
 
-static void forgotten(void *ctx, int err)
-{
-    cr_assert_eq(err, 0);
-    *(bool *)ctx = true;
-}
-
 Test(places, a_volume_goes_while_it_is_copied_and_another_takes_its_number)
 {
     struct volume next;
@@ -560,8 +550,8 @@ Test(places, a_volume_goes_while_it_is_copied_and_another_takes_its_number)
     copy_blocks(&r, 64, 128);
     rig_expect(&r, 0, 16, 1);
     cr_assert(filling(&r));
-    shard_detach(r.shard, &r.vol, forgotten, &gone);
-    cr_assert_eq(sim_run_until(r.sim, is_set, &gone, 100 * NS_PER_S), 0);
+    shard_detach(r.shard, &r.vol, rig_detached, &gone);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &gone, 100 * NS_PER_S), 0);
     next = r.vol;
     next.layer = RIG_LAYER + 1;
     r.vol = next;

@@ -14,8 +14,6 @@ static char data[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
 struct two { struct rig r; struct volume other; };
 
 static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-static bool is_set(void *ctx) { return *(bool *)ctx; }
-static bool rests(void *ctx) { return !places_busy(((struct rig *)ctx)->shard); }
 
 static void io_of(struct rig *r, struct volume *v, enum blk_op op, uint64_t block, uint32_t nr)
 {
@@ -27,7 +25,7 @@ static void io_of(struct rig *r, struct volume *v, enum blk_op op, uint64_t bloc
     if (op == BLK_WRITE)
         rig_fill(r, data, block, nr, v->layer);
     blk_submit(&v->blk, &io);
-    cr_assert_eq(sim_run_until(r->sim, is_set, &done, 100 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r->sim, rig_is_set, &done, 100 * NS_PER_S), 0);
     cr_assert_eq(io.err, 0);
 }
 
@@ -45,7 +43,7 @@ static void read_all(struct rig *r, struct volume *v, uint64_t from, uint64_t to
         io_of(r, v, BLK_READ, block, 16);
         for (unsigned n = 0; n < 16; n++)
             cr_assert_eq(((uint64_t *)(void *)(data + n * BLOCK_BYTES))[1], v->layer, "block %llu", (unsigned long long)block + n);
-        cr_assert_eq(sim_run_until(r->sim, rests, r, 100 * NS_PER_S), 0);
+        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, layer_no(v), extent_no(block)));
     }
 }
@@ -348,12 +346,6 @@ Test(quota, a_stream_ends_where_the_volume_says_so)
     finish(&t);
 }
 
-static void forgotten(void *ctx, int err)
-{
-    cr_assert_eq(err, 0);
-    *(bool *)ctx = true;
-}
-
 Test(quota, a_volume_with_limits_can_be_deleted)
 {
     struct two t;
@@ -363,8 +355,8 @@ Test(quota, a_volume_with_limits_can_be_deleted)
     policy(&t, &t.other, (struct volume_policy){.cache_min = {.pct = 30}, .cache_max = {.pct = 60}});
     read_all(&t.r, &t.other, 0, 256);
     io_of(&t.r, &t.other, BLK_READ, 512, 16);
-    shard_detach(t.r.shard, &t.other, forgotten, &gone);
-    cr_assert_eq(sim_run_until(t.r.sim, is_set, &gone, 100 * NS_PER_S), 0);
+    shard_detach(t.r.shard, &t.other, rig_detached, &gone);
+    cr_assert_eq(sim_run_until(t.r.sim, rig_is_set, &gone, 100 * NS_PER_S), 0);
     cr_assert(list_empty(&t.r.shard->places.quota.limited));
     read_all(&t.r, &t.r.vol, 0, 256);
     finish(&t);

@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "tier/mover.h"
+#include "tier/places.h"
+
 static bool seeks(const struct rig *r, unsigned hdd) { return hdd == 0 || !r->o.flash; }
 static uint32_t ring_nr(const struct rig *r, unsigned hdd) { return seeks(r, hdd) ? r->o.ring_nr : 0; }
 static uint64_t ext_base(const struct rig *r, unsigned hdd) { return ring_offset(ring_nr(r, hdd)); }
@@ -167,15 +170,12 @@ void rig_fini(struct rig *r)
     sim_free(r->sim);
 }
 
-static bool flag_set(void *ctx) { return *(bool *)ctx; }
-static void set_flag(void *ctx) { *(bool *)ctx = true; }
-
 void rig_drain(struct rig *r, bool destage_all)
 {
     bool done = false;
 
-    shard_drain(r->shard, destage_all, set_flag, &done);
-    cr_assert_eq(sim_run_until(r->sim, flag_set, &done, 1000 * NS_PER_S), 0);
+    shard_drain(r->shard, destage_all, rig_set, &done);
+    cr_assert_eq(sim_run_until(r->sim, rig_is_set, &done, 1000 * NS_PER_S), 0);
     shard_verify(r->shard);
 }
 
@@ -198,7 +198,7 @@ static int run(struct rig *r, struct blk_io *io)
     io->ctx = &done;
     blk_submit(&r->vol.blk, io);
     cr_assert_not(done, "never from inside the submission");
-    cr_assert_eq(sim_run_until(r->sim, flag_set, &done, 1000 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r->sim, rig_is_set, &done, 1000 * NS_PER_S), 0);
     return io->err;
 }
 
@@ -310,3 +310,37 @@ uint64_t rig_used(struct rig *r)
     cold_usage(r->cold, EXTENT_NO_DEV, &total, &used);
     return used;
 }
+
+/* ---- callbacks, and what to wait for ---- */
+
+void rig_set(void *flag) { *(bool *)flag = true; }
+bool rig_is_set(void *flag) { return *(bool *)flag; }
+void rig_nothing(void *ctx) { (void)ctx; }
+
+void rig_detached(void *flag, int err)
+{
+    cr_assert_eq(err, 0);
+    rig_set(flag);
+}
+
+static struct shard *shard_of(void *rig) { return ((struct rig *)rig)->shard; }
+
+bool rig_clean(void *rig) { return shard_of(rig)->ix.nr_dirty == 0; }
+bool rig_destage_failed(void *rig) { return shard_of(rig)->stats.destage_errors > 0; }
+bool rig_places_rest(void *rig) { return !places_busy(shard_of(rig)); }
+
+bool rig_flushing(void *rig)
+{
+    const struct shard *s = shard_of(rig);
+
+    return s->lanes[0].state == LANE_FLUSH || s->lanes[1].state == LANE_FLUSH;
+}
+
+bool rig_lane_writes(void *rig)
+{
+    const struct shard *s = shard_of(rig);
+
+    return lane_writes(&s->lanes[0]) || lane_writes(&s->lanes[1]);
+}
+
+void rig_places_settle(struct rig *r) { cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0); }

@@ -74,4 +74,16 @@ struct extent *rig_extent(const struct rig *r, uint32_t no);
 void rig_spoil_cold(struct rig *r, uint64_t block);
 uint64_t rig_used(struct rig *r);         /* extents that have a place */
 
+/* Callbacks, and what to wait for with sim_run_until(): of a flag, or of a rig. */
+void rig_set(void *flag);
+bool rig_is_set(void *flag);
+void rig_nothing(void *ctx);
+void rig_detached(void *flag, int err);   /* asserts that it is no error */
+bool rig_clean(void *rig);
+bool rig_destage_failed(void *rig);
+bool rig_flushing(void *rig);             /* a lane of it */
+bool rig_lane_writes(void *rig);
+bool rig_places_rest(void *rig);          /* nothing is under way that has to do with copies */
+void rig_places_settle(struct rig *r);    /* waits for that */
+
 #endif

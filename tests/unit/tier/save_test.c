@@ -399,7 +399,6 @@ static uint32_t turn_roomy_log(struct rig *r, unsigned reads)
 {
     uint32_t most = 0;
 
-
     rig_init(r, &(struct rig_opts){.seed = 23, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 2 * SEGMENTS, .caches = 1,
                                    .cache_segments = 12});
     cr_assert_eq(rig_boot(r), 0);

@@ -113,7 +113,6 @@ Test(unread, the_other_copy_of_a_rotten_block_is_not_given_up)
 }
 
 static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
-static bool flag_set(void *ctx) { return *(bool *)ctx; }
 
 Test(unread, a_discard_of_a_part_ends_and_is_right, .timeout = 60)
 {
@@ -148,7 +147,7 @@ Test(unread, a_drain_with_a_discard_under_way_ends, .timeout = 60)
     settle_and_break(&r, 44);
     blk_submit(&r.vol.blk, &io);
     rig_drain(&r, false);
-    cr_assert_eq(sim_run_until(r.sim, flag_set, &done, NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r.sim, rig_is_set, &done, NS_PER_S), 0);
     rig_fini(&r);
 }
 
