@@ -38,7 +38,12 @@ priced=$(awk -F, -v span=1073741824 '
 is "priced apart" "$priced" "$(jq -r '"\(.hdd_busy_s) \(.hdd_seeks) \(.hdd_read_mb) \(.hdd_write_mb) \(.ssd_write_mb)"' <<<"$first" |
     awk '{ printf "%.4f %d %.6f %.6f %.6f\n", $1, $2, $3, $4, $5 }')"
 
+awk -F, -v OFS=, '{ $1 += 1600000000000000; print }' CONVFMT=%.0f OFMT=%.0f "$T/oltp.csv" >"$T/epoch.csv"
+exits 0 "$sim" replay --trace "$T/epoch.csv" --ssd 8MiB --open --json
+is "times since 1970" "$out" "$first"
+has "and the load of the disk" "$("$sim" size --trace "$T/epoch.csv" --sizes 8MiB --open --json)" '"hdd_load": 0\.[1-9]'
 exits 0 $run
+has "arrivals" "$out" "^arrivals +at the trace's times$"
 has "table" "$out" "^HDD +[0-9]+ reads .* busy .* seeks"
 has "split" "$out" "host [0-9.]+ MB, headers [0-9.]+ MB, relocated [0-9.]+ MB, fill [0-9.]+ MB"
 exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --json
@@ -52,6 +57,13 @@ refused() { # refused PATTERN ARGUMENTS...
     exits 2 "$sim" replay "$@"
     has "refused" "$out" "$p"
 }
+"$sim" trace-gen zipf --requests 300 >"$T/clockless.csv"
+exits 0 "$sim" replay --trace "$T/clockless.csv" --ssd 8MiB --open
+has "no times: none are looked at" "$out" "^arrivals +one request outstanding$"
+exits 0 "$sim" size --trace "$T/clockless.csv" --sizes 8MiB
+has "nor here" "$out" "one request outstanding"
+exits 0 "$sim" peers --trace "$T/clockless.csv"
+has "nor there" "$out" "^closed "
 refused "one of the two: --closed, --open" --trace "$T/oltp.csv" --closed --open
 exits 0 "$sim" replay --trace "$T/oltp.csv.gz" --ssd 8MiB --hdd 3 --closed --profile balanced --oplog "$T/three"
 has "three disks" "$out" "3 HDD"
@@ -76,6 +88,9 @@ printf '0,R,0,4096\n1,W,18446744073709551616,4096\n' >"$T/over.csv"
 head -c 9000 "$T/oltp.csv.gz" >"$T/torn.csv.gz"
 printf 'PK\003\004\024\n0,R,0,4096\n' >"$T/zip.csv"
 { head -c 9000 "$T/oltp.csv.gz"; head -c 64 /dev/zero | tr '\0' x; tail -c +9065 "$T/oltp.csv.gz"; } >"$T/rot.csv.gz"
+size=$(stat -c %s "$T/oltp.csv.gz") # a bit in the middle becomes another sign, and the sum at the end tells
+{ head -c $((size / 2)) "$T/oltp.csv.gz"; tail -c +$((size / 2 + 1)) "$T/oltp.csv.gz" | head -c 1 | tr '\000-\377' '\001-\377\000'
+    tail -c +$((size / 2 + 2)) "$T/oltp.csv.gz"; } >"$T/bit.csv.gz"
 while read -r name line why; do # whichever verb reads them
     for verb in "replay --ssd 8MiB" "size --sizes 8MiB,16MiB" "peers --ssd 8MiB"; do
         # shellcheck disable=SC2086
@@ -92,7 +107,8 @@ over.csv 2 the offset is not a number
 none.csv 1 there is no request in the file
 zip.csv 1 this is not text: a trace is text, or text compressed with gzip
 torn.csv.gz [0-9]+ the compressed file ends too soon
-rot.csv.gz [0-9]+ the compressed file is damaged here: copy it again
+bit.csv.gz [1-9][0-9][0-9]+ the compressed file is damaged: copy it again
+rot.csv.gz [1-9][0-9][0-9]+ the compressed file is damaged: copy it again
 END
 rm "$T/none.csv"
 printf '0,R,0,4096\r\n1,W,4096,4096\r\n' >"$T/crlf.csv"
@@ -127,6 +143,7 @@ refused "unrecognized|invalid option" --trace "$T/oltp.csv" --what
 refused "unexpected word: more" --trace "$T/oltp.csv" more
 refused "^firn-sim replay: --profile: neither balanced, low-wear, mysql, cassandra nor archive: fast" --trace "$T/oltp.csv" --profile fast
 refused "^firn-sim replay: --ssd: neither a size .* nor a percentage up to 1000%: 10%% " --trace "$T/oltp.csv" --ssd 10%%
+refused "^firn-sim replay: --ssd: neither a size up to 15TiB .*: 16TiB " --trace "$T/oltp.csv" --ssd 16TiB
 refused "^firn-sim replay: --ssd: 500KiB is an SSD of 500.0 KiB, too small for the engine, which needs 512.0 KiB: say --ssd 524288, or more" --trace "$T/oltp.csv" --ssd 500KiB
 refused "^firn-sim replay: --hdd: not a number from 1 to 16: 17" --trace "$T/oltp.csv" --hdd 17
 refused "none/log: No such file" --trace "$T/oltp.csv" --oplog "$T/none/log"
@@ -154,7 +171,7 @@ is "the same curve again" "$out" "$curve"
 exits 0 "$sim" size --trace "$T/oltp.csv.gz" --sizes 8MiB --open --json
 is "a point is a replay" "$(jq '.sizes[0].hdd_busy_s' <<<"$out")" "$(jq .hdd_busy_s <<<"$first")"
 exits 2 "$sim" size --trace "$T/oltp.csv" --sizes 10%,,20%
-has "an empty size" "$out" "neither a size nor a percentage"
+has "an empty size" "$out" "neither a size up to 15TiB nor a percentage"
 exits 2 "$sim" size --trace "$T/oltp.csv" --sizes "$(printf '%s,' {1..33})1"
 has "too many sizes" "$out" "more than 32 sizes"
 exits 2 "$sim" size --trace "$T/oltp.csv" --ssd 10%

@@ -318,3 +318,8 @@ bool peer_too_dense(const struct trace *t)
     }
     return last_us >= 0 && busy_ns > DENSE_TIMES * (uint64_t)last_us * NS_PER_US;
 }
+
+bool peer_closed(const struct trace *t, bool closed, bool open)
+{
+    return closed || !trace_timed(t) || (!open && peer_too_dense(t));
+}

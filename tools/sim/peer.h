@@ -38,6 +38,8 @@ struct peer_score {
 /* ssd_bytes: room for data; at least 64 blocks are taken. closed: the trace's times are not looked at. */
 void peer_run(enum peer_kind k, const struct trace *t, uint64_t ssd_bytes, bool closed, struct peer_score *out);
 
+/* One request is outstanding: it was asked for (closed), or the trace has no times, or they say nothing, and are not wanted (open). */
+bool peer_closed(const struct trace *t, bool closed, bool open);
 /* Its requests come more than three times as fast as a disk alone could answer them: replayed at its times the trace would
  * measure a queue and nothing else. Never of a trace without times. */
 bool peer_too_dense(const struct trace *t);

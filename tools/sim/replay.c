@@ -256,7 +256,8 @@ static int run_trace(struct replay *r)
 static void make_score(struct replay *r, const struct replay_opts *o)
 {
     *r->score = (struct score){.requests = o->trace->nr, .span_bytes = ROUND_UP(o->trace->end_bytes, GIB),
-                               .footprint_bytes = o->trace->blocks * BLOCK_BYTES, .ssd_bytes = o->ssd_bytes, .nr_hdd = o->nr_hdd};
+                               .footprint_bytes = o->trace->blocks * BLOCK_BYTES, .ssd_bytes = o->ssd_bytes, .nr_hdd = o->nr_hdd,
+                               .closed = o->closed};
     r->score->latency_ns = calloc(o->trace->nr, sizeof(uint64_t));
     r->done = calloc(o->trace->nr, sizeof(bool));
     r->floor = calloc(o->trace->blocks, sizeof(uint32_t));

@@ -9,6 +9,7 @@
 #ifndef FIRN_SIM_REPLAY_H
 #define FIRN_SIM_REPLAY_H
 
+#include "base/limits.h"
 #include "tier/tier.h"
 #include "tools/sim/score.h"
 #include "tools/sim/trace.h"
@@ -16,6 +17,7 @@
 #include <stdio.h>
 
 #define REPLAY_HDDS_MAX 16u
+#define REPLAY_SSD_BYTES_MAX (15 * TIB) /* a pool takes a little more (tier/index.h) */
 #define REPLAY_SEGMENTS_AIM 1024u /* of the SSD, */
 #define REPLAY_SEGMENT_BYTES (256u * 1024u) /* but not smaller: of smaller ones headers, footers and unused ends are some percent; */
 #define REPLAY_SEGMENTS_LEAST 32u /* unless that would be fewer of them: then down to SEGMENT_BYTES_MIN */

@@ -88,7 +88,9 @@ bool replay_ssd_parse(const char *text, uint64_t footprint_bytes, uint64_t *byte
 
     if (percent_parse(text, &percent))
         *bytes = (uint64_t)((double)footprint_bytes * percent / 100);
-    else if (size_parse(text, bytes) != 0 || *bytes > VOLUME_BYTES_MAX)
+    else if (size_parse(text, bytes) != 0)
+        return false;
+    if (*bytes > REPLAY_SSD_BYTES_MAX)
         return false;
     *bytes = ROUND_DOWN(*bytes, (uint64_t)BLOCK_BYTES);
     return true;
@@ -262,7 +264,7 @@ static int size_ssd(const struct args *a, struct replay_opts *o)
     char have[32], want[32];
 
     if (!replay_ssd_parse(a->ssd, o->trace->blocks * BLOCK_BYTES, &o->ssd_bytes))
-        return bad("--ssd: neither a size (8GiB) nor a percentage up to 1000%", a->ssd);
+        return bad("--ssd: neither a size up to 15TiB (8GiB) nor a percentage up to 1000%", a->ssd);
     min = replay_ssd_min(o);
     if (o->ssd_bytes >= min)
         return 0;
@@ -323,7 +325,7 @@ static int take_sizes(const struct args *a, struct size_curve *curve, const stru
             return bad("more than 32 sizes", a->sizes);
         snprintf(word, sizeof(word), "%.*s", (int)MIN(n, sizeof(word) - 1), at);
         if (!replay_ssd_parse(word, t->blocks * BLOCK_BYTES, &curve->point[curve->nr].ssd_bytes))
-            return bad("neither a size nor a percentage", word);
+            return bad("neither a size up to 15TiB nor a percentage up to 1000%", word);
         if (at[n] == '\0')
             break;
         at += n + 1;
@@ -402,7 +404,7 @@ static int run(struct args *a, int argc, char **argv)
         rc = 2;
     }
     if (rc == 0) {
-        o.closed = a->closed || (!a->open && peer_too_dense(&trace_in));
+        o.closed = peer_closed(&trace_in, a->closed, a->open);
         rc = a->sizes_wanted ? run_sizes(a, &o) : run_replay(a, &o);
     }
     trace_free(&trace_in);

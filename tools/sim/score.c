@@ -87,6 +87,7 @@ void score_print(struct strbuf *out, const struct score *s)
 
     strbuf_add(out, "trace        %" PRIu64 " requests (%" PRIu64 " reads, %" PRIu64 " writes), footprint %s, span %s\n", s->requests,
                s->reads, s->writes, size_format(s->footprint_bytes, footprint), size_format(s->span_bytes, span));
+    strbuf_add(out, "arrivals     %s\n", s->closed ? "one request outstanding" : "at the trace's times");
     strbuf_add(out, "pool         SSD %s in segments of %s, %u HDD\n", size_format(s->ssd_bytes, ssd),
                size_format(s->segment_bytes, segment), s->nr_hdd);
     strbuf_add(out, "read hits    %.3f %% of %" PRIu64 " blocks\n", 100 * score_read_hit(s), s->blocks_read);

@@ -29,6 +29,7 @@ struct score {
     uint64_t span_bytes, footprint_bytes; /* of the trace; span: the HDD's addressed span */
     uint64_t ssd_bytes;          /* segments, without labels */
     uint32_t segment_bytes, nr_hdd;
+    bool     closed;             /* one request outstanding; else they came at the trace's times */
     uint64_t run_ns, flush_ns;   /* virtual time: first arrival to last answer; the final flush */
     uint64_t *latency_ns;        /* one a request; sorted by score_finish() */
 };

@@ -4,7 +4,8 @@
  * 1. zlib hands out lines, of compressed files and of others alike.
  * 2. A line is taken apart field by field; the first that is broken ends the reading with its number and what is wrong. Empty
  *    lines at the end are none.
- * 3. The requests' ranges are sorted and joined: footprint, and a number for each touched block.
+ * 3. The earliest time becomes 0: recorders begin to count at their start, at midnight, or in 1970.
+ * 4. The requests' ranges are sorted and joined: footprint, and a number for each touched block.
  */
 #include "tools/sim/trace.h"
 
@@ -116,8 +117,18 @@ static int read_error(gzFile f, const char *path, uint64_t line, char why[static
     snprintf(why, 512, "%.300s:%llu: %.120s", path, (unsigned long long)line,
              z == Z_ERRNO       ? err_text(e)
              : z == Z_BUF_ERROR ? "the compressed file ends too soon: copy it again"
-                                : "the compressed file is damaged here: copy it again");
+                                : "the compressed file is damaged: copy it again");
     return z == Z_ERRNO ? -e : -FIRN_E_INVALID;
+}
+
+/* What a flipped bit makes of a line may come long before the code that cannot be, or the sum at the end, that tells of it. */
+static int damage_behind(gzFile f, const char *path, uint64_t line, char why[static 512])
+{
+    char rest[4096];
+
+    while (gzread(f, rest, sizeof(rest)) > 0) {
+    }
+    return read_error(f, path, line, why);
 }
 
 static int read_lines(gzFile f, const char *path, struct trace *t, char why[static 512])
@@ -127,7 +138,7 @@ static int read_lines(gzFile f, const char *path, struct trace *t, char why[stat
 
     for (; gzgets(f, line, sizeof(line)) != NULL; no++) {
         const char *wrong = take_line(line, gzeof(f), no, &empty, t);
-        int err = wrong != NULL ? read_error(f, path, no, why) : 0; /* a torn stream shows as a torn line */
+        int err = wrong != NULL ? damage_behind(f, path, no, why) : 0; /* a torn stream shows as a torn line */
 
         if (err != 0)
             return err;
@@ -162,6 +173,16 @@ static int open_trace(const char *path, gzFile *out, char why[static 512])
     return err;
 }
 
+static void begin_at_zero(struct trace *t)
+{
+    int64_t first_us = INT64_MAX;
+
+    for (size_t i = 0; i < t->nr; i++)
+        first_us = t->req[i].t_us < 0 ? first_us : MIN(first_us, t->req[i].t_us);
+    for (size_t i = 0; i < t->nr; i++)
+        t->req[i].t_us -= t->req[i].t_us < 0 ? 0 : first_us;
+}
+
 int trace_read(const char *path, struct trace *out, char why[static 512])
 {
     gzFile f;
@@ -171,7 +192,7 @@ int trace_read(const char *path, struct trace *out, char why[static 512])
     err = open_trace(path, &f, why);
     if (err != 0)
         return err;
-    gzbuffer(f, 1u << 18);
+    gzbuffer(f, 1u << 12); /* lines before damage in the same buffer are lost: a large one would blame line 1 */
     errno = 0;
     err = read_lines(f, path, out, why);
     z = gzclose(f);
@@ -183,10 +204,12 @@ int trace_read(const char *path, struct trace *out, char why[static 512])
         snprintf(why, 512, "%.300s:1: there is no request in the file", path);
         err = -FIRN_E_INVALID;
     }
-    if (err != 0)
+    if (err != 0) {
         trace_free(out);
-    else
+    } else {
+        begin_at_zero(out);
         trace_index(out);
+    }
     return err;
 }
 
@@ -198,6 +221,14 @@ void trace_free(struct trace *t)
 }
 
 /* ---- what is touched ---- */
+
+bool trace_timed(const struct trace *t)
+{
+    for (size_t i = 0; i < t->nr; i++)
+        if (t->req[i].t_us >= 0)
+            return true;
+    return false;
+}
 
 void trace_add(struct trace *t, int64_t t_us, bool write, uint64_t off_bytes, uint32_t len_bytes)
 {

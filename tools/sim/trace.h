@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trace.h: a block trace in memory: its requests, and which blocks they touch.
  *
- * A line is t_us,op,offset,len: microseconds since the trace began or -1 (when the request before it is answered), R or W,
+ * A line is t_us,op,offset,len: microseconds, since whenever, or -1 (when the request before it is answered), R or W,
  * bytes, bytes. Nothing else may stand in a file, no blank lines and no headings; it may be compressed with gzip.
  */
 #ifndef FIRN_SIM_TRACE_H
@@ -10,7 +10,7 @@
 #include "base/types.h"
 
 struct trace_req {
-    int64_t  t_us;        /* -1: arrives when the request before it is answered */
+    int64_t  t_us;        /* since the earliest one. -1: arrives when the request before it is answered */
     uint64_t off_bytes;
     uint32_t len_bytes;   /* > 0 */
     bool     write;
@@ -36,6 +36,7 @@ void trace_free(struct trace *t);
 /* Adds a request: for tests and generators. Then trace_index() once. */
 void trace_add(struct trace *t, int64_t t_us, bool write, uint64_t off_bytes, uint32_t len_bytes);
 void trace_index(struct trace *t);
+bool trace_timed(const struct trace *t); /* a request has a time */
 
 /* A request covers whole blocks: what it touches in part counts. */
 static inline uint64_t trace_first(const struct trace_req *q) { return q->off_bytes / BLOCK_BYTES; }

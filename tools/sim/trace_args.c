@@ -140,7 +140,7 @@ static uint64_t bytes_written(const struct trace *t)
 
 static void print_peers(const struct peers_args *a, const struct trace *t, uint64_t ssd_bytes)
 {
-    bool closed = a->closed || (!a->open && peer_too_dense(t));
+    bool closed = peer_closed(t, a->closed, a->open);
     struct strbuf out;
 
     strbuf_init(&out);
@@ -210,7 +210,7 @@ int peers_main(int argc, char **argv)
     if (replay_ssd_parse(a.ssd, t.blocks * BLOCK_BYTES, &ssd_bytes))
         print_peers(&a, &t, ssd_bytes);
     else
-        rc = bad("peers", "neither a size nor a percentage", a.ssd);
+        rc = bad("peers", "--ssd: neither a size up to 15TiB (8GiB) nor a percentage up to 1000%", a.ssd);
     trace_free(&t);
     return rc;
 }

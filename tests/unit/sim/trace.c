@@ -85,6 +85,18 @@ Test(trace, a_broken_line_is_named, .init = begin, .fini = end)
     is_broken("0,R,281474976710656,1\n", 1, "behind 256 TiB");
 }
 
+Test(trace, the_earliest_time_is_zero, .init = begin, .fini = end)
+{
+    const char text[] = "-1,R,0,1\n1600000000000500,R,0,1\n1600000000000000,W,0,1\n-1,R,0,1\n1600000001000000,R,0,1\n";
+
+    cr_assert_eq(read_text(text, strlen(text)), 0, "%s", why);
+    cr_assert(t.req[0].t_us == -1 && t.req[1].t_us == 500 && t.req[2].t_us == 0 && t.req[3].t_us == -1 && t.req[4].t_us == 1000000);
+    cr_assert(trace_timed(&t));
+    trace_free(&t);
+    cr_assert_eq(read_text("-1,R,0,1\n", 9), 0, "%s", why);
+    cr_assert(t.req[0].t_us == -1 && !trace_timed(&t));
+}
+
 Test(trace, empty_lines_at_the_end_are_no_requests, .init = begin, .fini = end)
 {
     static const char *const ends[] = {"\n", "\n\n", "\n\r\n", "\n\n\n \t\n", "\n ", "\r\n\r\n"};
