@@ -6,16 +6,13 @@
 #include "tier/mover.h"
 #include "tier/places.h"
 #include "tier/reclaim.h"
-#include "rig.h"
+#include "copies.h"
 
-#define VOLUME      1536u /* blocks: six extents */
 #define OTHER_SHARD 1u
 
 struct pair { struct rig r; uint32_t no[2]; uint16_t dev; uint64_t base; }; /* two extents of one device; base: of the one that waits */
 
-static bool rests(void *ctx) { return !places_busy(((struct pair *)ctx)->r.shard); }
 static bool reclaimed(void *ctx) { return ((struct pair *)ctx)->r.shard->rc.state == RECLAIM_IDLE; }
-static bool all_clean(void *ctx) { return ((struct pair *)ctx)->r.shard->ix.nr_dirty == 0; }
 
 static uint32_t entry(const struct pair *p, uint32_t i) { return index_find(&p->r.shard->ix, 1, p->base + i); }
 static bool dropped(void *ctx) { return entry(ctx, 4) == INDEX_NONE; }
@@ -37,30 +34,6 @@ static bool becomes_dirty_in_a_place(void *ctx)
     uint32_t id = entry(p, 4);
 
     return id != INDEX_NONE && in_place(p->r.shard, id) && (index_flags_of(&p->r.shard->ix, id) & INDEX_DIRTY);
-}
-
-static void begin(struct pair *p)
-{
-    struct rig *r = &p->r;
-    struct shard *s;
-
-    rig_init(r, &(struct rig_opts){.seed = 91, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 64});
-    r->opts.admit_touches = 1;
-    cr_assert_eq(rig_boot(r), 0);
-    s = r->shard;
-    for (uint64_t b = 0; b < VOLUME; b += 32)
-        cr_assert_eq(rig_write(r, b, 32, 1), 0);
-    rig_drain(r, true);
-    shard_start(s);
-    for (uint64_t b = 0; b < VOLUME; b++)
-        if (index_find(&s->ix, 1, b) != INDEX_NONE)
-            map_remove(s, index_find(&s->ix, 1, b));
-    for (unsigned i = 0; i < 100 && s->places.slots.nr_places == 0; i++) {
-        rig_expect(r, VOLUME - 16, 16, 1); /* asks for a segment; what RAM has of it goes again */
-        sim_run_for(r->sim, NS_PER_S);
-        fetch_forget_extent(s, extent_find(&s->xt, 1, VOLUME / EXTENT_BLOCKS - 1));
-    }
-    cr_assert_gt(s->places.slots.nr_places, 0);
 }
 
 static uint16_t dev_of(const struct rig *r, uint32_t no)
@@ -126,7 +99,7 @@ static void log_forgets(struct pair *p)
     cr_assert_eq(sim_run_until(r->sim, dropped, p, 10 * NS_PER_S), 0);
     cr_assert(job_waiting(p) != NULL);
     rig_expect(r, p->base + 3, 3, 2);
-    cr_assert_eq(sim_run_until(r->sim, rests, p, 10 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(r->sim, rig_places_rest, &p->r, 10 * NS_PER_S), 0);
     cr_assert_eq(sim_run_until(r->sim, reclaimed, p, 10 * NS_PER_S), 0);
     cr_assert_eq(s->seg[g].use, SEGMENT_FREE);
     cr_assert(entry(p, 4) != INDEX_NONE && in_place(s, entry(p, 4)));
@@ -136,14 +109,14 @@ Test(bridge_place, a_copy_in_a_place_is_no_bridge, .timeout = 60)
 {
     struct pair p = {.base = 0};
 
-    begin(&p);
+    copies_begin(&p.r, 64, 0);
     find_pair(&p);
     make_bridges(&p);
     wait_for_turn(&p);
     log_forgets(&p);
     turn_give(&p.r.turns.dev[p.dev], OTHER_SHARD);
     cr_assert_neq(sim_run_until(p.r.sim, becomes_dirty_in_a_place, &p, 10 * NS_PER_S), 0, "what lies in a place is clean");
-    cr_assert_eq(sim_run_until(p.r.sim, all_clean, &p, 10 * NS_PER_S), 0);
+    cr_assert_eq(sim_run_until(p.r.sim, rig_clean, &p.r, 10 * NS_PER_S), 0);
     shard_verify(p.r.shard);
     rig_restart(&p.r);
     rig_expect(&p.r, p.base + 2, 1, 3);

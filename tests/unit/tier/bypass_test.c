@@ -180,8 +180,6 @@ Test(bypass, a_twin_that_no_batch_has_named_is_nobody_elses_after_a_crash)
     rig_fini(&r);
 }
 
-static void on_answer(struct blk_io *io) { *(bool *)io->ctx = true; }
-
 /* Blocks before b were written twice, those of the write at b may have been. */
 static void expect_prefix(struct rig *r, uint32_t b)
 {
@@ -210,7 +208,7 @@ Test(bypass, it_may_crash_at_any_write)
         for (b = 0; b < 512 && !sim_crashed(r.sim); b += IO) {
             answered = false;
             rig_fill(&r, buf, b, IO, 2);
-            io = (struct blk_io){.op = BLK_WRITE, .lba = b, .nlb = IO, .iov = &iov, .iovcnt = 1, .cb = on_answer, .ctx = &answered};
+            io = (struct blk_io){.op = BLK_WRITE, .lba = b, .nlb = IO, .iov = &iov, .iovcnt = 1, .cb = rig_ended, .ctx = &answered};
             blk_submit(&r.vol.blk, &io);
             (void)sim_run_until(r.sim, rig_is_set, &answered, NS_PER_S);
             if (!answered)

@@ -6,25 +6,14 @@
 #include "tier/map.h"
 #include "tier/places.h"
 #include "tier/twin.h"
-#include "rig.h"
+#include "copies.h"
 
 #define VOLUME 768u              /* blocks: three extents */
-
-static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
-{
-    for (uint64_t b = from; b < to; b += 16)
-        rig_expect(r, b, 16, stamp);
-}
 
 /* Nothing of the volume is left in the log, or in RAM. */
 static void forget(struct rig *r)
 {
-    for (uint64_t b = 0; b < VOLUME; b++) {
-        uint32_t id = index_find(&r->shard->ix, 1, b);
-
-        if (id != INDEX_NONE && !in_place(r->shard, id) && !(index_flags_of(&r->shard->ix, id) & INDEX_DIRTY))
-            map_remove(r->shard, id);
-    }
+    copies_drop_log(r);
     for (uint32_t no = 0; no < VOLUME / EXTENT_BLOCKS; no++)
         fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, no));
 }
@@ -36,20 +25,6 @@ static void make_cold(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
     rig_drain(r, true);
     shard_start(r->shard);
     forget(r);
-}
-
-/* Each chunk is missed, and none belongs to a stream. */
-static void copy_blocks(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
-{
-    uint64_t nr = (to - from) / 16;
-
-    for (uint64_t i = 0; i < nr; i++) {
-        uint64_t block = from + i * 7 % nr * 16;
-
-        rig_expect(r, block, 16, stamp);
-        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
-        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
-    }
 }
 
 /* Areas are numbered from 1 in the order of the devices that are there. */
@@ -88,7 +63,7 @@ static void begin(struct rig *r, uint32_t caches)
     make_cold(r, 0, VOLUME, 1);
     if (r->cache_absent != (1u << caches) - 1) /* the first segment of each device is opened by those that come too early */
         for (unsigned i = 0; i < 4; i++, forget(r))
-            copy_blocks(r, VOLUME - 64, VOLUME, 1);
+            copies_make(r, VOLUME - 64, VOLUME, 1);
 }
 
 static void finish(struct rig *r)
@@ -105,7 +80,7 @@ Test(places_dev, copies_go_there_and_the_log_keeps_the_journals_device_to_itself
     uint32_t used;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     cr_assert_geq(nr_copies(&r, 1) + nr_copies(&r, 2), 600);
     cr_assert_gt(nr_copies(&r, 1), 100);
     cr_assert_gt(nr_copies(&r, 2), 100);
@@ -113,7 +88,7 @@ Test(places_dev, copies_go_there_and_the_log_keeps_the_journals_device_to_itself
         cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
     used = nr_copies(&r, 1) + nr_copies(&r, 2);
     reads = hdd_reads(&r);
-    expect_all(&r, 0, 512, 1);
+    copies_expect(&r, 0, 512, 1);
     cr_assert_leq(hdd_reads(&r) - reads, (512 - MIN(used, 512u)) / 16 + 2);
     finish(&r);
 }
@@ -125,7 +100,7 @@ Test(places_dev, a_start_finds_what_an_orderly_stop_left)
     uint32_t was;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     wrap_log(&r);
     was = nr_copies(&r, 1) + nr_copies(&r, 2);
     cr_assert_geq(was, 600);
@@ -134,7 +109,7 @@ Test(places_dev, a_start_finds_what_an_orderly_stop_left)
     cr_assert_eq(nr_copies(&r, 1) + nr_copies(&r, 2), was);
     cr_assert_eq(shard_stats(r.shard)->slots_found, was);
     reads = hdd_reads(&r);
-    expect_all(&r, 0, 256, 1);
+    copies_expect(&r, 0, 256, 1);
     cr_assert_eq(hdd_reads(&r), reads);
     finish(&r);
 }
@@ -145,26 +120,26 @@ Test(places_dev, a_device_that_was_away_brings_back_only_what_is_still_true)
     struct rig r;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     rig_stop(&r);
     r.cache_absent = 3;
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert_eq(r.shard->places.slots.nr_places, 0);
     make_cold(&r, 0, 128, 2);
-    copy_blocks(&r, 0, 128, 2);
+    copies_make(&r, 0, 128, 2);
     cr_assert_eq(r.shard->places.slots.nr_places, 0, "nor does the journal's device serve instead");
     rig_stop(&r);
     r.cache_absent = 1;
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert_gt(nr_copies(&r, 1), 50);
-    expect_all(&r, 0, 128, 2);
-    expect_all(&r, 128, VOLUME, 1);
+    copies_expect(&r, 0, 128, 2);
+    copies_expect(&r, 128, VOLUME, 1);
     rig_stop(&r);
     r.cache_absent = 0;
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert_gt(nr_copies(&r, 1), 50);
-    expect_all(&r, 0, 128, 2);
-    expect_all(&r, 128, VOLUME, 1);
+    copies_expect(&r, 0, 128, 2);
+    copies_expect(&r, 128, VOLUME, 1);
     finish(&r);
 }
 
@@ -174,10 +149,10 @@ Test(places_dev, one_that_cannot_be_read_any_more_is_given_up_and_nobody_notices
     uint64_t errors;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     sim_disk_faults(r.cache[0])->eio_read = 1000000;
     forget(&r);
-    expect_all(&r, 0, 640, 1);
+    copies_expect(&r, 0, 640, 1);
     cr_assert(r.shard->places.area[1].off);
     cr_assert(segpool_area_is_off(r.segpool, 1) && !segpool_area_is_off(r.segpool, 2));
     errors = r.cache_dev[0]->stats.errors[DEV_READ];
@@ -189,7 +164,7 @@ Test(places_dev, one_that_cannot_be_read_any_more_is_given_up_and_nobody_notices
         if (segpool_at(r.segpool, g).area == 1)
             cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
     forget(&r);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     cr_assert_eq(r.cache_dev[0]->stats.errors[DEV_READ], errors);
     cr_assert_eq(nr_copies(&r, 1), 0, "what it held goes to the other one");
     cr_assert_gt(nr_copies(&r, 2), 500);
@@ -202,11 +177,11 @@ Test(places_dev, one_that_takes_no_copy_any_more_is_given_up_and_used_again_afte
     struct rig r;
 
     begin(&r, 1);
-    copy_blocks(&r, 0, 128, 1);
+    copies_make(&r, 0, 128, 1);
     sim_disk_fail_nth(r.cache[0], DEV_WRITE, 1, UINT32_MAX);
-    copy_blocks(&r, 128, 640, 1);
+    copies_make(&r, 128, 640, 1);
     cr_assert(r.shard->places.area[1].off);
-    expect_all(&r, 0, VOLUME, 1);
+    copies_expect(&r, 0, VOLUME, 1);
     cr_assert_eq(rig_write(&r, 0, 16, 2), 0);
     rig_expect(&r, 0, 16, 2);
     sim_run_for(r.sim, 10 * NS_PER_S);
@@ -214,8 +189,8 @@ Test(places_dev, one_that_takes_no_copy_any_more_is_given_up_and_used_again_afte
     rig_stop(&r);
     sim_disk_heal(r.cache[0]);
     cr_assert_eq(rig_boot(&r), 0);
-    copy_blocks(&r, 128, 640, 1);
-    copy_blocks(&r, 128, 640, 1);
+    copies_make(&r, 128, 640, 1);
+    copies_make(&r, 128, 640, 1);
     cr_assert_gt(nr_copies(&r, 1), 300);
     rig_expect(&r, 0, 16, 2);
     finish(&r);
@@ -234,7 +209,7 @@ Test(places_dev, one_that_is_given_up_while_a_segment_is_opened_there_hinders_no
     for (uint32_t g = 0; g < r.shard->twin_segment; g++)
         if (segpool_at(r.segpool, g).area == 1)
             cr_assert_neq(r.shard->seg[g].use, SEGMENT_SLOTS);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     cr_assert_eq(nr_copies(&r, 1), 0);
     cr_assert_gt(nr_copies(&r, 2), 500);
     shard_verify(r.shard);
@@ -248,7 +223,7 @@ Test(places_dev, bad_spots_cost_their_copies_alone)
     uint64_t stale;
 
     begin(&r, 1);
-    copy_blocks(&r, 0, 256, 1);
+    copies_make(&r, 0, 256, 1);
     for (uint64_t b = 0; b < 8; b++) {
         uint32_t id = index_find(&r.shard->ix, 1, b * 30), per = r.shard->ix.slots_per_segment;
 
@@ -257,7 +232,7 @@ Test(places_dev, bad_spots_cost_their_copies_alone)
     }
     forget(&r);
     stale = shard_stats(r.shard)->slots_stale;
-    expect_all(&r, 0, 256, 1);
+    copies_expect(&r, 0, 256, 1);
     cr_assert_geq(shard_stats(r.shard)->slots_stale - stale, 8);
     cr_assert_not(r.shard->places.area[1].off);
     cr_assert_gt(nr_copies(&r, 1), 100);
@@ -265,30 +240,28 @@ Test(places_dev, bad_spots_cost_their_copies_alone)
 }
 
 static bool ended_flag;
-static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-
 /* The one request that is caught in it waits; what comes later does not go there. */
 Test(places_dev, one_that_hangs_is_passed_by)
 {
     static char buf[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
     struct iovec iov = {buf, sizeof(buf)};
-    struct blk_io io = {.op = BLK_READ, .nlb = 16, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &ended_flag};
+    struct blk_io io = {.op = BLK_READ, .nlb = 16, .iov = &iov, .iovcnt = 1, .cb = rig_ended, .ctx = &ended_flag};
     struct rig r;
 
     begin(&r, 1);
-    copy_blocks(&r, 0, 256, 1);
+    copies_make(&r, 0, 256, 1);
     forget(&r);
     sim_disk_faults(r.cache[0])->hung = 1000000;
     blk_submit(&r.vol.blk, &io);
     sim_run_for(r.sim, 2 * NS_PER_S);
     cr_assert_not(ended_flag);
-    expect_all(&r, 16, VOLUME, 1);
+    copies_expect(&r, 16, VOLUME, 1);
     cr_assert_not(r.shard->places.area[1].off);
     sim_disk_heal(r.cache[0]);
     sim_run_for(r.sim, 2 * NS_PER_S);
     cr_assert(ended_flag);
     cr_assert_eq(io.err, 0);
-    copy_blocks(&r, 256, 512, 1);
+    copies_make(&r, 256, 512, 1);
     cr_assert_gt(nr_copies(&r, 1), 200);
     finish(&r);
 }
@@ -300,7 +273,7 @@ Test(places_dev, a_start_goes_on_without_one_that_fails_meanwhile)
     uint32_t used = 0;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     for (uint32_t g = 0; g < r.shard->twin_segment; g++)
         used += segpool_at(r.segpool, g).area == 1 && r.shard->seg[g].use == SEGMENT_SLOTS;
     cr_assert_geq(used, 3);
@@ -309,7 +282,7 @@ Test(places_dev, a_start_goes_on_without_one_that_fails_meanwhile)
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert(r.shard->places.area[1].off);
     cr_assert_gt(nr_copies(&r, 2), 100);
-    expect_all(&r, 0, VOLUME, 1);
+    copies_expect(&r, 0, VOLUME, 1);
     sim_run_for(r.sim, 10 * NS_PER_S);
     cr_assert_eq(nr_copies(&r, 1), 0);
     finish(&r);
@@ -346,7 +319,7 @@ static uint64_t boot_beside_one_that_hangs(struct rig *r, bool known)
     uint64_t began;
 
     begin(r, 2);
-    copy_blocks(r, 0, 160, 1); /* few tables, so that errors are not many */
+    copies_make(r, 0, 160, 1); /* few tables, so that errors are not many */
     cr_assert_gt(nr_copies(r, 1), 50);
     rig_stop(r);
     r->on_meta = hang_soon;
@@ -358,7 +331,7 @@ static uint64_t boot_beside_one_that_hangs(struct rig *r, bool known)
     cr_assert_eq(sim_disk_faults(r->cache[0])->hung, 1000000);
     cr_assert_eq(nr_copies(r, 1), 0);
     cr_assert_gt(nr_copies(r, 2), 50);
-    expect_all(r, 0, VOLUME, 1);
+    copies_expect(r, 0, VOLUME, 1);
     return began;
 }
 
@@ -390,7 +363,7 @@ static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
     uint64_t began;
 
     begin(&r, 2);
-    copy_blocks(&r, 0, 640, 1);
+    copies_make(&r, 0, 640, 1);
     cr_assert(nr_copies(&r, 1) > 100 && nr_copies(&r, 2) > 100);
     rig_drain(&r, false);
     for (unsigned i = 0; i < 2; i++)
@@ -406,7 +379,7 @@ static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
     cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
     rig_restart(&r);
     cr_assert_gt(nr_copies(&r, 2), 100, "the other one's tables were written");
-    expect_all(&r, 0, VOLUME, 1);
+    copies_expect(&r, 0, VOLUME, 1);
     finish(&r);
 }
 

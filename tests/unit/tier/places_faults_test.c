@@ -3,44 +3,13 @@
 #include "tier/fetch.h"
 #include "tier/map.h"
 #include "tier/places.h"
-#include "rig.h"
+#include "copies.h"
 
 #define VOLUME 1536u             /* blocks: six extents, all of which are cold */
 #define COPIED 512u              /* of the first ones the SSD has copies */
-#define RUN    16u
+#define RUN    CHUNK_BLOCKS
 
 static char data[RUN * BLOCK_BYTES] __attribute__((aligned(4096)));
-
-static void expect_all(struct rig *r, uint64_t from, uint64_t to, uint64_t stamp)
-{
-    for (uint64_t b = from; b < to; b += RUN)
-        rig_expect(r, b, RUN, stamp);
-}
-
-static uint32_t nr_copies(const struct rig *r)
-{
-    uint32_t nr = 0;
-
-    for (uint64_t b = 0; b < VOLUME; b++) {
-        uint32_t id = index_find(&r->shard->ix, 1, b);
-
-        nr += id != INDEX_NONE && in_place(r->shard, id);
-    }
-    return nr;
-}
-
-static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
-{
-    uint64_t nr = (to - from) / RUN;
-
-    for (uint64_t i = 0; i < nr; i++) {
-        uint64_t block = from + i * 5 % nr * RUN;
-
-        rig_expect(r, block, RUN, 1);
-        rig_places_settle(r);
-        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
-    }
-}
 
 /* Stamp 1, cold, nothing of it in the log; copies as far as there is room. */
 static void begin(struct rig *r, uint32_t segments, uint32_t hdd_extents)
@@ -52,14 +21,12 @@ static void begin(struct rig *r, uint32_t segments, uint32_t hdd_extents)
         cr_assert_eq(rig_write(r, b, 32, 1), 0);
     rig_drain(r, true);
     shard_start(r->shard);
-    for (uint64_t b = 0; b < VOLUME; b++)
-        if (index_find(&r->shard->ix, 1, b) != INDEX_NONE)
-            map_remove(r->shard, index_find(&r->shard->ix, 1, b));
-    for (unsigned round = 0; round < 20 && nr_copies(r) < COPIED / 2; round++) {
-        copy_blocks(r, 0, COPIED);
+    copies_drop_log(r);
+    for (unsigned round = 0; round < 20 && copies_nr(r) < COPIED / 2; round++) {
+        copies_make(r, 0, COPIED, 1);
         sim_run_for(r->sim, NS_PER_S);
     }
-    cr_assert_geq(nr_copies(r), COPIED / 2);
+    cr_assert_geq(copies_nr(r), COPIED / 2);
 }
 
 /* ---- the SSD: the n-th request fails ---- */
@@ -73,14 +40,14 @@ static void ssd_read_fails(uint32_t n, uint32_t count)
     begin(&r, 24, 16);
     sim_disk_fail_nth(r.ssd, DEV_READ, n, count);
     for (unsigned round = 0; round < 2; round++)
-        expect_all(&r, 0, VOLUME, 1);
+        copies_expect(&r, 0, VOLUME, 1);
     cr_assert_eq(shard_stats(r.shard)->read_errors, 0);
     cr_assert_geq(shard_stats(r.shard)->slots_stale, 1);
     rig_places_settle(&r);
     shard_verify(r.shard);
     sim_disk_heal(r.ssd);
     rig_restart(&r);
-    expect_all(&r, 0, VOLUME, 1);
+    copies_expect(&r, 0, VOLUME, 1);
     rig_fini(&r);
 }
 
@@ -111,7 +78,7 @@ static void ssd_write_fails(uint32_t n, uint32_t count)
     rig_crash(&r);
     sim_disk_heal(r.ssd);
     cr_assert_eq(rig_boot(&r), 0);
-    expect_all(&r, 0, VOLUME / 2, 1);
+    copies_expect(&r, 0, VOLUME / 2, 1);
     for (uint64_t b = 0; b < COPIED; b += RUN)
         if (acked[b / RUN])
             rig_expect(&r, b + VOLUME / 2, RUN, 2);
@@ -149,7 +116,7 @@ static void expect_dirt(struct rig *r)
         rig_expect(r, b + 8, 16, 2);
         rig_expect(r, b + 24, 6, 1);
         rig_expect(r, b + 30, 2, 2);
-        expect_all(r, b + 32, b + EXTENT_BLOCKS, 1);
+        copies_expect(r, b + 32, b + EXTENT_BLOCKS, 1);
     }
 }
 
@@ -268,12 +235,12 @@ Test(places_faults, dirt_that_fills_the_ssd_before_slow_disks_waits_and_reads_go
     }
     for (unsigned d = 0; d < RIG_HDDS; d++)
         sim_disk_faults(r.hdd[d])->stalled = 0;
-    expect_all(&r, 0, COPIED, 1);
-    expect_all(&r, COPIED, VOLUME, 2);
+    copies_expect(&r, 0, COPIED, 1);
+    copies_expect(&r, COPIED, VOLUME, 2);
     shard_verify(r.shard);
     rig_restart(&r);
-    expect_all(&r, 0, COPIED, 1);
-    expect_all(&r, COPIED, VOLUME, 2);
+    copies_expect(&r, 0, COPIED, 1);
+    copies_expect(&r, COPIED, VOLUME, 2);
     rig_fini(&r);
 }
 
@@ -296,11 +263,11 @@ Test(places_faults, in_a_full_pool_copies_neither_hinder_nor_come_back, .timeout
     shard_start(r.shard);
     for (unsigned boot = 0; boot < 2; boot++) {
         rig_expect(&r, 0, RUN, 2);
-        expect_all(&r, RUN, EXTENT_BLOCKS, 1);
-        expect_all(&r, EXTENT_BLOCKS, 2 * EXTENT_BLOCKS, 0);
-        expect_all(&r, 2 * EXTENT_BLOCKS, VOLUME, 1);
+        copies_expect(&r, RUN, EXTENT_BLOCKS, 1);
+        copies_expect(&r, EXTENT_BLOCKS, 2 * EXTENT_BLOCKS, 0);
+        copies_expect(&r, 2 * EXTENT_BLOCKS, VOLUME, 1);
         rig_expect(&r, VOLUME, RUN, 3);
-        expect_all(&r, VOLUME + RUN, VOLUME + EXTENT_BLOCKS, 0);
+        copies_expect(&r, VOLUME + RUN, VOLUME + EXTENT_BLOCKS, 0);
         shard_verify(r.shard);
         if (boot == 0)
             rig_restart(&r);

@@ -4,26 +4,9 @@
 #include "tier/map.h"
 #include "tier/places.h"
 #include "tier/reclaim.h"
-#include "rig.h"
+#include "copies.h"
 
 #define VOLUME 1536u /* blocks: six extents */
-
-static char buf[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
-
-static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-
-static void copy_blocks(struct rig *r, uint64_t from, uint64_t to)
-{
-    uint64_t nr = (to - from) / 16;
-
-    for (uint64_t i = 0; i < nr; i++) {
-        uint64_t block = from + i * 5 % nr * 16;
-
-        cr_assert_eq(rig_read(r, block, 16, buf), 0);
-        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
-        fetch_forget_extent(r->shard, extent_find(&r->shard->xt, 1, extent_no(block)));
-    }
-}
 
 static uint32_t nr_slots(const struct rig *r)
 {
@@ -67,9 +50,7 @@ static void begin(struct rig *r)
     rig_drain(r, true);
     shard_start(s);
     shard_set_tier(s, &r->vol, VOLUME_SSD);
-    for (uint64_t b = 0; b < VOLUME; b++)
-        if (index_find(&s->ix, 1, b) != INDEX_NONE)
-            map_remove(s, index_find(&s->ix, 1, b));
+    copies_drop_log(r);
     for (uint64_t k = 0, b = 512; k < 26 && (clean_sealed(r) > 0 || k < 20); k++) {
         for (uint64_t i = 0; i < 3; i++, b += 12) {
             cr_assert_eq(rig_write(r, b, 12, 2), 0);
@@ -80,7 +61,7 @@ static void begin(struct rig *r)
     sim_run_for(r->sim, 12 * NS_PER_S);
     take_all(r);
     for (unsigned round = 0; round < 2; round++)
-        copy_blocks(r, 0, 256);
+        copies_make(r, 0, 256, 1);
     sim_run_for(r->sim, 100 * NS_PER_S);
     cr_assert_geq(nr_slots(r), 5);
 }
@@ -101,7 +82,7 @@ static void write_with_hung_disks(struct rig *r)
     static char data[BLOCK_BYTES] __attribute__((aligned(4096)));
     struct iovec iov = {data, sizeof(data)};
     bool done = false;
-    struct blk_io io = {.op = BLK_WRITE, .lba = 900, .nlb = 1, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &done};
+    struct blk_io io = {.op = BLK_WRITE, .lba = 900, .nlb = 1, .iov = &iov, .iovcnt = 1, .cb = rig_ended, .ctx = &done};
 
     for (unsigned d = 0; d < RIG_HDDS; d++)
         sim_disk_faults(r->hdd[d])->hung = 1000000;

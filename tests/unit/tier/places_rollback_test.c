@@ -3,11 +3,8 @@
  * that named later batches are gone, and hosts wrote none since. The start is refused all the same. */
 #include <stdlib.h>
 
-#include "tier/fetch.h"
-#include "tier/map.h"
-#include "tier/places.h"
 #include "base/err.h"
-#include "rig.h"
+#include "copies.h"
 
 #define VOLUME  1536u /* blocks */
 #define FIRST   1024u /* what is in the log alone when the metadata is copied */
@@ -71,24 +68,6 @@ static void begin(struct rig *r)
     sim_run_for(r->sim, 5 * NS_PER_S);
 }
 
-static void copy_all(struct rig *r)
-{
-    struct shard *s = r->shard;
-    uint32_t id;
-
-    for (uint64_t b = 0; b < FIRST; b++)
-        if ((id = index_find(&s->ix, 1, b)) != INDEX_NONE && !in_place(s, id))
-            map_remove(s, id);
-    for (uint64_t i = 0; i < FIRST / 16; i++) {
-        uint64_t block = i * 5 % (FIRST / 16) * 16;
-
-        cr_assert_eq(rig_read(r, block, 16, buf), 0);
-        cr_assert_eq(sim_run_until(r->sim, rig_places_rest, r, 100 * NS_PER_S), 0);
-        fetch_forget_extent(s, extent_find(&s->xt, 1, extent_no(block)));
-    }
-    sim_run_for(r->sim, 2 * NS_PER_S);
-}
-
 Test(places_rollback, older_metadata_is_told_by_a_segment_of_copies, .timeout = 60)
 {
     static struct snapshot old;
@@ -100,8 +79,11 @@ Test(places_rollback, older_metadata_is_told_by_a_segment_of_copies, .timeout = 
     snapshot(&r, &old);
     rig_drain(&r, true);
     shard_start(r.shard);
-    for (unsigned round = 0; round < 60 && r.shard->seg[g].use != SEGMENT_SLOTS; round++)
-        copy_all(&r);
+    for (unsigned round = 0; round < 60 && r.shard->seg[g].use != SEGMENT_SLOTS; round++) {
+        copies_drop_log(&r);
+        copies_make(&r, 0, FIRST, 1);
+        sim_run_for(r.sim, 2 * NS_PER_S);
+    }
     cr_assert_eq(r.shard->seg[g].use, SEGMENT_SLOTS);
     cr_assert_eq(dev_flush_sync(r.ssd_dev), 0);
     rig_crash(&r);

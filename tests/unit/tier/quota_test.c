@@ -13,13 +13,11 @@ static char data[16 * BLOCK_BYTES] __attribute__((aligned(4096)));
 
 struct two { struct rig r; struct volume other; };
 
-static void ended(struct blk_io *io) { *(bool *)io->ctx = true; }
-
 static void io_of(struct rig *r, struct volume *v, enum blk_op op, uint64_t block, uint32_t nr)
 {
     struct iovec iov = {data, nr * BLOCK_BYTES};
     bool done = false;
-    struct blk_io io = {.op = op, .lba = block, .nlb = nr, .iov = &iov, .iovcnt = 1, .cb = ended, .ctx = &done};
+    struct blk_io io = {.op = op, .lba = block, .nlb = nr, .iov = &iov, .iovcnt = 1, .cb = rig_ended, .ctx = &done};
 
     memset(data, 0, sizeof(data));
     if (op == BLK_WRITE)

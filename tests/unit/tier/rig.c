@@ -188,13 +188,13 @@ void rig_stop(struct rig *r)
 
 /* ---- requests ---- */
 
-static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
+void rig_ended(struct blk_io *io) { rig_set(io->ctx); }
 
 static int run(struct rig *r, struct blk_io *io)
 {
     bool done = false;
 
-    io->cb = io_done;
+    io->cb = rig_ended;
     io->ctx = &done;
     blk_submit(&r->vol.blk, io);
     cr_assert_not(done, "never from inside the submission");
@@ -294,6 +294,8 @@ struct extent *rig_extent(const struct rig *r, uint32_t no)
 {
     return extent_at(&r->shard->xt, extent_find(&r->shard->xt, layer_find(r->shard, RIG_LAYER), no));
 }
+
+uint64_t rig_device_reads(const struct rig *r) { return r->hdd_dev[0]->stats.ops[DEV_READ] + r->hdd_dev[1]->stats.ops[DEV_READ]; }
 
 void rig_spoil_cold(struct rig *r, uint64_t block)
 {

@@ -73,11 +73,13 @@ struct extent *rig_extent(const struct rig *r, uint32_t no);
 /* A block of an extent gets other bytes on its device, as a write that was cut off leaves them. */
 void rig_spoil_cold(struct rig *r, uint64_t block);
 uint64_t rig_used(struct rig *r);         /* extents that have a place */
+uint64_t rig_device_reads(const struct rig *r); /* of the capacity devices, since the boot */
 
 /* Callbacks, and what to wait for with sim_run_until(): of a flag, or of a rig. */
 void rig_set(void *flag);
 bool rig_is_set(void *flag);
 void rig_nothing(void *ctx);
+void rig_ended(struct blk_io *io);        /* its ctx is the flag */
 void rig_detached(void *flag, int err);   /* asserts that it is no error */
 bool rig_clean(void *rig);
 bool rig_destage_failed(void *rig);

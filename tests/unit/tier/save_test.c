@@ -2,7 +2,7 @@
 /* What reclaim saves of a victim's clean blocks: those that hosts read since they were written. */
 #include "tier/fill.h"
 #include "tier/map.h"
-#include "rig.h"
+#include "copies.h"
 
 #define VOLUME 1536u             /* blocks: six extents */
 #define SEGMENTS 44u             /* of about 60 blocks: room for the volume and half as much again */
@@ -66,11 +66,8 @@ static uint32_t in_places(const struct rig *r, uint64_t from, uint64_t to)
 {
     uint32_t nr = 0;
 
-    for (uint64_t b = from; b < to; b++) {
-        uint32_t id = index_find(&r->shard->ix, 1, b);
-
-        nr += id != INDEX_NONE && in_place(r->shard, id);
-    }
+    for (uint64_t b = from; b < to; b++)
+        nr += copies_has(r, b);
     return nr;
 }
 

@@ -112,12 +112,10 @@ Test(unread, the_other_copy_of_a_rotten_block_is_not_given_up)
     rig_fini(&r);
 }
 
-static void io_done(struct blk_io *io) { *(bool *)io->ctx = true; }
-
 Test(unread, a_discard_of_a_part_ends_and_is_right, .timeout = 60)
 {
     bool done = false;
-    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 4, .nlb = 40, .cb = io_done, .ctx = &done};
+    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 4, .nlb = 40, .cb = rig_ended, .ctx = &done};
     struct rig r;
 
     settle_and_break(&r, 43);
@@ -141,7 +139,7 @@ Test(unread, a_discard_of_a_part_ends_and_is_right, .timeout = 60)
 Test(unread, a_drain_with_a_discard_under_way_ends, .timeout = 60)
 {
     bool done = false;
-    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 0, .nlb = 8, .cb = io_done, .ctx = &done};
+    struct blk_io io = {.op = BLK_WRITE_ZEROES, .lba = 0, .nlb = 8, .cb = rig_ended, .ctx = &done};
     struct rig r;
 
     settle_and_break(&r, 44);
