@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Streams past the log, and what may come in their midst: nothing that was answered is lost, nothing older is read. */
-#include "rig.h"
-
-#include "tier/twin.h"
+#include "past.h"
 
 TestSuite(bypass_loss, .timeout = 120);
 
-#define IO 32u                   /* blocks of a write */
 #define NR 16u
 
 struct req {
@@ -19,10 +16,7 @@ struct req {
 
 static void boot(struct rig *r, uint64_t seed, uint64_t hdd_ns, uint32_t ring_nr)
 {
-    rig_init(r, &(struct rig_opts){.seed = seed, .segments = 40, .hdd_extents = 64, .volume_blocks = 8192, .hdd_ns = hdd_ns,
-                                   .ring_nr = ring_nr});
-    r->opts.write_bypass = 1;
-    cr_assert_eq(rig_boot(r), 0);
+    past_boot(r, (struct rig_opts){.seed = seed, .hdd_extents = 64, .volume_blocks = 8192, .hdd_ns = hdd_ns, .ring_nr = ring_nr}, 1);
 }
 
 static void answered(struct blk_io *io)
@@ -62,24 +56,18 @@ static void release(struct req *q)
         free(q[i].buf);
 }
 
-static void expect(struct rig *r, uint32_t from, uint32_t nblocks, uint64_t stamp)
-{
-    for (uint32_t b = from; b < from + nblocks; b += IO)
-        rig_expect(r, b, MIN(IO, from + nblocks - b), stamp);
-}
-
 /* ... in any of the lives of what was written: at once, after a crash, destaged, and after a crash then. */
 static void expect_always(struct rig *r, uint32_t from, uint32_t nblocks, uint64_t stamp)
 {
-    expect(r, from, nblocks, stamp);
+    past_expect(r, from, nblocks, stamp);
     rig_restart(r);
     shard_verify(r->shard);
-    expect(r, from, nblocks, stamp);
+    past_expect(r, from, nblocks, stamp);
     rig_drain(r, true);
-    expect(r, from, nblocks, stamp);
+    past_expect(r, from, nblocks, stamp);
     rig_restart(r);
     shard_verify(r->shard);
-    expect(r, from, nblocks, stamp);
+    past_expect(r, from, nblocks, stamp);
 }
 
 Test(bypass_loss, a_disk_that_fails_in_the_midst_of_a_stream)
@@ -88,8 +76,7 @@ Test(bypass_loss, a_disk_that_fails_in_the_midst_of_a_stream)
     struct rig r;
 
     boot(&r, 1, 5 * NS_PER_MS, 0);
-    for (uint32_t b = 0; b < 512; b += IO)
-        cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+    past_stream(&r, 0, 512, 1);
     submit(&r, q, 512, 1);
     cr_assert_eq(sim_run_for(r.sim, 2 * NS_PER_MS), 0);
     for (unsigned i = 0; i < RIG_HDDS; i++)
@@ -98,14 +85,13 @@ Test(bypass_loss, a_disk_that_fails_in_the_midst_of_a_stream)
     for (uint32_t i = 0; i < NR; i++)
         cr_assert_eq(q[i].err, 0, "the log takes it");
     release(q);
-    for (uint32_t b = 256; b < 768; b += IO) /* over blocks in twins and blocks in the log */
-        cr_assert_eq(rig_write(&r, b, IO, 2), 0);
+    past_stream(&r, 256, 512, 2); /* over blocks in twins and blocks in the log */
     shard_verify(r.shard);
     for (unsigned i = 0; i < RIG_HDDS; i++)
         sim_disk_heal(r.hdd[i]);
     rig_restart(&r);
-    expect(&r, 0, 256, 1);
-    expect(&r, 256, 512, 2);
+    past_expect(&r, 0, 256, 1);
+    past_expect(&r, 256, 512, 2);
     expect_always(&r, 768, 256, 1);
     rig_fini(&r);
 }
@@ -166,8 +152,7 @@ Test(bypass_loss, a_stop_in_the_midst_of_a_stream)
         struct rig r;
 
         boot(&r, 40 + ms, 5 * NS_PER_MS, 0);
-        for (uint32_t b = 0; b < 512; b += IO)
-            cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+        past_stream(&r, 0, 512, 1);
         submit(&r, q, 512, 1);
         cr_assert_eq(sim_run_for(r.sim, ms * NS_PER_MS), 0);
         rig_drain(&r, false);
@@ -190,8 +175,7 @@ Test(bypass_loss, a_deletion_behind_a_stream_that_was_called_back)
         bool done = false;
 
         boot(&r, 60 + ms, 5 * NS_PER_MS, 0);
-        for (uint32_t b = 0; b < 512; b += IO)
-            cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+        past_stream(&r, 0, 512, 1);
         submit(&r, q, 256, 2);
         cr_assert_eq(sim_run_for(r.sim, ms * NS_PER_MS), 0);
         for (uint32_t i = 0; i < NR; i++)
@@ -215,12 +199,10 @@ Test(bypass_loss, sectors_of_a_twin_that_cannot_be_read)
     struct rig r;
 
     boot(&r, 80, 0, 0);
-    for (uint32_t b = 0; b < 256; b += IO)
-        cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+    past_stream(&r, 0, 256, 1);
     rig_drain(&r, true);
     shard_start(r.shard);
-    for (uint32_t b = 0; b < 224; b += IO)
-        cr_assert_eq(rig_write(&r, b, IO, 2), 0);
+    past_stream(&r, 0, 224, 2);
     cr_assert_eq(rig_write(&r, 10, 4, 3), 0);
     t = twin_of(r.shard, rig_extent(&r, 0));
     cr_assert_not_null(t);
@@ -235,11 +217,11 @@ Test(bypass_loss, sectors_of_a_twin_that_cannot_be_read)
     cr_assert_eq(rig_write(&r, 8, 2, 4), 0);
     rig_drain(&r, true);
     rig_restart(&r);
-    expect(&r, 0, 8, 2);
+    past_expect(&r, 0, 8, 2);
     rig_expect(&r, 8, 2, 4);
     rig_expect(&r, 10, 4, 3);
-    expect(&r, 14, 210, 2);
-    expect(&r, 224, 32, 1);
+    past_expect(&r, 14, 210, 2);
+    past_expect(&r, 224, 32, 1);
     free(buf);
     rig_fini(&r);
 }
@@ -289,8 +271,7 @@ Test(bypass_loss, a_log_that_fails_in_the_midst_of_a_stream)
     struct rig r;
 
     boot(&r, 95, 5 * NS_PER_MS, 0);
-    for (uint32_t b = 0; b < 256; b += IO)
-        cr_assert_eq(rig_write(&r, b, IO, 1), 0);
+    past_stream(&r, 0, 256, 1);
     rig_drain(&r, true);
     shard_start(r.shard);
     submit(&r, q, 0, 2); /* a second place of one extent, and the first of another */
@@ -308,6 +289,6 @@ Test(bypass_loss, a_log_that_fails_in_the_midst_of_a_stream)
     rig_restart(&r);
     shard_verify(r.shard);
     cr_assert_eq(rig_used(&r), 1);
-    expect(&r, 0, 256, 1);
+    past_expect(&r, 0, 256, 1);
     rig_fini(&r);
 }

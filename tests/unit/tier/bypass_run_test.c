@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How streams that go past the log share the device: what goes out together, and what they wait for. */
-#include "rig.h"
+#include "past.h"
 
 #include "tier/bypass.h"
-#include "tier/twin.h"
 
 TestSuite(bypass_run, .timeout = 120);
 
@@ -14,9 +13,7 @@ struct many { struct rig *r; char *buf; uint32_t answered; struct blk_io io[MANY
 
 static void boot(struct rig *r, uint64_t seed)
 {
-    rig_init(r, &(struct rig_opts){.seed = seed, .segments = 40, .hdd_extents = 64, .volume_blocks = 8192});
-    r->opts.write_bypass = 1;
-    cr_assert_eq(rig_boot(r), 0);
+    past_boot(r, (struct rig_opts){.seed = seed, .hdd_extents = 64, .volume_blocks = 8192}, 1);
 }
 
 static void on_answer(struct blk_io *io)
@@ -50,14 +47,6 @@ static void finish(struct many *m)
 }
 
 static uint64_t hdd_ops(const struct rig *r, enum dev_op op) { return r->hdd_dev[0]->stats.ops[op] + r->hdd_dev[1]->stats.ops[op]; }
-static uint64_t past(const struct rig *r) { return r->shard->stats.bypass_blocks; }
-
-static struct twin *twin_at_block(struct rig *r, uint64_t block)
-{
-    uint32_t x = extent_find(&r->shard->xt, 1, extent_no(block));
-
-    return x == EXTENT_NONE ? NULL : twin_of(r->shard, extent_at(&r->shard->xt, x));
-}
 
 Test(bypass_run, what_comes_together_and_lies_in_one_stroke_is_one_command_and_one_flush)
 {
@@ -67,7 +56,7 @@ Test(bypass_run, what_comes_together_and_lies_in_one_stroke_is_one_command_and_o
     boot(&r, 1);
     submit(&r, &m, 0, PIECE, PIECE, 1);
     finish(&m);
-    cr_assert_eq(past(&r), MANY * PIECE);
+    cr_assert_eq(past_blocks(&r), MANY * PIECE);
     cr_assert_leq(hdd_ops(&r, DEV_WRITE), 2, "%llu for 2 extents", (unsigned long long)hdd_ops(&r, DEV_WRITE));
     cr_assert_leq(hdd_ops(&r, DEV_FLUSH), 2);
     rig_expect(&r, 0, 64, 1);
@@ -85,11 +74,11 @@ Test(bypass_run, holes_do_not_cut_a_train)
     cr_assert_eq(rig_write(&r, 0, 32, 1), 0);
     writes = hdd_ops(&r, DEV_WRITE);
     flushes = hdd_ops(&r, DEV_FLUSH);
-    bit_set(twin_at_block(&r, 0)->used, 100); /* as if they had been written there: never twice */
-    bit_set(twin_at_block(&r, 0)->used, 204);
+    bit_set(past_twin(&r, 0)->used, 100); /* as if they had been written there: never twice */
+    bit_set(past_twin(&r, 0)->used, 204);
     submit(&r, &m, 32, PIECE, PIECE, 2);
     finish(&m);
-    cr_assert_eq(past(&r), 32 + (MANY - 2) * PIECE);
+    cr_assert_eq(past_blocks(&r), 32 + (MANY - 2) * PIECE);
     cr_assert_geq(hdd_ops(&r, DEV_WRITE) - writes, 3);
     cr_assert_leq(hdd_ops(&r, DEV_FLUSH) - flushes, 3, "one for each extent, if they lie apart");
     rig_expect(&r, 0, 32, 1);
@@ -119,7 +108,7 @@ Test(bypass_run, a_stream_waits_for_its_entries_and_has_no_holes_and_others_pass
     cr_assert_eq(rig_write(&r, 5000, 1, 7), 0);
     cr_assert_eq(m.answered, 0, "a write for the log waits for no disk");
     finish(&m);
-    cr_assert_eq(past(&r), MANY * PIECE);
+    cr_assert_eq(past_blocks(&r), MANY * PIECE);
     rig_fini(&r);
 }
 
@@ -137,7 +126,7 @@ Test(bypass_run, a_train_waits_for_its_turn)
     for (uint16_t d = 0; d < RIG_HDDS; d++)
         turn_give(&r.turns.dev[d], 5);
     finish(&m);
-    cr_assert_eq(past(&r), MANY * PIECE);
+    cr_assert_eq(past_blocks(&r), MANY * PIECE);
     sim_run_for(r.sim, NS_PER_S);
     for (uint16_t d = 0; d < RIG_HDDS; d++)
         cr_assert_not(turn_taken(&r.turns.dev[d]), "and gives it back");
@@ -155,7 +144,7 @@ Test(bypass_run, what_the_budget_has_no_room_for_the_log_takes)
         submit(&r, &m, i * MANY * PIECE, PIECE, PIECE, 1);
         finish(&m);
     }
-    cr_assert(past(&r) > 0 && past(&r) < 5 * MANY * PIECE / 2, "%llu", (unsigned long long)past(&r));
+    cr_assert(past_blocks(&r) > 0 && past_blocks(&r) < 5 * MANY * PIECE / 2, "%llu", (unsigned long long)past_blocks(&r));
     for (uint16_t d = 0; d < RIG_HDDS; d++) {
         uint64_t bytes = r.hdd_dev[d]->stats.bytes[DEV_WRITE], ns = sim_now_ns(r.sim);
 
@@ -181,11 +170,11 @@ Test(bypass_run, a_twin_lies_on_the_device_of_its_extent)
     for (uint32_t x = 0; x < 30; x++) {
         cr_assert_eq(rig_write(&r, x * 256 + 7, 16, 5), 0);
         cr_assert_eq(rig_write(&r, x * 256 + 23, 16, 5), 0);
-        if (twin_at_block(&r, x * 256) != NULL) {
+        if (past_twin(&r, x * 256) != NULL) {
             const struct extent *e = extent_at(&r.shard->xt, extent_find(&r.shard->xt, 1, x));
 
             twins++;
-            cr_assert_eq(twin_at_block(&r, x * 256)->place.dev, e->place.dev);
+            cr_assert_eq(past_twin(&r, x * 256)->place.dev, e->place.dev);
         }
     }
     cr_assert_gt(twins, 0);
@@ -199,7 +188,7 @@ Test(bypass_run, who_writes_little_at_a_time_waits_for_no_disk)
     boot(&r, 7);
     for (uint32_t b = 0; b < 1024; b += 2)
         cr_assert_eq(rig_write(&r, b, 2, 1), 0);
-    cr_assert_eq(past(&r), 0);
+    cr_assert_eq(past_blocks(&r), 0);
     rig_expect(&r, 0, 64, 1);
     rig_fini(&r);
 }
@@ -214,10 +203,10 @@ Test(bypass_run, writes_that_end_within_blocks_are_the_logs)
     cr_assert_eq(rig_boot(&r), 0);
     for (uint32_t lba = 3; lba < 4096; lba += 128)
         cr_assert_eq(rig_write(&r, lba, 128, 1), 0);
-    cr_assert_eq(past(&r), 0);
+    cr_assert_eq(past_blocks(&r), 0);
     for (uint32_t lba = 8192; lba < 12288; lba += 128)
         cr_assert_eq(rig_write(&r, lba, 128, 1), 0);
-    cr_assert_eq(past(&r), 512);
+    cr_assert_eq(past_blocks(&r), 512);
     rig_expect(&r, 3, 128, 1);
     rig_expect(&r, 8192, 128, 1);
     rig_fini(&r);
@@ -249,7 +238,7 @@ Test(bypass_run, a_train_goes_out_between_two_of_the_lane)
     cr_assert_eq(sim_run_for(r.sim, 100 * NS_PER_MS), 0);
     began = sim_now_ns(r.sim);
     cr_assert_eq(rig_write(&r, 6000, 32, 7), 0);
-    cr_assert_eq(past(&r), 32);
+    cr_assert_eq(past_blocks(&r), 32);
     cr_assert_gt(r.shard->ix.nr_dirty, 600, "it still sweeps");
     cr_assert_lt(sim_now_ns(r.sim) - began, 200 * NS_PER_MS, "%lu ms", (unsigned long)((sim_now_ns(r.sim) - began) / NS_PER_MS));
     rig_drain(&r, true);

@@ -105,77 +105,59 @@ static void expect(struct rig *r, size_t descriptions, uint64_t twins, uint64_t 
     free(r);
 }
 
-Test(rebuild_twins, in_one_shard_the_stream_had_it_later_if_its_seq_is_higher)
+/* OTHER is described with blocks 0..20; a stream in shard 0 wrote some there at seq 60, before that or since. */
+struct scene { uint32_t from, to; bool stream_last; uint64_t described_seq; uint32_t other_shard; };
+
+static struct rig *scene(const struct scene *c)
 {
     struct rig *r = rig_new();
 
-    describe(r, OTHER, 50, 0, 20);
-    stream(r, 0, 60, 100, 110); /* none of the blocks of the other one */
-    other_in(r, 0);
-    expect(r, 0, 1, 0);
+    if (!c->stream_last)
+        stream(r, 0, 60, c->from, c->to);
+    describe(r, OTHER, c->described_seq, 0, 20);
+    if (c->stream_last)
+        stream(r, 0, 60, c->from, c->to);
+    other_in(r, c->other_shard);
+    return r;
+}
+
+Test(rebuild_twins, in_one_shard_the_stream_had_it_later_if_its_seq_is_higher)
+{
+    /* none of the other's blocks */
+    expect(scene(&(struct scene){.from = 100, .to = 110, .stream_last = true, .described_seq = 50}), 0, 1, 0);
 }
 
 Test(rebuild_twins, in_one_shard_the_described_extent_had_it_later_if_its_seq_is)
 {
-    struct rig *r = rig_new();
-
-    stream(r, 0, 60, 100, 110); /* its bytes are still there */
-    describe(r, OTHER, 70, 0, 20);
-    other_in(r, 0);
-    expect(r, 1, 0, 0);
+    expect(scene(&(struct scene){.from = 100, .to = 110, .described_seq = 70}), 1, 0, 0); /* the stream's bytes are still there */
 }
 
 /* A zero beside it held its seq down. */
 Test(rebuild_twins, in_one_shard_bytes_that_were_written_over_tell_more_than_seqs)
 {
-    struct rig *r = rig_new();
-
-    stream(r, 0, 60, 10, 30);
-    describe(r, OTHER, 50, 0, 20);
-    other_in(r, 0);
-    expect(r, 1, 0, 0);
+    expect(scene(&(struct scene){.from = 10, .to = 30, .described_seq = 50}), 1, 0, 0);
 }
 
 Test(rebuild_twins, of_two_shards_the_one_whose_bytes_were_written_over_had_it_before)
 {
-    struct rig *r = rig_new();
-
-    describe(r, OTHER, 70, 0, 20);
-    stream(r, 0, 60, 10, 30);
-    other_in(r, 1);
-    expect(r, 0, 1, 0);
-    r = rig_new();
-    stream(r, 0, 60, 10, 30);
-    describe(r, OTHER, 50, 0, 20);
-    other_in(r, 1);
-    expect(r, 1, 0, 0);
+    expect(scene(&(struct scene){.from = 10, .to = 30, .stream_last = true, .described_seq = 70, .other_shard = 1}), 0, 1, 0);
+    expect(scene(&(struct scene){.from = 10, .to = 30, .described_seq = 50, .other_shard = 1}), 1, 0, 0);
 }
 
 Test(rebuild_twins, where_nothing_tells_the_description_stays_and_it_is_said)
 {
-    struct rig *r = rig_new();
-
-    stream(r, 0, 60, 100, 110);
-    describe(r, OTHER, 50, 0, 20);
-    other_in(r, 1);
-    expect(r, 1, 0, 1);
+    expect(scene(&(struct scene){.from = 100, .to = 110, .described_seq = 50, .other_shard = 1}), 1, 0, 1);
 }
 
 /* A destage wrote newer blocks over the first ones, and a crash came before its batch; what is left is nowhere else. */
 Test(rebuild_twins, one_block_that_is_still_there_tells_that_the_stream_was)
 {
-    struct rig *r = rig_new();
+    struct rig *r = scene(&(struct scene){.from = 100, .to = 110, .stream_last = true, .described_seq = 50});
 
-    describe(r, OTHER, 50, 0, 20);
-    stream(r, 0, 60, 100, 110);
-    other_in(r, 0);
     (void)write_block(r, STREAM, 100, 'n');
     expect(r, 0, 1, 0);
-    r = rig_new();
-    describe(r, OTHER, 50, 0, 20);
-    stream(r, 0, 60, 100, 105);
+    r = scene(&(struct scene){.from = 100, .to = 105, .stream_last = true, .described_seq = 50});
     stream(r, 0, 61, 105, 110);
-    other_in(r, 0);
     for (uint32_t i = 104; i < 110; i++) /* of the newer record nothing is left */
         (void)write_block(r, STREAM, i, 'n');
     expect(r, 0, 1, 0);
