@@ -2,7 +2,7 @@
 /* config_profile.c: tier.profile: other defaults for keys. A profile is nothing but its lines in this list: no code asks which one it
  * is, and each line can be had, or undone, by the key itself. All of them are keys that may change while running.
  *
- * The figures of low-wear are measured (tier/README.md). The others follow from how those programs read and write:
+ * The figures of low-wear are measured (tier/POLICY.md). The others follow from how those programs read and write:
  * - mysql: pages of 16 KiB at random with a hot set; a redo log and a doublewrite buffer, written again and again; now and then a scan
  *   or a dump. The buffer pool has what is hottest: a page that comes here twice came back, and that says nothing of the other three of
  *   its chunk, so pages are judged alone. Scans are streams from 1 MiB on. Half the transfer and half

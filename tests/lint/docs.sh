@@ -10,8 +10,8 @@ for d in src/base src/rt src/daemon journal tier export tools/bench tools/sim to
         grep -qE "\`$f\.[ch]\`" "$d/README.md" || { echo "$d/README.md does not name $f"; bad=1; }
     done < <(git ls-files "$d/*.c" "$d/*.h" | sed -E 's|.*/||; s|\.[ch]$||' | sort -u)
     while read -r f; do
-        [ -n "$(git ls-files "*/$f")" ] || { echo "$d/README.md names $f, which is not there"; bad=1; }
-    done < <(grep -oE '`[a-z_0-9]+\.[ch]`' "$d/README.md" | tr -d '\`' | sort -u)
+        [ -n "$(git ls-files "*/$f")" ] || { echo "a page in $d names $f, which is not there"; bad=1; }
+    done < <(cat "$d"/*.md | grep -oE '`[a-z_0-9]+\.[ch]`' | tr -d '\`' | sort -u)
 done
 for f in journal/FORMAT.md tier/FORMAT.md; do
     [ -e "$f" ] || { echo "$f is missing"; bad=1; continue; }
