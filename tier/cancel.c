@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cancel.c: nobody wants the answer of a request any more: a fence, a reset or a deletion waits for it.
  *
- * 1. A request that waits says so in itself (enum io_at): on one of the shard's lists, for its range of blocks, for a run, or for slots.
+ * 1. A request that waits says so in itself (enum io_at): in one of the shard's queues, for its range of blocks, for a run, or for slots.
  * 2. If nothing of it has begun it leaves what it waits in, and is answered from the loop with -FIRN_E_CANCELED: the wait for
  *    dirt to fall lasts as long as the capacity devices take, for ever if one hangs.
  * 3. A record that was appended and has no group yet is taken back from the log, which answers it: groups wait while the SSD or
@@ -15,28 +15,18 @@
 #include "tier/rmw.h"
 #include "tier/write.h"
 
-static bool older(const struct blk_io *io, const struct list *n)
+void io_wait(struct shard *s, struct waits *q, struct blk_io *io)
 {
-    return io->priv.start_ns < list_entry(n, const struct blk_io, priv.node)->priv.start_ns;
-}
-
-void io_wait(struct shard *s, struct list *l, struct blk_io *io)
-{
-    struct list *at = l;
-
-    io_set_at(io, IO_WAITS, NULL);
-    if (!list_empty(l) && older(io, l->prev)) /* it comes from another list */
-        for (at = l->next; !older(io, at); at = at->next)
-            ;
-    list_add_between(&io->priv.node, at->prev, at);
+    io_set_at(io, IO_WAITS, q);
+    waits_add(q, io);
     s->nr_waiting++;
 }
 
 void io_wait_over(struct shard *s, struct blk_io *io)
 {
     assert(io->priv.u[0] == IO_WAITS && s->nr_waiting > 0);
+    waits_remove(io->priv.p[0], io);
     io_set_at(io, IO_BEGUN, NULL);
-    list_remove(&io->priv.node);
     s->nr_waiting--;
 }
 

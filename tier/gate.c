@@ -2,14 +2,14 @@
 /* gate.c: where a request waits of which nothing has begun, and what one capacity device may hold of the pools.
  *
  * 1. A request needs room for dirt and for new extents, in all and in the share of its device (share.c), and an entry of each pool that
- *    its kind of request uses. The first of these that it lacks decides where it waits: there is a list for each resource, and one for
+ *    its kind of request uses. The first of these that it lacks decides where it waits: there is a queue for each resource, and one for
  *    each resource and device, so that it holds up only those that lack the same.
  * 2. Entries of the pools that reads use are counted for every device that may keep them: the devices that have the blocks which are
  *    to be read; for a change also those that a change before it, whose range overlaps, may be caught in. One device may keep
  *    POLICY_SHARE_PCT of a pool. A device is called hung only after the deadline, so the share binds a healthy one as well.
  * 3. When nothing is lacking it takes all of it at once and begins. So nobody holds one thing while he waits for another.
- * 4. A list is in order of arrival, and a newcomer goes behind those that are there. Each pass asks the head of each list again: it begins,
- *    or stays, or goes, by its age, to the list of what it lacks now.
+ * 4. A queue is in order of arrival (waits.c), and a newcomer goes behind those that are there. Each pass asks the head of each queue
+ *    again: it begins, or stays, or goes, by its age, to the queue of what it lacks now.
  * Failures: reads of a device that is past its deadline begin, and fail in their own way. What would wait for its share of dirt, or for
  * a change that is caught in it and has taken the share, is answered with an error.
  */
@@ -81,9 +81,9 @@ bool gate_waits(const struct shard *s, uint16_t dev)
 
     if (s->nr_waiting == 0)
         return any;
-    any |= !list_empty(&s->writes_dev[dev]);
+    any |= !waits_empty(&s->writes_dev[dev]);
     for (unsigned k = 0; k < POOL_KIND_NR; k++)
-        any |= !list_empty(&s->held_wait[k][dev]);
+        any |= !waits_empty(&s->held_wait[k][dev]);
     return any;
 }
 
@@ -159,18 +159,18 @@ static struct ask ask_of(const struct shard *s, struct blk_io *io)
 
 /* ---- what it lacks ---- */
 
-/* A newcomer passes nobody; one that comes from another list passes those that are younger, else two of them could make each other
+/* A newcomer passes nobody; one that comes from another queue passes those that are younger, else two of them could make each other
  * wait for ever. */
-static bool must_wait(const struct list *l, bool lacking, const struct ask *a, const struct list *from)
+static bool must_wait(const struct waits *q, bool lacking, const struct ask *a, const struct waits *from)
 {
-    const struct blk_io *head = list_first(l, const struct blk_io, priv.node);
+    const struct blk_io *head = waits_first(q);
 
-    return lacking || (l != from && head != NULL && (from == NULL || head->priv.start_ns < a->io->priv.start_ns));
+    return lacking || (q != from && head != NULL && (from == NULL || head->priv.start_ns < a->io->priv.start_ns));
 }
 
-static bool is_device_list(const struct shard *s, const struct list *l)
+static bool is_device_queue(const struct shard *s, const struct waits *q)
 {
-    return l >= &s->writes_dev[0] && l < &s->writes_dev[CAPACITY_DEVS_MAX];
+    return q >= &s->writes_dev[0] && q < &s->writes_dev[CAPACITY_DEVS_MAX];
 }
 
 /* The device in whose share there is no room for what it changes. */
@@ -181,56 +181,56 @@ static uint16_t share_lacking(const struct shard *s, const struct ask *a)
 
 static bool writes_wait(const struct shard *s) { return shard_writes_wait(s) || oldest_writes_wait(s); }
 
-static int lacks_room(struct shard *s, const struct ask *a, struct list *from, struct list **list)
+static int lacks_room(struct shard *s, const struct ask *a, struct waits *from, struct waits **queue)
 {
     uint16_t dev;
 
     if (a->io->op == BLK_READ || s->failed != 0)
         return 0;
-    if (a->io->op == BLK_WRITE && is_device_list(s, from) && writes_wait(s)) {
-        *list = from; /* it has waited for all room there is once already */
+    if (a->io->op == BLK_WRITE && is_device_queue(s, from) && writes_wait(s)) {
+        *queue = from; /* it has waited for all room there is once already */
         dev = share_lacking(s, a);
         return dev == EXTENT_NO_DEV || dev_usable(s, shard_capacity(s, dev)) ? 0 : -FIRN_E_DEVICE_FAILED;
     }
-    if (a->io->op == BLK_WRITE && !is_device_list(s, from) && must_wait(&s->writes_wait, writes_wait(s), a, from)) {
-        *list = &s->writes_wait;
+    if (a->io->op == BLK_WRITE && !is_device_queue(s, from) && must_wait(&s->writes_wait, writes_wait(s), a, from)) {
+        *queue = &s->writes_wait;
         return 0;
     }
     dev = share_lacking(s, a);
     if (dev == EXTENT_NO_DEV)
         return 0;
-    *list = &s->writes_dev[dev];
+    *queue = &s->writes_dev[dev];
     return dev_usable(s, shard_capacity(s, dev)) ? 0 : -FIRN_E_DEVICE_FAILED;
 }
 
-static int lacks_share(struct shard *s, const struct ask *a, uint16_t dev, const struct list *from, struct list **list)
+static int lacks_share(struct shard *s, const struct ask *a, uint16_t dev, const struct waits *from, struct waits **queue)
 {
     bool usable = dev_usable(s, shard_capacity(s, dev));
 
-    for (unsigned k = 0; k < POOL_KIND_NR && *list == NULL; k++) {
+    for (unsigned k = 0; k < POOL_KIND_NR && *queue == NULL; k++) {
         if (!(a->kinds & BIT(k)))
             continue;
         if (usable && must_wait(&s->held_wait[k][dev], held_full(s, k, dev), a, from))
-            *list = &s->held_wait[k][dev];
+            *queue = &s->held_wait[k][dev];
         if (!usable && (a->behind & DEV_BIT(dev)) && held_full(s, k, dev))
             return -FIRN_E_DEVICE_FAILED;
     }
     return 0;
 }
 
-/* The list on which it has to wait, NULL if it may begin; or the error with which it is answered. from: the list that it heads, or NULL. */
-static int lacks(struct shard *s, const struct ask *a, struct list *from, struct list **list)
+/* The queue in which it has to wait, NULL if it may begin; or the error with which it is answered. from: the one that it heads, or NULL. */
+static int lacks(struct shard *s, const struct ask *a, struct waits *from, struct waits **queue)
 {
     int err;
 
-    *list = NULL;
-    err = lacks_room(s, a, from, list);
-    for (uint16_t d = 0; err == 0 && *list == NULL && d < s->o.nr_capacity; d++)
+    *queue = NULL;
+    err = lacks_room(s, a, from, queue);
+    for (uint16_t d = 0; err == 0 && *queue == NULL && d < s->o.nr_capacity; d++)
         if (a->devs & DEV_BIT(d))
-            err = lacks_share(s, a, d, from, list);
-    for (unsigned k = 0; err == 0 && *list == NULL && k < POOL_KIND_NR; k++)
+            err = lacks_share(s, a, d, from, queue);
+    for (unsigned k = 0; err == 0 && *queue == NULL && k < POOL_KIND_NR; k++)
         if ((a->kinds & BIT(k)) && must_wait(&s->pool_wait[k], pool_is_empty(s->pool_of[k]), a, from))
-            *list = &s->pool_wait[k];
+            *queue = &s->pool_wait[k];
     return err;
 }
 
@@ -247,10 +247,10 @@ static void begin(struct shard *s, const struct ask *a)
 }
 
 /* False: it heads `from`, and stays. */
-static bool go_on(struct shard *s, struct blk_io *io, struct list *from)
+static bool go_on(struct shard *s, struct blk_io *io, struct waits *from)
 {
     struct ask a = ask_of(s, io);
-    struct list *to;
+    struct waits *to;
     int err = lacks(s, &a, from, &to);
 
     if (err == 0 && to != NULL && to == from)
@@ -268,11 +268,9 @@ static bool go_on(struct shard *s, struct blk_io *io, struct list *from)
     return true;
 }
 
-static void resume(struct shard *s, struct list *l)
+static void resume(struct shard *s, struct waits *q)
 {
-    struct blk_io *io;
-
-    while ((io = list_first(l, struct blk_io, priv.node)) != NULL && go_on(s, io, l))
+    while (!waits_empty(q) && go_on(s, waits_first(q), q))
         ;
 }
 
@@ -309,36 +307,27 @@ void gate_init(struct shard *s)
                                         [POOL_WIO] = &s->wios, [POOL_ZIO] = &s->zios, [POOL_BYPASS] = &s->bypasses};
 
     memcpy(s->pool_of, pools, sizeof(pools));
-    list_init(&s->writes_wait);
+    waits_init(&s->writes_wait);
     for (unsigned k = 0; k < POOL_KIND_NR; k++)
-        list_init(&s->pool_wait[k]);
+        waits_init(&s->pool_wait[k]);
     for (uint16_t d = 0; d < CAPACITY_DEVS_MAX; d++) {
-        list_init(&s->writes_dev[d]);
+        waits_init(&s->writes_dev[d]);
         list_init(&s->runs_dev[d]);
         for (unsigned k = 0; k < POOL_KIND_NR; k++)
-            list_init(&s->held_wait[k][d]);
+            waits_init(&s->held_wait[k][d]);
     }
-}
-
-static uint32_t length(const struct list *l)
-{
-    uint32_t nr = 0;
-
-    list_for_each(n, l)
-        nr++;
-    return nr;
 }
 
 void gate_verify(const struct shard *s)
 {
-    uint32_t nr = length(&s->writes_wait);
+    uint32_t nr = waits_verify(&s->writes_wait);
 
     for (unsigned k = 0; k < POOL_KIND_NR; k++)
-        nr += length(&s->pool_wait[k]);
+        nr += waits_verify(&s->pool_wait[k]);
     for (uint16_t d = 0; d < s->o.nr_capacity; d++) {
-        nr += length(&s->writes_dev[d]);
+        nr += waits_verify(&s->writes_dev[d]);
         for (unsigned k = 0; k < POOL_KIND_NR; k++)
-            nr += length(&s->held_wait[k][d]);
+            nr += waits_verify(&s->held_wait[k][d]);
     }
     assert(nr == s->nr_waiting);
 }

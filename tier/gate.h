@@ -3,8 +3,8 @@
 #ifndef FIRN_TIER_GATE_H
 #define FIRN_TIER_GATE_H
 
-#include "base/list.h"
 #include "rt/blk.h"
+#include "tier/waits.h"
 
 struct shard;
 
@@ -38,7 +38,7 @@ uint64_t share_step(struct shard *s);                     /* as mover_step() */
 /* Where a host's request is that may not have begun; in blk_io.priv, for cancel.c. */
 enum io_at {
     IO_BEGUN,                    /* or its answer is on its way */
-    IO_WAITS,                    /* on a list of the shard, by priv.node */
+    IO_WAITS,                    /* priv.p[0]: in which of the shard's struct waits */
     IO_READ,                     /* priv.p[0]: its struct rio, which may wait for a run */
     IO_RMW,                      /* priv.p[0]: its struct rmw, which may wait for its range, or for a run */
     IO_ZERO,                     /* priv.p[0]: its struct zio, which may wait for slots, or for a group of the log */
@@ -51,7 +51,7 @@ static inline void io_set_at(struct blk_io *io, enum io_at at, void *of)
 }
 
 /* cancel.c */
-void     io_wait(struct shard *s, struct list *l, struct blk_io *io); /* behind those that are older */
+void     io_wait(struct shard *s, struct waits *q, struct blk_io *io); /* behind those that are older */
 void     io_wait_over(struct shard *s, struct blk_io *io);
 
 #endif

@@ -77,16 +77,16 @@ void lane_set_state(struct lane *l, enum lane_state to)
 static bool a_write_waits(const struct shard *s)
 {
     for (uint16_t d = 0; d < s->o.nr_capacity; d++)
-        if (!list_empty(&s->writes_dev[d]))
+        if (!waits_empty(&s->writes_dev[d]))
             return true;
-    return !list_empty(&s->writes_wait);
+    return !waits_empty(&s->writes_wait);
 }
 
 static bool hosts_wait(struct shard *s) { return journal_starved(s->j) || (a_write_waits(s) && shard_writes_wait(s)); }
 
 bool lane_waited_for(struct lane *l)
 {
-    return hosts_wait(l->s) || !list_empty(&l->s->writes_dev[l->dev]) || !list_empty(&l->s->zeroes_wait);
+    return hosts_wait(l->s) || !waits_empty(&l->s->writes_dev[l->dev]) || !list_empty(&l->s->zeroes_wait);
 }
 
 static bool any_in(const struct shard *s, const struct lane *l, enum extent_bucket b)

@@ -282,17 +282,8 @@ static void writer_take(struct lane *l)
     l->next_block = 0;
 }
 
-/* Writes that wait for dirt to fall; more than POLICY_HOLD_WRITES are not counted. */
-static uint32_t writes_waiting(const struct lane *l)
-{
-    const struct list *lists[] = {&l->s->writes_wait, &l->s->writes_dev[l->dev]};
-    uint32_t nr = 0;
-
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        for (const struct list *n = lists[i]->next; n != lists[i] && nr < POLICY_HOLD_WRITES; n = n->next)
-            nr++;
-    return nr;
-}
+/* Writes that wait for dirt to fall. */
+static uint32_t writes_waiting(const struct lane *l) { return l->s->writes_wait.nr + l->s->writes_dev[l->dev].nr; }
 
 /* Writes of hosts wait for this batch to commit: what it has written so far is what they wait for. Or a stop does, and wants no more. */
 static void end_early(struct lane *l)

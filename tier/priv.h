@@ -56,6 +56,7 @@
 #include "tier/stage.h"
 #include "tier/stream.h"
 #include "tier/volume.h"
+#include "tier/waits.h"
 
 #define IO_BLOCKS_MAX   (MDTS_BYTES / BLOCK_BYTES + 2u) /* blocks a request can touch: 512-byte lbas may begin and end within one */
 #define EXTENTS_PER_IO  3u                               /* IO_BLOCKS_MAX blocks cross at most two bounds */
@@ -129,11 +130,11 @@ struct shard {
     struct pool wios, rios, runs, zios, rmws, rmw_bufs, sums_loads, moves, gives_pool, forgets_pool;
     struct pool *pool_of[POOL_KIND_NR];
     uint32_t held[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* entries of requests that may be caught in the device */
-    uint32_t nr_waiting;         /* on the lists of blk_io that follow, each in order of arrival: gate.c */
-    struct list writes_wait;     /* for dirt to fall, or for nodes */
-    struct list writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
-    struct list pool_wait[POOL_KIND_NR]; /* for an entry of that pool */
-    struct list held_wait[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* for an entry that the device keeps */
+    uint32_t nr_waiting;         /* in the queues that follow: gate.c */
+    struct waits writes_wait;    /* for dirt to fall, or for nodes */
+    struct waits writes_dev[CAPACITY_DEVS_MAX]; /* for dirt, or zeroed blocks, to fall in the share of that device */
+    struct waits pool_wait[POOL_KIND_NR]; /* for an entry of that pool */
+    struct waits held_wait[POOL_KIND_NR][CAPACITY_DEVS_MAX]; /* for an entry that the device keeps */
     struct list ranges_changed;  /* of layer.changed */
     struct list rios_done;       /* finished inside their submission: answered from the loop */
     struct list ios_done;        /* blk_io with err set: answered from the loop */

@@ -141,14 +141,7 @@ static bool disks_read_for_hosts(const struct shard *s)
     return false;
 }
 
-static bool many_wait(const struct shard *s)
-{
-    uint32_t nr = 0;
-
-    for (const struct list *n = s->writes_wait.next; n != &s->writes_wait && nr < POLICY_BURST_WRITES; n = n->next)
-        nr++;
-    return nr == POLICY_BURST_WRITES;
-}
+static bool many_wait(const struct shard *s) { return s->writes_wait.nr >= POLICY_BURST_WRITES; }
 
 bool shard_writes_wait(const struct shard *s)
 {

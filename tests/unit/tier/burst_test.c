@@ -48,14 +48,7 @@ static void host_reads(struct rig *r, uint16_t dev, bool on)
         turn_fg_end(turn_of(r->shard, dev), env_now_ns(r->env));
 }
 
-static unsigned nr_waiting(const struct rig *r)
-{
-    unsigned nr = 0;
-
-    list_for_each(n, &r->shard->writes_wait)
-        nr++;
-    return nr;
-}
+static unsigned nr_waiting(const struct rig *r) { return r->shard->writes_wait.nr; }
 
 /* With this much of the log dirty, so many more wait; then the reads are over, and all is written. */
 static void waits_at(const struct rig_opts *o, int reads, uint32_t pct, unsigned more)
@@ -141,7 +134,7 @@ Test(burst, what_lasts_is_a_load_and_has_no_more_room)
 /* All that is dirty may lie on the other one, and be pinned there. */
 Test(burst, a_write_that_waits_for_one_device_hurries_the_lanes_of_all)
 {
-    struct list waits;
+    struct blk_io waits = {0};
     struct rig r;
 
     rig_init(&r, &(struct rig_opts){.seed = 6, .hdd_ns = SLOW_NS});
@@ -150,12 +143,12 @@ Test(burst, a_write_that_waits_for_one_device_hurries_the_lanes_of_all)
     cr_assert_eq(rig_boot(&r), 0);
     start(&r, (unsigned)(r.shard->log_blocks / 5 / BLOCKS) + 1);
     sim_run_for(r.sim, SLOW_NS / 2);
-    cr_assert(list_empty(&r.shard->writes_wait) && shard_writes_wait(r.shard));
+    cr_assert(waits_empty(&r.shard->writes_wait) && shard_writes_wait(r.shard));
     cr_assert_not(lane_waited_for(&r.shard->lanes[1]), "nobody is held up by what is dirty");
-    list_push_back(&r.shard->writes_dev[0], &waits);
+    waits_add(&r.shard->writes_dev[0], &waits);
     cr_assert(lane_waited_for(&r.shard->lanes[0]));
     cr_assert(lane_waited_for(&r.shard->lanes[1]));
-    list_remove(&waits);
+    waits_remove(&r.shard->writes_dev[0], &waits);
     rig_drain(&r, true);
     for (unsigned i = 0; i < nr_started; i++)
         free(reqs[i].iov.iov_base);

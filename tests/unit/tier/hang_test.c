@@ -230,7 +230,7 @@ static void heal_and_finish(struct rig *r)
     cr_assert_eq(count_answered(0, nr_reqs), nr_reqs);
     for (unsigned k = 0; k < POOL_KIND_NR; k++)
         for (unsigned d = 0; d < RIG_HDDS; d++)
-            cr_assert(r->shard->held[k][d] == 0 && list_empty(&r->shard->held_wait[k][d]));
+            cr_assert(r->shard->held[k][d] == 0 && waits_empty(&r->shard->held_wait[k][d]));
     cr_assert_eq(r->shard->in_flight, 0);
     cr_assert(r->shard->runs.nr_free == r->shard->runs.nr && r->shard->rios.nr_free == r->shard->rios.nr);
     cr_assert(r->shard->rmws.nr_free == r->shard->rmws.nr && r->shard->rmw_bufs.nr_free == r->shard->rmw_bufs.nr);
@@ -366,7 +366,7 @@ Test(hang, zeroes_leave_the_queue_for_slots_to_others)
     start(&r, BLK_DISCARD, (healthy * 256ul + 8) * 8, 8);
     sim_run_for(r.sim, NS_PER_S);
     cr_assert_eq(reqs[nr_reqs - 2].answers, 0, "it waits for the device, outside");
-    cr_assert_not(list_empty(&r.shard->writes_dev[dev]));
+    cr_assert_not(waits_empty(&r.shard->writes_dev[dev]));
     cr_assert_eq(reqs[nr_reqs - 1].answers, 1);
     sim_run_for(r.sim, 60 * NS_PER_S);
     cr_assert_eq(count(0, nr_reqs, -FIRN_E_DEVICE_FAILED), waiting + 1);
