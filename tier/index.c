@@ -1,58 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index.c: the slot arrays and the cuckoo hash over them.
+/* index.c: the slots; index_hash.c finds them.
  *
- * Find: hash the key, look at two buckets of one cache line each, compare 12 one-byte tags, and only where a tag agrees
- *   look at the slot's key.
- * Insert: the emptier of the two buckets; if both are full, a victim of the first moves to its other bucket, and so on.
- * The hash is sized for every slot at 97 % load, where kicks are few; an entry that still finds no place after
- * KICKS_MAX goes to a short stash that is searched when it is not empty.
+ * Put: the slot of the block's old bytes is cleared, the one of the new bytes filled, the hash told.
+ * Leave: a segment in which nothing lies any more may come to another shard of the pool, which has slots of its own for it: its
+ *   pages are given back, or a pool of many shards would hold them all as often as it has shards.
  */
-#include "tier/index.h"
+#include "tier/index_hash.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/err.h"
 
-#define BUCKET_SLOTS 12u
-#define LOAD_PCT     97u
-#define KICKS_MAX    1000
 #define REF_SHIFT    4u
 #define REF_MASK     ((uint64_t)INDEX_REF_MAX << REF_SHIFT) /* where virtual slots have ZERO and DAMAGED */
 static_assert(REF_MASK == (INDEX_ZERO | INDEX_DAMAGED), "slots with payload have no use for these two flags");
-
-struct index_bucket {            /* one cache line */
-    uint32_t id[BUCKET_SLOTS];   /* slot id + 1; 0: empty */
-    uint8_t  tag[BUCKET_SLOTS];
-    uint32_t unused;
-};
-static_assert(sizeof(struct index_bucket) == 64, "a bucket is one cache line");
-
-struct place { uint32_t b[2]; uint8_t tag; };
-
-static uint64_t mix64(uint64_t x)
-{
-    x ^= x >> 33;
-    x *= UINT64_C(0xff51afd7ed558ccd);
-    x ^= x >> 33;
-    x *= UINT64_C(0xc4ceb9fe1a85ec53);
-    x ^= x >> 33;
-    return x;
-}
-
-static struct place place_of(const struct index *ix, uint64_t key)
-{
-    uint64_t h = mix64(key ^ ix->seed);
-    uint32_t lo = (uint32_t)h, hi = (uint32_t)(h >> 32);
-    struct place p;
-
-    p.b[0] = (uint32_t)(((uint64_t)lo * ix->nr_buckets) >> 32);
-    p.b[1] = (uint32_t)(((uint64_t)hi * ix->nr_buckets) >> 32);
-    if (p.b[1] == p.b[0])
-        p.b[1] = p.b[0] + 1 == ix->nr_buckets ? 0 : p.b[0] + 1;
-    p.tag = (uint8_t)(mix64(h) >> 56);
-    return p;
-}
 
 static uint64_t key_of(uint32_t layer, uint64_t block)
 {
@@ -60,8 +23,6 @@ static uint64_t key_of(uint32_t layer, uint64_t block)
     assert(block < UINT64_C(1) << INDEX_BLOCK_BITS);
     return (uint64_t)layer << INDEX_BLOCK_BITS | block;
 }
-
-static uint64_t slot_key(const struct index *ix, uint32_t id) { return ix->key_flags[id] >> 8; }
 
 /* ---- memory ---- */
 
@@ -81,26 +42,28 @@ static void release(void *p, size_t bytes)
         munmap(p, bytes);
 }
 
-int index_init(struct index *ix, uint32_t nr_segments, uint32_t segment_units, uint32_t nr_virtual, uint64_t seed)
+int index_init(struct index *ix, uint32_t nr_segments, uint32_t segment_units, uint32_t nr_virtual, uint32_t parts, uint64_t seed)
 {
     uint32_t per = (segment_units + 7) / 8;
     uint64_t slots = (uint64_t)nr_segments * per + nr_virtual;
-    uint64_t buckets = slots * 100 / (LOAD_PCT * BUCKET_SLOTS) + 2;
 
-    *ix = (struct index){.nr_segments = nr_segments, .slots_per_segment = per, .nr_virtual = nr_virtual,
+    assert(parts >= 1);
+    *ix = (struct index){.nr_segments = nr_segments, .slots_per_segment = per, .nr_virtual = nr_virtual, .parts = parts,
+                         .page_bytes = (size_t)sysconf(_SC_PAGESIZE),
                          .virtual_free = INDEX_NONE, .seed = seed, .walk = seed | 1};
     if (slots >= UINT32_MAX - 1)
         return -FIRN_E_INVALID;
     ix->nr_phys = (uint32_t)(slots - nr_virtual);
-    ix->nr_buckets = (uint32_t)buckets;
+    index_hash_plan(ix, slots, parts);
     ix->key_flags = reserve(ix, slots * sizeof(*ix->key_flags));
     ix->csum = reserve(ix, slots * sizeof(*ix->csum));
     ix->seq_lo = reserve(ix, slots * sizeof(*ix->seq_lo));
     ix->seq_hi = reserve(ix, slots * sizeof(*ix->seq_hi));
-    ix->buckets = reserve(ix, buckets * sizeof(*ix->buckets));
+    ix->buckets = reserve(ix, index_hash_reserve_bytes(ix));
     ix->seg_live = reserve(ix, nr_segments * sizeof(uint32_t));
     ix->seg_dirty = reserve(ix, nr_segments * sizeof(uint32_t));
-    if (!ix->key_flags || !ix->csum || !ix->seq_lo || !ix->seq_hi || !ix->buckets || !ix->seg_live || !ix->seg_dirty) {
+    ix->seg_paged = reserve(ix, nr_segments * sizeof(*ix->seg_paged));
+    if (!ix->key_flags || !ix->csum || !ix->seq_lo || !ix->seq_hi || !ix->buckets || !ix->seg_live || !ix->seg_dirty || !ix->seg_paged) {
         index_fini(ix);
         return -ENOMEM;
     }
@@ -115,105 +78,48 @@ void index_fini(struct index *ix)
     release(ix->csum, slots * sizeof(*ix->csum));
     release(ix->seq_lo, slots * sizeof(*ix->seq_lo));
     release(ix->seq_hi, slots * sizeof(*ix->seq_hi));
-    release(ix->buckets, (uint64_t)ix->nr_buckets * sizeof(*ix->buckets));
+    release(ix->buckets, index_hash_reserve_bytes(ix));
     release(ix->seg_live, ix->nr_segments * sizeof(uint32_t));
     release(ix->seg_dirty, ix->nr_segments * sizeof(uint32_t));
+    release(ix->seg_paged, ix->nr_segments * sizeof(*ix->seg_paged));
     *ix = (struct index){0};
 }
 
-/* ---- the hash ---- */
-
-static int bucket_slot_of_key(const struct index *ix, const struct index_bucket *b, uint8_t tag, uint64_t key)
+void index_pages_give(const struct index *ix, const void *from, const void *to)
 {
-    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-        if (b->tag[i] == tag && b->id[i] != 0 && slot_key(ix, b->id[i] - 1) == key)
-            return (int)i;
-    return -1;
+    uintptr_t first = ROUND_UP((uintptr_t)from, (uintptr_t)ix->page_bytes), end = ROUND_DOWN((uintptr_t)to, (uintptr_t)ix->page_bytes);
+
+    if (first < end)
+        (void)madvise((void *)first, end - first, MADV_DONTNEED); /* refused: they stay */
 }
 
-/* The cell that holds the key's id + 1, or NULL. */
-static uint32_t *cell_of(const struct index *ix, uint64_t key)
+/* A segment's part of an array. */
+static void give_pages(const struct index *ix, const void *array, size_t of, uint32_t segment)
 {
-    struct place p = place_of(ix, key);
+    const char *from = (const char *)array + (size_t)segment * ix->slots_per_segment * of;
 
-    for (int c = 0; c < 2; c++) {
-        struct index_bucket *b = &ix->buckets[p.b[c]];
-        int i = bucket_slot_of_key(ix, b, p.tag, key);
-
-        if (i >= 0)
-            return &b->id[i];
-    }
-    for (uint32_t i = 0; i < ix->stash_nr; i++)
-        if (slot_key(ix, ix->stash[i] - 1) == key)
-            return (uint32_t *)&ix->stash[i];
-    return NULL;
+    index_pages_give(ix, from, from + ix->slots_per_segment * of);
 }
 
-static unsigned bucket_load(const struct index_bucket *b)
+void index_segment_left(struct index *ix, uint32_t segment)
 {
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-        n += b->id[i] != 0;
-    return n;
+    assert(ix->seg_live[segment] == 0);
+    if (ix->parts == 1 || !ix->seg_paged[segment]) /* alone: it comes back */
+        return;
+    give_pages(ix, ix->key_flags, sizeof(*ix->key_flags), segment);
+    give_pages(ix, ix->csum, sizeof(*ix->csum), segment);
+    give_pages(ix, ix->seq_lo, sizeof(*ix->seq_lo), segment);
+    give_pages(ix, ix->seq_hi, sizeof(*ix->seq_hi), segment);
+    ix->seg_paged[segment] = false;
+    figure_sub(&ix->nr_paged, 1);
 }
 
-static bool bucket_add(struct index_bucket *b, uint32_t id1, uint8_t tag)
+uint64_t index_bytes(const struct index *ix)
 {
-    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-        if (b->id[i] == 0) {
-            b->id[i] = id1;
-            b->tag[i] = tag;
-            return true;
-        }
-    }
-    return false;
-}
+    uint64_t slots = figure_get(&ix->nr_paged) * ix->slots_per_segment + figure_get(&ix->virtual_touched);
 
-static unsigned next_victim(struct index *ix)
-{
-    ix->walk ^= ix->walk << 13;
-    ix->walk ^= ix->walk >> 7;
-    ix->walk ^= ix->walk << 17;
-    return (unsigned)(ix->walk % BUCKET_SLOTS);
-}
-
-static void hash_add(struct index *ix, uint32_t id, uint64_t key)
-{
-    struct place p = place_of(ix, key);
-    int emptier = bucket_load(&ix->buckets[p.b[1]]) < bucket_load(&ix->buckets[p.b[0]]);
-    uint32_t at = p.b[emptier], id1 = id + 1;
-    uint8_t tag = p.tag;
-
-    for (int kick = 0; kick < KICKS_MAX; kick++) {
-        struct index_bucket *b = &ix->buckets[at];
-        unsigned v;
-        uint32_t out;
-
-        if (bucket_add(b, id1, tag))
-            return;
-        v = next_victim(ix);
-        out = b->id[v];
-        b->id[v] = id1;
-        b->tag[v] = tag;
-        p = place_of(ix, slot_key(ix, out - 1));
-        at = p.b[p.b[0] == at];
-        tag = p.tag;
-        id1 = out;
-    }
-    assert(ix->stash_nr < ARRAY_LEN(ix->stash));
-    ix->stash[ix->stash_nr++] = id1;
-}
-
-static void hash_remove(struct index *ix, uint64_t key)
-{
-    uint32_t *cell = cell_of(ix, key);
-
-    assert(cell != NULL);
-    if (cell >= ix->stash && cell < ix->stash + ix->stash_nr)
-        *cell = ix->stash[--ix->stash_nr];
-    else
-        *cell = 0;
+    return index_hash_bytes(ix) +
+           slots * (sizeof(*ix->key_flags) + sizeof(*ix->csum) + sizeof(*ix->seq_lo) + sizeof(*ix->seq_hi));
 }
 
 /* ---- slots ---- */
@@ -224,10 +130,12 @@ static uint32_t virtual_get(struct index *ix)
 
     assert(ix->virtual_used < ix->nr_virtual);
     ix->virtual_used++;
-    if (id != INDEX_NONE)
+    if (id != INDEX_NONE) {
         ix->virtual_free = ix->seq_lo[id];
-    else
-        id = ix->nr_phys + ix->virtual_touched++;
+    } else {
+        id = ix->nr_phys + ix->virtual_touched;
+        figure_add(&ix->virtual_touched, 1);
+    }
     return id;
 }
 
@@ -242,7 +150,10 @@ static void slot_fill(struct index *ix, uint32_t id, const struct index_entry *e
     ix->csum[id] = virt ? e->segment : e->csum;
     ix->seq_lo[id] = (uint32_t)e->seq;
     ix->seq_hi[id] = (uint16_t)(e->seq >> 32);
-    ix->seg_live[e->segment]++;
+    if (ix->seg_live[e->segment]++ == 0 && !ix->seg_paged[e->segment]) {
+        ix->seg_paged[e->segment] = true;
+        figure_add(&ix->nr_paged, 1);
+    }
     figure_add(&ix->nr_entries, 1);
     if (e->flags & INDEX_DIRTY) {
         ix->seg_dirty[e->segment]++;
@@ -279,7 +190,7 @@ static void slot_clear(struct index *ix, uint32_t id)
 
 uint32_t index_find(const struct index *ix, uint32_t layer, uint64_t block)
 {
-    const uint32_t *cell = cell_of(ix, key_of(layer, block));
+    const uint32_t *cell = index_hash_cell(ix, key_of(layer, block));
 
     return cell == NULL ? INDEX_NONE : *cell - 1;
 }
@@ -322,8 +233,8 @@ uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e)
     uint32_t id;
 
     if (old != INDEX_NONE) {
-        assert(slot_key(ix, old) == key);
-        cell = cell_of(ix, key);
+        assert(index_slot_key(ix, old) == key);
+        cell = index_hash_cell(ix, key);
         assert(cell != NULL && *cell == old + 1);
         slot_clear(ix, old);
     }
@@ -332,13 +243,13 @@ uint32_t index_put(struct index *ix, uint32_t old, const struct index_entry *e)
     if (cell != NULL)
         *cell = id + 1;
     else
-        hash_add(ix, id, key);
+        index_hash_add(ix, id, key);
     return id;
 }
 
 void index_remove(struct index *ix, uint32_t id)
 {
-    hash_remove(ix, slot_key(ix, id));
+    index_hash_remove(ix, index_slot_key(ix, id));
     slot_clear(ix, id);
 }
 
@@ -396,12 +307,6 @@ struct index_spare index_spare(struct index *ix, uint32_t id)
     return (struct index_spare){&ix->seq_lo[id], &ix->csum[id]};
 }
 
-uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched)
-{
-    return slots_touched * (sizeof(*ix->key_flags) + sizeof(*ix->csum) + sizeof(*ix->seq_lo) + sizeof(*ix->seq_hi)) +
-           (uint64_t)ix->nr_buckets * sizeof(*ix->buckets);
-}
-
 struct verify_sum { uint32_t live, dirty; };
 
 static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to, struct verify_sum *sum, uint64_t *kept)
@@ -414,7 +319,7 @@ static uint64_t verify_slots(const struct index *ix, uint32_t from, uint32_t to,
 
         if (ix->key_flags[id] == 0)
             continue;
-        cell = cell_of(ix, slot_key(ix, id));
+        cell = index_hash_cell(ix, index_slot_key(ix, id));
         assert(cell != NULL && *cell == id + 1);
         nr++;
         flags = index_flags_of(ix, id);

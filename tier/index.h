@@ -3,8 +3,9 @@
  *
  * A slot is a place for one block of payload in a log segment; slot id = segment * slots a segment + unit / 8 (blocks never
  * overlap, so no two share an id). What a slot holds stands in four arrays (18 bytes a slot); a two-choice bucketized
- * cuckoo hash of slot ids (64-byte buckets of 12) finds it: 5.5 bytes a slot at 97 % load. Both are reserved at
- * start; pages that no slot uses are never resident.
+ * cuckoo hash of slot ids (64-byte buckets of 12) finds it: 5.5 bytes a slot at 97 % load. Both are reserved at start for all
+ * segments of the pool, which its shards share; resident are pages of segments that are the shard's, and a hash of the size that
+ * the shard's entries once had.
  * Entries without payload (a zeroed part of an extent, a damaged block) lie in virtual slots with ids above all others.
  *
  * Pure memory: no I/O, no clock. Nothing is allocated after index_new(). One thread.
@@ -54,6 +55,13 @@ struct index {
     uint32_t *seg_live;     /* entries a segment holds, virtual ones included */
     uint32_t *seg_dirty;    /* of them dirty */
     uint32_t nr_buckets, nr_segments, slots_per_segment;
+    uint32_t old_buckets;   /* while the hash grows or shrinks: as many as it had; else 0 */
+    uint32_t sweep;         /* of those, how far that has come: down to it if it grows, up to it if it shrinks */
+    uint32_t min_buckets, max_buckets;
+    uint32_t parts;         /* indexes that share the segments, with this one */
+    bool    *seg_paged;     /* its slots may be resident */
+    uint64_t nr_paged;
+    size_t   page_bytes;    /* the machine's */
     uint32_t nr_phys;       /* slots with payload: ids below this */
     uint32_t nr_behind;     /* the last of the segments, which stand for none of the log: twin.c; the owner's to set */
     uint32_t nr_virtual, virtual_used, virtual_touched, virtual_free;
@@ -65,8 +73,9 @@ struct index {
     size_t   mem_bytes;     /* address space reserved */
 };
 
-/* segment_units: a segment's size in units of 512 bytes. 0, -ENOMEM, -FIRN_E_INVALID (more than 2^32 slots). */
-int  index_init(struct index *ix, uint32_t nr_segments, uint32_t segment_units, uint32_t nr_virtual, uint64_t seed);
+/* segment_units: a segment's size in units of 512 bytes. parts: indexes that share the segments, this one included.
+ * 0, -ENOMEM, -FIRN_E_INVALID (more than 2^32 slots). */
+int  index_init(struct index *ix, uint32_t nr_segments, uint32_t segment_units, uint32_t nr_virtual, uint32_t parts, uint64_t seed);
 void index_fini(struct index *ix);
 
 uint32_t index_find(const struct index *ix, uint32_t layer, uint64_t block); /* slot id or INDEX_NONE */
@@ -94,8 +103,9 @@ struct index_spare { uint32_t *next, *state; };
 struct index_spare index_spare(struct index *ix, uint32_t id);
 static inline uint32_t index_virtual_free(const struct index *ix) { return ix->nr_virtual - ix->virtual_used; }
 
-/* Bytes that are resident for the index when nr slots have been used at some time: for reports. */
-uint64_t index_bytes_at(const struct index *ix, uint64_t slots_touched);
+/* Nothing lies in the segment, and it is about to be anybody's: its memory is given back if others share the segments. */
+void     index_segment_left(struct index *ix, uint32_t segment);
+uint64_t index_bytes(const struct index *ix); /* resident; from any thread */
 void     index_verify(const struct index *ix); /* asserts counters and that every used slot is found; full walk */
 
 #endif

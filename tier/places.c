@@ -403,6 +403,7 @@ static bool release_step(struct shard *s)
     if (!slots_closed(&p->slots, segment) || places_table_in_flight(p, segment))
         return false;
     slots_drop_segment(&p->slots, segment);
+    index_segment_left(&s->ix, segment);
     slot_table_forget(&p->table, segment);
     s->seg[segment] = (struct seg){.use = SEGMENT_FREE};
     p->closing = NO_SEGMENT;

@@ -186,6 +186,7 @@ static void settle(struct shard *s)
 static void segment_freed(struct shard *s, uint32_t g)
 {
     s->seg[g] = (struct seg){.use = SEGMENT_FREE};
+    index_segment_left(&s->ix, g);
     figure_add(&s->stats.reclaim_segments, 1);
     tombstones_drop(s);
 }

@@ -12,7 +12,7 @@ void shard_info(const struct shard *s, struct tier_info *add)
     add->journal_dirty_bytes += figure_get(&s->ix.nr_dirty) * BLOCK_BYTES;
     add->journal_kept_bytes += figure_get(&s->ix.nr_kept) * BLOCK_BYTES;
     add->index_blocks += entries;
-    add->index_bytes += index_bytes_at(&s->ix, entries);
+    add->index_bytes += index_bytes(&s->ix);
     add->pin_max_bytes = shard_pin_max(s);
     add->ssd_extents += figure_get(&s->live_extents);
     add->damaged_blocks += figure_get(&s->damaged_blocks) + __atomic_load_n(&s->damage.nr, __ATOMIC_RELAXED);

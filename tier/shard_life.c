@@ -99,7 +99,7 @@ static int tables_init(struct shard *s)
 
     env_random(s->env, &seed, sizeof(seed));
     cold_usage(s->o.cold, EXTENT_NO_DEV, &nr_extents, &used);
-    err = index_init(&s->ix, segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, seed);
+    err = index_init(&s->ix, segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, geo->nr_shards, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
         err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2));
     for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {

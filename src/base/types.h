@@ -43,6 +43,7 @@
 /* A figure that one thread changes and any may read meanwhile. */
 #define figure_add(p, n) __atomic_store_n((p), (__typeof__(*(p)))(*(p) + (n)), __ATOMIC_RELAXED)
 #define figure_sub(p, n) __atomic_store_n((p), (__typeof__(*(p)))(*(p) - (n)), __ATOMIC_RELAXED)
+#define figure_set(p, n) __atomic_store_n((p), (n), __ATOMIC_RELAXED)
 #define figure_get(p)    __atomic_load_n((p), __ATOMIC_RELAXED)
 
 /* Little-endian members of structures on media and wire. Only format and codec files read them, through these. */

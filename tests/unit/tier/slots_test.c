@@ -61,7 +61,7 @@ static void rig_up(struct rig *r, uint32_t segments)
     memset(r, 0, sizeof(*r));
     for (uint32_t b = 0; b < BLOCKS; b++)
         r->id_of[b] = INDEX_NONE;
-    cr_assert_eq(index_init(&r->ix, SEGS, PER * 8, 4, 5), 0);
+    cr_assert_eq(index_init(&r->ix, SEGS, PER * 8, 4, 1, 5), 0);
     cr_assert_eq(slots_init(&r->sl, &r->ix, FIRST, 10, on_evict, r), 0);
     for (uint32_t s = 0; s < segments; s++)
         slots_open_segment(&r->sl, s);
@@ -564,7 +564,7 @@ Test(slots, hit_ratios_are_those_of_s3_fifo)
             memset(&ref, 0, sizeof(ref));
             memset(&o, 0, sizeof(o));
             zipf_init(slope / 10.0);
-            cr_assert_eq(index_init(&o.ix, CACHE / 100, 101 * 8, 4, 5), 0);
+            cr_assert_eq(index_init(&o.ix, CACHE / 100, 101 * 8, 4, 1, 5), 0);
             cr_assert_eq(slots_init(&o.sl, &o.ix, 1, 10, ours_evict, &o), 0);
             for (uint32_t s = 0; s < CACHE / 100; s++)
                 slots_open_segment(&o.sl, s);
