@@ -8,6 +8,7 @@
  * Failures: what cannot be opened at all is a negative result; all else is a line, and the walk goes on where it can.
  */
 #include "tier/check.h"
+#include "tier/order.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -27,35 +28,33 @@ void check_say(struct check *c, const char *invariant, enum check_loss loss, con
     c->report->losses += loss == CHECK_LOSS;
 }
 
+/* Ids of volumes and of their layers rise together. */
+static int by_layer(const void *pa, const void *pb)
+{
+    const struct check_volume *a = pa, *b = pb;
+
+    return order_up(a->rec.layer, b->rec.layer);
+}
+
 const struct check_volume *check_volume_of_layer(const struct check *c, uint64_t layer)
 {
-    size_t lo = 0, hi = c->nr_vols;
+    struct check_volume what = {.rec.layer = layer};
 
-    while (lo < hi) { /* ids of volumes and of their layers rise together */
-        size_t mid = lo + (hi - lo) / 2;
+    return c->nr_vols == 0 ? NULL : bsearch(&what, c->vols, c->nr_vols, sizeof(what), by_layer);
+}
 
-        if (c->vols[mid].rec.layer < layer)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < c->nr_vols && c->vols[lo].rec.layer == layer ? &c->vols[lo] : NULL;
+static int by_extent(const void *pa, const void *pb)
+{
+    const struct check_extent *a = pa, *b = pb;
+
+    return order_in_layer(a->layer, a->extent, b->layer, b->extent);
 }
 
 const struct check_extent *check_extent_find(const struct check *c, uint64_t layer, uint64_t extent)
 {
-    size_t lo = 0, hi = c->nr_exts;
+    struct check_extent what = {.layer = layer, .extent = extent};
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        const struct check_extent *e = &c->exts[mid];
-
-        if (e->layer < layer || (e->layer == layer && e->extent < extent))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < c->nr_exts && c->exts[lo].layer == layer && c->exts[lo].extent == extent ? &c->exts[lo] : NULL;
+    return c->nr_exts == 0 ? NULL : bsearch(&what, c->exts, c->nr_exts, sizeof(what), by_extent);
 }
 
 /* ---- labels ---- */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/order.h"
 
 #define RECORD_BLOCKS_MAX (GROUP_BYTES_MAX / BLOCK_BYTES)
 
@@ -187,14 +188,11 @@ const struct pool_dev *offline_capacity(const struct offline *o, uint16_t index)
 static int rec_order(const void *pa, const void *pb)
 {
     const struct log_rec *a = pa, *b = pb;
+    int order = order_in_layer(a->layer, a->lba, b->layer, b->lba);
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    if (a->lba != b->lba)
-        return a->lba < b->lba ? -1 : 1;
-    if (a->seq != b->seq)
-        return a->seq < b->seq ? -1 : 1;
-    return a->loc.segment != b->loc.segment ? (a->loc.segment < b->loc.segment ? -1 : 1) : 0;
+    if (order == 0)
+        order = order_up(a->seq, b->seq);
+    return order != 0 ? order : order_up(a->loc.segment, b->loc.segment);
 }
 
 void offline_sort(struct offline *o)
@@ -206,18 +204,9 @@ void offline_sort(struct offline *o)
 /* First record at or behind (layer, lba). */
 static size_t lower_bound(const struct offline *o, uint64_t layer, uint64_t lba)
 {
-    size_t lo = 0, hi = o->nr_recs;
+    struct log_rec what = {.layer = layer, .lba = lba};
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        const struct log_rec *r = &o->recs[mid];
-
-        if (r->layer < layer || (r->layer == layer && r->lba < lba))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return order_from(o->recs, o->nr_recs, sizeof(what), rec_order, &what);
 }
 
 static bool covers(const struct log_rec *r, uint64_t layer, uint64_t block)

@@ -6,20 +6,18 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/order.h"
 
 static uint64_t extent_of(const struct log_rec *r) { return r->lba / EXTENT_BLOCKS; }
 
 static int by_extent(const void *pa, const void *pb)
 {
     const struct log_rec *a = *(const struct log_rec *const *)pa, *b = *(const struct log_rec *const *)pb;
+    int order = order_in_layer(a->layer, extent_of(a), b->layer, extent_of(b));
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    if (extent_of(a) != extent_of(b))
-        return extent_of(a) < extent_of(b) ? -1 : 1;
-    if (a->place != b->place)
-        return a->place < b->place ? -1 : 1;
-    return (a->seq < b->seq) - (a->seq > b->seq); /* the newest first */
+    if (order == 0)
+        order = order_up(a->place, b->place);
+    return order != 0 ? order : order_up(b->seq, a->seq); /* the newest first */
 }
 
 static bool same(const struct log_rec *a, const struct log_rec *b)

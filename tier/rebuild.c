@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/order.h"
 
 #define BATCH_EXTENTS 64u
 
@@ -40,14 +41,9 @@ struct rebuild {
 static int found_order(const void *pa, const void *pb)
 {
     const struct found_extent *a = pa, *b = pb;
+    int order = order_in_layer(a->layer, a->extent, b->layer, b->extent);
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    if (a->extent != b->extent)
-        return a->extent < b->extent ? -1 : 1;
-    if (a->destaged_seq != b->destaged_seq) /* the newest first: it stays */
-        return a->destaged_seq > b->destaged_seq ? -1 : 1;
-    return 0;
+    return order != 0 ? order : order_up(b->destaged_seq, a->destaged_seq); /* the newest first: it stays */
 }
 
 static bool same_extent(const struct found_extent *a, const struct found_extent *b)
@@ -100,9 +96,7 @@ static int drop_older(struct rebuild *b)
 
 static int layer_order(const void *a, const void *b)
 {
-    uint64_t x = ((const struct found_layer *)a)->layer, y = ((const struct found_layer *)b)->layer;
-
-    return x < y ? -1 : x > y;
+    return order_up(((const struct found_layer *)a)->layer, ((const struct found_layer *)b)->layer);
 }
 
 /* Returns the shard whose log reaches furthest. */

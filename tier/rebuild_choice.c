@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/order.h"
 
 struct found_layer *found_layer_get(struct found *f, uint64_t layer)
 {
@@ -167,9 +168,7 @@ static int extent_order(const void *pa, const void *pb)
 {
     const struct found_extent *a = pa, *b = pb;
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    return (a->extent > b->extent) - (a->extent < b->extent);
+    return order_in_layer(a->layer, a->extent, b->layer, b->extent);
 }
 
 /* An extent that was found has a place. */

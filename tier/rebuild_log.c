@@ -14,6 +14,7 @@
 
 #include "base/crc32c.h"
 #include "tier/check.h"
+#include "tier/order.h"
 
 struct newest { uint64_t layer, block, seq, epoch; uint32_t segment, csum; };
 
@@ -26,30 +27,26 @@ struct look {                    /* for copies that only the log has whole */
 static int by_block(const void *pa, const void *pb)
 {
     const struct newest *a = pa, *b = pb;
+    int order = order_in_layer(a->layer, a->block, b->layer, b->block);
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    if (a->block != b->block)
-        return a->block < b->block ? -1 : 1;
-    if (a->seq != b->seq) /* the newest first */
-        return a->seq > b->seq ? -1 : 1;
-    return a->epoch != b->epoch ? (a->epoch > b->epoch ? -1 : 1) : 0;
+    if (order == 0)
+        order = order_up(b->seq, a->seq); /* the newest first */
+    return order != 0 ? order : order_up(b->epoch, a->epoch);
+}
+
+static int by_extent(const void *pa, const void *pb)
+{
+    const struct found_extent *a = pa, *b = pb;
+
+    return order_in_layer(a->layer, a->extent, b->layer, b->extent);
 }
 
 /* First extent at or behind (layer, extent). */
 static size_t first_at(const struct found_extent *e, size_t nr, uint64_t layer, uint64_t extent)
 {
-    size_t lo = 0, hi = nr;
+    struct found_extent what = {.layer = layer, .extent = extent};
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-
-        if (e[mid].layer < layer || (e[mid].layer == layer && e[mid].extent < extent))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return order_from(e, nr, sizeof(what), by_extent, &what);
 }
 
 /* Every extent of the range is in the map, and was destaged at seq or later. */

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "tier/map.h"
+#include "tier/order.h"
 #include "tier/places.h"
 #include "tier/priv.h"
 #include "tier/sums.h"
@@ -41,9 +42,7 @@ static int by_block(const void *pa, const void *pb)
 {
     const struct found *a = pa, *b = pb;
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    return a->block != b->block ? (a->block < b->block ? -1 : 1) : 0;
+    return order_in_layer(a->layer, a->block, b->layer, b->block);
 }
 
 static void page_found(struct adopt *a, uint32_t segment, const struct slot_page *t)

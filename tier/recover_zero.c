@@ -18,19 +18,20 @@
 
 #include "tier/map.h"
 #include "tier/mover.h"
+#include "tier/order.h"
 #include "tier/recover.h"
 #include "tier/sums.h"
 #include "tier/write.h"
 
 struct place {                   /* of a node in the order of (layer, extent) */
-    uint32_t layer, no, x;
-    uint32_t next;               /* itself: not covered yet; else where to look on */
+    uint64_t no;
+    uint32_t layer, x;
 };
 
 struct walk {
     struct shard *s;
-    struct place *at;            /* nr of them, and one behind the last */
-    uint32_t nr;
+    struct place *at;
+    size_t nr, *next;            /* those that a zero covers whole are taken (order.h) */
     uint64_t visits;
 };
 
@@ -40,9 +41,7 @@ static int by_place(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
 
-    if (x->layer != y->layer)
-        return x->layer < y->layer ? -1 : 1;
-    return (x->no > y->no) - (x->no < y->no);
+    return order_in_layer(x->layer, x->no, y->layer, y->no);
 }
 
 static int places_make(struct walk *w)
@@ -50,7 +49,8 @@ static int places_make(struct walk *w)
     const struct extent_table *t = &w->s->xt;
 
     w->at = malloc(((size_t)t->nr_used + 1) * sizeof(*w->at));
-    if (w->at == NULL)
+    w->next = order_next_new(t->nr_used);
+    if (w->at == NULL || w->next == NULL)
         return -ENOMEM;
     for (uint32_t x = 1; x <= t->touched; x++) {
         const struct extent *e = extent_at(t, x);
@@ -60,36 +60,15 @@ static int places_make(struct walk *w)
     }
     if (w->nr > 0)
         qsort(w->at, w->nr, sizeof(*w->at), by_place);
-    for (uint32_t i = 0; i <= w->nr; i++)
-        w->at[i].next = i;
     return 0;
 }
 
 /* The first place at or behind that extent. */
-static uint32_t place_from(const struct walk *w, uint32_t layer, uint64_t no)
+static size_t place_from(const struct walk *w, uint32_t layer, uint64_t no)
 {
-    uint32_t lo = 0, hi = w->nr;
+    struct place what = {.layer = layer, .no = no};
 
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        const struct place *p = &w->at[mid];
-
-        if (p->layer < layer || (p->layer == layer && p->no < no))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* The first one from i on that is not covered yet; the way there gets shorter for the next one who asks. */
-static uint32_t place_open(struct walk *w, uint32_t i)
-{
-    while (w->at[i].next != i) {
-        w->at[i].next = w->at[w->at[i].next].next;
-        i = w->at[i].next;
-    }
-    return i;
+    return order_from(w->at, w->nr, sizeof(what), by_place, &what);
 }
 
 /* ---- one zero ---- */
@@ -120,9 +99,9 @@ static void whole_extents(const struct zero_rec *z, uint64_t *first, uint64_t *e
 
 static bool place_wanted(struct walk *w, uint32_t layer, uint64_t no)
 {
-    uint32_t i = place_from(w, layer, no);
+    size_t i = place_from(w, layer, no);
 
-    return i < w->nr && w->at[i].layer == layer && w->at[i].no == no && place_open(w, i) == i;
+    return i < w->nr && w->at[i].layer == layer && w->at[i].no == no && order_open(w->next, i) == i;
 }
 
 /* Takes what it covers whole, and notes what it covers in part. */
@@ -133,11 +112,11 @@ static int zero_whole_extents(struct walk *w, struct zero_rec *z)
 
     whole_extents(z, &first, &end);
     if (first < end) {
-        uint32_t stop = place_from(w, z->layer, end);
+        size_t stop = place_from(w, z->layer, end);
 
-        for (uint32_t i = place_open(w, place_from(w, z->layer, first)); i < stop && err == 0; i = place_open(w, i)) {
+        for (size_t i = order_open(w->next, place_from(w, z->layer, first)); i < stop && err == 0; i = order_open(w->next, i)) {
             err = zero_at(w, z, w->at[i].x, true);
-            w->at[i].next = i + 1;
+            order_take(w->next, i);
         }
     }
     z->head = z->block % EXTENT_BLOCKS != 0 && place_wanted(w, z->layer, extent_no(z->block));
@@ -250,5 +229,6 @@ int zeroes_apply(struct shard *s, struct zero_rec *z, size_t nr, uint64_t *visit
     }
     *visits = w.visits;
     free(w.at);
+    free(w.next);
     return err;
 }

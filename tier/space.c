@@ -11,16 +11,17 @@
 #include <stdlib.h>
 
 #include "tier/check.h"
+#include "tier/order.h"
 
 /* More blocks in one record are more than a shard can know of: what a start says then is not about space. */
 #define KNOWN_BLOCKS_MAX (UINT64_C(1) << 24)
 
-struct owed { uint64_t layer, block, seq; size_t next; }; /* seq 0: zeroed since; next: itself, or where to look on */
+struct owed { uint64_t layer, block, seq; }; /* seq 0: zeroed since */
 
 struct debts {
     const struct space_ask *ask;
-    struct owed *v;              /* by layer, block; one behind the last */
-    size_t nr, cap;
+    struct owed *v;              /* by layer, block */
+    size_t nr, cap, *next;       /* those that a zeroed range has met are taken (order.h) */
 };
 
 static int debt_add(struct debts *d, const struct log_rec *r, uint64_t block)
@@ -54,15 +55,12 @@ static int record_add(struct debts *d, const struct log_rec *r)
 static int owed_order(const void *pa, const void *pb)
 {
     const struct owed *a = pa, *b = pb;
+    int order = order_in_layer(a->layer, a->block, b->layer, b->block);
 
-    if (a->layer != b->layer)
-        return a->layer < b->layer ? -1 : 1;
-    if (a->block != b->block)
-        return a->block < b->block ? -1 : 1;
-    return (a->seq < b->seq) - (a->seq > b->seq);
+    return order != 0 ? order : order_up(b->seq, a->seq);
 }
 
-/* In order, each block once, and the one behind the last. */
+/* In order, each block once. */
 static int debts_settle(struct debts *d)
 {
     size_t n = 0;
@@ -73,48 +71,27 @@ static int debts_settle(struct debts *d)
         if (n == 0 || d->v[n - 1].layer != d->v[i].layer || d->v[n - 1].block != d->v[i].block)
             d->v[n++] = d->v[i];
     d->nr = n;
-    if (check_grow((void **)&d->v, &n, &d->cap, sizeof(*d->v)) == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        d->v[i].next = i;
-    return 0;
+    d->next = order_next_new(n);
+    return d->next != NULL ? 0 : -ENOMEM;
 }
 
 /* ---- zeroed ranges ---- */
 
 static size_t debt_from(const struct debts *d, uint64_t layer, uint64_t block)
 {
-    size_t lo = 0, hi = d->nr;
+    struct owed what = {.layer = layer, .block = block, .seq = UINT64_MAX};
 
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-
-        if (d->v[mid].layer < layer || (d->v[mid].layer == layer && d->v[mid].block < block))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* The first one from i on that no range has met yet; the way there gets shorter for the next one who asks. */
-static size_t debt_unmet(struct debts *d, size_t i)
-{
-    while (d->v[i].next != i) {
-        d->v[i].next = d->v[d->v[i].next].next;
-        i = d->v[i].next;
-    }
-    return i;
+    return order_from(d->v, d->nr, sizeof(what), owed_order, &what);
 }
 
 static void zero_meets(struct debts *d, const struct log_rec *z)
 {
-    size_t i = debt_unmet(d, debt_from(d, z->layer, z->lba));
+    size_t i = order_open(d->next, debt_from(d, z->layer, z->lba));
 
-    for (; i < d->nr && d->v[i].layer == z->layer && d->v[i].block - z->lba < z->nblocks; i = debt_unmet(d, i)) {
+    for (; i < d->nr && d->v[i].layer == z->layer && d->v[i].block - z->lba < z->nblocks; i = order_open(d->next, i)) {
         if (z->seq > d->v[i].seq)
             d->v[i].seq = 0;
-        d->v[i].next = i + 1;
+        order_take(d->next, i);
     }
 }
 
@@ -122,7 +99,7 @@ static int newest_first(const void *pa, const void *pb)
 {
     const struct log_rec *a = *(const struct log_rec *const *)pa, *b = *(const struct log_rec *const *)pb;
 
-    return (a->seq < b->seq) - (a->seq > b->seq);
+    return order_up(b->seq, a->seq);
 }
 
 static int zeroes_meet(struct debts *d, const struct offline *o)
@@ -174,5 +151,6 @@ int offline_space(const struct offline *o, const struct space_ask *ask)
     if (!err)
         tell(&d);
     free(d.v);
+    free(d.next);
     return err;
 }
