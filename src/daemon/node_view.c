@@ -64,18 +64,24 @@ void view_fill(struct node *n, const struct volume_info *info, struct volume_vie
 
 /* ---- page by page ---- */
 
-struct list_call {
+struct page_call {
     struct call        call;
     struct node       *n;
     char               after[NAME_MAX_CHARS + 1];
+    void             (*fill)(struct node *n, const struct volume_info *info, void *out);
+    size_t             bytes;    /* of one, as fill makes it */
     uint32_t           nr;
-    struct volume_info infos[NODE_LIST_MAX];
-    struct volume_view views[NODE_LIST_MAX];
+    struct volume_info *infos;
+    char              *out;      /* nr of them: copies, on the thread that asked, and nothing else */
 };
 
-static void list_free(struct call *c)
+static void page_free(struct call *c)
 {
-    free(container_of(c, struct list_call, call));
+    struct page_call *p = container_of(c, struct page_call, call);
+
+    free(p->infos);
+    free(p->out);
+    free(p);
 }
 
 static uint32_t list_infos(struct node *n, const char *after, struct volume_info *out, uint32_t nr)
@@ -88,53 +94,54 @@ static uint32_t list_infos(struct node *n, const char *after, struct volume_info
     return 1;
 }
 
-static void list_run(struct call *c)
+static void page_run(struct call *c)
 {
-    struct list_call *lc = container_of(c, struct list_call, call);
+    struct page_call *p = container_of(c, struct page_call, call);
 
-    lc->nr = list_infos(lc->n, lc->after, lc->infos, lc->nr);
-    for (uint32_t i = 0; i < lc->nr; i++)
-        view_fill(lc->n, &lc->infos[i], &lc->views[i]);
+    p->nr = list_infos(p->n, p->after, p->infos, p->nr);
+    for (uint32_t i = 0; i < p->nr; i++)
+        p->fill(p->n, &p->infos[i], p->out + i * p->bytes);
     call_done(c, 0);
 }
 
-int node_volume_list(struct node *n, const char *after, struct volume_view *out, uint32_t nr)
+/* Of the volumes behind that name at most nr, each as what->fill makes it; how many. */
+static int page_of(struct node *n, const struct page_call *what, const char *after, void *out, uint32_t nr)
 {
-    struct list_call *lc = calloc(1, sizeof(*lc));
-    int err;
+    struct page_call *p = malloc(sizeof(*p));
+    int err = -FIRN_E_NO_RESOURCES;
 
-    if (!lc)
-        return -FIRN_E_NO_RESOURCES;
-    lc->n = n;
-    lc->nr = MIN(nr, NODE_LIST_MAX);
-    snprintf(lc->after, sizeof(lc->after), "%s", after);
-    call_init(&lc->call, list_run, list_free);
-    err = call_wait(n->envs[0], &lc->call, NODE_CALL_NS);
+    if (!p)
+        return err;
+    *p = *what;
+    p->n = n;
+    p->nr = nr;
+    snprintf(p->after, sizeof(p->after), "%s", after);
+    p->infos = calloc(MAX(nr, 1u), sizeof(*p->infos));
+    p->out = calloc(MAX(nr, 1u), p->bytes);
+    call_init(&p->call, page_run, page_free);
+    if (p->infos && p->out)
+        err = call_wait(n->envs[0], &p->call, NODE_CALL_NS);
     if (!err) {
-        memcpy(out, lc->views, lc->nr * sizeof(*out));
-        err = (int)lc->nr;
+        memcpy(out, p->out, p->nr * p->bytes);
+        err = (int)p->nr;
     }
-    call_put(&lc->call);
+    call_put(&p->call);
     return err;
 }
 
-struct stats_call {
-    struct call         call;
-    struct node        *n;
-    char                after[NAME_MAX_CHARS + 1];
-    uint32_t            nr;
-    struct volume_info  infos[NODE_STATS_MAX];
-    struct volume_stats stats[NODE_STATS_MAX];
-};
+static void fill_view(struct node *n, const struct volume_info *info, void *out) { view_fill(n, info, out); }
 
-static void stats_free(struct call *c)
+int node_volume_list(struct node *n, const char *after, struct volume_view *out, uint32_t nr)
 {
-    free(container_of(c, struct stats_call, call));
+    struct page_call what = {.fill = fill_view, .bytes = sizeof(*out)};
+
+    return page_of(n, &what, after, out, MIN(nr, NODE_LIST_MAX));
 }
 
-static void fill_stats(struct node *n, const struct volume_info *info, struct volume_stats *out)
+static void fill_stats(struct node *n, const struct volume_info *info, void *to)
 {
     const struct exported *x = table_find(n, info->p.name);
+    struct volume_stats *out = to;
 
     memcpy(out->name, info->p.name, sizeof(out->name));
     out->size_bytes = info->p.size_bytes;
@@ -154,35 +161,11 @@ static void fill_stats(struct node *n, const struct volume_info *info, struct vo
     }
 }
 
-/* Copies and nothing else: the page is made of the copies, on the thread that asked. */
-static void stats_run(struct call *c)
-{
-    struct stats_call *sc = container_of(c, struct stats_call, call);
-
-    sc->nr = list_infos(sc->n, sc->after, sc->infos, sc->nr);
-    for (uint32_t i = 0; i < sc->nr; i++)
-        fill_stats(sc->n, &sc->infos[i], &sc->stats[i]);
-    call_done(c, 0);
-}
-
 int node_volume_stats(struct node *n, const char *after, struct volume_stats *out, uint32_t nr)
 {
-    struct stats_call *sc = calloc(1, sizeof(*sc));
-    int err;
+    struct page_call what = {.fill = fill_stats, .bytes = sizeof(*out)};
 
-    if (!sc)
-        return -FIRN_E_NO_RESOURCES;
-    sc->n = n;
-    sc->nr = MIN(nr, NODE_STATS_MAX);
-    snprintf(sc->after, sizeof(sc->after), "%s", after);
-    call_init(&sc->call, stats_run, stats_free);
-    err = call_wait(n->envs[0], &sc->call, NODE_CALL_NS);
-    if (!err) {
-        memcpy(out, sc->stats, sc->nr * sizeof(*out));
-        err = (int)sc->nr;
-    }
-    call_put(&sc->call);
-    return err;
+    return page_of(n, &what, after, out, MIN(nr, NODE_STATS_MAX));
 }
 
 /* ---- at start ---- */
@@ -197,39 +180,43 @@ static int export_info(struct node *n, const struct volume_info *info)
     return err ? err : table_export(n, x, blk, info);
 }
 
+struct export_call {
+    struct call        call;
+    struct node       *n;
+    char               last[NAME_MAX_CHARS + 1]; /* of those that were begun */
+    struct volume_info infos[NODE_LIST_MAX];
+};
+
+static void export_free(struct call *c) { free(container_of(c, struct export_call, call)); }
+
 static void export_all_run(struct call *c)
 {
-    struct list_call *lc = container_of(c, struct list_call, call);
+    struct export_call *e = container_of(c, struct export_call, call);
+    uint32_t nr;
     int err = 0;
 
     do {
-        lc->nr = NODE_LIST_MAX;
-        if (lc->n->tier) {
-            lc->nr = tier_volume_list(lc->n->tier, lc->after, lc->infos, lc->nr);
-        } else {
-            lc->nr = 1;
-            ram_info(lc->n, &lc->infos[0]);
+        nr = list_infos(e->n, e->last, e->infos, NODE_LIST_MAX);
+        for (uint32_t i = 0; i < nr && !err; i++) {
+            err = export_info(e->n, &e->infos[i]);
+            snprintf(e->last, sizeof(e->last), "%s", e->infos[i].p.name);
         }
-        for (uint32_t i = 0; i < lc->nr && !err; i++) {
-            err = export_info(lc->n, &lc->infos[i]);
-            snprintf(lc->after, sizeof(lc->after), "%s", lc->infos[i].p.name);
-        }
-    } while (!err && lc->nr == NODE_LIST_MAX);
+    } while (!err && nr == NODE_LIST_MAX);
     call_done(c, err);
 }
 
 int volumes_export_all(struct node *n, char why[static 256])
 {
-    struct list_call *lc = calloc(1, sizeof(*lc));
+    struct export_call *e = calloc(1, sizeof(*e));
     int err;
 
-    if (!lc)
+    if (!e)
         return -FIRN_E_NO_RESOURCES;
-    lc->n = n;
-    call_init(&lc->call, export_all_run, list_free);
-    err = call_wait(n->envs[0], &lc->call, 10 * NODE_CALL_NS);
+    e->n = n;
+    call_init(&e->call, export_all_run, export_free);
+    err = call_wait(n->envs[0], &e->call, 10 * NODE_CALL_NS);
     if (err)
-        snprintf(why, 256, "volume %s cannot be served: %.120s", err == -ETIMEDOUT ? "?" : lc->after, err_text(err));
-    call_put(&lc->call);
+        snprintf(why, 256, "volume %s cannot be served: %.120s", err == -ETIMEDOUT ? "?" : e->last, err_text(err));
+    call_put(&e->call);
     return err;
 }
