@@ -22,12 +22,9 @@ void target_abandon(struct target *t)
     for (uint32_t i = 0; i < t->opts.nr_envs; i++) {
         struct target_env *te = &t->te[i];
 
-        pool_abandon(&te->cmds);
-        pool_abandon(&te->stages);
-        pool_abandon(&te->bulks);
-        pool_abandon(&te->batches);
-        pool_abandon(&te->small);
-        pool_abandon(&te->large);
+#define X(name) pool_abandon(&te->name);
+        ENV_POOLS(X)
+#undef X
     }
     pool_abandon(&t->queues);
     pool_abandon(&t->ctrls);

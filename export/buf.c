@@ -30,12 +30,6 @@ int buf_init(struct target_env *te, uint32_t nr_large)
     return err;
 }
 
-void buf_fini(struct target_env *te)
-{
-    pool_fini(&te->small);
-    pool_fini(&te->large);
-}
-
 /* Chunks that c needs, and of which class. */
 static uint32_t need_of(struct cmd *c)
 {

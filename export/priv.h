@@ -73,13 +73,17 @@ struct env_stats { struct metric_counter protocol_errors, digest_errors, fenced_
 
 struct pre_bucket { struct list queues; uint32_t nr; }; /* of queue.pre_node, oldest first */
 
+#define ENV_POOLS(x) x(cmds) x(stages) x(bulks) x(batches) x(small) x(large)
+
 struct target_env {
     struct target  *t;
     struct env     *env;
     struct list     queues;      /* of queue.node */
     struct pre_bucket pre[PRE_BUCKETS]; /* those accepted here that have not said who they are */
     uint32_t        nr_pre;
-    struct pool     cmds, stages, bulks, batches, small, large;
+#define X(name) struct pool name;
+    ENV_POOLS(X)
+#undef X
     struct list     wait_cmd;    /* queues that wait for a command slot: queue.rx_wait */
     struct list     wait_cover;  /* queues that wait for cover (slots.c), to be given an R2T: queue.cover_wait */
     uint32_t        promised;    /* free slots that covered queues alone may take */
@@ -418,7 +422,6 @@ void slots_serve(struct target_env *te);
 
 /* ---- buf.c: chunks */
 int  buf_init(struct target_env *te, uint32_t nr_large);
-void buf_fini(struct target_env *te);
 void buf_claim(struct cmd *c);                      /* they count against its queue's share from here on */
 bool buf_fits(struct target_env *te, struct cmd *c); /* c, which has claimed, may have all its chunks now */
 void buf_take(struct target_env *te, struct cmd *c);

@@ -54,12 +54,9 @@ static void pool_fini_if(struct pool *p)
 
 static void env_fini(struct target_env *te)
 {
-    pool_fini_if(&te->cmds);
-    pool_fini_if(&te->stages);
-    pool_fini_if(&te->bulks);
-    pool_fini_if(&te->batches);
-    pool_fini_if(&te->small);
-    pool_fini_if(&te->large);
+#define X(name) pool_fini_if(&te->name);
+    ENV_POOLS(X)
+#undef X
 }
 
 void target_release(struct target *t)

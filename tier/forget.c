@@ -42,14 +42,9 @@ static bool forget_committed(struct forget *f)
 
     trace(TRACE_META_COMMIT, f->batch.commit_no, f->batch.nr, (uint64_t)-f->batch.err);
     f->committing = false;
-    if (f->batch.err != 0) {
-        shard_fail(s, -FIRN_E_META);
-        return false;
-    }
-    figure_add(&s->stats.meta_batches, 1);
-    s->changes++;
-    shard_kick(s);
-    return true;
+    s->changes += f->batch.err == 0;
+    shard_batch_over(s, f->batch.err);
+    return f->batch.err == 0;
 }
 
 /* ---- tombstones ---- */

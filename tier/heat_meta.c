@@ -114,11 +114,7 @@ static void saved(struct meta_batch *b)
     trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
     h->committing = false;
     h->nr = 0;
-    if (b->err != 0)
-        shard_fail(s, -FIRN_E_META);
-    else
-        figure_add(&s->stats.meta_batches, 1);
-    shard_kick(s);
+    shard_batch_over(s, b->err);
 }
 
 /* True: the walk is over. */

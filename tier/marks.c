@@ -56,11 +56,7 @@ static void marks_committed(struct meta_batch *b)
     trace(TRACE_META_COMMIT, b->commit_no, b->nr, (uint64_t)-b->err);
     s->marks.committing = false;
     s->marks.not_before_ns = now + (MARKS_SHARE - 1) * (now - s->marks.begun_ns);
-    if (b->err != 0)
-        shard_fail(s, -FIRN_E_META);
-    else
-        figure_add(&s->stats.meta_batches, 1);
-    shard_kick(s);
+    shard_batch_over(s, b->err);
 }
 
 static void set_op(struct shard *s)

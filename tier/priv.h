@@ -226,6 +226,7 @@ void     shard_kick(struct shard *s);                     /* runs a pass of wait
 void     shard_io_later(struct shard *s, struct blk_io *io, int err);  /* answers from the loop */
 void     shard_io_done(struct shard *s, struct blk_io *io, int err);
 void     shard_fail(struct shard *s, int err);
+void     shard_batch_over(struct shard *s, int err); /* a batch of the metadata: counted, or the shard fails; a pass follows */
 void     shard_degrade(struct shard *s, uint16_t dev, int err); /* the capacity device refused a write or flush */
 uint32_t layer_find(const struct shard *s, uint64_t id);  /* 0: not attached */
 uint32_t *layer_hash_head(const struct shard *s, uint64_t id);

@@ -109,13 +109,20 @@ static bool keeps(const struct shard *s, uint32_t id)
     return (index_flags_of(&s->ix, id) & INDEX_DIRTY) != 0;
 }
 
+/* The next slot of the victim, while there are any of what the walk is after: left, by segment. */
+static bool walk_next(const struct shard *s, const uint32_t *left, uint32_t *id)
+{
+    const struct reclaim *rc = &s->rc;
+
+    *id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+    return rc->cursor < s->ix.slots_per_segment && left[rc->segment] > 0;
+}
+
 static bool walk_payload(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
-    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_dirty[rc->segment] > 0; rc->cursor++) {
-        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
-
+    for (uint32_t id; walk_next(s, s->ix.seg_dirty, &id); rc->cursor++) {
         if (!may_look(s))
             return false;
         if (index_slot_used(&s->ix, id) && keeps(s, id) && !move_slot(s, id))
@@ -258,8 +265,7 @@ static bool walk_used(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
-    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_live[rc->segment] > 0; rc->cursor++) {
-        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+    for (uint32_t id; walk_next(s, s->ix.seg_live, &id); rc->cursor++) {
         struct index_entry n;
         struct move *m;
 
@@ -288,8 +294,7 @@ static bool drop_clean(struct shard *s)
 {
     struct reclaim *rc = &s->rc;
 
-    for (; rc->cursor < s->ix.slots_per_segment && s->ix.seg_live[rc->segment] > 0; rc->cursor++) {
-        uint32_t id = rc->segment * s->ix.slots_per_segment + rc->cursor;
+    for (uint32_t id; walk_next(s, s->ix.seg_live, &id); rc->cursor++) {
         struct index_entry n;
         uint32_t x;
 

@@ -89,6 +89,15 @@ void shard_fail(struct shard *s, int err)
     shard_kick(s);
 }
 
+void shard_batch_over(struct shard *s, int err)
+{
+    if (err != 0)
+        shard_fail(s, -FIRN_E_META);
+    else
+        figure_add(&s->stats.meta_batches, 1);
+    shard_kick(s);
+}
+
 /* Once a device and shard: until the next start it is used only when there is no other. */
 void shard_degrade(struct shard *s, uint16_t dev, int err)
 {

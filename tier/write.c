@@ -111,27 +111,17 @@ void write_count(struct shard *s, const struct blk_io *io, int err)
         figure_add(&s->stats.zero_ops, 1);
 }
 
-static void host_written(struct wio *w, int err)
+/* from: the pool that the request's own struct goes back to. */
+static void host_done(struct shard *s, struct pool *from, void *own, struct blk_io *io, int err)
 {
-    struct shard *s = w->s;
-    struct blk_io *io = w->ctx;
-
     io_set_at(io, IO_BEGUN, NULL);
-    pool_put(&s->wios, w);
+    pool_put(from, own);
     write_count(s, io, err);
     shard_io_done(s, io, err);
 }
 
-static void host_zeroed(struct zio *z, int err)
-{
-    struct shard *s = z->s;
-    struct blk_io *io = z->ctx;
-
-    io_set_at(io, IO_BEGUN, NULL);
-    pool_put(&s->zios, z);
-    write_count(s, io, err);
-    shard_io_done(s, io, err);
-}
+static void host_written(struct wio *w, int err) { host_done(w->s, &w->s->wios, w, w->ctx, err); }
+static void host_zeroed(struct zio *z, int err) { host_done(z->s, &z->s->zios, z, z->ctx, err); }
 
 void write_start(struct shard *s, uint32_t layer, struct blk_io *io)
 {

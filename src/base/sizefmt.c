@@ -170,7 +170,7 @@ char *uuid_format(const struct uuid *u, char buf[static UUID_TEXT_CHARS + 1])
     return buf;
 }
 
-static int hex_value(char c)
+int hex_digit(char c)
 {
     if (is_digit(c))
         return c - '0';
@@ -191,8 +191,8 @@ int uuid_parse(const char *text, struct uuid *out)
 
         if (uuid_dash_before(i) && *p++ != '-')
             return -EINVAL;
-        hi = hex_value(p[0]);
-        lo = hi < 0 ? -1 : hex_value(p[1]); /* a NUL in p[0] ends the text: look no further */
+        hi = hex_digit(p[0]);
+        lo = hi < 0 ? -1 : hex_digit(p[1]); /* a NUL in p[0] ends the text: look no further */
         if (lo < 0)
             return -EINVAL;
         u.b[i] = (uint8_t)(hi << 4 | lo);

@@ -19,6 +19,8 @@ bool name_valid(const char *name);
  * plain. Reads no byte behind the terminator, nor more than NQN_MAX_BYTES + 1. */
 bool nqn_valid(const char *nqn);
 
+int hex_digit(char c); /* what it stands for; -1: nothing */
+
 #define UUID_TEXT_CHARS 36
 char *uuid_format(const struct uuid *u, char buf[static UUID_TEXT_CHARS + 1]);
 int   uuid_parse(const char *text, struct uuid *out);

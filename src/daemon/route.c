@@ -49,17 +49,6 @@ static int fail(struct route_error *e, unsigned status, const char *code, const 
     return -1;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Decodes [s, end) once. False: a bad escape, a control character (NUL too), or too long. */
 static bool decode(const char *s, const char *end, char out[static PIECE_CHARS_MAX])
 {

@@ -91,37 +91,32 @@ static bool page_can_stay_absent(const struct sim_disk *d, uint64_t off, const u
     return d->pages[off / BLOCK_BYTES].cur == NULL && !d->opts.garbage && all_zero(data, len);
 }
 
-/* Into both images, if it is durable. */
-static void put(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, bool durable)
+enum image { IMAGE_BOTH, IMAGE_CUR, IMAGE_DUR }; /* what a reader sees now, and what a power failure leaves */
+
+static void page_put(struct sim_disk *d, struct disk_page *p, uint64_t at, const uint8_t *data, uint64_t n, enum image where)
 {
-    for (uint64_t n; len != 0; off += n, data += n, len -= n) {
-        struct disk_page *p;
-
-        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
-        if (page_can_stay_absent(d, off, data, n))
-            continue;
-        p = page_get(d, off);
-        if (!durable)
-            page_split(d, p);
-        else if (p->dur != NULL)
-            memcpy(p->dur->b + off % BLOCK_BYTES, data, n);
-        memcpy(p->cur->b + off % BLOCK_BYTES, data, n);
-    }
-}
-
-void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len)
-{
-    for (uint64_t n; len != 0; off += n, data += n, len -= n) {
-        struct disk_page *p;
-
-        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
-        if (page_can_stay_absent(d, off, data, n))
-            continue;
-        p = page_get(d, off);
+    if (where != IMAGE_BOTH)
         page_split(d, p);
-        memcpy(p->dur->b + off % BLOCK_BYTES, data, n);
+    if (where != IMAGE_CUR && p->dur != NULL)
+        memcpy(p->dur->b + at, data, n);
+    if (where != IMAGE_DUR)
+        memcpy(p->cur->b + at, data, n);
+}
+
+static void put(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len, enum image where)
+{
+    for (uint64_t n; len != 0; off += n, data += n, len -= n) {
+        struct disk_page *p;
+
+        n = MIN(len, BLOCK_BYTES - off % BLOCK_BYTES);
+        if (page_can_stay_absent(d, off, data, n))
+            continue;
+        p = page_get(d, off);
+        page_put(d, p, off % BLOCK_BYTES, data, n, where);
     }
 }
+
+void disk_page_dur(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len) { put(d, off, data, len, IMAGE_DUR); }
 
 static void join_what_is_safe(struct sim_disk *d, uint64_t off, uint64_t len)
 {
@@ -305,7 +300,7 @@ static void write_beneath(struct sim_disk *d, uint64_t off, const uint8_t *data,
 {
     bool lie = durable && d->faults.lying_flush;
 
-    put(d, off, data, len, durable && !lie);
+    put(d, off, data, len, durable && !lie ? IMAGE_BOTH : IMAGE_CUR);
     if (durable && !lie)
         unsafe_kill(d, off, len);
     else
@@ -528,5 +523,5 @@ void sim_disk_peek(struct sim_disk *d, uint64_t off_bytes, void *buf, size_t len
 void sim_disk_poke(struct sim_disk *d, uint64_t off_bytes, const void *buf, size_t len_bytes)
 {
     overlay_lift(d, ROUND_DOWN(off_bytes, SECTOR_BYTES), ROUND_UP(off_bytes % SECTOR_BYTES + len_bytes, SECTOR_BYTES));
-    put(d, off_bytes, buf, len_bytes, true);
+    put(d, off_bytes, buf, len_bytes, IMAGE_BOTH);
 }
