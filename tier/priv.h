@@ -79,6 +79,7 @@ struct layer {                   /* a layer of an attached volume */
     uint64_t nr_placed;          /* extents with a place */
     uint64_t nr_flash;           /* of them on flash, where the pool has both kinds of capacity devices */
     uint32_t heat_groups;        /* all of its heat records lie below */
+    uint64_t hit_blocks, miss_blocks; /* of what hosts read: from the SSD or RAM; from capacity devices */
     uint32_t lately[2];          /* blocks that hosts read, and wrote: halved together (quota.c) */
     struct admit_use use;        /* of what it reads: blocks used together, or again */
     struct volume *vol;          /* NULL: being deleted */

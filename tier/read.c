@@ -105,10 +105,8 @@ static bool run_fetch(struct run *u, struct fetch *f)
     hold_dev(s, u->rio->hold, u->at.place.dev);
     fg_begin(s, u->at.place.dev);
     figure_add(&s->stats.fetch_shared, shared);
-    if (shared)
-        figure_add(&s->stats.stage_hit_blocks, u->n);
-    else
-        figure_add(&s->stats.read_miss_blocks, u->n);
+    figure_add(shared ? &s->stats.stage_hit_blocks : &s->stats.read_miss_blocks, u->n);
+    (shared ? rio_hit : rio_missed)(u->rio, u->n);
     return true;
 }
 
@@ -122,6 +120,7 @@ static bool serve_staged(struct rio *r, const struct run_at *at)
     fill_again(r, r->next);
     fetch_served(r->s, r->layer, stage_find(&r->s->stage, at->x, at->in_extent));
     figure_add(&r->s->stats.stage_hit_blocks, 1);
+    rio_hit(r, 1);
     return true;
 }
 

@@ -37,6 +37,9 @@ struct rio {                     /* a read of whole blocks */
     struct sums_waiter wait;
 };
 
+static inline void rio_hit(struct rio *r, uint32_t n) { figure_add(&layer_at(r->s, r->layer)->hit_blocks, n); }
+static inline void rio_missed(struct rio *r, uint32_t n) { figure_add(&layer_at(r->s, r->layer)->miss_blocks, n); }
+
 enum run_source { RUN_NOTHING, RUN_ZERO, RUN_DAMAGED, RUN_LOG, RUN_COLD, RUN_TWIN, RUN_WAIT, RUN_UNKNOWN };
 struct run_at {                  /* where one block lies now */
     enum run_source source;

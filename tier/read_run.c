@@ -207,6 +207,7 @@ static void run_submit_log(struct shard *s, struct run *u)
         index_ref_add(&s->ix, u->at.slot + i);
     figure_add(&s->stats.slot_hit_blocks, u->pinned ? u->n : 0);
     figure_add(&s->stats.read_hit_blocks, u->n);
+    rio_hit(u->rio, u->n);
     journal_read(s->j, u->at.loc, &u->io);
 }
 
@@ -222,6 +223,7 @@ static void run_submit_cold(struct shard *s, struct run *u)
     hold_dev(s, u->rio->hold, u->at.place.dev);
     fg_begin(s, u->at.place.dev);
     figure_add(&s->stats.read_miss_blocks, u->n);
+    rio_missed(u->rio, u->n);
     u->io.off_bytes = cold_offset(s->o.cold, u->at.place) + (uint64_t)u->at.in_extent * BLOCK_BYTES;
     turn_head_to(turn_of(s, u->at.place.dev), u->io.off_bytes + u->io.len_bytes);
     dev_read(shard_capacity(s, u->at.place.dev), &u->io);

@@ -62,6 +62,8 @@ void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_i
     out->used_bytes_hdd = (nr_placed - MIN(nr_flash, nr_placed)) * EXTENT_BYTES; /* an extent may be moving just now */
     out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
     out->copies_bytes = l->nr_copies * BLOCK_BYTES;
+    out->hit_blocks = figure_get(&l->hit_blocks);
+    out->miss_blocks = figure_get(&l->miss_blocks);
 }
 
 void shard_set_bugs(struct shard *s, const struct tier_bugs *bugs, const struct journal_bugs *journal)

@@ -159,6 +159,7 @@ struct volume_info {               /* what it is */
     struct uuid uuid;
     uint32_t    shard;
     uint64_t    used_bytes_ssd, used_bytes_flash, used_bytes_hdd, dirty_bytes; /* approximate while running */
+    uint64_t    hit_blocks, miss_blocks; /* read since it was attached: from the SSD or RAM; from capacity devices */
     uint64_t    copies_bytes;      /* of those on the SSD, clean copies of what rests on HDDs; likewise */
     uint32_t    nr_hosts;
     char        hosts[HOSTS_PER_VOLUME_MAX][NQN_MAX_BYTES + 1];

@@ -43,12 +43,14 @@ static json_t *volume_json(const struct volume_view *v)
     const struct volume_info *i = &v->info;
     char uuid[UUID_TEXT_CHARS + 1];
 
-    json_t *o = json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I,s:I,s:I},s:I, s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
+    json_t *o = json_pack("{s:s,s:I,s:i,s:s,s:I,s:I, s:s,s:s,s:s, s:{s:I,s:I,s:I,s:I},s:I, s:{s:I,s:I}, "
+                          "s:o,s:i,s:b, s:{s:o,s:o,s:o,s:o,s:o}}",
                           "name", i->p.name, "size", (json_int_t)i->p.size_bytes, "lba", (int)i->p.lba_bytes,
                           "tier", volume_tier_name(i->p.tier), "iops", (json_int_t)i->p.iops, "bandwidth", (json_int_t)i->p.bandwidth,
                           "uuid", uuid_format(&i->uuid, uuid), "nqn", v->nqn, "serial", v->serial,
                           "used", "ssd", (json_int_t)i->used_bytes_ssd, "flash", (json_int_t)i->used_bytes_flash,
                           "hdd", (json_int_t)i->used_bytes_hdd, "copies", (json_int_t)i->copies_bytes, "dirty", (json_int_t)i->dirty_bytes,
+                          "read_blocks", "hit", (json_int_t)i->hit_blocks, "miss", (json_int_t)i->miss_blocks,
                           "hosts", hosts_json(i), "controllers", (int)v->controllers, "read_only", (int)i->read_only,
                           "io", "read", io_json(&v->io[SUBSYS_READ]), "write", io_json(&v->io[SUBSYS_WRITE]),
                           "flush", io_json(&v->io[SUBSYS_FLUSH]), "discard", io_json(&v->io[SUBSYS_DISCARD]),

@@ -22,6 +22,8 @@
     x(ops_total,       "counter",   "Commands completed, by operation.")                              \
     x(bytes_total,     "counter",   "Bytes moved by commands, by operation.")                         \
     x(latency_seconds, "histogram", "Time from command to completion, by operation.")                 \
+    x(cache_hits_total,   "counter", "Blocks of the volume read that the SSD or RAM held.")            \
+    x(cache_misses_total, "counter", "Blocks of the volume read that a capacity device held.")        \
     x(controllers,     "gauge",     "Hosts' controllers connected to the volume.")                    \
     x(size_bytes,      "gauge",     "Size of the volume as hosts see it.")                            \
     x(used_bytes,      "gauge",     "Bytes that the volume takes, by tier.")                          \
@@ -76,6 +78,8 @@ static void print_volume(struct metrics_page *p, const struct volume_stats *v)
                                "firn_volume_used_bytes{volume=\"%s\",tier=\"flash\"} %" PRIu64 "\n"
                                "firn_volume_used_bytes{volume=\"%s\",tier=\"hdd\"} %" PRIu64 "\n",
                v->name, v->used_bytes_ssd, v->name, v->used_bytes_flash, v->name, v->used_bytes_hdd);
+    strbuf_add(&p->cache_hits_total, "firn_volume_cache_hits_total{volume=\"%s\"} %" PRIu64 "\n", v->name, v->hit_blocks);
+    strbuf_add(&p->cache_misses_total, "firn_volume_cache_misses_total{volume=\"%s\"} %" PRIu64 "\n", v->name, v->miss_blocks);
     strbuf_add(&p->dirty_bytes, "firn_volume_dirty_bytes{volume=\"%s\"} %" PRIu64 "\n", v->name, v->dirty_bytes);
 }
 

@@ -91,7 +91,7 @@ int node_loss_clear(struct node *n);
 struct volume_stats {
     char     name[NAME_MAX_CHARS + 1];
     bool     served;      /* there is a subsystem; else the counters are zero */
-    uint64_t size_bytes, used_bytes_ssd, used_bytes_flash, used_bytes_hdd, dirty_bytes;
+    uint64_t size_bytes, used_bytes_ssd, used_bytes_flash, used_bytes_hdd, dirty_bytes, hit_blocks, miss_blocks;
     uint32_t controllers;
     uint64_t ops[SUBSYS_OP_NR], bytes[SUBSYS_OP_NR];
     struct metric_hist latency[SUBSYS_OP_NR];

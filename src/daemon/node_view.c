@@ -149,6 +149,8 @@ static void fill_stats(struct node *n, const struct volume_info *info, void *to)
     out->used_bytes_flash = info->used_bytes_flash;
     out->used_bytes_hdd = info->used_bytes_hdd;
     out->dirty_bytes = info->dirty_bytes;
+    out->hit_blocks = info->hit_blocks;
+    out->miss_blocks = info->miss_blocks;
     out->served = x && x->s;
     if (!out->served)
         return;

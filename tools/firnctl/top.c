@@ -12,7 +12,7 @@
 
 #define ROWS_MAX 30u
 
-struct row { const char *name; double reads, writes, bytes, read_us, write_us; };
+struct row { const char *name; double reads, writes, bytes, read_us, write_us, hits; }; /* hits: 0 to 1; -1: no block was read */
 
 static int64_t io_num(const json_t *v, const char *op, const char *key)
 {
@@ -54,8 +54,18 @@ static int by_load(const void *a, const void *b)
 
 static json_t *row_json(const struct row *r)
 {
-    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f}", "name", r->name, "read_iops", r->reads, "write_iops", r->writes, "bytes_per_second",
-                     r->bytes, "read_us", r->read_us, "write_us", r->write_us);
+    json_t *hits = r->hits < 0 ? json_null() : json_real(r->hits);
+
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:o}", "name", r->name, "read_iops", r->reads, "write_iops", r->writes, "bytes_per_second",
+                     r->bytes, "read_us", r->read_us, "write_us", r->write_us, "hit_ratio", hits);
+}
+
+static double volume_hits(const json_t *now, const json_t *then)
+{
+    const json_t *a = json_object_get(now, "read_blocks"), *b = json_object_get(then, "read_blocks");
+    int64_t hit = json_num(a, "hit") - json_num(b, "hit"), miss = json_num(a, "miss") - json_num(b, "miss");
+
+    return hit < 0 || miss < 0 || hit + miss == 0 ? -1 : (double)hit / (double)(hit + miss); /* below 0: it is another one now */
 }
 
 static double hit_ratio(const json_t *now, const json_t *then)
@@ -66,6 +76,16 @@ static double hit_ratio(const json_t *now, const json_t *then)
     double miss = (double)(json_num(a, "read_miss_blocks") - json_num(b, "read_miss_blocks"));
 
     return hit + miss > 0 ? hit / (hit + miss) : 1;
+}
+
+static void print_row(const struct row *r)
+{
+    char bytes[32], hits[32] = "-";
+
+    if (r->hits >= 0)
+        snprintf(hits, sizeof(hits), "%.1f", 100 * r->hits);
+    printf("%-26s %9.0f %9.0f %10s %8.0f %9.0f %8s\n", r->name, r->reads, r->writes, size_format((uint64_t)r->bytes, bytes), r->read_us,
+           r->write_us, hits);
 }
 
 static void print_screen(const struct args *a, const struct row *rows, size_t n, double hits, double seconds)
@@ -87,10 +107,9 @@ static void print_screen(const struct args *a, const struct row *rows, size_t n,
             printf("\033[H\033[J");
         printf("%.0f reads/s, %.0f writes/s, %s/s, %.1f %% of blocks read were on the SSD or in RAM\n\n", reads, writes,
                size_format((uint64_t)bytes, b), hits * 100);
-        printf("%-32s %10s %10s %12s %10s %10s\n", "VOLUME", "READS/s", "WRITES/s", "BYTES/s", "READ us", "WRITE us");
+        printf("%-26s %9s %9s %10s %8s %9s %8s\n", "VOLUME", "READS/s", "WRITES/s", "BYTES/s", "READ us", "WRITE us", "HITS %");
         for (size_t i = 0; i < n && i < ROWS_MAX; i++)
-            printf("%-32s %10.0f %10.0f %12s %10.0f %10.0f\n", rows[i].name, rows[i].reads, rows[i].writes,
-                   size_format((uint64_t)rows[i].bytes, b), rows[i].read_us, rows[i].write_us);
+            print_row(&rows[i]);
     }
     json_decref(doc);
     fflush(stdout);
@@ -136,7 +155,8 @@ static void show(const struct args *a, const struct look *now, const struct look
                                .writes = delta(v, was, "write", "ops") / s,
                                .bytes = (delta(v, was, "read", "bytes") + delta(v, was, "write", "bytes")) / s,
                                .read_us = mean_us(v, was, "read"),
-                               .write_us = mean_us(v, was, "write")};
+                               .write_us = mean_us(v, was, "write"),
+                               .hits = volume_hits(v, was)};
     }
     qsort(rows, n, sizeof(*rows), by_load);
     print_screen(a, rows, n, hit_ratio(now->status, then->status), s);

@@ -112,6 +112,15 @@ static const char *size_of(const json_t *o, const char *key, char buf[static 32]
     return size_format((uint64_t)json_num(o, key), buf);
 }
 
+static void reads_show(const json_t *blocks)
+{
+    double hit = (double)json_num(blocks, "hit"), all = hit + (double)json_num(blocks, "miss");
+
+    if (all > 0)
+        printf("%-13s %.1f %% of blocks from the SSD or RAM, %.1f %% from capacity devices\n", "reads", 100 * hit / all,
+               100 - 100 * hit / all);
+}
+
 static void show_volume(const json_t *v)
 {
     const json_t *used = json_object_get(v, "used"), *hosts = json_object_get(v, "hosts");
@@ -128,6 +137,7 @@ static void show_volume(const json_t *v)
     if (json_num(used, "flash") > 0)
         printf(", %s on flash", size_of(used, "flash", b1));
     printf(", %s copies\n", size_of(used, "copies", b1));
+    reads_show(json_object_get(v, "read_blocks"));
     printf("%-13s %s\n", "tier", json_text(v, "tier"));
     policy_show(v);
     if (json_num(v, "iops"))
