@@ -327,6 +327,7 @@ static void fill_score(struct replay_pool *p)
     tier_stats_get(p->tier, &t);
     tier_journal_stats_get(p->tier, &j);
     s->blocks_missed = t.read_miss_blocks - p->stats0.read_miss_blocks;
+    s->blocks_in_ram = t.stage_hit_blocks - p->stats0.stage_hit_blocks;
     s->write_waits = t.write_waits - p->stats0.write_waits;
     s->destaged_blocks = t.destage_blocks - p->stats0.destage_blocks;
     s->bridged_blocks = t.destage_bridged - p->stats0.destage_bridged;

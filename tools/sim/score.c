@@ -83,6 +83,7 @@ static void print_ssd_parts(struct strbuf *out, const struct score *s)
 
 void score_print(struct strbuf *out, const struct score *s)
 {
+    double in_ram = s->blocks_read == 0 ? 0 : MIN((double)s->blocks_in_ram / (double)s->blocks_read, score_read_hit(s));
     char ssd[32], segment[32], footprint[32], span[32];
 
     strbuf_add(out, "trace        %" PRIu64 " requests (%" PRIu64 " reads, %" PRIu64 " writes), footprint %s, span %s\n", s->requests,
@@ -90,7 +91,8 @@ void score_print(struct strbuf *out, const struct score *s)
     strbuf_add(out, "arrivals     %s\n", s->closed ? "one request outstanding" : "at the trace's times");
     strbuf_add(out, "pool         SSD %s in segments of %s, %u HDD\n", size_format(s->ssd_bytes, ssd),
                size_format(s->segment_bytes, segment), s->nr_hdd);
-    strbuf_add(out, "read hits    %.3f %% of %" PRIu64 " blocks\n", 100 * score_read_hit(s), s->blocks_read);
+    strbuf_add(out, "read hits    %.3f %% of %" PRIu64 " blocks (%.3f %% on the SSD, %.3f %% in RAM)\n", 100 * score_read_hit(s),
+               s->blocks_read, 100 * (score_read_hit(s) - in_ram), 100 * in_ram);
     print_dev(out, "HDD", &s->hdd);
     print_hdd_parts(out, s);
     print_dev(out, "SSD", &s->ssd);

@@ -18,6 +18,7 @@ struct score {
     uint64_t requests, reads, writes;
     uint64_t blocks_read;        /* asked for, in whole blocks */
     uint64_t blocks_missed;      /* of them: not on the SSD nor in RAM */
+    uint64_t blocks_in_ram;      /* of them: in RAM */
     uint64_t blocks_written;
     struct score_dev hdd, ssd;   /* of all HDDs; journal and cache */
     uint64_t use_ns[2][SCORE_USE_NR]; /* hdd.busy_ns by what the HDDs did; [1]: in the final flush */

@@ -271,6 +271,8 @@ Test(replay, readers_of_neighbours_find_them_in_memory, .init = begin, .fini = e
     run();
     cr_assert_leq(score.hdd.reads, 256u);
     cr_assert_geq(score_read_hit(&score), 0.5);
+    cr_assert_geq(score.blocks_in_ram, 256u, "the second of each two, at least");
+    cr_assert_leq(score.blocks_in_ram, score.blocks_read - score.blocks_missed);
 }
 
 Test(replay, one_outstanding_waits_for_each_answer, .init = begin, .fini = end)
