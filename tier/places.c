@@ -343,6 +343,23 @@ static double hot_share(const struct shard *s, uint32_t segment)
     return (double)hot / (double)looked;
 }
 
+bool places_roomy(const struct shard *s)
+{
+    return (s->ix.nr_entries - s->twin_live) * 3 <= 2 *
+           (uint64_t)s->twin_segment * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards;
+}
+
+/* Where the SSD is roomy nothing has to go for want of room: a segment of the log is emptied for a few moves, and copies that go would only
+ * be fetched again. So they weigh what dirt weighs (POLICY.md). */
+static double roomy_score(const struct shard *s, uint32_t segment, double age)
+{
+    const struct slots *sl = &s->places.slots;
+    struct policy_segment p = {.slots = sl->per_segment - sl->first_slot, .dirty = s->ix.seg_live[segment],
+                               .live = s->ix.seg_live[segment], .age = (uint64_t)age};
+
+    return policy_victim_score(&p);
+}
+
 /* As policy_victim_score(); never 0: it costs no moves. */
 double places_victim_score(const struct shard *s, uint32_t segment, double beat)
 {
@@ -352,6 +369,8 @@ double places_victim_score(const struct shard *s, uint32_t segment, double beat)
         return 1e12 * age;
     if (age <= beat)
         return age;
+    if (places_roomy(s))
+        return MAX(roomy_score(s, segment, age), 1e-6);
     u = hot_share(s, segment);
     return MAX(age * (1 - u) / (1 + u), 1e-6);
 }

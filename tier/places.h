@@ -61,6 +61,7 @@ void     places_release(struct shard *s, uint32_t segment); /* gives it back to 
 bool     places_step(struct shard *s);                    /* true: more to do at once */
 uint64_t places_look_ns(const struct shard *s);           /* when to call it again */
 bool     places_busy(const struct shard *s);              /* something is in flight */
+bool     places_roomy(const struct shard *s);             /* what is used fits: a third of all segments, or more, hold nothing valid */
 /* As a log segment's; not looked at closely if it cannot be more than beat. */
 double   places_victim_score(const struct shard *s, uint32_t segment, double beat);
 void     places_verify(struct shard *s);

@@ -215,13 +215,6 @@ static bool walk_placed(struct shard *s)
     return true;
 }
 
-/* What is used fits: half of all segments, or more, hold nothing that is valid. */
-static bool roomy(const struct shard *s)
-{
-    return (s->ix.nr_entries - s->twin_live) * 2 <=
-           (uint64_t)s->twin_segment * s->ix.slots_per_segment / segpool_geometry(s->o.segpool)->nr_shards;
-}
-
 /* Since long before its segment's turn began: one read for each 16 KiB of the 4 MiB that it lies in. */
 static bool read_around(const struct shard *s, uint32_t id)
 {
@@ -232,16 +225,16 @@ static bool read_around(const struct shard *s, uint32_t id)
 }
 
 /* Read twice since it was written: worth the place of another copy. Once: worth one that is free, unless wear counts most. Where the SSD is
- * roomy the log gives a segment if none is free, and what hosts have not read since, but read around, is worth it, too. */
+ * roomy, in any profile, the log gives a segment if none is free, and what hosts have not read since, but read around, is worth it, too. */
 static bool worth_saving(struct shard *s, uint32_t id)
 {
     uint32_t uses = index_ref(&s->ix, id);
     bool free = slots_have_free(&s->places.slots);
 
-    if (uses >= RECLAIM_SAVE_USES || s->t.admit_blocks)
-        return uses >= RECLAIM_SAVE_USES;
-    if (!roomy(s))
-        return uses > 0 && free;
+    if (uses >= RECLAIM_SAVE_USES)
+        return true;
+    if (!places_roomy(s))
+        return uses > 0 && free && !s->t.admit_blocks;
     if (uses == 0 && !read_around(s, id))
         return false;
     if (!free)

@@ -427,3 +427,37 @@ Test(save, what_is_hardly_read_around_goes)
     cr_assert_gt(shard_stats(r.shard)->reclaim_dropped_blocks, FIRST - READ);
     finish(&r);
 }
+
+/* The log goes round; all its segments have something of what nobody reads, destaged. */
+static void turn_mixed_log(struct rig *r)
+{
+    uint64_t dice = 7;
+
+    for (uint64_t b = 6 * READ; b < 6 * FIRST; b += 8) {
+        dice = dice * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        if (b % 48 == 0)
+            cr_assert_eq(rig_write(r, b / 6, 8, 1), 0);
+        else
+            cr_assert_eq(rig_write(r, FIRST + (dice >> 33) % ((VOLUME - FIRST) / 8) * 8, 8, 3), 0);
+        sim_run_for(r->sim, 20 * NS_PER_MS);
+    }
+}
+
+/* Nothing has to go for want of room: reclaim leaves the segments of copies alone, although nobody reads those for a while. */
+Test(save, copies_stay_where_the_ssd_is_roomy)
+{
+    uint32_t copies;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 29, .hdd_extents = 16, .volume_blocks = VOLUME, .segments = 2 * SEGMENTS});
+    cr_assert_eq(rig_boot(&r), 0);
+    write_and_settle(&r);
+    read_all(&r, 2);
+    turn_mixed_log(&r);
+    copies = in_places(&r, 0, READ);
+    cr_assert_gt(copies, READ / 8);
+    for (unsigned i = 0; i < 8; i++)
+        turn_mixed_log(&r);
+    cr_assert_geq(in_places(&r, 0, READ), copies);
+    finish(&r);
+}
