@@ -289,8 +289,8 @@ static void connect_io(struct queue *q, uint16_t qid)
 
     if (subsys_is_discovery(q->s)) /* there is no blk behind it */
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
-    else if (!c)
-        refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_DATA(cntlid));
+    else if (!c) /* gone since its admin Connect, perhaps with the server that knew it: Linux gives the device up for a Do Not Retry */
+        refuse(q, ST_CONNECT_PARAM, IN_DATA(cntlid));
     else if (qid > c->io_queues_granted)
         refuse(q, ST_CONNECT_PARAM | STATUS_DNR, IN_SQE(qid));
     else if (!(c->csts & CSTS_RDY) || c->resetting)

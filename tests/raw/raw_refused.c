@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* raw_refused.c: hosts that may not in and never close what they opened, more of them than there are connections: each is told why,
- * its stream ends behind that, and it takes nothing from the host that may.
+/* raw_refused.c: hosts that may not in and never close what they opened, more of them than there are connections: each is told why, and
+ * whether to try again, its stream ends behind that, and it takes nothing from the host that may.
  */
 #include "raw.h"
 
@@ -27,7 +27,7 @@ static void turned_away(uint32_t reactors, const struct raw_connect *p, uint16_t
     raw_on_env(s.env[0], deny, &s);
     for (int i = 0; i < CROWD; i++) {
         c[i] = (struct raw_conn){.fd = raw_open(&s), .hd = i % 2 == 0};
-        told += raw_ic(&c[i]) && raw_status(raw_connect(&c[i], p)) == status;
+        told += raw_ic(&c[i]) && raw_connect(&c[i], p).status == status;
     }
     raw_check(told == CROWD, "%s: %d of %d told", what, told, CROWD);
     for (int i = 0; i < CROWD; i++)
@@ -54,8 +54,8 @@ int main(void)
     struct raw_connect lost = {.sqsize = 31, .subnqn = "nqn.2026-11.io.firn:raw:none"};
     struct raw_connect late = {.qid = 1, .sqsize = 31, .cntlid = 77};
 
-    turned_away(1, &stranger, ST_CONNECT_HOST, "a host not on the list");
-    turned_away(2, &stranger, ST_CONNECT_HOST, "a host not on the list, on the volume's reactor");
+    turned_away(1, &stranger, ST_CONNECT_HOST | STATUS_DNR, "a host not on the list");
+    turned_away(2, &stranger, ST_CONNECT_HOST | STATUS_DNR, "a host not on the list, on the volume's reactor");
     turned_away(2, &lost, ST_CONNECT_PARAM, "a subsystem that is not there");
     turned_away(2, &late, ST_CONNECT_PARAM, "a controller that is not there");
     return raw_end();
