@@ -41,6 +41,7 @@
 #define AER_MAX          4u
 #define TERM_WAIT_NS     (5 * NS_PER_S) /* a host that got a termination request closes by then, or is cut */
 #define DRAIN_NS         (5 * NS_PER_S) /* target_stop() waits so long for a queue */
+#define PART_NS          (1 * NS_PER_S) /* and then for the host to close; Linux does within milliseconds */
 #define CID_BUCKETS      128u
 #define PRE_BUCKETS      64u     /* addresses that connections before Connect come from, by hash */
 #define SUBSYS_BUCKETS   4096u
@@ -140,7 +141,7 @@ enum queue_state {
     QUEUE_CONNECTING, /* Connect is being decided; may wait for a fence */
     QUEUE_LIVE,
     QUEUE_DRAIN,      /* reads no more; ends when its commands have been answered */
-    QUEUE_TERM,       /* a termination request goes out, then the host is given time to close */
+    QUEUE_TERM,       /* a termination request, or just the end of our stream, goes out, then the host is given time to close */
     QUEUE_CLOSING,    /* the connection is being cut; commands in the blk are awaited */
     QUEUE_NR,
 };

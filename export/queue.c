@@ -17,7 +17,7 @@ static const uint8_t allowed[QUEUE_NR] = {
     [QUEUE_MOVING]     = 1 << QUEUE_CONNECTING | 1 << QUEUE_CLOSING,
     [QUEUE_CONNECTING] = 1 << QUEUE_LIVE | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
     [QUEUE_LIVE]       = 1 << QUEUE_DRAIN | 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
-    [QUEUE_DRAIN]      = 1 << QUEUE_CLOSING,
+    [QUEUE_DRAIN]      = 1 << QUEUE_TERM | 1 << QUEUE_CLOSING,
     [QUEUE_TERM]       = 1 << QUEUE_CLOSING,
 };
 
@@ -199,10 +199,21 @@ static bool drained(const struct queue *q)
     return q->nr_held == 0 && !q->tx_busy && !q->ctl_bytes && list_empty(&q->tx_list) && (q->qid != 0 || q->ctrl->nr_queues == 1);
 }
 
+/* The host is told by the end of our stream, and what it still sends is read until it ends its own. A close at once would answer
+ * that with a reset: Linux then fails what it sends, so fast that a command's retries are gone before its queues stand still, and
+ * the program that wrote gets an error. After the end of a stream its commands wait for the next connection. */
+static void part(struct queue *q)
+{
+    queue_set_state(q, QUEUE_TERM);
+    queue_arm_timer(q, env_now_ns(q->te->env) + PART_NS);
+    net_shutdown(q->conn);
+    queue_rx_run(q);
+}
+
 void queue_maybe_done(struct queue *q)
 {
     if (q->state == QUEUE_DRAIN && drained(q))
-        queue_close(q, false);
+        part(q);
     if (q->state != QUEUE_CLOSING || !q->conn_closed || q->task.queued)
         return;
     if (q->nr_cmds > 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raw_stop.c: a target that stops finishes what it has accepted: every write that a blk holds is answered when the blk lets go, and
- * only then the stream ends.
+ * only then the stream ends. It ends without a reset, whatever the host has sent since, or sends still.
  */
 #include "raw.h"
 
@@ -78,6 +78,29 @@ static void fill_blk(const struct raw_conn *q)
     raw_check(nr_held() == WRITES, "%u of %d writes in the blk", nr_held(), WRITES);
 }
 
+static void send_late(const struct raw_conn *q, uint16_t cid)
+{
+    static uint8_t data[4096], pdu[4096 + 128];
+    struct nvme_sqe wr = raw_io(IO_WRITE, cid, cid, 1, sizeof(data), true);
+
+    raw_check(raw_send(q->fd, pdu, raw_capsule(pdu, &wr, data, sizeof(data), false, false)), "late write %u", cid);
+    usleep(20000);
+}
+
+/* Reading says so, and writing goes on, until the host closes. */
+static void ends_without_reset(const struct raw_conn *q)
+{
+    char byte;
+    int err = -1;
+    socklen_t len = sizeof(err);
+    ssize_t k = recv(q->fd, &byte, 1, 0);
+
+    raw_check(k == 0, "the end of the stream: %zd", k);
+    for (uint16_t i = 0; i < 3; i++)
+        send_late(q, 100 + i);
+    raw_check(getsockopt(q->fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0, "no reset: %d", err);
+}
+
 /* The host's side of a stop that is under way. */
 static void hears_all(const struct raw_srv *s, const struct raw_conn *a, const struct raw_conn *q)
 {
@@ -86,6 +109,8 @@ static void hears_all(const struct raw_srv *s, const struct raw_conn *a, const s
     int answered = 0;
 
     raw_check(!readable(q->fd, 300) && !readable(a->fd, 0), "neither an answer nor an end while the blk holds them");
+    send_late(q, 64);
+    send_late(q, 65);
     raw_on_env(s->env[s->nr - 1], let_go, NULL);
     while ((r = raw_resp(q)).ok) {
         raw_check(r.status == 0 && r.cid < WRITES && !seen[r.cid % WRITES], "write %u: status %x", r.cid, r.status);
@@ -93,7 +118,10 @@ static void hears_all(const struct raw_srv *s, const struct raw_conn *a, const s
         answered++;
     }
     raw_check(answered == WRITES, "%d of %d answered", answered, WRITES);
-    raw_check(raw_at_end(q->fd) && raw_at_end(a->fd), "then both streams end");
+    ends_without_reset(q);
+    close(q->fd);
+    ends_without_reset(a);
+    close(a->fd);
 }
 
 static void stop_finishes_what_was_accepted(uint32_t reactors)
@@ -110,8 +138,6 @@ static void stop_finishes_what_was_accepted(uint32_t reactors)
     sem_init(&st.sem, 0, 0);
     raw_on_env(s.env[0], raw_stop_target, &st);
     hears_all(&s, &a, &q);
-    close(q.fd);
-    close(a.fd);
     raw_stop_rest(&s, &st);
 }
 
