@@ -100,7 +100,18 @@ static void expect_all(void)
 
 /* ---- what can be thrown away ---- */
 
-/* Until most of what is looked at lies in slot segments. */
+/* Not fills: where the machine is busy the log takes segments back, and their copies are made again. */
+static uint32_t copies(void)
+{
+    const struct shard *s = shard();
+    uint32_t nr = 0;
+
+    for (uint32_t g = 0; g < segpool_segments(s->o.segpool); g++)
+        nr += s->seg[g].use == SEGMENT_SLOTS ? s->ix.seg_live[g] : 0;
+    return nr;
+}
+
+/* Until much of what is looked at lies in slot segments. */
 static void warm(void)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -113,9 +124,9 @@ static void warm(void)
         for (uint64_t b = NR; b < BLOCKS; b += RUN)
             put_run(b, i);
     drain();
-    for (unsigned i = 0; i < 50 && shard_stats(shard())->fill_blocks < NR / 2; i++)
+    for (unsigned i = 0; i < 50 && copies() < NR / 4; i++)
         expect_all();
-    cr_assert_geq(shard_stats(shard())->fill_blocks, NR / 2);
+    cr_assert_geq(copies(), NR / 4);
 }
 
 static void note_slots(void)
@@ -193,12 +204,15 @@ enum part { HEADER = 1, TABLE = 2, PLACES = 4 };
 
 static void lose(unsigned parts, bool noise)
 {
+    uint32_t held;
+
     open_pool();
     vol = volume_make("v", BLOCKS * (uint64_t)BLOCK_BYTES);
     warm();
+    held = copies();
     close_pool();
     open_again();
-    cr_assert_geq(shard_stats(shard())->slots_found, NR / 4, "%llu found", (unsigned long long)shard_stats(shard())->slots_found);
+    cr_assert_geq(shard_stats(shard())->slots_found, held, "%llu of %u found", (unsigned long long)shard_stats(shard())->slots_found, held);
     expect_all();
     note_slots();
     close_pool();
