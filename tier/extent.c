@@ -12,11 +12,13 @@ static void *reserve(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-int extent_table_init(struct extent_table *t, uint32_t nr_max)
+/* All of the hash is resident after some thousand extents: with a bucket for whatever a shard may come to hold, in each of many
+ * shards, it would be larger than the nodes. A shard that holds all of the pool has longer chains. */
+int extent_table_init(struct extent_table *t, uint32_t nr_max, uint32_t parts)
 {
-    uint32_t buckets = 1024;
+    uint32_t buckets = 1024, wanted = (uint32_t)MIN((uint64_t)nr_max, 2 * (uint64_t)nr_max / parts);
 
-    while (buckets < nr_max && buckets < 1u << 30)
+    while (buckets < wanted && buckets < 1u << 30)
         buckets *= 2;
     *t = (struct extent_table){.nr_max = nr_max, .hash_mask = buckets - 1};
     t->node = reserve((size_t)(nr_max + 1) * sizeof(*t->node));

@@ -97,7 +97,7 @@ struct extent_table {
     struct extent_slots dev[CAPACITY_DEVS_MAX];
 };
 
-int  extent_table_init(struct extent_table *t, uint32_t nr_max);
+int  extent_table_init(struct extent_table *t, uint32_t nr_max, uint32_t parts); /* parts: tables that share the pool's extents */
 int  extent_table_add_dev(struct extent_table *t, uint16_t dev, uint32_t nr_slots); /* before an extent has its place there */
 void extent_table_fini(struct extent_table *t);
 uint32_t extent_find(const struct extent_table *t, uint32_t layer, uint32_t no);

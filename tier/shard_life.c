@@ -101,7 +101,7 @@ static int tables_init(struct shard *s)
     cold_usage(s->o.cold, EXTENT_NO_DEV, &nr_extents, &used);
     err = index_init(&s->ix, segments, geo->segment_bytes / JOURNAL_UNIT_BYTES, virt, geo->nr_shards, seed);
     if (!err) /* twice what can have a place: tombstones beside their successors */
-        err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2));
+        err = extent_table_init(&s->xt, (uint32_t)MIN(2 * nr_extents + 65536, (uint64_t)UINT32_MAX / 2), geo->nr_shards);
     for (uint16_t d = 0; d < s->o.nr_capacity && !err; d++) {
         cold_usage(s->o.cold, d, &total, &used);
         err = extent_table_add_dev(&s->xt, d, (uint32_t)total);
