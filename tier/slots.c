@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #define SPARED_MAX 64u           /* of main, before the small queue gives although it is short */
+#define RING_GIVEN 16384u        /* ids at once: whole pages, of 64 KiB, too */
 
 enum place_state {               /* of a place below fresh, without an entry */
     PLACE_FREE,                  /* chained */
@@ -154,6 +155,13 @@ static uint32_t free_pop(struct slots *sl, uint32_t *steps)
 
 /* ---- the small queue ---- */
 
+/* The queue moves on through all of the ring, which has room for far more than it mostly holds: what it has left is given back. */
+static void ring_left(struct slots *sl)
+{
+    if (sl->ring_first % RING_GIVEN == 0 && sl->ring_first != 0 && sl->ring_nr + RING_GIVEN <= sl->ring_cap)
+        (void)madvise(sl->ring + sl->ring_first - RING_GIVEN, RING_GIVEN * sizeof(*sl->ring), MADV_DONTNEED); /* refused: it stays */
+}
+
 /* The oldest id of the ring that is not stale; INDEX_NONE: it is empty. */
 static uint32_t ring_pop(struct slots *sl)
 {
@@ -163,6 +171,7 @@ static uint32_t ring_pop(struct slots *sl)
 
         sl->ring_first = sl->ring_first + 1 == sl->ring_cap ? 0 : sl->ring_first + 1;
         sl->ring_nr--;
+        ring_left(sl);
         g->nr_ring--;
         if (g->nr_stale == 0)
             return id;

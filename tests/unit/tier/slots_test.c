@@ -3,6 +3,7 @@
  * hit ratios against S3-FIFO with real queues.
  */
 #include <criterion/criterion.h>
+#include <sys/mman.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -581,4 +582,58 @@ Test(slots, hit_ratios_are_those_of_s3_fifo)
             slots_fini(&o.sl);
             index_fini(&o.ix);
         }
+}
+
+/* ---- memory ---- */
+
+enum { TURN_SEGS = 64, TURN_PER = 4096, TURN_PLACES = TURN_SEGS * (TURN_PER - 1) };
+
+static void turn_evict(void *ctx, uint32_t id)
+{
+    struct ours *o = ctx;
+    unsigned flags = index_flags_of(&o->ix, id);
+
+    index_remove(&o->ix, id);
+    slots_gone(&o->sl, id, flags);
+}
+
+static uint64_t ring_resident(const struct slots *sl)
+{
+    static unsigned char there[TURN_PLACES * 4 / 4096];
+    uint64_t pages = 0;
+
+    cr_assert_leq(sl->ring_cap * sizeof(*sl->ring), sizeof(there) * 4096);
+    cr_assert_eq(mincore(sl->ring, sl->ring_cap * sizeof(*sl->ring), there), 0);
+    for (size_t i = 0; i < sl->ring_cap * sizeof(*sl->ring) / 4096; i++)
+        pages += there[i] & 1;
+    return pages * 4096;
+}
+
+/* Room for half of all places, of which the queue has a tenth: four turns of all of them. */
+Test(slots, the_ring_takes_the_memory_of_what_is_in_it)
+{
+    static struct ours o;
+    uint64_t most = 0;
+
+    memset(&o, 0, sizeof(o));
+    cr_assert_eq(index_init(&o.ix, TURN_SEGS, TURN_PER * 8, 4, 1, 5), 0);
+    cr_assert_eq(slots_init(&o.sl, &o.ix, 1, 50, turn_evict, &o), 0);
+    slots_small_share(&o.sl, 10);
+    for (uint32_t s = 0; s < TURN_SEGS; s++)
+        slots_open_segment(&o.sl, s);
+    for (uint32_t b = 0; b < 5 * TURN_PLACES; b++) {
+        uint32_t id = slots_take(&o.sl, b % 10 != 0);
+        struct index_entry e = {.layer = 1, .block = b, .segment = id / TURN_PER, .unit = id % TURN_PER * 8};
+
+        cr_assert_neq(id, INDEX_NONE);
+        e.flags = slots_filled(&o.sl, id);
+        index_put(&o.ix, INDEX_NONE, &e);
+        if (b > TURN_PLACES && b % 4096 == 0)
+            most = MAX(most, ring_resident(&o.sl));
+    }
+    slots_verify(&o.sl);
+    cr_assert_gt(most, 0);
+    cr_assert_leq(most, (uint64_t)TURN_PLACES / 10 * 4 + 4 * 65536, "%.2f bytes a place", (double)most / TURN_PLACES);
+    slots_fini(&o.sl);
+    index_fini(&o.ix);
 }
