@@ -1,38 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* slots.c: places of slot segments.
+/* slots.c: places of slot segments: where they come from, and what becomes of each.
  *
- * Take: a free place of the segment that is being filled up, fresh ones first; if there is none, a copy is evicted: from the
- *   small queue while that holds its share of all places (first what is over, then the ring), else by main's hand.
- * A place in the ring whose copy has gone stays there as a hole, and is free when its turn comes: so no id is ever in the ring
- *   twice. An id whose segment was dropped meanwhile is stale; the ring is first in, first out, so the stale ones of a
- *   segment are the first of its ids to come out, and a number is enough to know them.
+ * Take: a free place of the segment that is being filled up, fresh ones first; if there is none, a copy is evicted (slots_evict.c).
+ * A place in the small queue's ring whose copy has gone stays there as a hole, and is free when its turn comes: so no id is ever in
+ *   the ring twice.
  * State of a place without an entry: in the words that the index does not need then (index_spare).
  */
-#include "tier/slots.h"
+#include "tier/slots_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-
-#define SPARED_MAX 64u           /* of main, before the small queue gives although it is short */
-#define RING_GIVEN 16384u        /* ids at once: whole pages, of 64 KiB, too */
-
-enum place_state {               /* of a place below fresh, without an entry */
-    PLACE_FREE,                  /* chained */
-    PLACE_HOLE,                  /* in the ring */
-    PLACE_TAKEN_SMALL,           /* in the ring */
-    PLACE_TAKEN_OVER,            /* it left the ring unfilled */
-    PLACE_TAKEN_MAIN,
-};
-
-static struct slots_seg *seg_of(const struct slots *sl, uint32_t id) { return &sl->seg[id / sl->per_segment]; }
-
-static enum place_state state_of(const struct slots *sl, uint32_t id)
-{
-    return (enum place_state)*index_spare(sl->ix, id).state;
-}
-
-static void state_set(struct slots *sl, uint32_t id, enum place_state st) { *index_spare(sl->ix, id).state = (uint32_t)st; }
 
 int slots_init(struct slots *sl, struct index *ix, uint32_t first_slot, uint32_t small_pct,
                void (*evict)(void *ctx, uint32_t id), void *ctx)
@@ -98,26 +76,15 @@ static void seg_list(struct slots *sl, struct slots_seg *g)
         list_remove(&g->with_free);
 }
 
-static void free_push(struct slots *sl, uint32_t id)
+void slots_free_push(struct slots *sl, uint32_t id)
 {
-    struct slots_seg *g = seg_of(sl, id);
+    struct slots_seg *g = slots_seg_of(sl, id);
     struct index_spare w = index_spare(sl->ix, id);
 
     *w.state = PLACE_FREE;
     *w.next = g->free;
     g->free = id;
     seg_list(sl, g);
-}
-
-static bool pinned(const struct slots_seg *g, uint32_t id)
-{
-    list_for_each(n, &g->pins) {
-        const struct slots_pin *p = list_entry(n, struct slots_pin, node);
-
-        if (id - p->first < p->nr)
-            return true;
-    }
-    return false;
 }
 
 /* The first free place of a segment that no read covers: a place may have become free while it was being read. */
@@ -131,7 +98,7 @@ static uint32_t seg_free_pop(struct slots *sl, struct slots_seg *g, uint32_t *st
         uint32_t id = *link;
         struct index_spare w = index_spare(sl->ix, id);
 
-        if (!pinned(g, id)) {
+        if (!slots_pinned(g, id)) {
             *link = *w.next;
             return id;
         }
@@ -153,213 +120,17 @@ static uint32_t free_pop(struct slots *sl, uint32_t *steps)
     return INDEX_NONE;
 }
 
-/* ---- the small queue ---- */
-
-/* The queue moves on through all of the ring, which has room for far more than it mostly holds: what it has left is given back. */
-static void ring_left(struct slots *sl)
-{
-    if (sl->ring_first % RING_GIVEN == 0 && sl->ring_first != 0 && sl->ring_nr + RING_GIVEN <= sl->ring_cap)
-        (void)madvise(sl->ring + sl->ring_first - RING_GIVEN, RING_GIVEN * sizeof(*sl->ring), MADV_DONTNEED); /* refused: it stays */
-}
-
-/* The oldest id of the ring that is not stale; INDEX_NONE: it is empty. */
-static uint32_t ring_pop(struct slots *sl)
-{
-    while (sl->ring_nr > 0) {
-        uint32_t id = sl->ring[sl->ring_first];
-        struct slots_seg *g = seg_of(sl, id);
-
-        sl->ring_first = sl->ring_first + 1 == sl->ring_cap ? 0 : sl->ring_first + 1;
-        sl->ring_nr--;
-        ring_left(sl);
-        g->nr_ring--;
-        if (g->nr_stale == 0)
-            return id;
-        g->nr_stale--;
-        sl->nr_stale--;
-    }
-    return INDEX_NONE;
-}
-
-/* Which counter of queues an entry with these flags is in; the ring counts its own. */
-static void queue_count(struct slots *sl, uint32_t id, unsigned flags, int by)
-{
-    struct slots_seg *g = seg_of(sl, id);
-
-    if (flags & INDEX_MAIN) {
-        g->nr_main += (uint32_t)by;
-        sl->nr_main += (uint64_t)by;
-    } else if (flags & INDEX_OVER) {
-        g->nr_over += (uint32_t)by;
-        sl->nr_over += (uint64_t)by;
-    }
-}
-
-static void queue_move(struct slots *sl, uint32_t id, unsigned queue)
-{
-    queue_count(sl, id, index_flags_of(sl->ix, id), -1);
-    index_set_queue(sl->ix, id, queue);
-    queue_count(sl, id, queue, 1);
-    if (queue == INDEX_MAIN)
-        index_ref_set(sl->ix, id, 0);
-}
-
-/* The ring is full although places were free. Its oldest leaves it as if its turn had come, but for that none has to go. */
-static void ring_spill(struct slots *sl)
-{
-    uint32_t id = ring_pop(sl);
-
-    if (id == INDEX_NONE)
-        return;
-    if (index_slot_used(sl->ix, id))
-        queue_move(sl, id, index_ref(sl->ix, id) > 0 ? INDEX_MAIN : INDEX_OVER);
-    else if (state_of(sl, id) == PLACE_TAKEN_SMALL)
-        state_set(sl, id, PLACE_TAKEN_OVER);
-    else
-        free_push(sl, id);
-}
-
-static void ring_push(struct slots *sl, uint32_t id)
-{
-    if (sl->ring_nr == sl->ring_cap)
-        ring_spill(sl);
-    sl->ring[(uint32_t)(((uint64_t)sl->ring_first + sl->ring_nr) % sl->ring_cap)] = id;
-    sl->ring_nr++;
-    seg_of(sl, id)->nr_ring++;
-}
-
-/* ---- eviction ---- */
-
-static void evict_one(struct slots *sl, uint32_t id)
-{
-    sl->evicting = id;
-    sl->evict(sl->ctx, id);
-    assert(sl->evicting == INDEX_NONE); /* slots_gone() was called */
-}
-
-static bool spared(const struct slots *sl, uint32_t id) { return sl->spares != NULL && sl->spares(sl->ctx, id); }
-
-/* passed: so many copies of main have been spared in this call. */
-static bool small_is_due(const struct slots *sl, uint32_t passed)
-{
-    uint64_t nr = sl->ring_nr - sl->nr_stale + sl->nr_over;
-
-    return nr > 0 && (nr * 100 >= sl->nr_places * sl->small_pct || sl->nr_main == 0 || passed >= SPARED_MAX);
-}
-
-/* True: a place became free. */
-static bool ring_step(struct slots *sl)
-{
-    uint32_t id = ring_pop(sl);
-
-    if (id == INDEX_NONE)
-        return false;
-    if (!index_slot_used(sl->ix, id)) {
-        if (state_of(sl, id) == PLACE_HOLE) {
-            free_push(sl, id);
-            return !seg_of(sl, id)->closing;
-        }
-        ring_push(sl, id); /* being filled: it had no time to be used */
-    } else if (index_ref(sl->ix, id) > 0 || spared(sl, id)) {
-        queue_move(sl, id, INDEX_MAIN);
-    } else if (pinned(seg_of(sl, id), id)) {
-        ring_push(sl, id);
-    } else {
-        evict_one(sl, id);
-        return !seg_of(sl, id)->closing;
-    }
-    return false;
-}
-
-/* The next place of a hand, over segments that have nothing for it; *steps counts those too. */
-static uint32_t hand_next(struct slots *sl, unsigned queue, uint32_t *steps)
-{
-    uint32_t *hand = queue == INDEX_MAIN ? &sl->main_hand : &sl->over_hand;
-
-    for (; *steps < SLOTS_STEPS; ++*steps) {
-        const struct slots_seg *g;
-
-        if (*hand >= sl->ix->nr_phys)
-            *hand = 0;
-        g = seg_of(sl, *hand);
-        if (g->open && !g->closing && (queue == INDEX_MAIN ? g->nr_main : g->nr_over) > 0 && *hand % sl->per_segment < g->fresh)
-            return (*hand)++;
-        *hand = (*hand / sl->per_segment + 1) * sl->per_segment;
-    }
-    return INDEX_NONE;
-}
-
-/* Main's hand takes a use away; that of what is over makes main of what was used. */
-static bool hand_step(struct slots *sl, unsigned queue, uint32_t *steps, uint32_t *passed)
-{
-    uint32_t id = hand_next(sl, queue, steps), ref;
-
-    if (id == INDEX_NONE || !index_slot_used(sl->ix, id) || !(index_flags_of(sl->ix, id) & queue))
-        return false;
-    ref = index_ref(sl->ix, id);
-    if (queue == INDEX_OVER && (ref > 0 || spared(sl, id)))
-        queue_move(sl, id, INDEX_MAIN);
-    else if (ref > 0)
-        index_ref_set(sl->ix, id, ref - 1);
-    else if (spared(sl, id))
-        ++*passed;
-    else if (!pinned(seg_of(sl, id), id)) {
-        evict_one(sl, id);
-        return true;
-    }
-    return false;
-}
-
-static bool evict_within(struct slots *sl, uint32_t *steps)
-{
-    uint32_t passed = 0;
-
-    for (; *steps < SLOTS_STEPS; ++*steps) {
-        bool freed;
-
-        if (!small_is_due(sl, passed))
-            freed = sl->nr_main > 0 && hand_step(sl, INDEX_MAIN, steps, &passed);
-        else
-            freed = sl->nr_over > 0 ? hand_step(sl, INDEX_OVER, steps, &passed) : ring_step(sl);
-        if (freed)
-            return true;
-    }
-    return false;
-}
-
-bool slots_evict(struct slots *sl, bool (*of)(void *ctx, uint32_t id), void *ctx)
-{
-    for (uint32_t steps = 0; steps < SLOTS_STEPS; steps++) {
-        uint32_t id = sl->evict_hand < sl->ix->nr_phys ? sl->evict_hand : 0;
-        const struct slots_seg *g = seg_of(sl, id);
-
-        if (!g->open || g->closing) {
-            sl->evict_hand = (id / sl->per_segment + 1) * sl->per_segment;
-            continue;
-        }
-        sl->evict_hand = id + 1;
-        if (id % sl->per_segment < sl->first_slot || !index_slot_used(sl->ix, id) || pinned(g, id) || !of(ctx, id))
-            continue;
-        if (index_ref(sl->ix, id) == 0) {
-            sl->evict(sl->ctx, id);
-            return true;
-        }
-        index_ref_set(sl->ix, id, index_ref(sl->ix, id) - 1);
-    }
-    return false;
-}
-
 /* ---- a place's life ---- */
 
 static uint32_t taken(struct slots *sl, uint32_t id, bool to_main)
 {
     if (id == INDEX_NONE)
         return id;
-    state_set(sl, id, to_main ? PLACE_TAKEN_MAIN : PLACE_TAKEN_SMALL);
-    seg_of(sl, id)->nr_taken++;
+    slots_state_set(sl, id, to_main ? PLACE_TAKEN_MAIN : PLACE_TAKEN_SMALL);
+    slots_seg_of(sl, id)->nr_taken++;
     sl->nr_taken++;
     if (!to_main)
-        ring_push(sl, id);
+        slots_ring_push(sl, id);
     return id;
 }
 
@@ -368,7 +139,7 @@ uint32_t slots_take(struct slots *sl, bool to_main)
     uint32_t steps = 0, id;
 
     while ((id = free_pop(sl, &steps)) == INDEX_NONE)
-        if (!evict_within(sl, &steps))
+        if (!slots_evict_within(sl, &steps))
             return INDEX_NONE;
     return taken(sl, id, to_main);
 }
@@ -382,8 +153,8 @@ uint32_t slots_take_free(struct slots *sl, bool to_main)
 
 static enum place_state taken_end(struct slots *sl, uint32_t id)
 {
-    enum place_state st = state_of(sl, id);
-    struct slots_seg *g = seg_of(sl, id);
+    enum place_state st = slots_state(sl, id);
+    struct slots_seg *g = slots_seg_of(sl, id);
 
     assert(slots_has(sl, id) && st != PLACE_FREE && st != PLACE_HOLE && g->nr_taken > 0);
     g->nr_taken--;
@@ -396,7 +167,7 @@ unsigned slots_filled(struct slots *sl, uint32_t id)
     enum place_state st = taken_end(sl, id);
     unsigned queue = st == PLACE_TAKEN_MAIN ? INDEX_MAIN : st == PLACE_TAKEN_OVER ? INDEX_OVER : 0;
 
-    queue_count(sl, id, queue, 1);
+    slots_queue_count(sl, id, queue, 1);
     sl->nr_used++;
     return queue;
 }
@@ -404,9 +175,9 @@ unsigned slots_filled(struct slots *sl, uint32_t id)
 void slots_give_back(struct slots *sl, uint32_t id)
 {
     if (taken_end(sl, id) == PLACE_TAKEN_SMALL)
-        state_set(sl, id, PLACE_HOLE);
+        slots_state_set(sl, id, PLACE_HOLE);
     else
-        free_push(sl, id);
+        slots_free_push(sl, id);
 }
 
 void slots_gone(struct slots *sl, uint32_t id, unsigned flags)
@@ -415,13 +186,13 @@ void slots_gone(struct slots *sl, uint32_t id, unsigned flags)
 
     assert(slots_has(sl, id) && sl->nr_used > 0);
     sl->nr_used--;
-    queue_count(sl, id, flags, -1);
+    slots_queue_count(sl, id, flags, -1);
     if (sl->evicting == id)
         sl->evicting = INDEX_NONE;
     if (in_ring)
-        state_set(sl, id, PLACE_HOLE);
+        slots_state_set(sl, id, PLACE_HOLE);
     else
-        free_push(sl, id);
+        slots_free_push(sl, id);
 }
 
 /* ---- segments ---- */
@@ -453,11 +224,11 @@ void slots_adopt_segment(struct slots *sl, uint32_t segment)
         uint32_t id = segment * sl->per_segment + p;
 
         if (!index_slot_used(sl->ix, id)) {
-            free_push(sl, id);
+            slots_free_push(sl, id);
             continue;
         }
         assert(index_flags_of(sl->ix, id) == INDEX_MAIN);
-        queue_count(sl, id, INDEX_MAIN, 1);
+        slots_queue_count(sl, id, INDEX_MAIN, 1);
         sl->nr_used++;
     }
 }
@@ -494,7 +265,7 @@ void slots_pin(struct slots *sl, struct slots_pin *p, uint32_t id, uint32_t nr)
     assert(slots_has(sl, id) && nr > 0 && id % sl->per_segment + nr <= sl->per_segment);
     p->first = id;
     p->nr = nr;
-    list_push_back(&seg_of(sl, id)->pins, &p->node);
+    list_push_back(&slots_seg_of(sl, id)->pins, &p->node);
 }
 
 void slots_unpin(struct slots *sl, struct slots_pin *p)
@@ -519,7 +290,7 @@ static void tally_place(const struct slots *sl, uint32_t id, struct tally *t)
         t->in_ring += flags == 0;
         return;
     }
-    switch (state_of(sl, id)) {
+    switch (slots_state(sl, id)) {
     case PLACE_FREE:        t->free++; return;
     case PLACE_HOLE:        t->in_ring++; return;
     case PLACE_TAKEN_SMALL: t->in_ring++; t->taken++; return;
@@ -538,7 +309,7 @@ static void verify_segment(const struct slots *sl, uint32_t segment, struct tall
     for (uint32_t p = sl->first_slot; p < g->fresh; p++)
         tally_place(sl, base + p, &t);
     for (uint32_t id = g->free; id != INDEX_NONE; id = *index_spare(sl->ix, id).next, t.free--)
-        assert(state_of(sl, id) == PLACE_FREE && t.free > 0);
+        assert(slots_state(sl, id) == PLACE_FREE && t.free > 0);
     assert(t.free == 0 && t.main == g->nr_main && t.over == g->nr_over && t.taken == g->nr_taken);
     assert(t.in_ring == g->nr_ring - g->nr_stale);
     assert(list_empty(&g->with_free) == (g->closing || !seg_has_free(sl, g)));

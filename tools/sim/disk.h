@@ -85,6 +85,14 @@ void disk_write_lost(struct sim_disk *d, uint64_t off, const uint8_t *data, uint
 void disk_write_foreign(struct sim_disk *d, uint64_t off, const uint8_t *data, uint64_t len);
 void disk_flush(struct sim_disk *d, uint64_t up_to_seq);
 void disk_flush_failed(struct sim_disk *d, uint64_t up_to_seq);
+void disk_get_cur(struct sim_disk *d, uint64_t off, uint8_t *buf, uint64_t len);
+/* disk_faults.c */
+struct disk_overlay **overlay_find(struct sim_disk *d, uint64_t sector); /* where it is, or would be */
+struct disk_overlay *overlay_get(struct sim_disk *d, uint64_t sector, enum overlay_kind kind, enum sim_fault why);
+void overlay_lift(struct sim_disk *d, uint64_t off, uint64_t len);
+void overlay_lift_all(struct sim_disk *d);
+void overlay_freeze(struct sim_disk *d, uint64_t off, uint64_t len, enum sim_fault why);
+int  overlay_apply(struct sim_disk *d, struct disk_overlay *o, uint8_t *sector); /* to what was read; -EIO */
 /* crash.c */
 void disk_crash(struct sim_disk *d);
 /* disk.c, for crash.c: puts the bytes of one write that survive into the durable image. keep(ctx, byte offset) says which. */
