@@ -176,3 +176,40 @@ void expect(struct blk *b, uint64_t lba, int byte)
     for (size_t i = 0; i < sizeof(buf); i++)
         cr_assert_eq(buf[i], byte, "lba %lu reads %02x", (unsigned long)lba, buf[i]);
 }
+
+void small_machine(uint64_t seed)
+{
+    on_machine(seed, 2);
+    dev_add("journal", TIER_JOURNAL, 40 * MIB);
+    dev_add("hdd-0", TIER_CAPACITY, 70 * MIB);
+    format_pool();
+}
+
+void write_some(struct blk *b, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        memset(buf, (int)(i + 1), 4096);
+        cr_assert_eq(do_io(b, BLK_WRITE, i * 37 % b->size_lba, 1, buf), 0);
+    }
+}
+
+void drain_pool(void)
+{
+    bool drained = false;
+
+    tier_drain(tier, true, raise_flag, &drained);
+    run_within(&drained, 1000 * NS_PER_S);
+}
+
+void check_is(uint64_t findings)
+{
+    struct tier_check_report report;
+    struct strbuf out;
+    int err;
+
+    strbuf_init(&out);
+    err = tier_check(&opts, TIER_CHECK_DATA, &out, &report, why);
+    cr_assert_eq(err, 0, "%s", why);
+    cr_assert_eq(report.findings, findings, "%s", strbuf_str(&out));
+    strbuf_fini(&out);
+}

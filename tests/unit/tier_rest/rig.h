@@ -24,6 +24,7 @@ void on_machine(uint64_t seed, uint32_t nr_shards);
 void off_machine(void);
 void dev_add(const char *name, enum tier_role role, uint64_t size_bytes);
 void format_pool(void);
+void small_machine(uint64_t seed);    /* of two shards, with a journal and a disk, formatted */
 void open_pool(void);
 void close_pool(void);
 PRINTF_LIKE(1, 2) void shell(const char *fmt, ...); /* succeeds */
@@ -39,6 +40,9 @@ int  answer_of(struct answer *a);     /* once it is there */
 struct blk *volume_make(const char *name, uint64_t size_bytes);
 struct blk *volume(const char *name);
 int  do_io(struct blk *b, enum blk_op op, uint64_t lba, uint32_t nlb, void *data); /* data: of all of it; NULL: none. Its error */
+void write_some(struct blk *b, unsigned nr);        /* blocks, here and there */
+void drain_pool(void);                               /* all that is dirty settles */
+void check_is(uint64_t findings);                    /* of the closed pool, data included */
 void put(struct blk *b, uint64_t lba, int byte);    /* a block of that byte */
 void expect(struct blk *b, uint64_t lba, int byte);
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* volume_test.c: a pool from open to close on a simulated machine: its volumes, a crash at every event of their control,
- * and what an offline check says of it.
- */
+/* A pool from open to close on a simulated machine: its volumes, and a crash at every event of their control. */
 #include "rig.h"
 
 #include <stdio.h>
@@ -10,17 +8,9 @@
 
 #include "journal/journal.h"
 #include "rt/metrics.h"
-#include "tier/check.h"
+#include "tier/volume.h"
 
-static void begin_seed(uint64_t seed)
-{
-    on_machine(seed, 2);
-    dev_add("journal", TIER_JOURNAL, 40 * MIB);
-    dev_add("hdd-0", TIER_CAPACITY, 70 * MIB);
-    format_pool();
-}
-
-static void begin(void) { begin_seed(5); }
+static void begin(void) { small_machine(5); }
 
 TestSuite(volumes, .init = begin, .fini = off_machine, .timeout = 120);
 
@@ -55,19 +45,6 @@ static struct answer create(const char *name, uint64_t size)
 }
 
 static _Alignas(4096) uint8_t bytes[8][4096];
-
-static void check_is(uint64_t findings)
-{
-    struct tier_check_report report;
-    struct strbuf out;
-    int err;
-
-    strbuf_init(&out);
-    err = tier_check(&opts, TIER_CHECK_DATA, &out, &report, why);
-    cr_assert_eq(err, 0, "%s", why);
-    cr_assert_eq(report.findings, findings, "%s", strbuf_str(&out));
-    strbuf_fini(&out);
-}
 
 struct io { struct blk_io io; struct iovec iov; bool done; };
 static void io_done(struct blk_io *io) { ((struct io *)io->ctx)->done = true; }
@@ -261,22 +238,6 @@ Test(volumes, hosts_and_caps_are_kept)
     close_pool();
 }
 
-static void write_some(struct blk *b, unsigned nr)
-{
-    for (unsigned i = 0; i < nr; i++) {
-        memset(bytes[0], (int)(i + 1), 4096);
-        cr_assert_eq(do_io(b, BLK_WRITE, i * 37 % b->size_lba, 1, bytes[0]), 0);
-    }
-}
-
-static void drain(void)
-{
-    bool drained = false;
-
-    tier_drain(tier, true, raise_flag, &drained);
-    run_within(&drained, 1000 * NS_PER_S);
-}
-
 Test(volumes, a_deleted_volume_gives_its_space_back_and_its_id_is_not_used_again)
 {
     struct tier_info before, after;
@@ -286,7 +247,7 @@ Test(volumes, a_deleted_volume_gives_its_space_back_and_its_id_is_not_used_again
     tier_info_get(tier, &before);
     a = create("db", 16 * MIB);
     write_some(a.blk, 50);
-    drain();
+    drain_pool();
     tier_info_get(tier, &after);
     cr_assert_gt(after.capacity_used_bytes, before.capacity_used_bytes);
     tier_volume_delete(tier, "db", answered, &gone);
@@ -326,11 +287,11 @@ Test(volumes, a_crash_leaves_a_volume_whole_or_absent)
         struct blk *b;
 
         off_machine();
-        begin_seed(100 + step);
+        small_machine(100 + step);
         open_pool();
         create("a", 4 * MIB);
         write_some(volume("a"), 10);
-        drain();
+        drain_pool();
         sim_crash_in_events(sim, step * 2);
         tier_volume_create(tier, &p, answered, &made);
         tier_volume_delete(tier, "a", answered, &gone);
@@ -474,171 +435,9 @@ Test(volumes, half_of_a_shards_log_may_be_pinned)
     close_pool();
 }
 
-/* ---- what check finds ---- */
-
-static void make_data(void)
-{
-    struct answer a;
-
-    open_pool();
-    a = create("db", 16 * MIB);
-    write_some(a.blk, 40);
-    drain();
-    write_some(a.blk, 3);
-    close_pool();
-}
-
-static struct tier_check_report checked(enum tier_check_depth depth, char *text, size_t len)
-{
-    struct tier_check_report report;
-    struct strbuf out, again;
-
-    strbuf_init(&out);
-    strbuf_init(&again);
-    cr_assert_eq(tier_check(&opts, depth, &out, &report, why), 0, "%s", why);
-    cr_assert_eq(tier_check(&opts, depth, &again, &report, why), 0);
-    cr_assert_str_eq(strbuf_str(&out), strbuf_str(&again), "the same twice");
-    snprintf(text, len, "%s", strbuf_str(&out));
-    strbuf_fini(&out);
-    strbuf_fini(&again);
-    return report;
-}
-
-Test(volumes, check_names_a_rotten_extent_block)
-{
-    struct tier_check_report r;
-    struct strbuf dump;
-    char text[4096];
-    struct answer a;
-
-    open_pool();
-    a = create("db", 16 * MIB);
-    for (uint64_t lba = 10; lba < 13; lba++) /* each a record of its own */
-        cr_assert_eq(do_io(a.blk, BLK_WRITE, lba, 1, bytes[0]), 0);
-    drain();
-    close_pool();
-    check_is(0);
-    for (uint32_t i = 0; i < EXTENT_BLOCKS; i++)
-        sim_disk_rot(sim_machine_disk(&machine, "hdd-0"), region_extent_offset(MIB, 0) + i * BLOCK_BYTES);
-    r = checked(TIER_CHECK_DATA, text, sizeof(text));
-    cr_assert_eq(r.findings, 1, "neighbours are one: %s", text);
-    cr_assert_eq(r.damaged_blocks, 3);
-    cr_assert_not_null(strstr(text, "I11 damage: volume db lba 10+3 (12288 bytes) on hdd-"), "%s", text);
-    cr_assert_not_null(strstr(text, ": fails its checksum; the log holds a copy\n"), "%s", text);
-    r = checked(TIER_CHECK_META, text, sizeof(text));
-    cr_assert_eq(r.findings, 0, "%s", text);
-    for (int what = TIER_DUMP_LABELS; what <= TIER_DUMP_VOLUMES; what++) {
-        strbuf_init(&dump);
-        cr_assert_eq(tier_dump(&opts, (enum tier_dump)what, &dump, why), 0, "%s", why);
-        cr_assert_gt(dump.len, 20u);
-        strbuf_fini(&dump);
-    }
-}
-
-Test(volumes, check_names_rotten_metadata_and_labels)
-{
-    struct tier_check_report r;
-    char text[4096];
-
-    make_data();
-    sim_disk_rot(sim_machine_disk(&machine, "hdd-0"), 0);
-    r = checked(TIER_CHECK_QUICK, text, sizeof(text));
-    cr_assert(r.findings == 1 && r.losses == 0, "%s", text);
-    cr_assert_not_null(strstr(text, "I14"));
-    cr_assert(sim_meta_rot(machine.store, 'C'));
-    r = checked(TIER_CHECK_META, text, sizeof(text));
-    cr_assert_geq(r.findings, 2u, "%s", text);
-    cr_assert_geq(r.losses, 1u, "%s", text);
-}
-
-/* Shard 0 holds db: its newest group is gone, and only the metadata knows that there was one. */
-Test(volumes, a_log_that_ends_before_what_the_metadata_calls_durable_is_refused)
-{
-    struct meta_key key = meta_key_shard(0);
-    struct shard_rec rec;
-    uint8_t value[META_VALUE_MAX];
-    uint32_t len;
-    struct meta *m;
-    char text[4096];
-
-    make_data();
-    cr_assert_eq(sim_meta_open(machine.store, &m), 0);
-    cr_assert_eq(m->ops->get_sync(m, &key, value, &len), 0);
-    cr_assert_eq(shard_rec_decode(value, len, &rec), 0);
-    cr_assert_gt(rec.mark[JOURNAL_HOST].group, 0u, "an orderly stop has named it");
-    rec.mark[JOURNAL_HOST].group++;
-    cr_assert_eq(m->ops->commit_sync(m, &(struct meta_op){.key = key, .value = value,
-                                                          .value_len = shard_rec_encode(&rec, value)}, 1), 0);
-    m->ops->close(m);
-    cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
-    cr_assert_not_null(strstr(text, "I6"), "%s", text);
-    for (int i = 0; i < 2; i++) {
-        cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK);
-        cr_assert_not_null(strstr(why, "acknowledged writes are missing"), "%s", why);
-    }
-    opts.accept_loss = true;
-    open_pool();
-    close_pool();
-    opts.accept_loss = false;
-    open_pool();
-    close_pool();
-}
-
-/* faults.md A6: a device that lied about a flush has lost what another one remembers. */
-Test(volumes, a_journal_that_lost_acknowledged_writes_is_seen)
-{
-    struct meta_key key = meta_key_shard(0);
-    struct tier_info info;
-    struct shard_rec rec = {.durable_seq = 1000000};
-    struct strbuf dump;
-    uint8_t value[SHARD_REC_BYTES];
-    struct meta *m;
-    char text[4096];
-
-    make_data();
-    cr_assert_eq(sim_meta_open(machine.store, &m), 0);
-    cr_assert_eq(m->ops->commit_sync(m, &(struct meta_op){.key = key, .value = value,
-                                                          .value_len = shard_rec_encode(&rec, value)}, 1), 0);
-    m->ops->close(m);
-    cr_assert_geq(checked(TIER_CHECK_QUICK, text, sizeof(text)).losses, 1u);
-    cr_assert_not_null(strstr(text, "I5"), "%s", text);
-    strbuf_init(&dump);
-    cr_assert_eq(tier_dump(&opts, TIER_DUMP_JOURNAL, &dump, why), 0, "%s", why);
-    cr_assert_not_null(strstr(strbuf_str(&dump), "marks shard=0 durable_seq=1000000 host_group=0"), "%s", strbuf_str(&dump));
-    strbuf_fini(&dump);
-    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_ROLLED_BACK);
-    cr_assert_not_null(strstr(why, "shard 0"), "%s", why);
-    opts.accept_loss = true;
-    open_pool();
-    tier_info_get(tier, &info);
-    cr_assert_not_null(strstr(info.alert, "shard 0"), "%s", info.alert);
-    close_pool();
-}
-
-Test(volumes, labels_move_on_together_and_rotten_copies_are_made_good)
-{
-    struct tier_check_report r;
-    char text[4096];
-
-    make_data();
-    sim_disk_rot(sim_machine_disk(&machine, "journal"), 4096);
-    open_pool();
-    close_pool();
-    r = checked(TIER_CHECK_QUICK, text, sizeof(text));
-    cr_assert_eq(r.findings, 0, "%s", text);
-}
-
 Test(volumes, an_idle_volume_is_small)
 {
     cr_assert_leq(sizeof(struct volume), 1024u);
-}
-
-Test(volumes, a_damaged_volume_record_refuses_the_start)
-{
-    make_data();
-    cr_assert(sim_meta_rot(machine.store, 'V'));
-    cr_assert_eq(tier_open(&opts, &tier, why), -FIRN_E_CORRUPT);
-    cr_assert_not_null(strstr(why, "volume"), "%s", why);
 }
 
 Test(volumes, figures_of_the_log_and_its_device_follow_the_writes)
