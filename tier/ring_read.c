@@ -20,8 +20,8 @@
 #include "tier/map.h"
 #include "tier/priv.h"
 
-#define LOOK_NS     (10 * NS_PER_S) /* for all devices, divided by the shards, which have their turns one after the other */
-#define PATIENCE_NS (2 * NS_PER_S)  /* one that takes longer hangs: a start does not wait for it */
+#define LOOK_NS     (10 * NS_PER_S) /* for all devices that answer, divided by the shards, which have their turns one after the other */
+#define PATIENCE_NS (2 * NS_PER_S)  /* one that takes longer hangs: a start does not wait for it, and the others have their time after it */
 #define AT_ONCE     256u            /* entries a read */
 
 struct look {
@@ -134,7 +134,7 @@ static int look(struct look *l)
 {
     struct dev *d = shard_capacity(l->s, l->dev);
     struct turn *t = turn_of(l->s, l->dev);
-    uint64_t was = d->patience_ns;
+    uint64_t was = d->patience_ns, began = env_now_ns(l->s->env);
     int err;
 
     l->end[0] = l->end[1] = 0;
@@ -143,7 +143,10 @@ static int look(struct look *l)
         return -ENOMEM;
     d->patience_ns = PATIENCE_NS;
     err = t->late_at_start ? -ETIMEDOUT : read_part(l, d);
-    t->late_at_start |= d->gave_up;
+    if (d->gave_up) {
+        t->late_at_start = true;
+        l->until_ns += env_now_ns(l->s->env) - began;
+    }
     d->patience_ns = was;
     dev_forgive(d); /* a bad sector may take that long, and a start has no other disk for what lies there */
     if (err != -FIRN_E_STOPPED)

@@ -20,7 +20,8 @@ void rig_init(struct rig *r, const struct rig_opts *o)
     r->o.volume_blocks = o->volume_blocks != 0 ? o->volume_blocks : 2048;
     r->sim = sim_new(o->seed);
     r->geo = (struct segpool_geometry){.base_bytes = 1u << 20, .segment_bytes = r->o.segment_bytes, .nr_segments = r->o.segments,
-                                       .align_bytes = 512, .head_bytes = o->short_heads ? 512 : 4096, .nr_shards = 1, .pool = {{1}}};
+                                       .align_bytes = 512, .head_bytes = o->short_heads ? 512 : 4096,
+                                       .nr_shards = MAX(o->shards, 1u), .pool = {{1}}};
     r->ssd = sim_disk_new(r->sim, "ssd", &(struct sim_disk_opts){.size_bytes = (2u << 20) + r->o.segments * (uint64_t)r->o.segment_bytes,
                                                                  .block_bytes = 512, .torn_bytes = 512});
     for (unsigned i = 0; i < RIG_HDDS; i++) {

@@ -22,6 +22,7 @@ struct rig_opts {
     bool     flash;                  /* the second capacity device does not seek */
     uint32_t ring_nr;                /* entries of the ring of each capacity device that seeks */
     uint32_t caches, cache_segments; /* devices of copies alone; segments of each */
+    uint32_t shards;                 /* of the pool, of which this is the first, and the others are idle; 0: 1 */
 };
 
 struct rig {

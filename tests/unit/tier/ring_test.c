@@ -264,6 +264,41 @@ Test(ring, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
     start_without_ring(&r, homed, 0);
 }
 
+static void write_every(struct rig *r, uint32_t step, uint64_t stamp)
+{
+    for (uint32_t no = 0; no < EXTENTS; no += step)
+        cr_assert_eq(rig_write(r, (uint64_t)no * EXTENT_BLOCKS, 1, stamp), 0);
+    rest(r);
+}
+
+/* A shard of 64 has 160 ms for all disks. */
+Test(ring, what_a_start_waits_for_one_disk_in_vain_is_not_taken_from_the_others)
+{
+    uint32_t nr[2], due;
+    struct rig r;
+
+    rig_init(&r, &(struct rig_opts){.seed = 97, .hdd_extents = 5 * REGION_EXTENTS, .volume_blocks = EXTENTS * EXTENT_BLOCKS,
+                                    .ring_nr = 80, .segments = 64 * 24, .shards = 64});
+    cr_assert_eq(rig_boot(&r), 0);
+    r.shard->t.dirty_start_pct = 0;
+    write_every(&r, 2, 1); /* without neighbours: by turns on both disks */
+    write_every(&r, 10, 2);
+    for (unsigned h = 0; h < 2; h++)
+        nr[h] = r.shard->xt.dev[1].ringed[h].nr;
+    cr_assert(nr[0] + nr[1] > 0 && r.shard->xt.dev[0].ringed[0].nr > 0);
+    rig_crash(&r);
+    sim_disk_faults(r.hdd[0])->hung = 1000000;
+    cr_assert_eq(rig_boot(&r), 0);
+    cr_assert(r.turns.dev[0].late_at_start && !r.turns.dev[1].late_at_start);
+    for (unsigned h = 0; h < 2; h++)
+        cr_assert_eq(r.shard->xt.dev[1].ringed[h].nr, nr[h]);
+    due = nr_due(&r);
+    cr_assert_eq(due, r.shard->xt.dev[0].ringed[0].nr, "%u are described again, on the disk that hangs alone", due);
+    sim_disk_heal(r.hdd[0]);
+    cr_assert_eq(sim_run_for(r.sim, NS_PER_S), 0);
+    rig_fini(&r);
+}
+
 /* The read that was given up is never heard of again: the threads that serve the pool have rings of their own. */
 Test(ring, one_that_was_not_waited_for_is_used_once_it_answers)
 {
