@@ -71,7 +71,7 @@ void     places_tables_step(struct shard *s);             /* writes pages that a
 static inline bool places_tables_due(const struct places *p, uint64_t now_ns) { return p->table.due_nr > 0 || now_ns >= p->table_look_ns; }
 bool     places_tables_full(const struct places *p);      /* as many are under way as may be */
 bool     places_table_in_flight(const struct places *p, uint32_t segment); /* a page of it is; INDEX_NONE: of any */
-void     places_stop(struct shard *s);                    /* straight-line: what of the tables was not written */
+void     places_stop(struct shard *s, uint32_t turns);    /* straight-line: what of the tables was not written; turns: shard.h */
 
 /* places_dev.c: devices of copies that fail */
 bool     places_usable(const struct shard *s, uint32_t segment); /* its device answers, and was not given up */

@@ -13,7 +13,7 @@
 #include "tier/places.h"
 #include "tier/priv.h"
 
-#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer, */
+#define STOP_NS       (5 * NS_PER_S)  /* a stop writes what is left of the tables for no longer, all shards of a thread together, */
 #define STOP_HANGS_NS (2 * NS_PER_S)  /* and a device that takes so long for a page is left out: others have their time */
 #define BUSY_NS       NS_PER_S   /* old pages wait for a quiet moment: looked for so often */
 
@@ -98,15 +98,14 @@ void places_tables_step(struct shard *s)
     p->table_look_ns = w == SLOT_TABLE_BUSY ? now + BUSY_NS : any_changed(&p->table) ? now + SLOT_TABLE_AGE_NS / 4 : UINT64_MAX;
 }
 
-void places_stop(struct shard *s)
+void places_stop(struct shard *s, uint32_t turns)
 {
     struct places *p = &s->places;
     const struct slot_layout *l = &p->table.layout;
-    uint64_t until = env_now_ns(s->env) + STOP_NS;
+    uint64_t now = env_now_ns(s->env), until = now + STOP_NS / turns;
     uint32_t segment, page;
 
-    while (env_now_ns(s->env) < until &&
-           slot_table_next(&p->table, SLOT_TABLE_STOP, env_now_ns(s->env), &segment, &page)) {
+    for (; now < until && slot_table_next(&p->table, SLOT_TABLE_STOP, now, &segment, &page); now = env_now_ns(s->env)) {
         uint64_t off = segpool_offset(s->o.segpool, segment, slot_page_offset(l, page));
         struct dev *d = shard_segment_dev(s, segment);
         int err;
@@ -118,10 +117,12 @@ void places_stop(struct shard *s)
         err = dev_write_sync(d, off, p->table_bufs, l->page_bytes, 0);
         if (err == -FIRN_E_STOPPED)
             return;
-        if (err == -ETIMEDOUT)
+        if (err == -ETIMEDOUT) {
             places_hangs(s, segment);
-        else if (err != 0)
+            until += env_now_ns(s->env) - now; /* the others have theirs */
+        } else if (err != 0) {
             places_write_failed(s, segment, err);
+        }
     }
 }
 

@@ -345,7 +345,8 @@ static void step_home(struct env_task *task)
 static void step_seal(struct env_task *task)
 {
     struct shard_step *s = container_of(task, struct shard_step, task);
-    int err = shard_stop(s->t->shards[s->no]), cause, failed = shard_failed(s->t->shards[s->no], &cause);
+    uint32_t turns = (s->t->nr_shards + s->t->opts.nr_envs - 1) / s->t->opts.nr_envs;
+    int err = shard_stop(s->t->shards[s->no], turns), cause, failed = shard_failed(s->t->shards[s->no], &cause);
 
     s->err = failed != 0 ? cause : err;
     if (s->err)

@@ -83,8 +83,8 @@ void shard_cancel(struct shard *s, struct blk_io *io);
 /* Finish what was accepted, then cb. destage_all: also destage everything dirty first. Background work rests from then
  * on, until the next request, drain, detach or shard_start(). */
 void shard_drain(struct shard *s, bool destage_all, void (*cb)(void *ctx), void *ctx);
-/* After a drain: stops mover and reclaim, seals the log. */
-int  shard_stop(struct shard *s);
+/* After a drain: stops mover and reclaim, seals the log. turns: so many shards do that on its thread, one after the other. */
+int  shard_stop(struct shard *s, uint32_t turns);
 void shard_free(struct shard *s);
 
 uint64_t shard_room(const struct shard *s); /* bytes of blocks that its part of the log can hold; any thread */

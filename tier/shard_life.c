@@ -170,7 +170,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
 
 /* ---- end ---- */
 
-int shard_stop(struct shard *s)
+int shard_stop(struct shard *s, uint32_t turns)
 {
     int err = 0;
 
@@ -180,7 +180,7 @@ int shard_stop(struct shard *s)
     while (s->work.queued && err == 0)
         err = env_run_once(s->env);
     if (err == 0 && s->failed == 0)
-        places_stop(s);
+        places_stop(s, turns);
     if (err == 0 && s->j != NULL) { /* after a failure too: the device may still have summaries and headers in its hands */
         err = journal_close(s->j, s->failed == 0);
         s->j = NULL;

@@ -357,7 +357,7 @@ Test(places_dev, nor_does_a_shard_wait_for_one_that_another_has_waited_for)
 }
 
 /* It begins to hang when nothing but its tables is left to be written. */
-static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
+static void stop_beside_one_that_hangs(uint32_t turns, uint64_t patience_ns, uint64_t waits_ns)
 {
     struct rig r;
     uint64_t began;
@@ -370,7 +370,7 @@ static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
         r.cache_dev[i]->patience_ns = patience_ns;
     sim_disk_faults(r.cache[0])->hung = 1000000;
     began = sim_now_ns(r.sim);
-    cr_assert_eq(shard_stop(r.shard), 0);
+    cr_assert_eq(shard_stop(r.shard, turns), 0);
     cr_assert_geq(sim_now_ns(r.sim) - began, waits_ns);
     cr_assert_leq(sim_now_ns(r.sim) - began, waits_ns + NS_PER_S / 10, "once");
     cr_assert_eq(r.cache_dev[0]->stats.in_flight, 1);
@@ -383,5 +383,33 @@ static void stop_beside_one_that_hangs(uint64_t patience_ns, uint64_t waits_ns)
     finish(&r);
 }
 
-Test(places_dev, a_stop_waits_once_for_one_that_hangs) { stop_beside_one_that_hangs(NS_PER_S, NS_PER_S); }
-Test(places_dev, nor_does_it_wait_for_as_long_as_a_request_may_take) { stop_beside_one_that_hangs(30 * NS_PER_S, 2 * NS_PER_S); }
+Test(places_dev, a_stop_waits_once_for_one_that_hangs) { stop_beside_one_that_hangs(1, NS_PER_S, NS_PER_S); }
+Test(places_dev, nor_does_it_wait_for_as_long_as_a_request_may_take) { stop_beside_one_that_hangs(1, 30 * NS_PER_S, 2 * NS_PER_S); }
+Test(places_dev, nor_is_that_taken_from_the_others_time) { stop_beside_one_that_hangs(64, 30 * NS_PER_S, 2 * NS_PER_S); }
+
+/* One of 64 shards that stop one after the other has 78 ms of the 5 s. */
+Test(places_dev, nor_does_each_shard_of_a_thread_write_about_copies_for_as_long_as_one_alone)
+{
+    static const struct { uint32_t turns; uint64_t from_ns, to_ns; } t[] = {{1, 150 * NS_PER_MS, 5 * NS_PER_S},
+                                                                            {64, 78 * NS_PER_MS, 130 * NS_PER_MS}};
+
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct rig r;
+        uint64_t took;
+
+        begin(&r, 2);
+        copies_make(&r, 0, 640, 1);
+        rig_drain(&r, false);
+        for (unsigned c = 0; c < 2; c++)
+            sim_disk_faults(r.cache[c])->delayed = 1000000; /* 1 to 50 ms */
+        took = sim_now_ns(r.sim);
+        cr_assert_eq(shard_stop(r.shard, t[i].turns), 0);
+        took = sim_now_ns(r.sim) - took;
+        cr_assert(took >= t[i].from_ns && took <= t[i].to_ns, "%llu ms", (unsigned long long)(took / NS_PER_MS));
+        for (unsigned c = 0; c < 2; c++)
+            sim_disk_heal(r.cache[c]);
+        rig_restart(&r);
+        copies_expect(&r, 0, VOLUME, 1);
+        finish(&r);
+    }
+}

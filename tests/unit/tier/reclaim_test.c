@@ -133,7 +133,7 @@ Test(reclaim, writes_that_wait_for_a_segment_are_answered_when_the_metadata_fail
     cr_assert_gt(answered_well, 10);
     cr_assert_eq(answered, ARRAY_LEN(io), "%u of %zu", answered, ARRAY_LEN(io));
     rig_drain(&r, true);
-    (void)shard_stop(r.shard);
+    (void)shard_stop(r.shard, 1);
     rig_restart(&r);
     rig_fini(&r);
 }

@@ -183,7 +183,7 @@ void rig_drain(struct rig *r, bool destage_all)
 void rig_stop(struct rig *r)
 {
     rig_drain(r, false);
-    cr_assert_eq(shard_stop(r->shard), 0);
+    cr_assert_eq(shard_stop(r->shard, 1), 0);
     close_all(r);
 }
 
