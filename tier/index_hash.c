@@ -178,13 +178,14 @@ static void resize(struct index *ix, uint32_t nr)
     ix->sweep = ix->old_buckets < nr ? ix->old_buckets : 0;
 }
 
-static void resize_if_due(struct index *ix)
+/* What is emptier because it only begins to fill stays as large as it will have to be. */
+static void resize_if_due(struct index *ix, bool removed)
 {
     uint32_t part = ix->nr_buckets / RESIZE_PART + 1;
 
     if (ix->nr_buckets < ix->max_buckets && loaded_over(ix, GROW_PCT))
         resize(ix, MIN(ix->nr_buckets + part, ix->max_buckets));
-    else if (ix->nr_buckets > ix->min_buckets && !loaded_over(ix, SHRINK_PCT))
+    else if (removed && ix->nr_buckets > ix->min_buckets && !loaded_over(ix, SHRINK_PCT))
         resize(ix, MAX(ix->nr_buckets - part, ix->min_buckets));
 }
 
@@ -211,10 +212,10 @@ static void resize_step(struct index *ix)
     figure_set(&ix->old_buckets, 0);
 }
 
-static void resize_some(struct index *ix)
+static void resize_some(struct index *ix, bool removed)
 {
     if (ix->old_buckets == 0)
-        resize_if_due(ix);
+        resize_if_due(ix, removed);
     for (unsigned i = 0; i < RESIZE_STEP && ix->old_buckets != 0; i++)
         resize_step(ix);
 }
@@ -223,7 +224,7 @@ static void resize_some(struct index *ix)
 
 void index_hash_add(struct index *ix, uint32_t id, uint64_t key)
 {
-    resize_some(ix);
+    resize_some(ix, false);
     insert(ix, id, key);
 }
 
@@ -236,5 +237,5 @@ void index_hash_remove(struct index *ix, uint64_t key)
         *cell = ix->stash[--ix->stash_nr];
     else
         *cell = 0;
-    resize_some(ix);
+    resize_some(ix, true);
 }

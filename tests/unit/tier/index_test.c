@@ -266,7 +266,12 @@ Test(index, those_of_many_shards_take_together_what_one_would)
 
     for (uint32_t k = 0; k < MANY; k++)
         cr_assert_eq(index_init(&ix[k], LARGE_SEGS, LARGE_PER * 8, 64, MANY, k), 0);
-    for (uint32_t k = 0; k < 2 * MANY; k++) {
+    for (uint32_t k = 0, begins = ix[0].nr_buckets; k < 2 * MANY; k++) {
+        if (k == 0) {
+            fill_segment(&ix[0], 1, 0);
+            cr_assert_eq(ix[0].nr_buckets, begins, "it is not made smaller because it is still empty");
+            leave_segment(&ix[0], 0);
+        }
         for (uint32_t g = 0; g < LARGE_SEGS; g++) {
             if (k > 0)
                 leave_segment(&ix[(k - 1) % MANY], g);
