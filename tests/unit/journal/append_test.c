@@ -59,9 +59,7 @@ Test(journal_append, what_arrives_in_one_pass_shares_a_group_and_what_arrives_me
 {
     struct rig *r = opened(&(struct rig_opts){.segment_bytes = 1 << 20, .journal.groups_in_flight = 1});
 
-    for (uint32_t i = 0; i < 32; i++)
-        rig_write(r, i, 1);
-    cr_assert_eq(rig_wait(r), 0);
+    rig_write_blocks(r, 32);
     cr_assert_eq(journal_stats(r->j)->groups_host, 1);
     rig_write(r, 100, 1);
     sim_run_for(r->sim, 1000);

@@ -437,3 +437,10 @@ uint32_t rig_groups(struct rig *r, uint32_t segment, struct jrn_group *g, uint64
     }
     return n;
 }
+
+void rig_write_blocks(struct rig *r, uint64_t nr)
+{
+    for (uint64_t i = 0; i < nr; i++)
+        rig_write(r, i, 1);
+    cr_assert_eq(rig_wait(r), 0);
+}

@@ -91,6 +91,7 @@ static inline struct wr *rig_write(struct rig *r, uint64_t lba, uint64_t nblocks
 }
 bool rig_cancel(struct rig *r, struct wr *w);     /* whether it was taken back */
 int  rig_wait(struct rig *r);                     /* until everything is answered */
+void rig_write_blocks(struct rig *r, uint64_t nr); /* one by one, from block 0 on, all acknowledged */
 void rig_free_sealed(struct rig *r, uint32_t nth); /* of the sealed segments, oldest first: nothing in it is needed */
 static inline void rig_free_oldest(struct rig *r) { rig_free_sealed(r, 0); }
 

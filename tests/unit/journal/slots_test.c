@@ -120,9 +120,7 @@ Test(journal_slots, a_segment_is_found_again_and_the_log_with_it)
     struct rig *r = begin();
     uint32_t g;
 
-    for (uint64_t i = 0; i < 40; i++)
-        rig_write(r, i, 1);
-    cr_assert_eq(rig_wait(r), 0);
+    rig_write_blocks(r, 40);
     g = take(r);
     cr_assert_eq(use_of(r, g), SEGMENT_SLOTS);
     crash_and_open(r);
@@ -249,9 +247,7 @@ Test(journal_slots, a_damaged_header_frees_the_segment)
     struct rig *r = begin();
     uint32_t g;
 
-    for (uint64_t i = 0; i < 20; i++)
-        rig_write(r, i, 1);
-    cr_assert_eq(rig_wait(r), 0);
+    rig_write_blocks(r, 20);
     g = take(r);
     cr_assert_eq(rig_close(r, true), 0);
     rig_flip(r, g, 60, 3);
@@ -275,9 +271,7 @@ Test(journal_slots, two_bad_spots_in_one_refuse_no_start)
     struct rig *r = begin();
     uint32_t g;
 
-    for (uint64_t i = 0; i < 20; i++)
-        rig_write(r, i, 1);
-    cr_assert_eq(rig_wait(r), 0);
+    rig_write_blocks(r, 20);
     g = take(r);
     cr_assert_eq(rig_close(r, true), 0);
     spoil_ends(r, g);
@@ -321,9 +315,7 @@ Test(journal_slots, a_footer_that_a_host_wrote_takes_no_numbers)
     struct rig *r = begin();
     uint32_t g;
 
-    for (uint64_t i = 0; i < 20; i++)
-        rig_write(r, i, 1);
-    cr_assert_eq(rig_wait(r), 0);
+    rig_write_blocks(r, 20);
     g = take(r);
     cr_assert_eq(rig_close(r, true), 0);
     jrn_footer_encode(&r->geo, g, &f, buf);

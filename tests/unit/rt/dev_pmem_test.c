@@ -16,31 +16,12 @@
 
 #define FILE_BYTES (4 * MIB)
 
-static void *blocks(size_t bytes, int fill)
-{
-    void *p = aligned_alloc(BLOCK_BYTES, bytes);
-
-    cr_assert(p != NULL);
-    memset(p, fill, bytes);
-    return p;
-}
-
-static struct dev *open_file(struct reactor *r, const char *path)
-{
-    struct dev_open_opts opts = {.pmem = true};
-    struct dev *d = NULL;
-    char why[256] = "";
-
-    cr_assert_eq(dev_open(reactor_env(r), path, &opts, &d, why), 0, "%s", why);
-    return d;
-}
-
 /* A file that is cut under the mapping gives what a poisoned line gives: SIGBUS at the copy. */
 Test(dev_pmem_gone, memory_that_cannot_be_had_is_an_error_of_that_request)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(2 * BLOCK_BYTES, 'p'), *got = blocks(2 * BLOCK_BYTES, 0);
-    struct dev *d = open_file(r, path);
+    char *path = test_file(FILE_BYTES), *a = test_blocks(2 * BLOCK_BYTES, 'p'), *got = test_blocks(2 * BLOCK_BYTES, 0);
+    struct dev *d = test_open(r, path, true);
 
     cr_assert_eq(dev_write_sync(d, MIB - BLOCK_BYTES, a, 2 * BLOCK_BYTES, DEV_DSYNC), 0);
     cr_assert_eq(truncate(path, MIB), 0);
@@ -66,8 +47,8 @@ Test(dev_pmem_gone, memory_that_cannot_be_had_is_an_error_of_that_request)
 static void *read_what_is_gone(void *path)
 {
     struct reactor *r = test_reactor(0, false);
-    char *got = blocks(BLOCK_BYTES, 0);
-    struct dev *d = open_file(r, path);
+    char *got = test_blocks(BLOCK_BYTES, 0);
+    struct dev *d = test_open(r, path, true);
 
     cr_assert_eq(truncate(path, MIB), 0);
     for (int i = 0; i < 200; i++)
@@ -113,8 +94,8 @@ static volatile char *foreign(void)
 
 static void use_pmem(struct reactor *r)
 {
-    char *path = test_file(FILE_BYTES), *got = blocks(BLOCK_BYTES, 0);
-    struct dev *d = open_file(r, path);
+    char *path = test_file(FILE_BYTES), *got = test_blocks(BLOCK_BYTES, 0);
+    struct dev *d = test_open(r, path, true);
 
     cr_assert_eq(truncate(path, MIB), 0);
     cr_assert_eq(dev_read_sync(d, MIB, got, BLOCK_BYTES), -EIO);

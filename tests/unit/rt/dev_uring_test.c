@@ -12,25 +12,6 @@
 
 #define FILE_BYTES (4 * MIB)
 
-static void *blocks(size_t bytes, int fill)
-{
-    void *p = aligned_alloc(BLOCK_BYTES, bytes);
-
-    cr_assert(p != NULL);
-    memset(p, fill, bytes);
-    return p;
-}
-
-static struct dev *open_file(struct reactor *r, const char *path, bool pmem)
-{
-    struct dev_open_opts opts = {.pmem = pmem};
-    struct dev *d = NULL;
-    char why[256] = "";
-
-    cr_assert_eq(dev_open(reactor_env(r), path, &opts, &d, why), 0, "%s", why);
-    return d;
-}
-
 struct waiting { struct dev_io io; bool done; bool inside; };
 
 static void waiting_cb(struct dev_io *io)
@@ -45,8 +26,8 @@ static void bytes_come_back(bool pmem, bool plain_ring)
 {
     struct reactor *r = test_reactor(0, plain_ring);
     char *path = test_file(FILE_BYTES);
-    struct dev *d = open_file(r, path, pmem);
-    char *a = blocks(64 * KIB, 'a'), *b = blocks(64 * KIB, 'b'), *got = blocks(64 * KIB, 0);
+    struct dev *d = test_open(r, path, pmem);
+    char *a = test_blocks(64 * KIB, 'a'), *b = test_blocks(64 * KIB, 'b'), *got = test_blocks(64 * KIB, 0);
     struct iovec iov[3] = {{got, BLOCK_BYTES}, {got + BLOCK_BYTES, BLOCK_BYTES}, {got + 2 * BLOCK_BYTES, 14 * BLOCK_BYTES}};
     struct waiting w = {.io = {.off_bytes = 32 * KIB, .len_bytes = 64 * KIB, .iov = iov, .iovcnt = 3, .cb = waiting_cb}};
 
@@ -66,7 +47,7 @@ static void bytes_come_back(bool pmem, bool plain_ring)
     cr_assert_eq(d->stats.bytes[DEV_READ], 64 * KIB);
     cr_assert_eq(d->stats.in_flight, 0u);
     dev_close(d);
-    d = open_file(r, path, !pmem); /* by the other way: it is really in the file */
+    d = test_open(r, path, !pmem); /* by the other way: it is really in the file */
     cr_assert_eq(dev_read_sync(d, 64 * KIB, got, 64 * KIB), 0);
     cr_assert_eq(memcmp(got, b, 64 * KIB), 0);
     dev_close(d);
@@ -96,8 +77,8 @@ Test(dev_uring, a_request_is_not_late_because_the_process_stood_still)
 {
     struct reactor *r = test_reactor(0, false);
     struct env *e = reactor_env(r);
-    char *path = test_file(FILE_BYTES), *got = blocks(BLOCK_BYTES, 0);
-    struct look l = {.timer.fn = look, .d = open_file(r, path, false)};
+    char *path = test_file(FILE_BYTES), *got = test_blocks(BLOCK_BYTES, 0);
+    struct look l = {.timer.fn = look, .d = test_open(r, path, false)};
     struct iovec iov = {got, BLOCK_BYTES};
     struct waiting w = {.io = {.len_bytes = BLOCK_BYTES, .iov = &iov, .iovcnt = 1, .cb = waiting_cb}};
 
@@ -119,8 +100,8 @@ Test(dev_uring, a_request_is_not_late_because_the_process_stood_still)
 Test(dev_pmem, a_flushed_write_is_in_the_file)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(BLOCK_BYTES, 'p'), got[BLOCK_BYTES];
-    struct dev *d = open_file(r, path, true);
+    char *path = test_file(FILE_BYTES), *a = test_blocks(BLOCK_BYTES, 'p'), got[BLOCK_BYTES];
+    struct dev *d = test_open(r, path, true);
     FILE *f;
 
     cr_assert_eq(dev_write_sync(d, 8 * BLOCK_BYTES, a, BLOCK_BYTES, 0), 0);
@@ -139,7 +120,7 @@ Test(dev_pmem, a_flushed_write_is_in_the_file)
 Test(dev_pmem, read_only_reads_and_refuses_writes)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(BLOCK_BYTES, 'p'), why[256];
+    char *path = test_file(FILE_BYTES), *a = test_blocks(BLOCK_BYTES, 'p'), why[256];
     struct dev_open_opts opts = {.pmem = true, .read_only = true};
     struct dev *d = NULL;
 
@@ -157,8 +138,8 @@ Test(dev_uring, many_at_once_complete_each_once)
 {
     enum { NR = 500 };
     struct reactor *r = test_reactor(0, false); /* 64 entries: the queue overflows several times */
-    char *path = test_file(FILE_BYTES), *buf = blocks(NR * BLOCK_BYTES, 0);
-    struct dev *d = open_file(r, path, false);
+    char *path = test_file(FILE_BYTES), *buf = test_blocks(NR * BLOCK_BYTES, 0);
+    struct dev *d = test_open(r, path, false);
     static struct waiting w[NR];
     static struct iovec iov[NR];
     int done = 0;
@@ -189,8 +170,8 @@ Test(dev_uring, many_at_once_complete_each_once)
 Test(dev_uring, a_discarded_range_reads_as_zeros_on_a_file)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(MIB, 'd');
-    struct dev *d = open_file(r, path, false);
+    char *path = test_file(FILE_BYTES), *a = test_blocks(MIB, 'd');
+    struct dev *d = test_open(r, path, false);
     struct waiting w = {.io = {.off_bytes = 256 * KIB, .len_bytes = 512 * KIB, .cb = waiting_cb}};
     struct stat before, after;
 
@@ -212,8 +193,8 @@ Test(dev_uring, a_discarded_range_reads_as_zeros_on_a_file)
 Test(dev_uring, a_file_cut_under_us_is_an_error_not_short_data)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(64 * KIB, 0);
-    struct dev *d = open_file(r, path, false);
+    char *path = test_file(FILE_BYTES), *a = test_blocks(64 * KIB, 0);
+    struct dev *d = test_open(r, path, false);
 
     cr_assert_eq(truncate(path, (off_t)MIB), 0);
     cr_assert_eq(dev_read_sync(d, MIB - 32 * KIB, a, 64 * KIB), -EIO, "half is there");
@@ -227,8 +208,8 @@ Test(dev_uring, a_file_cut_under_us_is_an_error_not_short_data)
 Test(dev_uring, a_vector_that_stops_inside_an_element_goes_on_there)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *a = blocks(64 * KIB, 'v'), *got = blocks(64 * KIB, 0);
-    struct dev *d = open_file(r, path, false);
+    char *path = test_file(FILE_BYTES), *a = test_blocks(64 * KIB, 'v'), *got = test_blocks(64 * KIB, 0);
+    struct dev *d = test_open(r, path, false);
     struct iovec iov[3] = {{got, 4 * KIB}, {got + 4 * KIB, 40 * KIB}, {got + 44 * KIB, 20 * KIB}};
     struct waiting w = {.io = {.off_bytes = MIB - 20 * KIB, .len_bytes = 64 * KIB, .iov = iov, .iovcnt = 3, .cb = waiting_cb}};
 
@@ -282,8 +263,8 @@ static void says_again(struct reactor_op *op, int res, uint32_t cqe_flags)
 static int read_with_eagain(unsigned times, uint64_t age_ns)
 {
     struct reactor *r = test_reactor(0, false);
-    char *path = test_file(FILE_BYTES), *got = blocks(BLOCK_BYTES, 0);
-    struct dev *d = open_file(r, path, false);
+    char *path = test_file(FILE_BYTES), *got = test_blocks(BLOCK_BYTES, 0);
+    struct dev *d = test_open(r, path, false);
     struct iovec iov = {got, BLOCK_BYTES};
     struct waiting w = {.io = {.len_bytes = BLOCK_BYTES, .iov = &iov, .iovcnt = 1, .cb = waiting_cb}};
 

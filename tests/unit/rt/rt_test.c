@@ -53,3 +53,22 @@ char *test_file(uint64_t bytes)
     close(fd);
     return path;
 }
+
+void *test_blocks(size_t bytes, int fill)
+{
+    void *p = aligned_alloc(BLOCK_BYTES, bytes);
+
+    cr_assert(p != NULL);
+    memset(p, fill, bytes);
+    return p;
+}
+
+struct dev *test_open(struct reactor *r, const char *path, bool pmem)
+{
+    struct dev_open_opts opts = {.pmem = pmem};
+    struct dev *d = NULL;
+    char why[256] = "";
+
+    cr_assert_eq(dev_open(reactor_env(r), path, &opts, &d, why), 0, "%s", why);
+    return d;
+}

@@ -3,6 +3,7 @@
 #ifndef FIRN_TESTS_RT_TEST_H
 #define FIRN_TESTS_RT_TEST_H
 
+#include "rt/dev.h"
 #include "rt/env.h"
 #include "rt/reactor.h"
 
@@ -14,5 +15,8 @@ bool run_until(struct reactor *r, const bool *flag);
 void run_for_ms(struct reactor *r, uint64_t ms);
 /* A new temporary file of so many bytes under $TMPDIR or /tmp; the name is the caller's to unlink and free. */
 char *test_file(uint64_t bytes);
+/* Of that byte, aligned for a device; the caller's to free. */
+void *test_blocks(size_t bytes, int fill);
+struct dev *test_open(struct reactor *r, const char *path, bool pmem);
 
 #endif

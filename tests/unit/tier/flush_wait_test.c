@@ -30,6 +30,31 @@ Test(flush_wait, a_turn_that_others_had_is_no_fault_of_the_device, .timeout = 60
     rig_fini(&r);
 }
 
+/* Blocks 0..29 of a destage have been written, and their flush is under way, or waits for its turn; *drained: when all is clean. */
+static void write_to_the_flush(struct rig *r, uint64_t seed, bool others_turn, bool *drained)
+{
+    rig_init(r, &(struct rig_opts){.seed = seed});
+    cr_assert_eq(rig_boot(r), 0);
+    cr_assert_eq(rig_write(r, 0, 30, 1), 0);
+    for (uint16_t d = 0; others_turn && d < RIG_HDDS; d++)
+        cr_assert(flush_turn_take(&r->flush_turns, d));
+    shard_drain(r->shard, true, rig_set, drained);
+    cr_assert_eq(sim_run_until(r->sim, rig_flushing, r, NS_PER_S), 0);
+}
+
+static void others_give_the_turn(struct rig *r)
+{
+    for (uint16_t d = 0; d < RIG_HDDS; d++)
+        flush_turn_give(&r->flush_turns, d);
+}
+
+static void expect_clean(struct rig *r, const bool *drained)
+{
+    sim_run_for(r->sim, NS_PER_S);
+    cr_assert(*drained);
+    cr_assert_eq(r->shard->ix.nr_dirty, 0);
+}
+
 /* Another shard's, of all devices. */
 static void flushes_failed(struct rig *r)
 {
@@ -43,18 +68,12 @@ Test(flush_wait, a_flush_that_failed_for_another_shard_is_this_ones_concern)
     bool drained = false;
     struct rig r;
 
-    rig_init(&r, &(struct rig_opts){.seed = 14});
-    cr_assert_eq(rig_boot(&r), 0);
-    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
-    shard_drain(r.shard, true, rig_set, &drained);
-    cr_assert_eq(sim_run_until(r.sim, rig_flushing, &r, NS_PER_S), 0);
+    write_to_the_flush(&r, 14, false, &drained);
     flushes_failed(&r);
     sim_run_for(r.sim, 50 * NS_PER_MS);
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
     cr_assert_eq(r.shard->stats.destage_errors, 1);
-    sim_run_for(r.sim, NS_PER_S);
-    cr_assert(drained);
-    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    expect_clean(&r, &drained);
     rig_restart(&r);
     rig_expect(&r, 0, 30, 1);
     rig_fini(&r);
@@ -67,16 +86,10 @@ Test(flush_wait, a_flush_of_another_device_that_failed_is_not)
     struct rig r;
     uint16_t dev;
 
-    rig_init(&r, &(struct rig_opts){.seed = 14});
-    cr_assert_eq(rig_boot(&r), 0);
-    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
-    shard_drain(r.shard, true, rig_set, &drained);
-    cr_assert_eq(sim_run_until(r.sim, rig_flushing, &r, NS_PER_S), 0);
+    write_to_the_flush(&r, 14, false, &drained);
     dev = r.shard->lanes[0].state == LANE_FLUSH ? 0 : 1;
     cold_flush_failed(r.cold, 1 - dev);
-    sim_run_for(r.sim, NS_PER_S);
-    cr_assert(drained);
-    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    expect_clean(&r, &drained);
     cr_assert_eq(r.shard->stats.destage_errors, 0);
     rig_restart(&r);
     rig_expect(&r, 0, 30, 1);
@@ -89,25 +102,16 @@ Test(flush_wait, a_flush_of_another_shard_is_heard_of_before_this_ones_begins)
     bool drained = false;
     struct rig r;
 
-    rig_init(&r, &(struct rig_opts){.seed = 15});
-    cr_assert_eq(rig_boot(&r), 0);
-    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
-    for (uint16_t d = 0; d < RIG_HDDS; d++)
-        cr_assert(flush_turn_take(&r.flush_turns, d));
-    shard_drain(r.shard, true, rig_set, &drained);
-    cr_assert_eq(sim_run_until(r.sim, rig_flushing, &r, NS_PER_S), 0);
+    write_to_the_flush(&r, 15, true, &drained);
     sim_run_for(r.sim, 500 * NS_PER_MS);
     cr_assert(rig_flushing(&r));
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
     flushes_failed(&r);
-    for (uint16_t d = 0; d < RIG_HDDS; d++)
-        flush_turn_give(&r.flush_turns, d);
+    others_give_the_turn(&r);
     sim_run_for(r.sim, 50 * NS_PER_MS);
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
     cr_assert_eq(r.shard->stats.destage_errors, 1);
-    sim_run_for(r.sim, NS_PER_S);
-    cr_assert(drained);
-    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    expect_clean(&r, &drained);
     rig_fini(&r);
 }
 
@@ -118,23 +122,14 @@ Test(flush_wait, a_flush_that_waits_for_another_one_gives_up_after_the_deadline)
     struct rig r;
     uint64_t before;
 
-    rig_init(&r, &(struct rig_opts){.seed = 17});
-    cr_assert_eq(rig_boot(&r), 0);
-    cr_assert_eq(rig_write(&r, 0, 30, 1), 0);
-    for (uint16_t d = 0; d < RIG_HDDS; d++)
-        cr_assert(flush_turn_take(&r.flush_turns, d));
-    shard_drain(r.shard, true, rig_set, &drained);
-    cr_assert_eq(sim_run_until(r.sim, rig_flushing, &r, NS_PER_S), 0);
+    write_to_the_flush(&r, 17, true, &drained);
     before = sim_events_run(r.sim);
     sim_run_for(r.sim, 100 * NS_PER_MS);
     cr_assert_lt(sim_events_run(r.sim) - before, 1000, "it does not spin");
     cr_assert_eq(sim_run_until(r.sim, rig_destage_failed, &r, 60 * NS_PER_S), 0);
     cr_assert_eq(r.shard->ix.nr_dirty, 30);
-    for (uint16_t d = 0; d < RIG_HDDS; d++)
-        flush_turn_give(&r.flush_turns, d);
-    sim_run_for(r.sim, NS_PER_S);
-    cr_assert(drained);
-    cr_assert_eq(r.shard->ix.nr_dirty, 0);
+    others_give_the_turn(&r);
+    expect_clean(&r, &drained);
     rig_restart(&r);
     rig_expect(&r, 0, 30, 1);
     rig_fini(&r);

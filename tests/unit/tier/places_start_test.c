@@ -83,21 +83,32 @@ static void slow_down(struct rig *r)
     slow_from_ns = env_now_ns(r->env);
 }
 
+/* How many. */
+static uint32_t take_many_segments(struct rig *r)
+{
+    copies_begin(r, 64, 0);
+    for (unsigned round = 0; round < 20 && nr_slot_segments(r) < 12; round++)
+        copies_make(r, 0, COPIES_VOLUME, 1);
+    cr_assert_geq(nr_slot_segments(r), 12);
+    return nr_slot_segments(r);
+}
+
+static void spoil_tables(struct rig *r, uint32_t bytes)
+{
+    for (uint32_t g = 0; g < r->o.segments; g++)
+        sim_disk_latent(r->ssd, r->geo.base_bytes + g * (uint64_t)r->geo.segment_bytes + 4096, bytes);
+}
+
 static void restart_slowly(bool unreadable)
 {
     uint32_t had, found;
     uint64_t took;
     struct rig r;
 
-    copies_begin(&r, 64, 0);
-    for (unsigned round = 0; round < 20 && nr_slot_segments(&r) < 12; round++)
-        copies_make(&r, 0, COPIES_VOLUME, 1);
-    had = nr_slot_segments(&r);
-    cr_assert_geq(had, 12);
+    had = take_many_segments(&r);
     rig_stop(&r);
     if (unreadable)
-        for (uint32_t g = 0; g < r.o.segments; g++)
-            sim_disk_latent(r.ssd, r.geo.base_bytes + g * (uint64_t)r.geo.segment_bytes + 4096, 512);
+        spoil_tables(&r, 512);
     r.on_recovered = slow_down;
     cr_assert_eq(rig_boot(&r), 0);
     took = env_now_ns(r.env) - slow_from_ns;
@@ -116,17 +127,11 @@ Test(places_start, a_start_does_not_wait_for_tables_that_cannot_be_read) { resta
 /* The device is given up for copies, not for the log, which gets what they had. */
 Test(places_start, segments_whose_tables_cannot_be_read_are_the_logs_again, .timeout = 60)
 {
-    uint32_t had;
     struct rig r;
 
-    copies_begin(&r, 64, 0);
-    for (unsigned round = 0; round < 20 && nr_slot_segments(&r) < 12; round++)
-        copies_make(&r, 0, COPIES_VOLUME, 1);
-    had = nr_slot_segments(&r);
-    cr_assert_geq(had, 12);
+    (void)take_many_segments(&r);
     rig_stop(&r);
-    for (uint32_t g = 0; g < r.o.segments; g++)
-        sim_disk_latent(r.ssd, r.geo.base_bytes + g * (uint64_t)r.geo.segment_bytes + 4096, 4096);
+    spoil_tables(&r, 4096);
     cr_assert_eq(rig_boot(&r), 0);
     cr_assert(r.shard->places.area[0].off);
     cr_assert_eq(nr_slot_segments(&r), 0);
