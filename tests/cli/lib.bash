@@ -7,7 +7,8 @@ firnctl=$O/firnctl
 for p in "$firnd" "$firnctl"; do [ -x "$p" ] || { echo "skip: $p is not built"; exit 77; }; done
 for p in curl jq; do command -v $p >/dev/null || { echo "skip: $p is not installed"; exit 77; }; done
 T=$(mktemp -d /tmp/firn-cli.XXXXXX)
-passed=0 failed=0 pid=
+pid=
+. tests/checks.bash
 export TSAN_OPTIONS=log_path=$T/sanitizer ASAN_OPTIONS=log_path=$T/sanitizer UBSAN_OPTIONS=log_path=$T/sanitizer
 
 end() {
@@ -19,22 +20,6 @@ end() {
     exit $?
 }
 trap end EXIT
-
-ok() { passed=$((passed + 1)); }
-bad() { failed=$((failed + 1)); echo "FAILED: $*"; }
-is() { # is WHAT GOT WANTED
-    if [ "$2" = "$3" ]; then ok; else bad "$1: got \"$2\", wanted \"$3\""; fi
-}
-has() { # has WHAT TEXT PATTERN(extended regular expression)
-    if grep -qE -- "$3" <<<"$2"; then ok; else bad "$1: no \"$3\" in: $2"; fi
-}
-exits() { # exits STATUS COMMAND...: its output goes to $out
-    local want=$1 rc
-    shift
-    out=$("$@" 2>&1)
-    rc=$?
-    if [ $rc = "$want" ]; then ok; else bad "exit $rc, wanted $want: $* : $out"; fi
-}
 
 small="--journal-size 64MiB --capacity-size 256MiB"
 wait_ready() { # wait_ready LOG

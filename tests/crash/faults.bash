@@ -4,7 +4,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 FIRN_BUILD=${FIRN_BUILD:-${O:-build}}
 . tests/crash/lib.sh
 blocks=$build/tests/crash/blocks
-passed=0 failed=0 skipped=0 out=
+skipped=0
+. tests/checks.bash
 for p in "$firnd" "$firnctl" "$bench" "$blocks"; do [ -x "$p" ] || { echo "skip: $p is not built"; exit 77; }; done
 need jq python3
 
@@ -12,21 +13,7 @@ report() { # the closing line; the script's exit status
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
 }
-ok() { passed=$((passed + 1)); }
-bad() { local why="$*"; failed=$((failed + 1)); echo "FAILED: ${why:0:900}"; }
 skip() { skipped=$((skipped + 1)); echo "skip: $*"; }
-is() { # is WHAT GOT WANTED
-    if [ "$2" = "$3" ]; then ok; else bad "$1: got \"$2\", wanted \"$3\""; fi
-}
-has() { # has WHAT TEXT PATTERN(extended regular expression)
-    if grep -qE -- "$3" <<<"$2"; then ok; else bad "$1: no \"$3\" in: $2"; fi
-}
-exits() { # exits STATUS COMMAND...: its output goes to $out
-    local want=$1 rc=0
-    shift
-    out=$("$@" 2>&1) || rc=$?
-    if [ $rc = "$want" ]; then ok; else bad "exit $rc, wanted $want: $* : ${out:0:600}"; fi
-}
 pool=$work/pool
 socket=$pool/firnd.sock
 begin() { # begin JOURNAL_SIZE [CONF LINES]: a pool in $pool, formatted; $CAPACITY, $REACTORS as conf() has them
