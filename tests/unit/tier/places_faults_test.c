@@ -9,8 +9,6 @@
 #define COPIED 512u              /* of the first ones the SSD has copies */
 #define RUN    CHUNK_BLOCKS
 
-static char data[RUN * BLOCK_BYTES] __attribute__((aligned(4096)));
-
 /* Stamp 1, cold, nothing of it in the log; copies as far as there is room. */
 static void begin(struct rig *r, uint32_t segments, uint32_t hdd_extents)
 {
@@ -214,9 +212,9 @@ Test(places_faults, dirt_that_fills_the_ssd_before_slow_disks_waits_and_reads_go
     for (unsigned i = 0; i < WRITES; i++) {
         uint64_t block = COPIED + i % PER * RUN;
 
-        w[i] = (struct late){.buf = aligned_alloc(BLOCK_BYTES, sizeof(data))};
+        w[i] = (struct late){.buf = aligned_alloc(BLOCK_BYTES, RUN * BLOCK_BYTES)};
         rig_fill(&r, w[i].buf, block, RUN, 2);
-        w[i].iov = (struct iovec){w[i].buf, sizeof(data)};
+        w[i].iov = (struct iovec){w[i].buf, RUN * BLOCK_BYTES};
         w[i].io = (struct blk_io){.op = BLK_WRITE, .lba = block, .nlb = RUN, .iov = &w[i].iov, .iovcnt = 1, .cb = late_done,
                                   .ctx = &w[i]};
         blk_submit(&r.vol.blk, &w[i].io);
