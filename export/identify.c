@@ -16,9 +16,10 @@ static void pad(char *to, size_t n, const char *text)
     memcpy(to, text, len);
 }
 
-/* A volume has one: a second path of its host takes the place of the first (connect.c). A host that were told of several would
- * make a multipath device of it and try the second path for ever. */
-static bool several_controllers(const struct subsys *s) { return !s->p.single_host; }
+/* Several, and a shared namespace, though a volume lets in one at a time (connect.c): with that Linux puts its multipath device above the
+ * namespace, also of one path, and what is under way when the connection is reset waits for the next one. Without, a request is sent into
+ * the dead connection again and again until nvme_core.max_retries is used up, and the program gets an error. */
+enum { CMIC_PORTS = 1, CMIC_CONTROLLERS = 2, NMIC_SHARED = 1 }; /* no asymmetric access (ANA) ever */
 
 static uint8_t log2_of(uint32_t v) { return (uint8_t)__builtin_ctz(v); }
 
@@ -59,7 +60,7 @@ void identify_ctrl_fill(const struct ctrl *c, struct nvme_id_ctrl *id)
     pad(id->sn, sizeof(id->sn), s->p.serial);
     pad(id->mn, sizeof(id->mn), "Firn");
     pad(id->fr, sizeof(id->fr), FIRN_VERSION);
-    id->cmic = several_controllers(s) ? 1 | 2 : 0; /* several ports, several controllers; no asymmetric access (ANA) ever */
+    id->cmic = CMIC_PORTS | CMIC_CONTROLLERS;
     id->cntlid = to_le16(c->cntlid);
     id->ver = to_le32(NVME_VS_1_4);
     id->cntrltype = subsys_is_discovery(s) ? 2 : 1;
@@ -79,7 +80,7 @@ void identify_ns_fill(const struct subsys *s, struct nvme_id_ns *id)
     id->nsze = id->ncap = id->nuse = to_le64(b->size_lba);
     id->nsfeat = 1 << 4; /* the preferences below hold */
     id->dlfeat = 1 | 1 << 3; /* deallocated blocks read as zeros; Write Zeroes may deallocate */
-    id->nmic = several_controllers(s);
+    id->nmic = NMIC_SHARED;
     id->npwg = id->npwa = id->npdg = id->npda = to_le16(page); /* 0-based */
     id->nows = to_le16(stripe);
     memcpy(id->nguid, s->p.uuid.b, sizeof(id->nguid));
@@ -168,7 +169,7 @@ static uint16_t cns_ns_common(const struct cmd *c, uint8_t *page)
 {
     if (!is_ns(c))
         return ST_INVALID_NAMESPACE | STATUS_DNR;
-    page[1] = several_controllers(c->q->s); /* NMIC: shared */
+    page[1] = NMIC_SHARED;
     page[14] = 1; /* NSTAT: ready */
     return ST_SUCCESS;
 }

@@ -17,12 +17,12 @@ ask() { # ask THING: the outside does it
     for _ in $(seq 600); do [ -e "$WORK/ask/$1.done" ] && { rm -f "$WORK/ask/$1.done"; return 0; }; sleep 0.1; done
     return 1
 }
-device() { # device NQN: the block device, once it is there
-    local c n
+device() { # device NQN: the multipath device above its only path, once it is there
+    local s n
     for _ in $(seq 100); do
-        for c in /sys/class/nvme/nvme*; do
-            [ "$(cat "$c/subsysnqn" 2>/dev/null)" = "$1" ] || continue
-            n=$(ls -d "$c"/nvme*n1 2>/dev/null | head -n 1)
+        for s in /sys/class/nvme-subsystem/nvme-subsys*; do
+            [ "$(cat "$s/subsysnqn" 2>/dev/null)" = "$1" ] || continue
+            n=$(ls -d "$s"/nvme*n1 2>/dev/null | head -n 1)
             [ -n "$n" ] && [ -b "/dev/${n##*/}" ] && { echo "/dev/${n##*/}"; return 0; }
         done
         sleep 0.1
@@ -49,7 +49,7 @@ step "connect" connect "$v1"
 d1=$(device "$v1") || { echo "not ok - the namespace appears"; dmesg | tail -n 10; echo "end of steps"; exit; }
 echo "ok - the namespace appears"
 step "identify: no volatile write cache" sh -c "nvme id-ctrl $d1 | grep -qE '^vwc +: 0'"
-step "identify: one controller, not shared, no ANA" sh -c "nvme id-ctrl $d1 | grep -qE '^cmic +: 0$' && nvme id-ns $d1 | grep -qE '^nmic +: 0$'"
+step "identify: several controllers, shared, no ANA" sh -c "nvme id-ctrl $d1 | grep -qE '^cmic +: 0x3$' && nvme id-ns $d1 | grep -qE '^nmic +: 0x1$'"
 step "mkfs.ext4" mkfs.ext4 -q -F "$d1"
 mkdir -p /mnt/a /mnt/b /mnt/c
 step "mount ext4" mount "$d1" /mnt/a

@@ -118,8 +118,8 @@ Test(identify, controller)
     cr_assert_str_eq((const char *)raw + 768, s.p.nqn);
 }
 
-/* CMIC bit 1 makes Linux put a multipath device above the namespace; bit 3 would announce ANA. */
-Test(identify, a_volume_has_one_controller_and_is_not_shared)
+/* CMIC bit 1 and NMIC bit 0 make Linux put a multipath device above the namespace; CMIC bit 3 would announce ANA. */
+Test(identify, a_volume_may_have_several_controllers_and_is_shared)
 {
     struct target t = {.opts = {.queue_depth = 128}};
     struct blk b = {.lba_bytes = 4096, .size_lba = 1000};
@@ -132,8 +132,8 @@ Test(identify, a_volume_has_one_controller_and_is_not_shared)
         s.p.single_host = single;
         identify_ctrl_fill(&c, &id);
         identify_ns_fill(&s, &ns);
-        cr_assert_eq(id.cmic, single ? 0 : 3);
-        cr_assert_eq(ns.nmic, single ? 0 : 1);
+        cr_assert_eq(id.cmic, 3);
+        cr_assert_eq(ns.nmic, 1);
     }
 }
 
