@@ -46,7 +46,8 @@ static void read_beside(uint32_t write_bytes, bool ordered)
     cr_expect_gt(y.dev[1].written_bytes - destaged, (ordered ? 300 : 16) * MIB, "destage at full load: %llu MiB",
                  (unsigned long long)((y.dev[1].written_bytes - destaged) / MIB));
     cr_expect_gt(y.dev[1].writes_at_once, 1, "runs go out together");
-    cr_expect_leq(y.dev[1].longest_write_ns, (TRAIN_MS + 0.1) * 1e6, "a train of %.1f ms", (double)y.dev[1].longest_write_ns / 1e6);
+    cr_expect_leq((double)y.dev[1].longest_write_ns / 1e6, TRAIN_MS + 0.1, "a train of %.1f ms",
+                  (double)y.dev[1].longest_write_ns / 1e6);
     cr_expect_leq((double)r.longest_ns / 1e6, TRAIN_MS + READ_MS + 1, "%.1f ms", (double)r.longest_ns / 1e6);
     events /= MAX(r.nr, UINT64_C(1));
     cr_expect_lt(events, ordered ? 620 : 70, "%llu events a read: shards look again and again at what has not changed",
