@@ -152,12 +152,14 @@ static bool has_history(const struct journal *j)
 
 int journal_open(struct journal *j)
 {
+    const struct rseg *idle;
     int err;
 
     assert(j->recovery && (!j->recovery->unnamed || j->opts.accept_loss));
+    idle = j->recovery->idle;
     err = repair(j->recovery);
-    if (!err && has_history(j))
-        err = stream_open_sync(&j->streams[JOURNAL_HOST]);
+    if (!err && (has_history(j) || idle))
+        err = stream_open_sync(&j->streams[JOURNAL_HOST], idle ? idle->segment : SEGMENT_ANY);
     recovery_free(j->recovery);
     j->recovery = NULL;
     return err;

@@ -248,6 +248,7 @@ struct journal_opts {
     bool     placed;            /* PLACED records may be appended, also without it if replay finds some; older programs refuse the pool */
     uint64_t seq_floor;         /* the highest seq that the metadata names: new records get higher ones. 0: none known */
     struct journal_mark marks[JOURNAL_STREAM_NR]; /* as the metadata has them; not trusted */
+    bool        marks_final;    /* the metadata says too that nothing was acknowledged since it got these marks */
     struct dev *const *areas;   /* this env's devices of the areas from 1 on: [area - 1]; borrowed. NULL: there are none */
 };
 
@@ -281,6 +282,8 @@ struct journal_replay_report {
     uint64_t groups, records, blocks;
     uint64_t groups_torn, groups_stale, groups_cut, groups_corrupt;
     uint64_t groups_unnamed;              /* of the corrupt ones: nothing names what they held */
+    uint64_t groups_maybe;                /* of the unnamed ones: the log may have gone on where nothing can be read, or not */
+    uint32_t maybe_segment;               /* in which one of those places is */
     uint64_t blocks_bad;                  /* of the newest payload: not what was written; their records were told all the same */
     uint64_t seq_max, meta_commit_no_max; /* seen in any header */
 };

@@ -7,6 +7,7 @@
  * append.c   requests -> groups -> durable -> callbacks
  * judge.c    the decision table of recovery, pure
  * scan.c     finds the groups of a segment that has no summary
+ * recover_next.c  may the log have gone on where nothing can be read?
  * recover.c  replay: facts for judge.c, records to the owner
  * repair.c   what opening writes: drops torn groups for good, seals what a crash left open
  * slots.c    segments for something else than the log
@@ -68,6 +69,8 @@ struct segpool {
     uint64_t  forgotten;        /* slots of segments up to this epoch count no more */
     uint64_t  seq_floor[REACTORS_MAX]; /* of all headers on the journal device, like meta_commit_no */
     uint64_t  meta_commit_no;
+    uint32_t  unknown_nr;       /* free segments of area 0, at the start, that may hold a group of which nothing can be read */
+    uint32_t  unknown_first;    /* number of one */
     struct list waiters;
 };
 
@@ -179,6 +182,7 @@ struct stream {
     struct oseg        *cur, *next;
     struct env_task     run;            /* forms groups at the end of a pass */
     bool                starved;        /* appends wait for a free segment */
+    bool                held;           /* no group is formed until all that is sealed has its summary: the newest of it was not full */
     uint8_t            *echo;           /* records of the previous group */
     uint32_t            nr_echo, prev_crc;
 };
@@ -225,6 +229,8 @@ struct journal {
 
 /* The segment in which a group of this shape goes, or NULL: it is being opened, or there is no space. */
 struct oseg *stream_room(struct stream *st, uint32_t nr_sums, uint32_t nr_blocks);
+/* Whether the longest group that one record can need may follow there, with the summary that is due then. */
+bool segment_has_room(const struct segpool_geometry *geo, uint64_t off, size_t summary_len);
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_sums, uint32_t nr_blocks);
 uint32_t stream_group_bytes_max(const struct stream *st); /* payload of one group */
 void stream_say_placed(struct stream *st);     /* also of the next segment, if it has been opened without */
@@ -232,7 +238,9 @@ void stream_open_ahead(struct stream *st);     /* when the current segment runs 
 void stream_seal_ready(struct stream *st);     /* seals full segments whose groups are all durable, oldest first */
 void stream_seal_early(struct stream *st, uint32_t segment); /* if it is the current one */
 void stream_set_starved(struct stream *st, bool starved); /* appends that wait are the whole pool's concern */
-int  stream_open_sync(struct stream *st);      /* at start: the first segment */
+/* At start: the first segment. `again`: this one, which is open and empty; else SEGMENT_ANY. */
+#define SEGMENT_ANY UINT32_MAX
+int  stream_open_sync(struct stream *st, uint32_t again);
 int  stream_seal_sync(struct stream *st);      /* at close */
 bool stream_busy(const struct stream *st);     /* a header or summary is being, or about to be, written */
 void oseg_set_state(struct oseg *s, enum oseg_state state);
@@ -307,10 +315,15 @@ struct rseg {                  /* a segment that holds, or may hold, something o
     uint64_t cut;              /* groups from here on are not the stream's; UINT64_MAX: none. Of a sealed one: always none */
     struct summary sum;        /* gathered when it is not sealed: what repair.c writes */
     uint64_t end_off;          /* behind the last kept group */
+    uint64_t scan_end;         /* behind the last whole header of this use, and its payload; nothing where it is sealed */
+    bool     blind;            /* what stands behind that cannot be read */
+    bool     hurt;             /* something behind that was lost: how much room is left is not known */
     uint64_t *drop;            /* offsets of whole groups that must never come back; as long as scan.nr */
     uint32_t nr_drop;
 };
 static inline bool rseg_empty(const struct rseg *s) { return !s->sealed && s->sum.nr_entries == 0; }
+/* Its header was written for groups to follow, not to hide what stood there (repair.c). */
+static inline bool rseg_opened(const struct rseg *s) { return s->head_ok && (s->head.cut_group || s->head.prev_epoch); }
 
 struct rstream {
     uint64_t mark;             /* highest group known durable */
@@ -330,6 +343,7 @@ struct recovery {
     struct rseg   *segs;       /* in epoch order */
     uint32_t       nr_segs;
     struct rstream streams[JOURNAL_STREAM_NR];
+    struct rseg   *idle;       /* open and empty, where HOST goes on; NULL: there is none */
     uint64_t       unnamed;    /* groups lost without a name and without consent on the medium */
     uint64_t       seq_max;
     uint8_t       *buf;        /* GROUP_BYTES_MAX */
@@ -348,6 +362,9 @@ void rseg_enter(struct recovery *r, struct rseg *s);
 int  rseg_judge(struct recovery *r, struct rseg *s);
 int  judge_missing(struct recovery *r, struct rseg *s, uint64_t to, uint64_t off, const struct jrn_group *next);
 
+void recover_next(struct recovery *r);   /* recover_next.c; sets r->idle */
+void recover_maybe(struct recovery *r, uint32_t segment); /* a group may be lost there that may never have been */
+bool rseg_has_room(const struct recovery *r, const struct rseg *s); /* that was judged: nothing follows it in its stream */
 int  recover_verify(struct recovery *r); /* recover_verify.c: is the newest payload what was written? */
 void recovery_free(struct recovery *r);
 int  repair(struct recovery *r);

@@ -355,6 +355,7 @@ static int replay_all(struct recovery *r)
     if (err)
         return err;
     marks_reached(r);
+    recover_next(r);
     return recover_verify(r);
 }
 
@@ -390,7 +391,9 @@ int journal_replay(struct journal *j, const struct journal_replay_ops *ops, stru
         return err;
     report->groups_unnamed = j->recovery->unnamed;
     if (j->recovery->unnamed && !j->opts.accept_loss) {
-        log_error("journal has lost acknowledged records that nothing names; not started",
+        log_error(report->groups_maybe < report->groups_unnamed
+                      ? "journal has lost acknowledged records that nothing names; not started"
+                      : "journal cannot be read where acknowledged records may stand, or nothing; not started",
                   "shard=%" PRIu32 " groups=%" PRIu64, j->opts.shard, j->recovery->unnamed);
         return -FIRN_E_CORRUPT;
     }

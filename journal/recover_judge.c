@@ -107,6 +107,7 @@ static int keep_damaged(struct recovery *r, struct rseg *s, uint64_t number, uin
     log_error("journal group damaged", "shard=%" PRIu32 " segment=%" PRIu32 " offset=%" PRIu64 " group=%" PRIu64
               " records=%" PRIu32, r->j->opts.shard, s->segment, off, number, nr_records);
     r->report->groups_corrupt++;
+    s->hurt = true;
     r->streams[s->stream].expected = number + 1;
     return gather(s, number, &e, records);
 }
@@ -122,6 +123,7 @@ static int keep_lost(struct recovery *r, struct rseg *s, uint64_t from, uint64_t
     log_error("journal groups lost without a name", "shard=%" PRIu32 " segment=%" PRIu32 " offset=%" PRIu64
               " group=%" PRIu64 " groups=%" PRIu64, r->j->opts.shard, s->segment, off, from, nr);
     r->report->groups_corrupt += nr;
+    s->hurt = true;
     r->unnamed += nr;
     r->streams[s->stream].expected = from + nr;
     return nr <= UINT32_MAX ? gather(s, from, &e, NULL) : -FIRN_E_CORRUPT;
@@ -227,17 +229,34 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
     return -FIRN_E_CORRUPT;
 }
 
-/* Nothing behind tells where the stream ended: then it ended where no header verifies, unless that place cannot be read. */
-static bool end_unreadable(struct recovery *r, const struct rseg *s, uint64_t end)
+/* Whether it is proven that nothing anybody relies on was lost at a place of this group number that cannot be read: the marks are final;
+ * or a group of MOVES has no mark yet, and what it repeats stands where it was; or nothing follows the segment before this one. */
+static bool nobodys(const struct recovery *r, const struct rseg *s, uint64_t number)
 {
-    const struct rstream *st = &r->streams[s->stream];
+    const struct rseg *last = r->streams[s->stream].last;
 
-    if (s->foot_ok || s->nr_drop || !st->expected || st->expected >= s->cut)
+    if (number > r->j->opts.marks[s->stream].group && (s->stream == JOURNAL_MOVES || r->j->opts.marks_final))
+        return true;
+    return rseg_empty(s) && last && last->epoch == s->head.prev_epoch && rseg_has_room(r, last);
+}
+
+/* Nothing behind tells where the stream ended: then it ended where no header verifies, unless that place cannot be read. Of a stream
+ * of which nothing else is left the header says which group might be there: that one, or one a little behind it. */
+static bool end_unreadable(struct recovery *r, struct rseg *s, uint64_t end)
+{
+    struct rstream *st = &r->streams[s->stream];
+    uint64_t number = st->expected ? st->expected : MAX(s->head.group_floor, UINT64_C(1));
+
+    if (s->foot_ok || s->nr_drop || !(st->expected || s->head_ok) || st->expected >= s->cut)
         return false;
     for (const struct rseg *b = s + 1; b < r->segs + r->nr_segs; b++)
         if (b->stream == s->stream && first_known(b))
             return false;
-    return rseg_unreadable(r, s, end);
+    s->blind = rseg_unreadable(r, s, end);
+    if (!s->blind || nobodys(r, s, number))
+        return false;
+    st->expected = number;
+    return true;
 }
 
 /* The stream's oldest segment holds nothing, yet the one behind it, which has groups, was opened because this one filled: at
@@ -271,11 +290,15 @@ int rseg_judge(struct recovery *r, struct rseg *s)
     }
     if (err)
         return err;
+    s->scan_end = end;
+    s->hurt = false; /* what was lost before the last whole group takes none of the room behind it */
     if (!st->expected)
         st->expected = vanished_group(r, s);
     number = st->expected ? end_number(r, s) : 0;
-    if (number <= st->expected && end_unreadable(r, s, end))
+    if (number <= st->expected && end_unreadable(r, s, end)) {
         number = st->expected + 1;
+        recover_maybe(r, s->segment);
+    }
     if (number > st->expected)
         return judge_missing(r, s, number, end, NULL);
     r->report->groups_torn += s->scan.torn_end;

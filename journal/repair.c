@@ -4,7 +4,8 @@
  * 1. A flush: what replay read, and what the owner now relies on, is durable.
  * 2. Groups that were dropped are erased (their headers become zeros), so that they never come back, whatever rots later.
  * 3. Segments without a summary get one, in the order of epochs; damaged headers are written again.
- * 4. Segments with nothing in them go back to the pool, behind a new header if anything was dropped there.
+ * 4. Segments with nothing in them go back to the pool, behind a new header if anything was dropped there, or the old one would say
+ *    that the log goes on there. The one where it does stays: opening takes it again.
  * Idempotent: after a crash at any of these writes, replay comes to the same records: a dropped group is above the durable
  * mark and stays so, a summary is whole or ignored. Afterwards all that counts is in summaries, which no other segment's bytes
  * can overrule: those are used again, and what they said is gone.
@@ -78,12 +79,13 @@ static int see_epochs(struct recovery *r, const struct rseg *s)
 }
 
 /* Nothing in it counts. What an erased group uncovers, and older uses behind a header that is damaged, are hidden for good by a
- * header with an epoch of its own. */
+ * header with an epoch of its own. So is what it said of where the log goes on, and what cannot be read now but perhaps later. */
 static int give_back(struct recovery *r, struct rseg *s)
 {
+    bool said_next = s->stream == JOURNAL_HOST && rseg_opened(s);
     int err = s->nr_drop ? see_epochs(r, s) : 0;
 
-    if (!err && (s->nr_drop || !s->head_ok)) {
+    if (!err && (s->nr_drop || s->blind || !s->head_ok || said_next)) {
         s->head.epoch = segpool_epoch_new(r->j->pool, s->segment);
         s->head.cut_group = s->head.prev_epoch = 0;
         err = write_header(r, s);
@@ -102,7 +104,7 @@ int repair(struct recovery *r)
     for (uint32_t i = 0; i < r->nr_segs && !err; i++)
         err = repair_segment(r, &r->segs[i]);
     for (uint32_t i = 0; i < r->nr_segs && !err; i++)
-        if (rseg_empty(&r->segs[i]))
+        if (rseg_empty(&r->segs[i]) && &r->segs[i] != r->idle)
             err = give_back(r, &r->segs[i]);
     return err;
 }

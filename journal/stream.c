@@ -95,14 +95,28 @@ int summary_finish(struct summary *s, const struct segpool_geometry *geo, uint32
 
 /* ---- room for the next group ---------------------------------------------------------------------------------------- */
 
+static inline bool fits(const struct segpool_geometry *geo, uint64_t off, size_t summary_len, size_t cap, const struct jrn_group *shape,
+                        uint32_t nr_blocks)
+{
+    size_t summary = summary_len + jrn_entry_bytes(shape->nr_records, shape->nr_sums);
+    uint64_t end = off + jrn_group_padded_bytes(geo, shape) + (uint64_t)nr_blocks * BLOCK_BYTES;
+
+    return summary <= cap && end + summary_room(geo, summary) <= geo->segment_bytes;
+}
+
 bool oseg_fits(const struct stream *st, const struct oseg *s, uint32_t nr_records, uint32_t nr_sums, uint32_t nr_blocks)
 {
-    const struct segpool_geometry *geo = &st->j->geo;
     struct jrn_group shape = {.nr_records = nr_records, .nr_echo = st->nr_echo, .nr_sums = nr_sums};
-    size_t summary = s->sum.len + jrn_entry_bytes(nr_records, nr_sums);
-    uint64_t end = s->off + jrn_group_padded_bytes(geo, &shape) + (uint64_t)nr_blocks * BLOCK_BYTES;
 
-    return summary <= s->sum.cap && end + summary_room(geo, summary) <= geo->segment_bytes;
+    return fits(&st->j->geo, s->off, s->sum.len, s->sum.cap, &shape, nr_blocks);
+}
+
+bool segment_has_room(const struct segpool_geometry *geo, uint64_t off, size_t summary_len)
+{
+    uint32_t blocks = segpool_record_blocks_max(geo);
+    struct jrn_group longest = {.nr_records = 1, .nr_echo = GROUP_RECORDS_MAX, .nr_sums = blocks};
+
+    return fits(geo, off, summary_len, summary_cap(geo), &longest, blocks);
 }
 
 static void stream_switch(struct stream *st)
@@ -119,17 +133,25 @@ static void stream_switch(struct stream *st)
     }
 }
 
+/* Recovery takes it that nothing follows a segment without a summary that has room: nothing does before the summary is durable. */
 void stream_seal_early(struct stream *st, uint32_t segment)
 {
     if (st->j->failed || !st->cur || st->cur->segment != segment || st->cur->nr_groups == 0)
         return;
     oseg_set_state(st->cur, OSEG_FULL);
     st->cur = NULL;
+    st->held = true;
     stream_seal_ready(st);
+    if (st->id == JOURNAL_HOST) /* not when it is needed: until then nothing that can be read says where the log goes on */
+        stream_open_ahead(st);
 }
 
 struct oseg *stream_room(struct stream *st, uint32_t nr_sums, uint32_t nr_blocks)
 {
+    if (st->held) {
+        stream_open_ahead(st);
+        return NULL;
+    }
     if (st->cur && oseg_fits(st, st->cur, 1, nr_sums, nr_blocks))
         return st->cur;
     stream_switch(st);
@@ -184,14 +206,10 @@ static void space_check(struct journal *j)
         j->events.space_wanted(j->events.ctx);
 }
 
-static bool oseg_take(struct stream *st, struct oseg *s)
+static void oseg_begin(struct stream *st, struct oseg *s, uint64_t epoch)
 {
     struct journal *j = st->j;
-    uint64_t epoch;
 
-    if (!segpool_take(j->pool, j->opts.shard, st->id, st->id == JOURNAL_HOST ? j->reserve : 0, &j->waiter, &s->segment,
-                      &epoch))
-        return false;
     oseg_set_state(s, OSEG_OPENING);
     s->head = (struct jrn_seg_header){
         .epoch = epoch,
@@ -211,6 +229,17 @@ static bool oseg_take(struct stream *st, struct oseg *s)
     s->nr_groups = s->in_flight = 0;
     summary_reset(&s->sum, st->next_group);
     jrn_seg_header_encode(&j->geo, s->segment, &s->head, s->block);
+}
+
+static bool oseg_take(struct stream *st, struct oseg *s)
+{
+    struct journal *j = st->j;
+    uint64_t epoch;
+
+    if (!segpool_take(j->pool, j->opts.shard, st->id, st->id == JOURNAL_HOST ? j->reserve : 0, &j->waiter, &s->segment,
+                      &epoch))
+        return false;
+    oseg_begin(st, s, epoch);
     return true;
 }
 
@@ -287,7 +316,7 @@ void stream_say_placed(struct stream *st)
     jrn_seg_header_encode(&st->j->geo, s->segment, &s->head, s->block);
     oseg_set_state(s, OSEG_OPENING);
     s->iov.iov_base = s->block;
-    oseg_write(s, 0, JRN_SEG_HEADER_BYTES, header_rewritten);
+    oseg_write(s, 0, st->j->geo.head_bytes, header_rewritten);
 }
 
 void stream_open_ahead(struct stream *st)
@@ -311,14 +340,17 @@ void stream_open_ahead(struct stream *st)
     oseg_write(s, 0, j->geo.head_bytes, header_written);
 }
 
-int stream_open_sync(struct stream *st)
+int stream_open_sync(struct stream *st, uint32_t again)
 {
     struct journal *j = st->j;
     struct oseg *s = oseg_idle(st);
     int err;
 
     assert(s && !st->cur && !st->next);
-    if (!oseg_take(st, s)) {
+    if (again != SEGMENT_ANY) {
+        s->segment = again;
+        oseg_begin(st, s, segpool_epoch_new(j->pool, again));
+    } else if (!oseg_take(st, s)) {
         space_check(j);
         return 0; /* full: the first append waits for space like any other */
     }
@@ -333,6 +365,19 @@ int stream_open_sync(struct stream *st)
 
 /* ---- sealing ----------------------------------------------------------------------------------------------------------- */
 
+static struct oseg *oldest_unsealed(struct stream *st)
+{
+    struct oseg *oldest = NULL;
+
+    for (uint32_t i = 0; i < JRN_OSEGS; i++) {
+        struct oseg *s = &st->osegs[i];
+
+        if ((s->state == OSEG_FULL || s->state == OSEG_SEALING) && (!oldest || s->head.epoch < oldest->head.epoch))
+            oldest = s;
+    }
+    return oldest;
+}
+
 static void oseg_sealed(struct oseg *s)
 {
     struct journal *j = s->st->j;
@@ -341,6 +386,8 @@ static void oseg_sealed(struct oseg *s)
     segpool_set_use(j->pool, s->segment, SEGMENT_LOG_SEALED);
     trace(TRACE_JOURNAL_SEGMENT_SEAL, s->segment, s->head.epoch, s->nr_groups);
     oseg_set_state(s, OSEG_IDLE);
+    if (!oldest_unsealed(s->st))
+        s->st->held = false;
     if (j->events.segment_sealed)
         j->events.segment_sealed(j->events.ctx, s->segment, s->sum.seq_min, s->sum.seq_max);
 }
@@ -358,19 +405,6 @@ static void seal_written(struct dev_io *io)
     oseg_sealed(s);
     stream_seal_ready(st);
     stream_kick(st);
-}
-
-static struct oseg *oldest_unsealed(struct stream *st)
-{
-    struct oseg *oldest = NULL;
-
-    for (uint32_t i = 0; i < JRN_OSEGS; i++) {
-        struct oseg *s = &st->osegs[i];
-
-        if ((s->state == OSEG_FULL || s->state == OSEG_SEALING) && (!oldest || s->head.epoch < oldest->head.epoch))
-            oldest = s;
-    }
-    return oldest;
 }
 
 /* Room for the summary was kept while the segment filled. */

@@ -4,6 +4,7 @@
  * The journal device's: epoch above the metadata's free mark = in use. The first group is read with it: its epoch is the higher
  * one when the header's write was lost. Behind a damaged header the footer says the same; else the whole segment is searched,
  * unless the header is all zeros as formatting left it. A segment of which nothing can be read ends the start: that is no bad spot.
+ * One whose header says nothing, and whose first group cannot be read, is taken for free, and counted: the log may have gone on there.
  * Other devices': a segment is in use, for slots, if its header says so. Nothing on them is needed: what cannot be read is free, and a
  * device of which hardly anything can be read is left out.
  */
@@ -13,6 +14,7 @@
 #include "journal/priv.h"
 
 #define SURVEY_BYTES   (JRN_SEG_HEADER_BYTES + JRN_GROUP_HEADER_MAX)
+#define EPOCHS_UNKNOWN 64u    /* a segment whose epoch cannot be read has none that is so far above all that can be read */
 #define UNREADABLE_MAX 2u     /* headers on a device of copies alone that cannot be read: more, and it is taken for dead */
 
 struct survey {               /* one segment looked at */
@@ -26,6 +28,8 @@ struct survey {               /* one segment looked at */
     uint32_t        shard;
     enum journal_stream stream;
     bool            slots;
+    bool            blank;    /* the header reads as formatting left it */
+    bool            unknown;  /* it may hold a group, of which nothing can be read */
 };
 
 static void survey_found(struct survey *s, uint64_t epoch, uint32_t shard, enum journal_stream stream, bool slots)
@@ -91,6 +95,23 @@ static bool survey_answers(struct survey *s)
     return !unreadable;
 }
 
+/* Groups stand one behind the other: where the first one says that it is none, the segment holds nothing. If it cannot be read, it
+ * may have been the only one. */
+static int survey_unknown(struct survey *s)
+{
+    bool unreadable;
+    int err;
+
+    if (s->blank)
+        return 0;
+    err = read_soft(s->d, segment_base(s->geo, s->segment) + JRN_SEG_HEADER_BYTES, s->buf, BLOCK_BYTES, &unreadable);
+    if (err || !unreadable)
+        return err;
+    log_warn("a segment of the journal's device cannot be read where it begins", "segment=%" PRIu32, s->segment);
+    s->unknown = true;
+    return 0;
+}
+
 /* The header cannot be read: what else does the segment say of itself? All zeros with nothing behind was never used. */
 static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
 {
@@ -100,18 +121,33 @@ static int survey_damaged(struct survey *s, bool zeros, bool header_unreadable)
         return err; /* these are not bad spots: the device is gone */
     if (err && err != -EIO)
         return err;
-    return zeros || s->epoch > s->freed ? 0 : survey_area(s);
+    if (zeros || s->epoch > s->freed)
+        return 0;
+    err = survey_area(s);
+    return err || s->epoch > s->freed ? err : survey_unknown(s);
+}
+
+/* Header and first group. A bad spot behind a short header leaves that whole. */
+static int survey_read(struct survey *s, bool *unreadable)
+{
+    bool head_unreadable = false;
+    int err = read_soft(s->d, segment_base(s->geo, s->segment), s->buf, SURVEY_BYTES, unreadable);
+
+    if (!err && *unreadable)
+        err = read_soft(s->d, segment_base(s->geo, s->segment), s->buf, s->geo->head_bytes, &head_unreadable);
+    s->blank = !err && !head_unreadable && s->buf[0] == 0 && memcmp(s->buf, s->buf + 1, JRN_SEG_HEADER_BYTES - 1) == 0;
+    return err;
 }
 
 static int survey_segment(struct survey *s)
 {
     struct segpool *p = s->p;
     struct jrn_seg_header h;
-    bool unreadable = false, zeros;
+    bool unreadable = false;
     int err = -FIRN_E_CORRUPT;
 
     for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_soft(s->d, segment_base(s->geo, s->segment), s->buf, SURVEY_BYTES, &unreadable);
+        err = survey_read(s, &unreadable);
         if (err)
             return err;
         err = jrn_seg_header_decode(s->geo, s->segment, s->buf, &h);
@@ -127,8 +163,7 @@ static int survey_segment(struct survey *s)
         p->meta_commit_no = MAX(p->meta_commit_no, h.meta_commit_no);
         return 0;
     }
-    zeros = !unreadable && s->buf[0] == 0 && memcmp(s->buf, s->buf + 1, JRN_SEG_HEADER_BYTES - 1) == 0;
-    return survey_damaged(s, zeros, unreadable);
+    return survey_damaged(s, s->blank && !unreadable, unreadable);
 }
 
 static void survey_keep(const struct survey *s, uint32_t segment)
@@ -141,22 +176,39 @@ static void survey_keep(const struct survey *s, uint32_t segment)
             .use = s->slots ? SEGMENT_SLOTS : SEGMENT_LOG_OPEN, .shard = s->shard, .stream = s->stream, .epoch = s->epoch};
     } else {
         p->info[segment].epoch = s->freed; /* what it held up to here was given up on purpose */
-        area_free_push(&p->area[segpool_at(p, segment).area], segment);
+        if (!s->unknown)
+            area_free_push(&p->area[segpool_at(p, segment).area], segment);
     }
+}
+
+/* Behind all that are free: a bad spot is the last place to go on in. Should what it holds come to light again, all that is opened
+ * from now on is newer. */
+static void unknown_last(struct segpool *p, const uint32_t *unknown)
+{
+    for (uint32_t i = 0; i < p->unknown_nr; i++)
+        area_free_push(&p->area[0], unknown[i]);
+    p->unknown_first = p->unknown_nr ? unknown[0] : 0;
+    p->epoch_max += p->unknown_nr ? EPOCHS_UNKNOWN : 0;
 }
 
 static int log_survey(struct segpool *p, struct dev *d, uint64_t (*freed_epoch)(void *, uint32_t), void *ctx)
 {
     uint8_t *buf = aligned_alloc(4096, SURVEY_BYTES);
-    int err = buf ? 0 : -ENOMEM;
+    uint32_t *unknown = calloc(p->nr_segments, sizeof(*unknown));
+    int err = buf && unknown ? 0 : -ENOMEM;
 
     for (uint32_t i = 0; i < p->nr_segments && !err; i++) {
         struct survey s = {.p = p, .d = d, .geo = &p->area[0].geo, .segment = i, .freed = freed_epoch(ctx, i), .buf = buf};
 
         err = s.freed <= NUMBER_MEDIA_MAX ? survey_segment(&s) : -FIRN_E_CORRUPT;
         p->epoch_max = MAX(p->epoch_max, MAX(s.freed, s.epoch));
+        if (s.unknown)
+            unknown[p->unknown_nr++] = i;
         survey_keep(&s, i);
     }
+    if (!err)
+        unknown_last(p, unknown);
+    free(unknown);
     free(buf);
     return err;
 }

@@ -198,9 +198,12 @@ static int check_log(struct check *c, char why[static 256])
         if (c->off.shard[i].durable_seq > r->seq_max)
             check_say(c, "I5", CHECK_LOSS, "the log of shard %u ends at %llu, the metadata knows of %llu: writes are missing", i,
                       (unsigned long long)r->seq_max, (unsigned long long)c->off.shard[i].durable_seq);
-        if (r->groups_unnamed > 0)
+        if (r->groups_maybe > 0)
+            check_say(c, "I6", CHECK_LOSS, "segment %u of the journal cannot be read where the log of shard %u may go on: its last "
+                      "acknowledged writes may stand there, or nothing", r->maybe_segment, i);
+        if (r->groups_unnamed > r->groups_maybe)
             check_say(c, "I6", CHECK_LOSS, "the log of shard %u lacks %llu or more groups that were durable, and nothing names "
-                      "what they held", i, (unsigned long long)r->groups_unnamed);
+                      "what they held", i, (unsigned long long)(r->groups_unnamed - r->groups_maybe));
     }
     c->report->records += c->off.nr_recs;
     offline_sort(&c->off);

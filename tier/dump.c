@@ -211,7 +211,7 @@ static int dump_shard(void *ctx, const struct meta_key *key, const void *value, 
     for (unsigned i = 0; i < JOURNAL_STREAM_NR; i++)
         strbuf_add(d->out, " %s_group=%llu %s_segment=%u %s_epoch=%llu", streams[i], ull(rec.mark[i].group), streams[i],
                    rec.mark[i].segment, streams[i], ull(rec.mark[i].epoch));
-    strbuf_add(d->out, " described_seq=%llu", ull(rec.described_seq));
+    strbuf_add(d->out, " described_seq=%llu final=%s", ull(rec.described_seq), rec.marks_final ? "yes" : "no");
     for (uint32_t i = 0; i < rec.nr_rings; i++)
         strbuf_add(d->out, " ring%u_head=%u ring%u_homed_seq=%llu", i, rec.ring[i].head, i, ull(rec.ring[i].homed_seq));
     strbuf_add(d->out, "\n");

@@ -10,6 +10,8 @@
 
 #define SHARD_REC_VERSION 3u /* 1 had no marks, 2 no described_seq */
 #define SHARD_REC_RINGS   4u /* as 3, and a mark for each capacity device, where there are rings */
+#define SHARD_REC_FINAL   5u /* as 3 or 4, whichever its length says, and the marks are final */
+#define SHARD_FLAG_FINAL  1u
 
 /* ---- extents ---- */
 
@@ -153,7 +155,7 @@ int segment_rec_decode(const void *buf, uint32_t len, uint64_t *free_epoch) { re
 struct mark_media { le64 group; le64 epoch; le32 segment; uint8_t reserved[4]; };
 struct shard_rec_media {
     struct rec_head   head;         /*  0 version SHARD_REC_VERSION */
-    uint8_t           reserved[4];  /*  4 zero */
+    le32              flags;        /*  4 SHARD_FLAG_FINAL in version 5, else zero */
     le64              durable_seq;  /*  8 */
     struct mark_media mark[2];      /* 16 host, moves */
     le64              described_seq; /* 64 */
@@ -176,7 +178,8 @@ static uint32_t rings_encode(const struct shard_rec *r, uint8_t *buf)
 
 uint32_t shard_rec_encode(const struct shard_rec *r, void *buf)
 {
-    struct shard_rec_media m = {.head.version = to_le16(r->nr_rings > 0 ? SHARD_REC_RINGS : SHARD_REC_VERSION),
+    uint16_t version = r->marks_final ? SHARD_REC_FINAL : r->nr_rings > 0 ? SHARD_REC_RINGS : SHARD_REC_VERSION;
+    struct shard_rec_media m = {.head.version = to_le16(version), .flags = to_le32(r->marks_final ? SHARD_FLAG_FINAL : 0),
                                 .durable_seq = to_le64(r->durable_seq)};
 
     for (unsigned i = 0; i < ARRAY_LEN(m.mark); i++) {
@@ -209,6 +212,8 @@ static uint32_t shard_rec_bytes(uint32_t version, uint32_t len)
         return offsetof(struct shard_rec_media, described_seq);
     if (version < SHARD_REC_RINGS)
         return SHARD_REC_BYTES;
+    if (version == SHARD_REC_FINAL && len == SHARD_REC_BYTES)
+        return len;
     return len > SHARD_REC_BYTES && len <= SHARD_REC_MAX && (len - SHARD_REC_BYTES) % SHARD_REC_RING_BYTES == 0 ? len : 0;
 }
 
@@ -225,7 +230,7 @@ static int mark_decode(const struct mark_media *m, struct journal_mark *out)
 int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
 {
     struct shard_rec_media m = {0};
-    uint32_t version = MIN(MAX(rec_version(buf, len), SHARD_REC_VERSION - 1u), SHARD_REC_RINGS);
+    uint32_t version = MIN(MAX(rec_version(buf, len), SHARD_REC_VERSION - 1u), SHARD_REC_FINAL);
     int err = rec_check_version(buf, len, shard_rec_bytes(version, len), (uint16_t)version);
 
     *out = (struct shard_rec){0};
@@ -240,5 +245,6 @@ int shard_rec_decode(const void *buf, uint32_t len, struct shard_rec *out)
         err = mark_decode(&m.mark[i], &out->mark[i]);
     if (!err && len > sizeof(m))
         err = rings_decode((const uint8_t *)buf + sizeof(m), len - (uint32_t)sizeof(m), out);
-    return !err && !rec_all_zero(m.reserved, sizeof(m.reserved)) ? -FIRN_E_CORRUPT : err;
+    out->marks_final = version == SHARD_REC_FINAL;
+    return !err && from_le32(m.flags) != (out->marks_final ? SHARD_FLAG_FINAL : 0) ? -FIRN_E_CORRUPT : err;
 }

@@ -110,6 +110,7 @@ struct volume_rec {
 struct shard_rec {
     uint64_t durable_seq;      /* of the newest record that was durable and indexed */
     struct journal_mark mark[JOURNAL_STREAM_NR]; /* the newest durable group of each stream */
+    bool     marks_final;      /* nothing was acknowledged since: the shard has stopped, or has not begun yet */
     uint64_t described_seq;    /* extents destaged up to there are described on their devices (described.c); <= durable_seq */
     uint32_t nr_rings;         /* of the capacity devices from 0 on; 0: no device of the pool has a ring */
     struct ring_mark {

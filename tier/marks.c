@@ -10,6 +10,8 @@
  *    named everything.
  * 3. A start commits it once all shards have been judged, before anything is erased from their logs, and again behind that: what
  *    was kept is named before anything follows it.
+ * 4. It says that its marks are final where nothing follows: the last one of a stop, and the first one of a start, which the second
+ *    takes back before anything is served.
  * Failures: a failed commit is final, as everywhere.
  */
 #include "tier/describe.h"
@@ -41,8 +43,10 @@ uint32_t marks_encode(struct shard *s, void *buf)
 {
     struct shard_rec rec = {.durable_seq = s->seq_high, .described_seq = described_say(s)};
 
-    journal_marks(s->j, rec.mark);
-    memcpy(s->marks.said, rec.mark, sizeof(rec.mark));
+    rec.marks_final = s->marks.final;
+    if (s->j != NULL) /* else it is closed, and they were said */
+        journal_marks(s->j, s->marks.said);
+    memcpy(rec.mark, s->marks.said, sizeof(rec.mark));
     s->marks.said_ns = env_now_ns(s->env);
     ring_say(s, &rec);
     return shard_rec_encode(&rec, buf);
@@ -84,10 +88,13 @@ uint64_t marks_step(struct shard *s)
     return described;
 }
 
+void marks_begin(struct shard *s) { s->marks.final = false; }
+
 bool marks_busy(struct shard *s) { return s->marks.committing || described_busy(s) || (s->failed == 0 && behind(s)); }
 
-int shard_marks_commit(struct shard *s)
+int shard_marks_commit(struct shard *s, bool final)
 {
+    s->marks.final = final;
     set_op(s);
     return s->o.meta->ops->commit_sync(s->o.meta, &s->marks.op, 1);
 }

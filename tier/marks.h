@@ -14,6 +14,7 @@ struct marks {
     uint64_t said_ns;            /* when; 0: never */
     uint64_t begun_ns, not_before_ns; /* the last batch of marks alone; the next one */
     bool     committing;
+    bool     final;              /* records say so from now on: nothing is acknowledged after them */
     struct meta_batch batch;
     struct meta_op op;
     uint8_t  rec[SHARD_REC_MAX];
@@ -21,6 +22,7 @@ struct marks {
 
 uint32_t marks_encode(struct shard *s, void *buf);        /* the 'S' record, for a batch that is committed next */
 uint64_t marks_step(struct shard *s);                     /* when to be called again */
+void     marks_begin(struct shard *s);                    /* the log is open: what is said from now on is not final */
 bool     marks_busy(struct shard *s);                     /* the metadata does not name everything yet */
 
 #endif

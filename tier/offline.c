@@ -153,6 +153,7 @@ static int replay_shard(struct replay *r, char why[static 256])
     int err;
 
     memcpy(opts.marks, o->shard[r->shard].mark, sizeof(opts.marks));
+    opts.marks_final = o->shard[r->shard].marks_final;
     err = journal_new(o->opts->envs[0], o->devs.dev[0].on[0], o->segpool, &opts, &events, &j);
     if (!err) {
         err = journal_replay(j, &ops, &o->reports[r->shard]);

@@ -217,7 +217,7 @@ static int recover_shards(struct tier *t, char why[static 256])
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
         err = shard_open_log(t->shards[i]);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
-        err = shard_marks_commit(t->shards[i]);
+        err = shard_marks_commit(t->shards[i], false);
     for (uint32_t i = 0; i < t->nr_shards && !err; i++)
         shard_heat_load(t->shards[i]);
     return err;

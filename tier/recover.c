@@ -382,7 +382,11 @@ static int replay(struct recovery *r, struct journal_replay_report *report)
     uint64_t visits;
     int err = journal_replay(s->j, &ops, report);
 
-    if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0) {
+    if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0 && report->groups_unnamed == report->groups_maybe) {
+        snprintf(r->why, 256, "the journal device cannot read segment %u where the log of shard %u may go on: its last acknowledged writes "
+                 "before the crash may stand there, or nothing", report->maybe_segment, s->o.no);
+        err = -FIRN_E_ROLLED_BACK; /* as below */
+    } else if (err == -FIRN_E_CORRUPT && report->groups_unnamed > 0) {
         snprintf(r->why, 256, "the journal of shard %u lacks %llu or more groups that were durable, and nothing names what they "
                  "held: acknowledged writes are missing", s->o.no, (unsigned long long)report->groups_unnamed);
         err = -FIRN_E_ROLLED_BACK; /* like the rest of what acceptance alone opens */

@@ -48,7 +48,7 @@ void shard_forget_copies(struct shard *s);
 int  shard_open_log(struct shard *s);
 
 /* After every shard of the pool has recovered and been judged: the metadata now names what was kept of the log. */
-int  shard_marks_commit(struct shard *s);
+int  shard_marks_commit(struct shard *s, bool final);
 
 /* Heat as the metadata knows it; likewise, or at any time before shard_start(). */
 void shard_heat_load(struct shard *s);

@@ -172,6 +172,7 @@ int shard_new(const struct shard_opts *opts, struct shard **out)
 
 int shard_stop(struct shard *s, uint32_t turns)
 {
+    bool named;
     int err = 0;
 
     assert(s->in_flight == 0);
@@ -181,10 +182,13 @@ int shard_stop(struct shard *s, uint32_t turns)
         err = env_run_once(s->env);
     if (err == 0 && s->failed == 0)
         places_stop(s, turns);
+    named = s->j != NULL && s->failed == 0 && !marks_busy(s);
     if (err == 0 && s->j != NULL) { /* after a failure too: the device may still have summaries and headers in its hands */
         err = journal_close(s->j, s->failed == 0);
         s->j = NULL;
     }
+    if (err == 0 && named && s->failed == 0)
+        err = shard_marks_commit(s, true);
     s->opened = false;
     return err;
 }

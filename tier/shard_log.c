@@ -71,6 +71,7 @@ int log_make(struct shard *s, uint64_t seq_floor, const struct shard_rec *rec)
     int err;
 
     memcpy(o.marks, rec->mark, sizeof(o.marks));
+    o.marks_final = rec->marks_final || s->layers_touched == 0; /* without a volume nobody can have written */
     err = journal_new(s->env, s->o.journal_dev, s->o.segpool, &o, &ev, &s->j);
     if (!err && (s->o.tier->bugs || s->o.tier->journal_bugs))
         shard_set_bugs(s, s->o.tier->bugs, s->o.tier->journal_bugs);
@@ -91,12 +92,13 @@ static void seal_old_segments(struct shard *s, const struct seg *before)
 }
 
 /* What replay kept is named before opening erases the groups that it dropped: they may be the only ones that called the newest
- * kept one durable, and without them the next start would take rot in that one for a tear. */
+ * kept one durable, and without them the next start would take rot in that one for a tear. Final: what lies elsewhere was judged, and
+ * nothing is acknowledged before the next record. */
 static int name_kept(struct shard *s)
 {
     int err = dev_flush_sync(s->o.journal_dev);
 
-    return err ? err : shard_marks_commit(s);
+    return err ? err : shard_marks_commit(s, true);
 }
 
 static int open_log(struct shard *s)
@@ -110,6 +112,7 @@ static int open_log(struct shard *s)
     memcpy(before, s->seg, bytes);
     err = name_kept(s);
     err = err ? err : journal_open(s->j);
+    marks_begin(s);
     if (err == 0)
         seal_old_segments(s, before);
     free(before);

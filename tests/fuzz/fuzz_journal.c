@@ -2,8 +2,10 @@
 /* fuzz_journal.c: the log's bytes. The first byte chooses: decoders over raw bytes, or a journal device put together from
  * pieces (whole structures with checksums that hold, raw bytes, flipped bits), which is then replayed, opened, written to (if
  * the first byte says so), and replayed again: whatever the image, the records that later starts find are those that the first
- * one found, and what was written since.
+ * one found, and what was written since. It says too whether some blocks cannot be read, and whether the owner's marks are final.
  */
+#include <errno.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -63,11 +65,22 @@ static struct segpool_geometry geo = {.base_bytes = 4096, .segment_bytes = SEGME
 #define DISK_BYTES (4096u + SEGMENTS * SEGMENT_BYTES)
 static uint8_t *disk;
 
+/* Blocks that cannot be read until they are written. */
+#define DISK_BLOCKS (DISK_BYTES / 4096u)
+static bool blind[DISK_BLOCKS];
+
 static void mem_done(struct env_task *t)
 {
     struct dev_io *io = container_of(t, struct dev_io, priv.task);
+    int err = 0;
 
-    dev_io_done(io->priv.dev, io, 0);
+    for (uint64_t b = io->off_bytes / 4096; b * 4096 < io->off_bytes + io->len_bytes; b++) {
+        if (io->priv.op == DEV_READ && blind[b])
+            err = -EIO;
+        if (io->priv.op == DEV_WRITE)
+            blind[b] = false;
+    }
+    dev_io_done(io->priv.dev, io, err);
 }
 
 static void mem_submit(struct dev *d, struct dev_io *io)
@@ -300,13 +313,13 @@ static uint32_t write_some(struct journal *j)
     return (a[0].err == 0 ? 1u : 0u) + (a[1].err == 0 ? 1u : 0u);
 }
 
-struct how { bool accept_loss, write; uint32_t reserve; struct journal_mark mark; /* what the owner calls durable */ };
+struct how { bool accept_loss, write, final; uint32_t reserve; struct journal_mark mark; /* what the owner calls durable */ };
 
 /* One start and stop. 0, or what refused it. written: what became durable in it. */
 static int life(struct found *f, const struct how *how, uint32_t *written)
 {
     struct journal_replay_ops ops = {.ctx = f, .record = on_record, .damage = on_damage};
-    struct journal_opts opts = {.accept_loss = how->accept_loss, .marks = {how->mark, how->mark},
+    struct journal_opts opts = {.accept_loss = how->accept_loss, .marks = {how->mark, how->mark}, .marks_final = how->final,
                                 .reserve_segments = how->reserve};
     struct journal_replay_report report;
     struct segpool *pool;
@@ -341,13 +354,19 @@ static void image(uint8_t lives)
 {
     struct found first, again;
     uint8_t b = (uint8_t)take(1);
-    struct how how = {.accept_loss = b & 1, .write = lives & 2, .reserve = lives & 4 ? 1 : 2,
+    struct how how = {.accept_loss = b & 1, .write = lives & 2, .final = lives & 16, .reserve = lives & 4 ? 1 : 2,
                       .mark = {.group = b >> 1 & 7, .segment = b >> 4 & 1, .epoch = b >> 5}};
     uint32_t own = 0, written;
 
     if (!disk)
         disk = aligned_alloc(4096, DISK_BYTES);
     expect(disk != NULL);
+    memset(blind, 0, sizeof(blind));
+    for (uint32_t i = 0, n = lives & 32 ? 1 + (uint32_t)take(1) % 4 : 0; i < n; i++) {
+        uint32_t at = (uint32_t)take(1); /* of one segment: its beginning and some of what follows, or its end */
+
+        blind[1 + (at & 3) * (SEGMENT_BYTES / 4096) + (at & 4 ? SEGMENT_BYTES / 4096 - 1 : at >> 3 & 7)] = true;
+    }
     build_image();
     if (life(&first, &how, &written) != 0)
         return;

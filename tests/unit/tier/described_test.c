@@ -264,7 +264,7 @@ static void crash_after_start(bool readable)
             fill_half(&r, seed);
             cr_assert_eq(sim_run_for(r.sim, 3 * POLICY_SETTLED_NS), 0);
             r.shard->ring[0].homed = 0; /* as if one of the ringed had been destaged first of all */
-            cr_assert_eq(shard_marks_commit(r.shard), 0);
+            cr_assert_eq(shard_marks_commit(r.shard, false), 0);
             for (unsigned i = 0; i < RIG_HDDS && !readable; i++)
                 sim_disk_latent(r.hdd[i], ring_offset(0), 512);
             rig_restart(&r);

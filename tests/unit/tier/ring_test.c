@@ -382,7 +382,7 @@ Test(ring, a_head_that_is_too_low_writes_over_nothing_that_is_needed)
     head = ring_of(&r, 0)->head;
     cr_assert_eq(head, SPARSE);
     r.shard->ring[0].head = 1;
-    cr_assert_eq(shard_marks_commit(r.shard), 0);
+    cr_assert_eq(shard_marks_commit(r.shard, false), 0);
     rig_restart(&r);
     cr_assert_eq(ring_of(&r, 0)->head, head);
     cr_assert_eq(nr_due(&r), 0);
@@ -418,7 +418,7 @@ Test(ring, a_head_that_the_metadata_does_not_know_frees_nothing)
     rewrite(&r, 0, 2);
     cr_assert_gt(ringed(&r), 0);
     r.shard->ring[0].head = r.shard->ring[0].cur = 0; /* as if nothing had been written */
-    cr_assert_eq(shard_marks_commit(r.shard), 0);
+    cr_assert_eq(shard_marks_commit(r.shard, false), 0);
     rig_restart(&r);
     cr_assert_eq(ring_of(&r, 0)->head, 40);
     cr_assert_not(ring_of(&r, 0)->free);

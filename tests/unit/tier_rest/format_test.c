@@ -332,8 +332,34 @@ Test(format, a_shard_record_has_a_mark_for_each_device_where_there_are_rings)
     in.nr_rings = 0;
     cr_expect_eq(shard_rec_encode(&in, buf), SHARD_REC_BYTES);
     cr_expect_eq(buf[0], 3, "as older programs know it");
-    buf[0] = 5;
+    buf[0] = 6;
     cr_expect_eq(shard_rec_decode(buf, SHARD_REC_BYTES, &out), -FIRN_E_FORMAT_VERSION);
+}
+
+Test(format, a_shard_record_with_final_marks_has_a_version_of_its_own)
+{
+    for (uint32_t rings = 0; rings < 3; rings++) {
+        struct shard_rec in = {.durable_seq = 9, .described_seq = 8, .mark = {{7, 3, 1}}, .marks_final = true, .nr_rings = rings}, out;
+        uint8_t buf[META_VALUE_MAX] = {0};
+        uint32_t len = shard_rec_encode(&in, buf);
+
+        cr_expect_eq(len, SHARD_REC_BYTES + rings * SHARD_REC_RING_BYTES);
+        cr_expect_eq(buf[0], 5, "one that an older program refuses: it would not take it back");
+        STABLE(struct shard_rec, in, shard_rec_encode, shard_rec_decode);
+        cr_assert_eq(shard_rec_decode(buf, len, &out), 0);
+        cr_expect(out.marks_final && out.nr_rings == rings && out.mark[0].group == 7);
+        for (uint32_t n = 0; n < len; n++)
+            cr_expect_eq(shard_rec_decode(buf, n, &out) == 0, n >= SHARD_REC_BYTES && (n - SHARD_REC_BYTES) % SHARD_REC_RING_BYTES == 0);
+        buf[4] = 0;
+        cr_expect_eq(shard_rec_decode(buf, len, &out), -FIRN_E_CORRUPT, "the version says so, and nothing else does");
+        buf[4] = 3;
+        cr_expect_eq(shard_rec_decode(buf, len, &out), -FIRN_E_CORRUPT);
+        in.marks_final = false;
+        cr_expect_eq(shard_rec_encode(&in, buf), len);
+        cr_expect_eq(buf[0], rings ? 4 : 3);
+        buf[4] = 1;
+        cr_expect_eq(shard_rec_decode(buf, len, &out), -FIRN_E_CORRUPT);
+    }
 }
 
 Test(format, ids_after_which_there_is_no_next_one_are_refused)
