@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bugs.c: proof that the simulator sees: every planted bug must be caught within a limit of seeds. A seed that fails
- * counts only if it passes without the bug. */
+ * counts only if it passes without the bug. The rarest shows in one seed of a hundred (ignore_marks): 400 would miss it once in
+ * fifty runs, 2000 never. */
 #include "tools/sim/bugs.h"
 
 #include <inttypes.h>

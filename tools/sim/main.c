@@ -36,7 +36,7 @@ static const char usage[] =
     "  --check-determinism    run one seed in ONE_IN (100) twice and compare their traces\n"
     "  --require-faults N     fail if a class of fault fired fewer than N times\n"
     "  --seconds S            a seed that takes longer counts as hung (120)\n"
-    "  --limit SEEDS          bugs: give up after so many (400)\n"
+    "  --limit SEEDS          bugs: give up after so many (2000)\n"
     "  --verbose              tell the story of the seed on standard error\n"
     "  --watch UNIT           with --verbose: tell of each request that touches this logical block\n"
     "  --json                 one JSON document on standard output\n"
@@ -288,7 +288,7 @@ int main(int argc, char **argv)
     struct args a = {.o = {.seed = 1, .seeds = 100, .jobs = cpus < 1 ? 1 : (uint32_t)cpus, .ops = 2000, .profile = -1, .bug = -1,
                            .watch = UINT64_MAX,
                            .self = argv[0]},
-                     .limit = 400};
+                     .limit = 2000};
     static char self[] = "firn-sim";
     static const struct { const char *name; enum verb verb; } verbs[] = {
         {"explore", EXPLORE}, {"bugs", BUGS}, {"faults", FAULTS}, {"list", LIST},

@@ -5,7 +5,8 @@
  * 2. Of each stream the highest group is found that anything readable calls durable: the shard's record in the metadata,
  *    the headers of later groups, footers, cuts. It is the rule of journal/FORMAT.md, told a second time.
  * 3. Rot, lost and misdirected writes in the groups behind it are lifted. What the device cannot read is no tear, and stays.
- * Before that some of the newest groups of a stream rot on purpose: chance alone seldom meets them.
+ * Before that some of the newest groups of a stream rot on purpose: chance alone seldom meets them. Nor does it meet the beginning of
+ * the segment that was opened last, header and first group: that becomes unreadable in some crashes.
  */
 #include "tools/sim/world.h"
 
@@ -176,6 +177,49 @@ static void heal(struct tail *t)
     for (uint32_t i = 0; i < t->nr; i++)
         if (t->v[i].number > MAX(t->mark[t->v[i].stream], t->named[t->v[i].stream]))
             sim_disk_heal_range(t->disk, t->v[i].off, t->v[i].len);
+}
+
+/* Of the segments of hosts' writes that the metadata does not call free, the one that was opened last, or the one before it. */
+static bool newest_begin(struct tail *t, bool before, uint64_t *off)
+{
+    uint64_t newest[2] = {0}, at[2] = {0};
+
+    for (uint32_t i = 0; i < t->geo.nr_segments; i++) {
+        uint64_t base = t->geo.base_bytes + (uint64_t)i * t->geo.segment_bytes;
+        struct jrn_seg_header h;
+
+        sim_disk_peek(t->disk, base, t->buf, t->geo.head_bytes);
+        if (jrn_seg_header_decode(&t->geo, i, t->buf, &h) != 0 || h.slots || h.stream != JOURNAL_HOST ||
+            h.epoch <= MAX(freed_epoch(t, i), newest[1]))
+            continue;
+        if (h.epoch > newest[0]) {
+            newest[1] = newest[0];
+            at[1] = at[0];
+        }
+        newest[h.epoch < newest[0]] = h.epoch;
+        at[h.epoch < newest[0]] = base;
+    }
+    *off = at[before];
+    return newest[before] != 0;
+}
+
+void tail_blind(struct world *w, bool before)
+{
+    struct tail *t = calloc(1, sizeof(*t));
+    uint64_t off;
+
+    assert(t != NULL);
+    t->disk = w->machine.disk[0];
+    if (geometry(t) && sim_meta_open(w->machine.store, &t->meta) == 0) {
+        if (newest_begin(t, before, &off)) {
+            world_say(w, "the journal cannot read %llu, where a segment begins", (unsigned long long)off);
+            sim_disk_latent(t->disk, off, 2 * BLOCK_BYTES);
+            w->damaged = true;
+            w->faults_planted++;
+        }
+        t->meta->ops->close(t->meta);
+    }
+    free(t);
 }
 
 void tail_crashed(struct world *w, bool rot)

@@ -234,6 +234,7 @@ void mischief_heal(struct world *w);                /* lifts every fault that ca
 
 /* After a crash, when the machine is up again: lifts what no start could tell from a tear in the log; rot: plants some first. */
 void tail_crashed(struct world *w, bool rot);
+void tail_blind(struct world *w, bool before);
 void older_heads(struct world *w); /* formatted: some have what an older program would have written */
 
 /* After a start: what it will not describe again is described. */
