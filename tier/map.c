@@ -50,15 +50,15 @@ void map_place(struct shard *s, uint32_t x, struct extent_place p)
     struct layer *l = layer_at(s, e->layer);
 
     extent_unlist(&s->xt, x);
-    l->nr_placed -= extent_placed(e);
-    l->nr_flash -= migrate_is_flash(s, e->place);
+    figure_sub(&l->nr_placed, extent_placed(e));
+    figure_sub(&l->nr_flash, migrate_is_flash(s, e->place));
     count_share(s, e, -1);
     ring_leave(s, x);
     e->place = p;
     ring_arrive(s, x);
     count_share(s, e, 1);
-    l->nr_placed += extent_placed(e);
-    l->nr_flash += migrate_is_flash(s, p);
+    figure_add(&l->nr_placed, extent_placed(e));
+    figure_add(&l->nr_flash, migrate_is_flash(s, p));
     extent_relist(&s->xt, x);
 }
 
@@ -81,10 +81,10 @@ static void count_entry(struct shard *s, struct extent *e, unsigned flags, int b
         figure_add(&s->live_extents, (uint64_t)(int64_t)by);
     map_tier(s, e);
     e->nr_live = (uint16_t)(e->nr_live + by);
-    l->nr_live += (uint64_t)(int64_t)by;
+    figure_add(&l->nr_live, (uint64_t)(int64_t)by);
     if (dirty) {
         e->nr_dirty = (uint16_t)(e->nr_dirty + by);
-        l->nr_dirty += (uint64_t)(int64_t)by;
+        figure_add(&l->nr_dirty, (uint64_t)(int64_t)by);
     }
     if (flags & INDEX_ZERO)
         e->nr_zero = (uint16_t)(e->nr_zero + by);
@@ -114,12 +114,12 @@ void map_put(struct shard *s, const struct index_entry *n)
 
     if (old != INDEX_NONE) {
         count_entry(s, e, was, -1);
-        layer_at(s, n->layer)->nr_copies -= is_copy(s, old);
+        figure_sub(&layer_at(s, n->layer)->nr_copies, is_copy(s, old));
     }
     id = index_put(&s->ix, old, n);
     if (uses > 0 && !index_is_virtual(&s->ix, id))
         index_ref_set(&s->ix, id, uses);
-    layer_at(s, n->layer)->nr_copies += is_copy(s, id);
+    figure_add(&layer_at(s, n->layer)->nr_copies, is_copy(s, id));
     if (old != INDEX_NONE)
         entry_gone(s, old, was);
     fetch_forget(s, x, (uint32_t)(n->block % EXTENT_BLOCKS));
@@ -133,7 +133,7 @@ void map_remove(struct shard *s, uint32_t id)
 
     index_get(&s->ix, id, &n);
     count_entry(s, extent_at(&s->xt, extent_find(&s->xt, n.layer, extent_no(n.block))), n.flags, -1);
-    layer_at(s, n.layer)->nr_copies -= is_copy(s, id);
+    figure_sub(&layer_at(s, n.layer)->nr_copies, is_copy(s, id));
     index_remove(&s->ix, id);
     entry_gone(s, id, n.flags);
     if (n.flags & INDEX_DAMAGED) /* destaged: from now on the map says that it is lost; what zeroes it says so next */
@@ -151,7 +151,7 @@ void map_set_clean(struct shard *s, uint32_t id)
     count_share(s, e, -1);
     e->nr_dirty--;
     count_share(s, e, 1);
-    layer_at(s, e->layer)->nr_dirty--;
+    figure_sub(&layer_at(s, e->layer)->nr_dirty, 1);
     index_set_clean(&s->ix, id);
 }
 
@@ -167,7 +167,7 @@ void map_set_kept(struct shard *s, uint32_t id)
     count_share(s, e, -1);
     e->nr_dirty++;
     count_share(s, e, 1);
-    layer_at(s, e->layer)->nr_dirty++;
+    figure_add(&layer_at(s, e->layer)->nr_dirty, 1);
 }
 
 /* After a start: a destage may have been under way, and it may have bridged any hole between dirty blocks with clean ones of

@@ -65,8 +65,8 @@ static int load_extent(void *ctx, const struct meta_key *key, const void *value,
     e->place = rec.place;
     e->destaged_seq = rec.destaged_seq;
     e->flags = EXTENT_RECORD;
-    layer_at(s, r->layer)->nr_placed += extent_placed(e);
-    layer_at(s, r->layer)->nr_flash += migrate_is_flash(s, e->place);
+    figure_add(&layer_at(s, r->layer)->nr_placed, extent_placed(e));
+    figure_add(&layer_at(s, r->layer)->nr_flash, migrate_is_flash(s, e->place));
     r->seq_named = MAX(r->seq_named, rec.destaged_seq);
     return 0;
 }

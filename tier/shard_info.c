@@ -57,11 +57,11 @@ void shard_volume_usage(struct shard *s, const struct volume *v, struct volume_i
     const struct layer *l = layer_at(s, (uint32_t)(uintptr_t)v->priv);
     uint64_t nr_flash = figure_get(&l->nr_flash), nr_placed = figure_get(&l->nr_placed);
 
-    out->used_bytes_ssd = l->nr_live * BLOCK_BYTES;
+    out->used_bytes_ssd = figure_get(&l->nr_live) * BLOCK_BYTES;
     out->used_bytes_flash = nr_flash * EXTENT_BYTES;
     out->used_bytes_hdd = (nr_placed - MIN(nr_flash, nr_placed)) * EXTENT_BYTES; /* an extent may be moving just now */
-    out->dirty_bytes = l->nr_dirty * BLOCK_BYTES;
-    out->copies_bytes = l->nr_copies * BLOCK_BYTES;
+    out->dirty_bytes = figure_get(&l->nr_dirty) * BLOCK_BYTES;
+    out->copies_bytes = figure_get(&l->nr_copies) * BLOCK_BYTES;
     out->hit_blocks = figure_get(&l->hit_blocks);
     out->miss_blocks = figure_get(&l->miss_blocks);
 }
