@@ -151,7 +151,8 @@ static void requests_forget(struct sim_disk *d)
         sim_cancel(d->sim, &r->ev);
         free(r);
     }
-    list_for_each(n, &d->devs) sim_dev_forget(list_entry(n, struct sim_dev, node));
+    list_for_each_safe(n, tmp, &d->devs)
+        sim_dev_forget(list_entry(n, struct sim_dev, node));
 }
 
 void disk_crash(struct sim_disk *d)

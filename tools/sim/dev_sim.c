@@ -254,6 +254,8 @@ void sim_dev_forget(struct sim_dev *sd)
     list_init(&sd->dev.left);
     sd->dev.stats.in_flight = 0;
     sd->dev.failed = false; /* so that what comes still arrives here and is dropped */
+    if (sd->dev.closing)
+        sd->dev.ops->close(&sd->dev);
 }
 
 static void dev_sim_close(struct dev *dev)

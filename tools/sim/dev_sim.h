@@ -11,7 +11,7 @@ struct sim_dev {
     struct list      node;  /* disk's handles */
 };
 
-/* At a crash: what was in flight is no more. */
+/* At a crash: what was in flight is no more. Frees a handle that was closed and waited for that. */
 void sim_dev_forget(struct sim_dev *sd);
 
 #endif
