@@ -10,7 +10,7 @@ env LD_PRELOAD="$shim" HANG_FILE="$hang" "$firnd" --dev "$T/p" $small --reactors
 pid=$!
 wait_ready "$log"
 for i in 1 2 3 4 5 6 7 8; do exits 0 ctl volume create v$i --size 1MiB; done
-get() { curl -s -o "$T/got" -w '%{http_code}' --max-time 3 --unix-socket "$sock" "http://x$1"; } # get PATH: the status
+get() { curl -s -o "$T/got" -w '%{http_code}%{stderr}%{time_total}\n' --max-time 3 --unix-socket "$sock" "http://x$1" 2>>"$T/took"; } # get PATH: the status
 change() { curl -s -D "$T/head.$1" -o "$T/body.$1" -w '%{http_code}' --max-time 60 --unix-socket "$sock" -X PATCH -d '{"iops":700}' "http://x/v1/volumes/v$1" >"$T/code.$1"; }
 
 # Connections that live on, spread over the server's threads: one of them may stand behind a change, or none.
@@ -45,11 +45,11 @@ touch "$hang"
 changes=()
 for i in 1 2 3 4 5 6; do change $i & changes+=($!); done
 sleep 1
-t=$EPOCHREALTIME
+: >"$T/took" # by the requests: on a busy machine the programs that ask need longer to start
 for p in /healthz /readyz /metrics /v1/status /v1/volumes /v1/volumes/v1 / /v1/config /v1/devices; do
     for i in 1 2 3; do is "$p while the metadata hangs" "$(get $p)" 200; done
 done
-has "and soon" "$(awk -v a="$t" -v b="$EPOCHREALTIME" 'BEGIN { print (b - a < 2) ? "soon" : "late" }')" soon
+is "and soon" "$(awk '{ all += $1 } END { print NR, all < 2 ? "soon" : all }' "$T/took")" "27 soon"
 echo >&"${PROBE[1]}"
 read -r n <&"${PROBE[0]}"
 is "connections that were there before" "$n" 16
