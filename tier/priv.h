@@ -114,6 +114,7 @@ struct shard {
                                   * seq leaps ahead at a start; a record in the log must bear witness to what the map names.) */
     uint32_t          seq_high_segment; /* holds that record: it is not reclaimed */
     bool              loaded, opened, started, stopping;
+    bool              served;    /* it was started once: the start of the pool has come to its end */
     uint64_t          seq_named; /* loaded: the highest seq that the map names */
     uint32_t          opened_s;           /* by the clock; what was dirty then counts as written then: nobody knows better */
     uint32_t          victim_max; /* blocks that a victim may have to be moved: emptying it gains space, see reclaim.c */

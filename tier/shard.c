@@ -3,6 +3,8 @@
  *
  * One pass (shard_work) answers what ended inside a submission, starts what waits for a pool or for space, and gives zeroes,
  * deletions, reclaim and mover a bounded step each. It runs when something kicked it or a timer that they asked for is due.
+ * Before the first shard_start() it takes deletions on and nothing else, which need no device: what a start leaves in flight at one
+ * would end in a ring that nobody looks into any more, when the reactor is given to its thread.
  */
 #include <errno.h>
 
@@ -215,7 +217,8 @@ void shard_detach(struct shard *s, struct volume *v, void (*cb)(void *ctx, int e
     struct forget *f = pool_get(&s->forgets_pool);
 
     assert(l != 0 && v->in_flight == 0 && f != NULL); /* as many as there can be layers */
-    shard_start(s);
+    if (s->served)
+        shard_start(s);
     layer_at(s, l)->vol = NULL;
     quota_changed(s, l);
     *f = (struct forget){.s = s, .layer = l, .cursor = 1, .cb = cb, .ctx = ctx};
@@ -389,6 +392,8 @@ static void shard_work(struct env_task *task)
         arm(s, at);
         if (more)
             shard_kick(s);
+    } else if (!s->served && !list_empty(&s->forgets) && forgets_step(s)) {
+        shard_kick(s);
     }
     check_drained(s);
 }
@@ -403,7 +408,7 @@ void shard_pass_init(struct shard *s)
 
 void shard_start(struct shard *s)
 {
-    s->started = true;
+    s->started = s->served = true;
     shard_kick(s);
 }
 
