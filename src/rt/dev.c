@@ -303,6 +303,22 @@ void dev_forgive(struct dev *d)
     d->gave_up = false;
 }
 
+void dev_drop_left(struct dev *d)
+{
+    struct list *lists[] = {&d->inflight, &d->left};
+
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        list_for_each_safe(n, tmp, lists[i]) {
+            struct dev_io *io = list_entry(n, struct dev_io, priv.node);
+
+            if (io->cb != patient_cb || !container_of(io, struct patient, io)->left)
+                continue;
+            list_remove(n);
+            figure_sub(&d->stats.in_flight, 1);
+            patient_free(container_of(io, struct patient, io));
+        }
+}
+
 static int run_loyal(struct dev *d, void (*submit)(struct dev *d, struct dev_io *io), const struct dev_io *what, void *buf)
 {
     struct sync_io s = {.iov = {buf, what->len_bytes}, .io = *what};

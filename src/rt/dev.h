@@ -107,6 +107,8 @@ uint64_t dev_oldest_ns(const struct dev *d);
 /* What the forms below have given up says no more of the device: it is usable until something else that is asked of it takes too long. For
  * those that one cannot do without: the end of what was given up may never be heard of (dev.gave_up). */
 void dev_forgive(struct dev *d);
+/* Of what they have given up and is still in flight the memory goes. For implementations whose device is no more, and which forget it. */
+void dev_drop_left(struct dev *d);
 
 /* Straight-line forms over env_run_once(): start, stop, format, check, recovery; never on the data path.
  * 0, the device's error, or the loop's (-FIRN_E_STOPPED: give up at once). -ETIMEDOUT: patience_ns is over; from then on at once. */

@@ -266,6 +266,17 @@ void sim_reboot(struct sim *s)
     s->crashed = s->stuck = s->crash_due = false;
     s->crash_in_events = s->crash_in_writes = 0;
     s->now_ns += sim_between(s, NS_PER_MS, NS_PER_S);
+    sim_ends_unheard(s);
+}
+
+void sim_ends_unheard(struct sim *s)
+{
+    list_for_each(n, &s->hooks) {
+        struct sim_crash_hook *h = list_entry(n, struct sim_crash_hook, node);
+
+        if (h->unheard != NULL)
+            h->unheard(h);
+    }
 }
 
 void sim_crash_hook_add(struct sim *s, struct sim_crash_hook *h)

@@ -149,7 +149,7 @@ static void requests_forget(struct sim_disk *d)
 
         list_remove(&r->node);
         sim_cancel(d->sim, &r->ev);
-        free(r);
+        sim_req_free(r);
     }
     list_for_each_safe(n, tmp, &d->devs)
         sim_dev_forget(list_entry(n, struct sim_dev, node));

@@ -3,7 +3,8 @@
  *
  * 1. At submission chance decides how long the request takes and whether it fails, is lost, goes astray or hangs.
  * 2. When its time has come it touches the medium (so that a buffer changed in flight is seen) and completes.
- * 3. What is in flight when the machine crashes is crash.c's.
+ * 3. What is in flight when the machine crashes is crash.c's. What a start or a process leaves behind goes on to the medium all the same,
+ *    from bytes of its own, and nobody hears of it: not the handle, which stays as it was left, as a dev of a real device does.
  */
 #include "tools/sim/dev_sim.h"
 
@@ -101,6 +102,14 @@ static uint64_t draw_elsewhere(struct sim_disk *d, const struct dev_io *io)
 
 /* ---- doing ---- */
 
+static void iov_gather(uint8_t *to, const struct dev_io *io)
+{
+    for (int i = 0; i < io->iovcnt; i++) {
+        memcpy(to, io->iov[i].iov_base, io->iov[i].iov_len);
+        to += io->iov[i].iov_len;
+    }
+}
+
 /* The disk's own, for one request at a time: they come and go within a step. */
 static uint8_t *bounce(struct sim_disk *d, const struct dev_io *io)
 {
@@ -137,12 +146,9 @@ static void do_write(struct sim_disk *d, struct sim_req *r)
 {
     struct dev_io *io = r->io;
     bool durable = (io->flags & DEV_DSYNC) != 0;
-    uint8_t *buf = bounce(d, io), *to = buf;
+    uint8_t *buf = bounce(d, io);
 
-    for (int i = 0; i < io->iovcnt; i++) {
-        memcpy(to, io->iov[i].iov_base, io->iov[i].iov_len);
-        to += io->iov[i].iov_len;
-    }
+    iov_gather(buf, io);
     if (crc32c(0, buf, io->len_bytes) != r->crc)
         sim_violation(d->sim, "%s: a buffer changed while its write at %llu was in flight", d->name,
                       (unsigned long long)io->off_bytes);
@@ -200,7 +206,7 @@ static void request_due(struct sim_event *ev)
 {
     struct sim_req *r = container_of(ev, struct sim_req, ev);
     struct sim_dev *sd = r->sd;
-    struct sim_disk *d = sd->disk;
+    struct sim_disk *d = r->disk;
     struct dev_io *io = r->io;
     int err = carry_out(d, r);
 
@@ -210,8 +216,50 @@ static void request_due(struct sim_event *ev)
     }
     sim_trace_mix(d->sim, (io->off_bytes << 3) ^ io->len_bytes ^ ((uint64_t)io->priv.op << 60) ^ (uint64_t)(err != 0));
     list_remove(&r->node);
+    sim_req_free(r);
+    if (sd != NULL)
+        dev_io_done(&sd->dev, io, err);
+}
+
+void sim_req_free(struct sim_req *r)
+{
+    free(r->own_iov.iov_base);
     free(r);
-    dev_io_done(&sd->dev, io, err);
+}
+
+static void req_own(struct sim_req *r)
+{
+    bool bytes = r->io->priv.op == DEV_READ || r->io->priv.op == DEV_WRITE;
+
+    r->own = *r->io;
+    if (bytes) {
+        r->own_iov = (struct iovec){calloc(1, r->io->len_bytes), r->io->len_bytes};
+        assert(r->own_iov.iov_base != NULL);
+        r->own.iov = &r->own_iov;
+        r->own.iovcnt = 1;
+    }
+    if (r->io->priv.op == DEV_WRITE)
+        iov_gather(r->own_iov.iov_base, r->io);
+    r->io = &r->own;
+    r->sd = NULL;
+}
+
+void sim_disk_unheard(struct sim_disk *d)
+{
+    list_for_each(n, &d->inflight) {
+        struct sim_req *r = list_entry(n, struct sim_req, node);
+
+        if (r->sd != NULL)
+            req_own(r);
+        if (!r->hung && r->ev.heap_pos == 0) /* a process that ended: its devices go on */
+            sim_at(d->sim, &r->ev, d->sim->now_ns + sim_between(d->sim, 0, NS_PER_S));
+    }
+    list_for_each_safe(n, tmp, &d->devs) { /* closed, and waiting for that */
+        struct sim_dev *sd = list_entry(n, struct sim_dev, node);
+
+        if (sd->dev.closing)
+            sim_dev_forget(sd);
+    }
 }
 
 /* ---- the dev ---- */
@@ -230,6 +278,7 @@ static void dev_sim_submit(struct dev *dev, struct dev_io *io)
     r = calloc(1, sizeof(*r));
     assert(r != NULL);
     r->ev.fn = request_due;
+    r->disk = d;
     r->sd = sd;
     r->io = io;
     r->seq = d->write_seq;
@@ -250,6 +299,7 @@ static void dev_sim_submit(struct dev *dev, struct dev_io *io)
 
 void sim_dev_forget(struct sim_dev *sd)
 {
+    dev_drop_left(&sd->dev);
     list_init(&sd->dev.inflight);
     list_init(&sd->dev.left);
     sd->dev.stats.in_flight = 0;

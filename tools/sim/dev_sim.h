@@ -13,5 +13,7 @@ struct sim_dev {
 
 /* At a crash: what was in flight is no more. Frees a handle that was closed and waited for that. */
 void sim_dev_forget(struct sim_dev *sd);
+void sim_disk_unheard(struct sim_disk *d); /* what is in flight ends, and nobody hears of it */
+void sim_req_free(struct sim_req *r);
 
 #endif

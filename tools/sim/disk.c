@@ -6,7 +6,7 @@
  * 3. A read takes `cur` and lays the overlays over it.
  * 4. crash.c decides what of `unsafe` reaches `dur`; then `cur` is `dur`.
  */
-#include "tools/sim/disk.h"
+#include "tools/sim/dev_sim.h"
 
 #include <stdlib.h>
 
@@ -274,6 +274,8 @@ void disk_flush_failed(struct sim_disk *d, uint64_t up_to_seq)
 
 /* ---- life, faults, looking in ---- */
 
+static void disk_unheard(struct sim_crash_hook *h) { sim_disk_unheard(container_of(h, struct sim_disk, hook)); }
+
 static void disk_crashed(struct sim_crash_hook *h)
 {
     disk_crash(container_of(h, struct sim_disk, hook));
@@ -298,6 +300,7 @@ struct sim_disk *sim_disk_new(struct sim *s, const char *name, const struct sim_
     list_init(&d->devs);
     list_init(&d->inflight);
     d->hook.fn = disk_crashed;
+    d->hook.unheard = disk_unheard;
     sim_crash_hook_add(s, &d->hook);
     if (opts->garbage)
         sim_fault_fired(s, SIM_GARBAGE);

@@ -68,8 +68,11 @@ struct sim_disk {
 struct sim_req {
     struct sim_event ev;
     struct list      node;
-    struct sim_dev  *sd;
+    struct sim_disk *disk;
+    struct sim_dev  *sd;        /* NULL: nobody hears of its end */
     struct dev_io   *io;
+    struct dev_io    own;       /* then, with its bytes: whose it was may be gone */
+    struct iovec     own_iov;
     uint64_t         seq;       /* flush: what had finished when it was submitted */
     uint32_t         crc;       /* write: of the buffers when submitted */
     int              err;       /* decided at submission */

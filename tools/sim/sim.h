@@ -46,6 +46,7 @@ struct sim_event {          /* embedded by the caller */
 /* Runs at sim_crash(): media decide what stays, open handles forget what is in flight. */
 struct sim_crash_hook {
     void      (*fn)(struct sim_crash_hook *h);
+    void      (*unheard)(struct sim_crash_hook *h); /* at sim_ends_unheard(); NULL: nothing to do */
     struct list node;
 };
 
@@ -81,6 +82,9 @@ bool sim_crashed(const struct sim *s);
 /* Straight-line code waited for something that cannot come: a hung request, or a lost callback. Counts as a crash. */
 bool sim_stuck(const struct sim *s);
 void sim_reboot(struct sim *s);                           /* every env, dev and meta of before has been closed */
+/* What is in flight at devices ends, and nobody hears of it: as where a reactor gets a ring of its own for its thread after a start
+ * (reactor_disown()), or where the process ends without a crash, which sim_reboot() is then. What a start has given up is such. */
+void sim_ends_unheard(struct sim *s);
 void sim_crash_hook_add(struct sim *s, struct sim_crash_hook *h);
 void sim_crash_hook_remove(struct sim_crash_hook *h);
 

@@ -123,6 +123,7 @@ static void open_pool(struct world *w)
     sim_crash_in_writes(w->sim, 0);
     if (w->tier == NULL)
         return;
+    sim_ends_unheard(w->sim); /* from here on each shard has a thread */
     look_for_alert(w);
     descs_check(w);
     if (w->plan.profile == PROFILE_NETWORK)

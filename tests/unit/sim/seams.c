@@ -3,6 +3,7 @@
 #include "tools/sim/sim.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 
 static _Alignas(4096) uint8_t buf_a[8192], buf_b[8192];
@@ -227,6 +228,56 @@ Test(sim_dev, a_hung_request_finishes_only_when_healed)
     sim_disk_heal(r.disk);
     cr_assert_eq(sim_run_for(r.s, NS_PER_S), 0);
     cr_assert_eq(done_nr, 1);
+    rig_free(&r);
+}
+
+/* As with a reactor whose ring was exchanged: what was left to the device reaches the medium. */
+Test(sim_dev, what_a_start_left_behind_ends_unheard)
+{
+    struct rig r = rig_new(14, 512);
+
+    sim_disk_faults(r.disk)->stalled = 1000000; /* 1 to 10 s */
+    r.d->patience_ns = NS_PER_MS;
+    memset(buf_a, 0x66, 4096);
+    cr_assert_eq(dev_write_sync(r.d, MIB, buf_a, 4096, DEV_DSYNC), -ETIMEDOUT);
+    memset(buf_a, 0x77, 4096);
+    sim_ends_unheard(r.s);
+    sim_disk_peek(r.disk, MIB, buf_b, 4096);
+    cr_assert_neq(buf_b[0], 0x66);
+    cr_assert_eq(sim_run_for(r.s, 20 * NS_PER_S), 0);
+    sim_disk_peek(r.disk, MIB, buf_b, 4096);
+    cr_assert(buf_b[0] == 0x66 && buf_b[4095] == 0x66);
+    cr_assert_null(sim_violation_text(r.s));
+    cr_assert(r.d->gave_up && r.d->stats.in_flight == 1);
+    cr_assert_geq(dev_oldest_ns(r.d), 19 * NS_PER_S);
+    dev_close(r.d);
+    sim_crash(r.s);
+    sim_env_free(r.e);
+    sim_disk_free(r.disk);
+    sim_free(r.s);
+}
+
+/* The next one finds it written, sooner or later. */
+Test(sim_dev, so_does_what_a_process_left_behind)
+{
+    struct rig r = rig_new(15, 512);
+
+    sim_disk_faults(r.disk)->hung = 1000000;
+    r.d->patience_ns = NS_PER_MS;
+    memset(buf_a, 0x66, 4096);
+    cr_assert_eq(dev_write_sync(r.d, MIB, buf_a, 4096, DEV_DSYNC), -ETIMEDOUT);
+    dev_close(r.d);
+    sim_env_free(r.e);
+    sim_reboot(r.s);
+    r.e = sim_env_new(r.s);
+    cr_assert_eq(sim_dev_open(r.disk, r.e, &r.d), 0);
+    cr_assert_eq(sim_run_for(r.s, 20 * NS_PER_S), 0);
+    sim_disk_peek(r.disk, MIB, buf_b, 4096);
+    cr_assert_neq(buf_b[0], 0x66);
+    sim_disk_heal(r.disk);
+    cr_assert_eq(sim_run_for(r.s, NS_PER_S), 0);
+    sim_disk_peek(r.disk, MIB, buf_b, 4096);
+    cr_assert_eq(buf_b[0], 0x66);
     rig_free(&r);
 }
 
