@@ -307,6 +307,7 @@ struct rseg {                  /* a segment that holds, or may hold, something o
     enum journal_stream stream;
     uint64_t epoch;
     bool     head_ok, foot_ok; /* whole, and of this use: epoch, shard and stream */
+    bool     foot_blind;       /* where the footer belongs cannot be read: it may have one */
     bool     sealed;           /* footer and summary are whole: its groups need no look */
     struct jrn_seg_header head;     /* the footer's where the header is damaged; epoch, shard and stream alone where both are */
     struct jrn_footer foot;

@@ -230,22 +230,36 @@ static int judge_group(struct recovery *r, struct rseg *s, const struct scan_gro
 }
 
 /* Whether it is proven that nothing anybody relies on was lost at a place of this group number that cannot be read: the marks are final;
- * or a group of MOVES has no mark yet, and what it repeats stands where it was; or nothing follows the segment before this one. */
+ * or a group of MOVES has no mark yet, and what it repeats stands where it was; or nothing follows the segment before this one. Metadata
+ * that names no group of either stream proves nothing of MOVES: it may have been rebuilt. */
 static bool nobodys(const struct recovery *r, const struct rseg *s, uint64_t number)
 {
     const struct rseg *last = r->streams[s->stream].last;
+    const struct journal_mark *marks = r->j->opts.marks;
+    bool named = marks[JOURNAL_HOST].epoch != 0 || marks[JOURNAL_MOVES].epoch != 0;
 
-    if (number > r->j->opts.marks[s->stream].group && (s->stream == JOURNAL_MOVES || r->j->opts.marks_final))
+    if (number > marks[s->stream].group && ((s->stream == JOURNAL_MOVES && named) || r->j->opts.marks_final))
         return true;
     return rseg_empty(s) && last && last->epoch == s->head.prev_epoch && rseg_has_room(r, last);
 }
 
-/* Nothing behind tells where the stream ended: then it ended where no header verifies, unless that place cannot be read. Of a stream
- * of which nothing else is left the header says which group might be there: that one, or one a little behind it. */
+/* Of a stream of which nothing else is left the header says which group might be there: that one, or one a little behind it. None that
+ * the metadata names in an older segment is. */
+static uint64_t next_number(const struct recovery *r, const struct rseg *s)
+{
+    const struct journal_mark *m = &r->j->opts.marks[s->stream];
+    uint64_t floor = MAX(s->head.group_floor, UINT64_C(1));
+
+    if (r->streams[s->stream].expected)
+        return r->streams[s->stream].expected;
+    return m->epoch < s->epoch ? MAX(floor, m->group + 1) : floor;
+}
+
+/* Nothing behind tells where the stream ended: then it ended where no header verifies, unless that place cannot be read. */
 static bool end_unreadable(struct recovery *r, struct rseg *s, uint64_t end)
 {
     struct rstream *st = &r->streams[s->stream];
-    uint64_t number = st->expected ? st->expected : MAX(s->head.group_floor, UINT64_C(1));
+    uint64_t number = next_number(r, s);
 
     if (s->foot_ok || s->nr_drop || !(st->expected || s->head_ok) || st->expected >= s->cut)
         return false;

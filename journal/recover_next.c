@@ -4,7 +4,7 @@
  * A group that was just written to a new segment may be all that it holds, and a spot that cannot be read may hide it together with the
  * segment's header. Nothing names that segment, and yet it was no tear. What the newest segment says that can be read:
  * 1. It was opened, and nothing is in it: the log would have gone on there, and did not.
- * 2. It has no summary and room for any group: nothing follows a segment before it is full, or sealed.
+ * 2. It has no summary, nor an end that cannot be read, and room for any group: nothing follows a segment before it is full, or sealed.
  * 3. Else, or if there is none, the log may have gone on where nothing can be read: such a place is then a loss without a name, unless
  *    the metadata says that its marks are final, as it does from an orderly stop to the end of the next start.
  * 1 and 2 are what a crash leaves; 3 is left by one in the moment between two segments, or while a full log waits for space.
@@ -26,7 +26,7 @@ static struct rseg *newest(struct recovery *r)
 
 bool rseg_has_room(const struct recovery *r, const struct rseg *s)
 {
-    return !s->foot_ok && !s->hurt && segment_has_room(&r->j->geo, s->scan_end, s->sum.len);
+    return !s->foot_ok && !s->foot_blind && !s->hurt && segment_has_room(&r->j->geo, s->scan_end, s->sum.len);
 }
 
 /* Whether it is proven that no group that was acknowledged lies behind what can be read. */

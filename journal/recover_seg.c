@@ -81,7 +81,7 @@ static int load_footer(struct recovery *r, struct rseg *s)
     int err = -FIRN_E_CORRUPT;
 
     for (uint32_t i = 0; i < JRN_READS && err == -FIRN_E_CORRUPT; i++) {
-        err = read_at(r, s, jrn_footer_off(geo), r->buf, geo->head_bytes);
+        err = read_soft(r->j->dev, segment_base(geo, s->segment) + jrn_footer_off(geo), r->buf, geo->head_bytes, &s->foot_blind);
         if (err)
             return err;
         err = jrn_footer_decode(geo, s->segment, r->buf, &s->foot);

@@ -213,6 +213,20 @@ Test(journal_unreadable, the_segment_behind_one_that_was_wanted_back_is_missed)
     told_until_accepted(r);
 }
 
+/* Its summary, too: then nothing says that it was wanted back, and it seems to have room. */
+Test(journal_unreadable, a_spot_over_the_end_of_one_that_was_wanted_back_and_the_beginning_of_the_next_is_missed)
+{
+    struct rig *r = started();
+    uint32_t first = write_one(r, 1), now;
+
+    journal_segment_seal(r->j, first);
+    now = write_one(r, 1);
+    cr_assert_eq(now, first + 1);
+    rig_crash(r);
+    lose(r, first, r->geo.segment_bytes - 4096, 4096 + 8192);
+    told_until_accepted(r);
+}
+
 /* Where the log cannot have gone on: in each other segment in turn. */
 static void elsewhere_is_no_matter(struct rig *r)
 {
@@ -308,6 +322,30 @@ Test(journal_unreadable, a_free_segment_may_have_been_written_behind_a_full_one)
     rig_free(r);
 }
 
+/* The header of the one segment that is left tells of fewer groups than the metadata: it was opened ahead of them. */
+Test(journal_unreadable, a_segment_opened_ahead_is_no_matter_after_a_stop_when_all_others_are_freed)
+{
+    struct rig *r = started();
+    uint32_t first = write_one(r, 4), next;
+
+    while (r->opened < 2)
+        write_one(r, 4);
+    sim_run_for(r->sim, NS_PER_MS);
+    write_one(r, 4);
+    next = r->j->streams[JOURNAL_HOST].next->segment;
+    journal_segment_seal(r->j, first);
+    sim_run_for(r->sim, 10 * NS_PER_MS);
+    rig_free_oldest(r);
+    stop(r, true);
+    lose(r, next, 4096, 4096);
+    r->replay_only = true;
+    cr_assert_eq(rig_open(r), 0);
+    cr_assert_eq(r->report.groups_corrupt, 0);
+    r->opts.journal.marks_final = false;
+    cr_assert_eq(rig_open(r), -FIRN_E_CORRUPT);
+    rig_free(r);
+}
+
 /* Final marks are believed of what lies behind them alone. */
 Test(journal_unreadable, what_final_marks_name_is_missed)
 {
@@ -362,16 +400,19 @@ Test(journal_unreadable, the_first_group_of_a_segment_behind_a_full_one_may_be_m
 Test(journal_unreadable, a_moved_group_without_a_mark_is_not_missed)
 {
     struct rig *r = started();
-    struct journal_mark marks[JOURNAL_STREAM_NR];
+    struct journal_mark before[JOURNAL_STREAM_NR], marks[JOURNAL_STREAM_NR];
     struct wr *w;
 
     write_one(r, 1);
+    journal_marks(r->j, before);
     w = rig_append(r, JOURNAL_MOVES, JOURNAL_WRITE, 0, 1);
     cr_assert_eq(rig_wait(r), 0);
     journal_marks(r->j, marks);
     rig_crash(r);
     lose(r, w->a.loc.segment, 4096, 4096);
     r->replay_only = true;
+    cr_assert_eq(rig_open(r), -FIRN_E_CORRUPT, "metadata that names nothing may have named it once");
+    memcpy(r->opts.journal.marks, before, sizeof(before));
     cr_assert_eq(rig_open(r), 0);
     cr_assert_eq(r->report.groups_corrupt, 0);
     memcpy(r->opts.journal.marks, marks, sizeof(marks));
