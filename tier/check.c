@@ -177,12 +177,41 @@ static int shard_seq_seen(void *ctx, const struct meta_key *key, const void *val
     return 0;
 }
 
+struct owners { bool any[REACTORS_MAX]; }; /* shards that have a volume */
+
+static int owner_seen(void *ctx, const struct meta_key *key, const void *value, uint32_t len)
+{
+    struct owners *o = ctx;
+    struct volume_rec rec;
+
+    (void)key;
+    if (value != NULL && volume_rec_decode(value, len, &rec) == 0 && rec.shard < REACTORS_MAX)
+        o->any[rec.shard] = true;
+    else
+        memset(o->any, true, sizeof(o->any)); /* a damaged record may be of any */
+    return 0;
+}
+
+/* As a start takes it: of a shard without a volume nothing can have been written behind its marks. */
+static int marks_without_owner(struct check *c)
+{
+    struct meta_key prefix = meta_key_tag('V');
+    struct owners owners = {0};
+    int err = c->off.meta->ops->scan_sync(c->off.meta, &prefix, owner_seen, &owners);
+
+    for (uint32_t i = 0; i < REACTORS_MAX && !err; i++)
+        c->off.shard[i].marks_final |= !owners.any[i];
+    return err;
+}
+
 static int check_log(struct check *c, char why[static 256])
 {
     struct meta_key prefix = meta_key_tag('S');
     struct meta *m = c->off.meta;
     int err = m->ops->scan_sync(m, &prefix, shard_seq_seen, c);
 
+    if (!err)
+        err = marks_without_owner(c);
     if (!err)
         err = offline_segments(&c->off, why);
     if (!err)

@@ -156,9 +156,12 @@ Test(final, without_them_the_start_is_refused_and_says_that_perhaps_nothing_is_l
 
 Test(final, a_shard_without_a_volume_has_nothing_to_lose)
 {
+    char text[2000];
+
     close_pool();
     record(1, true, false);
     blind_spot();
+    cr_expect_eq(losses(text, sizeof(text)), 0u, "%s", text);
     open_pool();
     expect(volume("db"), 3, 0x5a);
     close_pool();
