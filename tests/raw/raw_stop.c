@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raw_stop.c: a target that stops finishes what it has accepted: every write that a blk holds is answered when the blk lets go, and
- * only then the stream ends. It ends without a reset, whatever the host has sent since, or sends still.
+ * only then the stream ends. It ends without a reset, whatever the host has sent since, or sends still; but a host that never
+ * closes does not hold up the stop.
  */
 #include "raw.h"
+
+#include <inttypes.h>
+#include <pthread.h>
 
 #define WRITES 48
 
@@ -141,9 +145,45 @@ static void stop_finishes_what_was_accepted(uint32_t reactors)
     raw_stop_rest(&s, &st);
 }
 
+static void *talk(void *arg)
+{
+    static const char junk[65536];
+
+    while (raw_send(*(const int *)arg, junk, sizeof(junk)))
+        ;
+    return NULL;
+}
+
+/* The I/O queue's stream is given a second, then the admin queue's; the limit of a queue's commands would be five. */
+static void stop_does_not_wait_for_hosts(uint32_t reactors)
+{
+    struct raw_srv s = {.nr = reactors};
+    struct raw_stop st = {.s = &s};
+    struct raw_conn a, q;
+    pthread_t talker;
+    uint64_t began;
+
+    raw_start(&s);
+    a = raw_admin(&s, false, false, NULL);
+    q = raw_ioq(&s, &a, 1, false, false);
+    sem_init(&st.sem, 0, 0);
+    began = raw_now_ms();
+    raw_on_env(s.env[0], raw_stop_target, &st);
+    raw_check(raw_at_end(q.fd), "the end of the stream");
+    if (pthread_create(&talker, NULL, talk, &q.fd) != 0)
+        abort();
+    raw_stop_rest(&s, &st);
+    raw_check(raw_now_ms() - began < 4500, "%" PRIu64 " ms for a host that never closes", raw_now_ms() - began);
+    pthread_join(talker, NULL); /* cut */
+    close(q.fd);
+    close(a.fd);
+}
+
 int main(void)
 {
     stop_finishes_what_was_accepted(1);
     stop_finishes_what_was_accepted(2);
+    stop_does_not_wait_for_hosts(1);
+    stop_does_not_wait_for_hosts(2);
     return raw_end();
 }
