@@ -35,6 +35,8 @@ ctl volume create large --size 120MiB --tier hdd --quiet
 for v in large hot; do ctl host allow $v '*'; done
 is "nothing yet" "$(reads large)" '{"hit":0,"miss":0}'
 is "and nothing is said of it" "$(ctl volume show large | grep -c ^reads)" 0
+is "nor in top" "$(ctl top --json --count 1 | jq -c '[.hit_ratio, .volumes[].hit_ratio] | unique')" '[null]'
+is "in words" "$(ctl top --count 1 | head -n 1)" "0 reads/s, 0 writes/s, 0 B/s"
 go large --rw write --bs 128KiB --bytes 120MiB --qd 4
 go hot --rw write --bs 128KiB --bytes 8MiB --qd 4
 go hot --rw randread --bs 4KiB --ops 500

@@ -52,30 +52,33 @@ static int by_load(const void *a, const void *b)
     return lx < ly ? 1 : lx > ly ? -1 : strcmp(x->name, y->name);
 }
 
+static json_t *ratio_json(double hits) { return hits < 0 ? json_null() : json_real(hits); }
+
 static json_t *row_json(const struct row *r)
 {
-    json_t *hits = r->hits < 0 ? json_null() : json_real(r->hits);
-
     return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:o}", "name", r->name, "read_iops", r->reads, "write_iops", r->writes, "bytes_per_second",
-                     r->bytes, "read_us", r->read_us, "write_us", r->write_us, "hit_ratio", hits);
+                     r->bytes, "read_us", r->read_us, "write_us", r->write_us, "hit_ratio", ratio_json(r->hits));
+}
+
+static double ratio_of(int64_t hit, int64_t miss)
+{
+    return hit < 0 || miss < 0 || hit + miss == 0 ? -1 : (double)hit / (double)(hit + miss); /* below 0: they were counted anew */
 }
 
 static double volume_hits(const json_t *now, const json_t *then)
 {
     const json_t *a = json_object_get(now, "read_blocks"), *b = json_object_get(then, "read_blocks");
-    int64_t hit = json_num(a, "hit") - json_num(b, "hit"), miss = json_num(a, "miss") - json_num(b, "miss");
 
-    return hit < 0 || miss < 0 || hit + miss == 0 ? -1 : (double)hit / (double)(hit + miss); /* below 0: it is another one now */
+    return ratio_of(json_num(a, "hit") - json_num(b, "hit"), json_num(a, "miss") - json_num(b, "miss"));
 }
 
 static double hit_ratio(const json_t *now, const json_t *then)
 {
     const json_t *a = json_object_get(now, "tier"), *b = json_object_get(then, "tier");
-    double hit = (double)(json_num(a, "read_hit_blocks") - json_num(b, "read_hit_blocks")) +
-                 (double)(json_num(a, "stage_hit_blocks") - json_num(b, "stage_hit_blocks"));
-    double miss = (double)(json_num(a, "read_miss_blocks") - json_num(b, "read_miss_blocks"));
+    int64_t ssd = json_num(a, "read_hit_blocks") - json_num(b, "read_hit_blocks");
+    int64_t ram = json_num(a, "stage_hit_blocks") - json_num(b, "stage_hit_blocks");
 
-    return hit + miss > 0 ? hit / (hit + miss) : 1;
+    return ratio_of(ssd + ram, json_num(a, "read_miss_blocks") - json_num(b, "read_miss_blocks"));
 }
 
 static void print_row(const struct row *r)
@@ -100,13 +103,15 @@ static void print_screen(const struct args *a, const struct row *rows, size_t n,
         bytes += rows[i].bytes;
         json_array_append_new(list, row_json(&rows[i]));
     }
-    doc = json_pack("{s:f,s:f,s:f,s:f,s:f,s:o}", "seconds", seconds, "read_iops", reads, "write_iops", writes, "bytes_per_second", bytes,
-                    "hit_ratio", hits, "volumes", list);
+    doc = json_pack("{s:f,s:f,s:f,s:f,s:o,s:o}", "seconds", seconds, "read_iops", reads, "write_iops", writes, "bytes_per_second", bytes,
+                    "hit_ratio", ratio_json(hits), "volumes", list);
     if (!print_json(a, doc)) {
         if (isatty(STDOUT_FILENO))
             printf("\033[H\033[J");
-        printf("%.0f reads/s, %.0f writes/s, %s/s, %.1f %% of blocks read were on the SSD or in RAM\n\n", reads, writes,
-               size_format((uint64_t)bytes, b), hits * 100);
+        printf("%.0f reads/s, %.0f writes/s, %s/s", reads, writes, size_format((uint64_t)bytes, b));
+        if (hits >= 0)
+            printf(", %.1f %% of blocks read were on the SSD or in RAM", hits * 100);
+        printf("\n\n");
         printf("%-26s %9s %9s %10s %8s %9s %8s\n", "VOLUME", "READS/s", "WRITES/s", "BYTES/s", "READ us", "WRITE us", "HITS %");
         for (size_t i = 0; i < n && i < ROWS_MAX; i++)
             print_row(&rows[i]);
