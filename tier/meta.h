@@ -8,8 +8,8 @@
  * -FIRN_E_CORRUPT for that key alone, never a crash.
  *
  * Threads: any env may commit and get; callbacks run on the env named in the request.
- * Sync forms are for start, format, check: before the reactors run, or on the control thread. But for commit_sync(): any thread may call it,
- * and a shard does on its own at a stop, for the last batch that it has.
+ * Sync forms are for start, format, check: before the reactors run, or on the control thread. Any thread may call commit_sync(): a shard
+ * does at a stop, for the last batch that it has.
  */
 #ifndef FIRN_TIER_META_H
 #define FIRN_TIER_META_H
