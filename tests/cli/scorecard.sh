@@ -81,7 +81,7 @@ exits 2 tests/scorecard "$T/none.csv"
 exits 2 tests/scorecard --what
 exits 0 tests/scorecard --help
 rm -r "$T/shared"
-SIZES=10 exits 0 tests/scorecard --strict "$T/traces/zipf.csv"
+PROFILES=balanced SIZES=10 exits 0 tests/scorecard --strict "$T/traces/compaction.csv"
 printf 'tier: { dirty_start = 1; dirty_max = 2; };\n' >"$T/hasty.conf" # destage at once: 25 % more of the disk than the best peer
 CONFIG=$T/hasty.conf SIZES=10 exits 1 tests/scorecard --strict "$T/traces/zipf.csv"
 has "goals" "$out" "goals are missed"
